@@ -1,0 +1,690 @@
+#include "libcommon/actor.h"
+
+#include "libcommon/clock.h"
+#include "libcommon/config.h"
+#include "libcommon/link.h"
+#include "libcommon/listen.h"
+#include "libcommon/log.h"
+#include "libcommon/memory.h"
+#include "libcommon/message.h"
+#include "libcommon/notify.h"
+#include "libcommon/options.h"
+#include "libcommon/watch.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <malloc.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+#include <uv.h>
+#include <zmq.h>
+
+#define HEARTBEAT_MS    500
+#define DRAIN_MS        5000
+#define LINGER_MS       100
+#define CALL_BUFFER     640                    /* most requests fit: no second allocation */
+#define CALLS_BYTES_MAX (256u * 1024 * 1024) /* bytes of all unpacked requests together */
+
+#define EXIT_CONFIGURATION 78 /* EX_CONFIG of sysexits.h: restarting will not help */
+#define EXIT_PERMISSION    77
+
+struct call {
+    struct actor *actor;
+    struct call *before, *after; /* open calls, oldest first */
+    uint64_t id;                 /* 0: no reply is wanted */
+    uint64_t arrived_ms;
+    uint32_t timeout_ms; /* 0: not said */
+    uint32_t request_case;
+    zmq_msg_t sender;
+    size_t counted_bytes; /* its part of calls_bytes */
+    struct message_memory memory;
+    uint8_t buffer[CALL_BUFFER];
+};
+
+/* Memory to free when the loop is closed. */
+struct later {
+    struct later *next;
+    void *memory;
+};
+
+struct actor {
+    const struct service_definition *definition;
+    char *const *arguments;
+    void *ctx;
+    struct paths paths;
+    struct config *config;
+    unsigned instance;
+
+    uv_loop_t loop;
+    uv_timer_t heartbeat;
+    uv_timer_t drain_limit;
+    uv_signal_t sigterm, sigint;
+    uint64_t watchdog_interval_ms, watchdog_due_ms;
+
+    void *zmq;
+    void *mailbox;
+    struct watch *mailbox_watch;
+    struct link *links[STATUS_INSTANCES_MAX * SERVICES_COUNT];
+    unsigned links_count;
+
+    struct call *oldest, *newest;
+    uint32_t calls_count;
+    size_t calls_bytes;
+
+    struct page status_page;
+    struct status_slot *slot;
+    struct status_counter spare_counter; /* when the slot is full */
+    struct status_counter *requests, *refused, *replies_lost;
+    enum service_state state;
+    bool said_ready;
+    bool draining;
+    struct later *later;
+};
+
+/* ---- for services ---- */
+
+struct uv_loop_s *actor_loop(const struct actor *self)
+{
+    return (struct uv_loop_s *)&self->loop;
+}
+
+void *actor_zmq(const struct actor *self)
+{
+    return self->zmq;
+}
+
+const struct config *actor_config(const struct actor *self)
+{
+    return self->config;
+}
+
+const struct paths *actor_paths(const struct actor *self)
+{
+    return &self->paths;
+}
+
+unsigned actor_instance(const struct actor *self)
+{
+    return self->instance;
+}
+
+char *const *actor_arguments(const struct actor *self)
+{
+    return self->arguments;
+}
+
+struct status_slot *actor_status(const struct actor *self)
+{
+    return self->slot;
+}
+
+uint64_t actor_now_ms(const struct actor *self)
+{
+    return uv_now(&self->loop);
+}
+
+uint64_t actor_random_seed(const struct actor *self)
+{
+    (void)self;
+    return clock_entropy();
+}
+
+struct status_counter *actor_counter(struct actor *self, const char *name)
+{
+    struct status_counter *counter = status_slot_counter(self->slot, name);
+
+    return counter != NULL ? counter : &self->spare_counter;
+}
+
+void actor_state(struct actor *self, enum service_state state, const char *format, ...)
+{
+    char note[STATUS_NOTE_SIZE];
+    va_list arguments;
+
+    if (self->draining && state != STATE_DRAINING)
+        return;
+    va_start(arguments, format);
+    vsnprintf(note, sizeof note, format, arguments);
+    va_end(arguments);
+    if (state == self->state && strcmp(note, self->slot->note) == 0)
+        return;
+    if (state != self->state)
+        log_info("%s%s%s", service_state_text(state), note[0] != '\0' ? ": " : "", note);
+    self->state = state;
+    atomic_store(&self->slot->state, (uint32_t)state);
+    status_slot_note(self->slot, "%s", note);
+    notify_status("%s%s%s", service_state_text(state), note[0] != '\0' ? ": " : "", note);
+    if (!self->said_ready && (state == STATE_READY || state == STATE_DEGRADED)) {
+        self->said_ready = true;
+        notify_ready();
+    }
+}
+
+void actor_free_later(struct actor *self, void *memory)
+{
+    struct later *later = xcalloc(1, sizeof *later);
+
+    later->memory = memory;
+    later->next = self->later;
+    self->later = later;
+}
+
+void actor_stopped(struct actor *self)
+{
+    uv_stop(&self->loop);
+}
+
+struct link *actor_link(struct actor *self, enum service service, unsigned instance,
+                        const ProtobufCMessageDescriptor *reply)
+{
+    char endpoint[PATHS_SIZE + 64];
+    struct link *link;
+
+    assert(self->links_count < sizeof self->links / sizeof self->links[0]);
+    snprintf(endpoint, sizeof endpoint, "ipc://%s/%s-%u.sock", self->paths.run_folder,
+             service_text(service), instance);
+    link = link_new(&self->loop, self->zmq, endpoint, reply);
+    self->links[self->links_count++] = link;
+    return link;
+}
+
+/* ---- calls ---- */
+
+static void call_open(struct actor *self, struct call *call)
+{
+    call->before = self->newest;
+    call->after = NULL;
+    if (self->newest != NULL)
+        self->newest->after = call;
+    else
+        self->oldest = call;
+    self->newest = call;
+    self->calls_count++;
+}
+
+static void call_close(struct call **call)
+{
+    struct call *closed = *call;
+    struct actor *self = closed->actor;
+
+    *call = NULL;
+    if (closed->before != NULL)
+        closed->before->after = closed->after;
+    else
+        self->oldest = closed->after;
+    if (closed->after != NULL)
+        closed->after->before = closed->before;
+    else
+        self->newest = closed->before;
+    assert(self->calls_count > 0);
+    self->calls_count--;
+    self->calls_bytes -= closed->counted_bytes;
+    message_memory_done(&closed->memory);
+    zmq_msg_close(&closed->sender);
+    free(closed);
+}
+
+/* Send header and body to where the call came from; whoever left meanwhile gets nothing. */
+static void send_reply(struct actor *self, zmq_msg_t *sender, const struct message_header *header,
+                       zmq_msg_t *body)
+{
+    uint8_t packed[MESSAGE_HEADER_MAX];
+    size_t size = message_header_pack(header, packed);
+
+    if (zmq_msg_send(sender, self->mailbox, ZMQ_DONTWAIT | ZMQ_SNDMORE) < 0 ||
+        zmq_send(self->mailbox, packed, size, ZMQ_DONTWAIT | ZMQ_SNDMORE) < 0 ||
+        zmq_msg_send(body, self->mailbox, ZMQ_DONTWAIT) < 0) {
+        status_counter_add(self->replies_lost, 1);
+        zmq_msg_close(body);
+    }
+    watch_wake(self->mailbox_watch);
+}
+
+static void send_error(struct actor *self, zmq_msg_t *sender, uint64_t call_id, lb_err err,
+                       const char *reason)
+{
+    struct message_header header = {.call_id = call_id, .err = err, .reason = reason};
+    zmq_msg_t body;
+
+    if (call_id == 0)
+        return;
+    zmq_msg_init(&body);
+    send_reply(self, sender, &header, &body);
+}
+
+void call_reply(struct call **call, const ProtobufCMessage *reply)
+{
+    struct actor *self = (*call)->actor;
+    struct message_header header = {.call_id = (*call)->id};
+    size_t size = protobuf_c_message_get_packed_size(reply);
+    zmq_msg_t body;
+
+    assert(reply->descriptor == self->definition->reply);
+    if (size > ACTOR_MESSAGE_MAX) {
+        call_fail(call, LB_TOO_BIG, "the reply would have %zu bytes", size);
+        return;
+    }
+    if (header.call_id != 0) {
+        if (zmq_msg_init_size(&body, size) != 0)
+            abort(); /* out of memory */
+        protobuf_c_message_pack(reply, zmq_msg_data(&body));
+        send_reply(self, &(*call)->sender, &header, &body);
+    }
+    call_close(call);
+}
+
+void call_fail(struct call **call, lb_err err, const char *reason_format, ...)
+{
+    char reason[MESSAGE_REASON_MAX + 1];
+    va_list arguments;
+
+    assert(err != LB_OK);
+    va_start(arguments, reason_format);
+    vsnprintf(reason, sizeof reason, reason_format, arguments);
+    va_end(arguments);
+    send_error((*call)->actor, &(*call)->sender, (*call)->id, err, reason);
+    call_close(call);
+}
+
+void call_done(struct call **call)
+{
+    if ((*call)->id != 0)
+        call_fail(call, LB_UNSUPPORTED, "there is no reply to this request");
+    else
+        call_close(call);
+}
+
+uint32_t call_time_left_ms(const struct call *call)
+{
+    uint64_t spent_ms = actor_now_ms(call->actor) - call->arrived_ms;
+
+    if (call->timeout_ms == 0 || call->timeout_ms == UINT32_MAX)
+        return UINT32_MAX;
+    return spent_ms < call->timeout_ms ? call->timeout_ms - (uint32_t)spent_ms : 0;
+}
+
+/* ---- the dispatcher ---- */
+
+/* A request that is not handed on: an error for its sender, a count for us. */
+static void refuse(struct actor *self, struct call *call, lb_err err, const char *reason)
+{
+    status_counter_add(self->refused, 1);
+    log_debug("request refused case=%s: %s",
+              message_case_name(self->definition->request, call->request_case), reason);
+    call_fail(&call, err, "%s", reason);
+}
+
+static void dispatch(struct actor *self, struct call *call, struct bytes body_frame)
+{
+    const struct service_definition *definition = self->definition;
+    const ProtobufCMessage *request;
+    const void *body = NULL;
+
+    if (self->calls_count > ACTOR_CALLS_MAX || self->calls_bytes >= CALLS_BYTES_MAX) {
+        refuse(self, call, LB_FULL, "too many requests are under way");
+        return;
+    }
+    request = message_unpack(definition->request, body_frame, &call->memory);
+    call->counted_bytes = call->memory.taken;
+    self->calls_bytes += call->counted_bytes;
+    if (request == NULL) {
+        refuse(self, call, LB_INVALID, "the request is malformed or unpacks to too much");
+        return;
+    }
+    call->request_case = message_case(request, &body);
+    if (call->request_case >= definition->handlers_count ||
+        definition->handlers[call->request_case] == NULL) {
+        refuse(self, call, LB_UNSUPPORTED, "unknown request");
+        return;
+    }
+    status_counter_add(self->requests, 1);
+    definition->handlers[call->request_case](self->ctx, call, body);
+}
+
+static struct bytes frame_bytes(zmq_msg_t *frame)
+{
+    return bytes_of(zmq_msg_data(frame), zmq_msg_size(frame));
+}
+
+static struct call *call_new(struct actor *self)
+{
+    struct call *call = xmalloc(sizeof *call);
+
+    call->actor = self;
+    call->id = 0;
+    call->timeout_ms = 0;
+    call->request_case = 0;
+    call->counted_bytes = 0;
+    call->arrived_ms = actor_now_ms(self);
+    zmq_msg_init(&call->sender);
+    message_memory_init(&call->memory, call->buffer, sizeof call->buffer, MESSAGE_MEMORY_MAX);
+    return call;
+}
+
+/* Receive the frames after the sender's; returns how many there were, keeps two. */
+static unsigned receive_rest(void *socket, zmq_msg_t *first, zmq_msg_t frames[2])
+{
+    int more = zmq_msg_more(first);
+    unsigned count = 0;
+
+    while (more != 0) {
+        zmq_msg_t rest, *frame = count < 2 ? &frames[count] : &rest;
+
+        if (count >= 2)
+            zmq_msg_init(&rest);
+        more = zmq_msg_recv(frame, socket, ZMQ_DONTWAIT) >= 0 ? zmq_msg_more(frame) : 0;
+        if (count >= 2)
+            zmq_msg_close(&rest);
+        count++;
+    }
+    return count;
+}
+
+static bool drain_mailbox(void *ctx, void *socket)
+{
+    struct actor *self = ctx;
+    struct call *call = call_new(self);
+    struct message_header header;
+    zmq_msg_t frames[2];
+    unsigned count;
+
+    if (zmq_msg_recv(&call->sender, socket, ZMQ_DONTWAIT) < 0) {
+        zmq_msg_close(&call->sender);
+        free(call);
+        return false;
+    }
+    zmq_msg_init(&frames[0]);
+    zmq_msg_init(&frames[1]);
+    count = receive_rest(socket, &call->sender, frames);
+    call_open(self, call);
+    if (count < 1 || message_header_unpack(frame_bytes(&frames[0]), &call->memory, &header) != LB_OK) {
+        refuse(self, call, LB_INVALID, "the header is malformed");
+    } else {
+        call->id = header.call_id;
+        call->timeout_ms = header.timeout_ms;
+        if (count == 2)
+            dispatch(self, call, frame_bytes(&frames[1]));
+        else
+            refuse(self, call, LB_INVALID, "a request has two frames");
+    }
+    zmq_msg_close(&frames[0]);
+    zmq_msg_close(&frames[1]);
+    return true;
+}
+
+/* ---- life ---- */
+
+static void on_heartbeat(uv_timer_t *timer)
+{
+    struct actor *self = timer->data;
+    uint64_t now_ms = actor_now_ms(self);
+    uint64_t age_ms = self->oldest != NULL ? now_ms - self->oldest->arrived_ms : 0;
+
+    atomic_store(&self->slot->heartbeat_ms, clock_monotonic_ms());
+    atomic_store(&self->slot->queue, self->calls_count);
+    atomic_store(&self->slot->backlog_ms, age_ms < UINT32_MAX ? (uint32_t)age_ms : UINT32_MAX);
+    if (self->watchdog_interval_ms != 0 && now_ms >= self->watchdog_due_ms) {
+        self->watchdog_due_ms = now_ms + self->watchdog_interval_ms;
+        notify_watchdog();
+    }
+}
+
+static void on_drain_limit(uv_timer_t *timer)
+{
+    struct actor *self = timer->data;
+
+    log_warn("not drained in time, ending");
+    uv_stop(&self->loop);
+}
+
+static void on_signal(uv_signal_t *handle, int number)
+{
+    struct actor *self = handle->data;
+
+    if (self->draining) {
+        log_warn("asked to stop a second time (signal %d), ending now", number);
+        uv_stop(&self->loop);
+        return;
+    }
+    actor_state(self, STATE_DRAINING, "stopping");
+    self->draining = true;
+    notify_stopping();
+    uv_timer_start(&self->drain_limit, on_drain_limit,
+                   self->definition->drain_limit_ms > 0 ? self->definition->drain_limit_ms : DRAIN_MS,
+                   0);
+    if (self->definition->stop != NULL)
+        self->definition->stop(self->ctx);
+    else
+        actor_stopped(self);
+}
+
+static void set_option(void *socket, int option, int value)
+{
+    int failed = zmq_setsockopt(socket, option, &value, sizeof value);
+
+    assert(failed == 0);
+}
+
+static lb_err open_mailbox(struct actor *self)
+{
+    char endpoint[PATHS_SIZE + 64];
+    const char *path = endpoint + strlen("ipc://");
+    lb_err err;
+    int fd;
+
+    snprintf(endpoint, sizeof endpoint, "ipc://%s/%s-%u.sock", self->paths.run_folder,
+             service_text(self->definition->service), self->instance);
+    err = notify_listen_fd(LISTEN_MAILBOX, 0, &fd);
+    if (err != LB_OK)
+        err = listen_ipc(path, &fd);
+    if (err != LB_OK) {
+        log_error("cannot listen on %s: %s", path, lb_err_text(err));
+        return err;
+    }
+    self->mailbox = zmq_socket(self->zmq, ZMQ_ROUTER);
+    assert(self->mailbox != NULL);
+    set_option(self->mailbox, ZMQ_ROUTER_MANDATORY, 1);
+    set_option(self->mailbox, ZMQ_LINGER, LINGER_MS);
+    set_option(self->mailbox, ZMQ_SNDHWM, (int)ACTOR_CALLS_MAX); /* as many replies as calls */
+    set_option(self->mailbox, ZMQ_USE_FD, fd);
+    zmq_setsockopt(self->mailbox, ZMQ_MAXMSGSIZE, &(int64_t){ACTOR_MESSAGE_MAX}, sizeof(int64_t));
+    if (zmq_bind(self->mailbox, endpoint) != 0) {
+        log_error("cannot listen on %s: %s", path, zmq_strerror(errno));
+        close(fd);
+        return LB_IO;
+    }
+    return LB_OK;
+}
+
+static lb_err open_status(struct actor *self)
+{
+    lb_err err = status_page_open(&self->status_page, self->paths.run_folder, true);
+
+    if (err != LB_OK) {
+        log_error("cannot open %s/status.shm: %s", self->paths.run_folder, lb_err_text(err));
+        return err;
+    }
+    self->slot = status_page_slot(&self->status_page, self->definition->service, self->instance);
+    memset(self->slot->counters, 0, sizeof self->slot->counters);
+    atomic_store(&self->slot->pid, (uint32_t)getpid());
+    atomic_store(&self->slot->since_ms, clock_monotonic_ms());
+    atomic_store(&self->slot->heartbeat_ms, clock_monotonic_ms());
+    atomic_store(&self->slot->queue, 0);
+    atomic_store(&self->slot->backlog_ms, 0);
+    atomic_fetch_add(&self->slot->generation, 1);
+    atomic_store(&self->slot->state, STATE_STARTING);
+    status_slot_note(self->slot, "starting");
+    self->requests = actor_counter(self, "requests");
+    self->refused = actor_counter(self, "requests_refused");
+    self->replies_lost = actor_counter(self, "replies_lost");
+    return LB_OK;
+}
+
+static void open_loop(struct actor *self)
+{
+    int failed = uv_loop_init(&self->loop);
+
+    assert(failed == 0);
+    uv_timer_init(&self->loop, &self->heartbeat);
+    uv_timer_init(&self->loop, &self->drain_limit);
+    uv_signal_init(&self->loop, &self->sigterm);
+    uv_signal_init(&self->loop, &self->sigint);
+    self->heartbeat.data = self->drain_limit.data = self->sigterm.data = self->sigint.data = self;
+    self->zmq = zmq_ctx_new();
+    assert(self->zmq != NULL);
+    zmq_ctx_set(self->zmq, ZMQ_IO_THREADS, 1);
+    zmq_ctx_set(self->zmq, ZMQ_MAX_SOCKETS, 256);
+}
+
+/* Everything the service needs is there: let it start, then take requests. */
+static lb_err start(struct actor *self)
+{
+    lb_err err = self->definition->start(self, &self->ctx);
+
+    if (err != LB_OK)
+        return err;
+    self->mailbox_watch = watch_new_drain(&self->loop, self->mailbox, drain_mailbox, self);
+    self->watchdog_interval_ms = notify_watchdog_interval_ms();
+    uv_timer_start(&self->heartbeat, on_heartbeat, 0, HEARTBEAT_MS);
+    uv_signal_start(&self->sigterm, on_signal, SIGTERM);
+    uv_signal_start(&self->sigint, on_signal, SIGINT);
+    if (self->state == STATE_ABSENT) /* it had nothing to say */
+        actor_state(self, STATE_READY, "%s", "");
+    return LB_OK;
+}
+
+/* Calls and links first end, while the service still is; then the service; then all the rest. */
+static void close_actor(struct actor *self)
+{
+    for (unsigned i = 0; i < self->links_count; i++)
+        link_cancel_all(self->links[i]);
+    if (self->ctx != NULL)
+        self->definition->free(self->ctx);
+    while (self->oldest != NULL) {
+        struct call *call = self->oldest;
+
+        call_fail(&call, LB_UNAVAILABLE, "the service is stopping");
+    }
+    for (unsigned i = 0; i < self->links_count; i++)
+        link_free(&self->links[i]);
+    watch_free(&self->mailbox_watch);
+    if (self->mailbox != NULL)
+        zmq_close(self->mailbox);
+    uv_close((uv_handle_t *)&self->heartbeat, NULL);
+    uv_close((uv_handle_t *)&self->drain_limit, NULL);
+    uv_close((uv_handle_t *)&self->sigterm, NULL);
+    uv_close((uv_handle_t *)&self->sigint, NULL);
+    /* Only closing handles should be left; a service that forgot one must not hang us here. */
+    for (int turn = 0; turn < 100 && uv_loop_close(&self->loop) == UV_EBUSY; turn++)
+        uv_run(&self->loop, UV_RUN_NOWAIT);
+    while (self->later != NULL) {
+        struct later *later = self->later;
+
+        self->later = later->next;
+        free(later->memory);
+        free(later);
+    }
+    zmq_ctx_term(self->zmq);
+    if (self->slot != NULL) {
+        atomic_store(&self->slot->state, STATE_STOPPED);
+        atomic_store(&self->slot->pid, 0);
+    }
+    page_close(&self->status_page);
+}
+
+static int exit_code(lb_err err)
+{
+    switch (err) {
+    case LB_OK:
+        return 0;
+    case LB_INVALID:
+        return EXIT_CONFIGURATION;
+    case LB_DENIED:
+        return EXIT_PERMISSION;
+    default:
+        return 1;
+    }
+}
+
+static lb_err run(struct actor *self)
+{
+    lb_err err;
+
+    open_loop(self);
+    err = self->definition->claim != NULL ? self->definition->claim(self, &self->ctx) : LB_OK;
+    if (err == LB_OK)
+        err = open_status(self);
+    if (err == LB_OK)
+        err = open_mailbox(self);
+    if (err == LB_OK)
+        err = start(self);
+    if (err == LB_OK) {
+        uv_run(&self->loop, UV_RUN_DEFAULT);
+        log_info("stopped");
+    } else {
+        log_error("did not start: %s", lb_err_text(err));
+    }
+    close_actor(self);
+    return err;
+}
+
+static void prepare_process(void)
+{
+    const char *on_parent_death = getenv("LB_PARENT_DEATH");
+
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGHUP, SIG_IGN);
+    mallopt(M_ARENA_MAX, 2); /* an arena for each thread costs memory and buys us nothing */
+    if (on_parent_death != NULL && strcmp(on_parent_death, "stop") == 0)
+        prctl(PR_SET_PDEATHSIG, SIGTERM);
+}
+
+/* Options, folders and configuration; *ret_exit is meaningful when it says false. */
+static bool prepare(struct actor *self, int argc, char **argv, int *ret_exit)
+{
+    struct config_problem problem;
+    struct options options;
+    lb_err err;
+
+    if (!options_parse(&options, service_text(self->definition->service), argc, argv, ret_exit))
+        return false;
+    log_init(service_text(self->definition->service), LOG_LEVEL_INFO);
+    self->instance = options.instance;
+    err = options_paths(&options, &self->paths);
+    if (err == LB_OK)
+        err = paths_make(&self->paths);
+    if (err != LB_OK) {
+        log_error("cannot use the folder %s: %s", options.dir != NULL ? options.dir : "of the user",
+                  lb_err_text(err));
+        *ret_exit = err == LB_DENIED ? EXIT_PERMISSION : EXIT_CONFIGURATION;
+        return false;
+    }
+    err = config_load(&self->config, self->paths.config_file, options.overrides, &problem);
+    if (err != LB_OK) {
+        log_error("%s", problem.text);
+        *ret_exit = EXIT_CONFIGURATION;
+        return false;
+    }
+    log_set_level((enum log_level)config_number(self->config, CONFIG_LOG_LEVEL));
+    return true;
+}
+
+int actor_main(const struct service_definition *definition, int argc, char **argv)
+{
+    struct actor *self = xcalloc(1, sizeof *self);
+    int result = 0;
+
+    self->definition = definition;
+    self->arguments = argv + (argc > 0 ? 1 : 0);
+    prepare_process();
+    if (prepare(self, argc, argv, &result))
+        result = exit_code(run(self));
+    config_free(&self->config);
+    free(self);
+    return result;
+}

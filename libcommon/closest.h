@@ -1,0 +1,17 @@
+/*
+ * The k contacts closest to a target out of an array sorted by node id: exactly those, and in the
+ * order, that sorting all of them by XOR distance would give. Walks the implicit binary trie of the
+ * sorted array by binary search: O(k log n), no allocation. Pure.
+ */
+#pragma once
+
+#include "libcommon/address.h"
+
+#include <stddef.h>
+
+/*
+ * sorted: ascending by node_id_compare, ids distinct. Writes at most k indices into ret_indices,
+ * nearest first; returns how many, min(k, count).
+ */
+size_t closest_find(const struct contact *sorted, size_t count, const struct node_id *target,
+                    size_t k, uint32_t *ret_indices);

@@ -1,0 +1,87 @@
+/*
+ * The configuration: every key there is, its type and default, in one table; the INI files
+ * littlebird.conf and conf.d/NAME.conf (sorted by name, later ones win), then overrides.
+ *
+ * An unknown section or key, a value that does not fit, or a duplicate in one file is an error with
+ * file and line. Units are accepted: sizes "512 MiB", "10 GB", "4096"; times "30s", "5 min", "250ms".
+ * Services read it and never write it.
+ */
+#pragma once
+
+#include "libcommon/error.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum config_type {
+    CONFIG_TEXT,  /* any one line */
+    CONFIG_COUNT, /* a whole number */
+    CONFIG_SIZE,  /* bytes */
+    CONFIG_TIME,  /* milliseconds */
+    CONFIG_BOOL,  /* yes or no */
+    CONFIG_LEVEL, /* error, warn, info, debug */
+    CONFIG_LIST   /* texts separated by commas or spaces */
+};
+
+/* X(name, section, key, type, default, least, most, help): limits are for the number types. */
+#define LB_CONFIG(X)                                                                               \
+    X(LISTEN, "node", "listen", LIST, "0.0.0.0:6881, [::]:6881", 0, 0,                             \
+      "Addresses for UDP and TCP, ADDR:PORT; at most one IPv4 and one IPv6")                       \
+    X(BOOTSTRAP, "node", "bootstrap", LIST, "", 0, 0,                                              \
+      "Nodes to join through, HOST:PORT each; none: rejoin from the snapshot only")                \
+    X(NETWORK, "node", "network", TEXT, "littlebird", 0, 0,                                        \
+      "Name of the network; shared keys of put and get belong to it")                              \
+    X(LOG_LEVEL, "node", "log_level", LEVEL, "info", 0, 0, "error, warn, info or debug")           \
+    X(WATCHDOG, "supervisor", "watchdog", TIME, "10s", 3000, 600000,                               \
+      "A service whose event loop is silent for so long is killed and started again")              \
+    X(TRANSPORT_WORKERS, "transport", "workers", COUNT, "1", 1, 16, "UDP workers")                 \
+    X(STORAGE_SIZE, "storage", "max_size", SIZE, "1 GiB", 1048576, 1099511627776,                  \
+      "Most disk space of the DHT store")                                                          \
+    X(STORAGE_ITEM_TTL, "storage", "item_ttl", TIME, "2h", 60000, 604800000,                       \
+      "How long an item is kept after it was last put (BEP 44 says 2 hours)")                      \
+    X(STORAGE_PEER_TTL, "storage", "peer_ttl", TIME, "30min", 60000, 86400000,                     \
+      "How long a peer announcement is kept after it was last made")                               \
+    X(SWARM_PEERS_MAX, "swarm", "peers_max", COUNT, "200", 1, 10000, "Most peers of one torrent")  \
+    X(SWARM_UPLOAD_SLOTS, "swarm", "upload_slots", COUNT, "8", 1, 1000,                            \
+      "Peers of one torrent that are unchoked at once")                                            \
+    X(SWARM_DISK_WORKERS, "swarm", "disk_workers", COUNT, "2", 1, 64,                              \
+      "Threads that read, write and hash")                                                         \
+    X(SWARM_ANNOUNCE, "swarm", "announce_interval", TIME, "10min", 10000, 86400000,                \
+      "How often a torrent is announced to the DHT again")
+
+#define LB_CONFIG_ENUM(name, ...) CONFIG_##name,
+enum config_key { LB_CONFIG(LB_CONFIG_ENUM) CONFIG_KEYS_COUNT };
+#undef LB_CONFIG_ENUM
+
+struct config; /* opaque */
+
+/* What is wrong and where, for a person. */
+struct config_problem {
+    char text[512]; /* "littlebird.conf:12: unknown key 'lissten' in [node]" */
+};
+
+/*
+ * Defaults, then file (a missing file is no error), then the conf.d folder beside it, then
+ * overrides ("section.key=value", NULL-terminated, may be NULL). LB_INVALID with *ret_problem filled
+ * when anything is wrong; LB_IO when a file cannot be read. The caller frees with config_free.
+ */
+LB_MUST_CHECK lb_err config_load(struct config **ret_self, const char *file,
+                                 const char *const *overrides, struct config_problem *ret_problem);
+void config_free(struct config **self);
+
+const char *config_text(const struct config *self, enum config_key key); /* TEXT, LIST: as written */
+uint64_t config_number(const struct config *self, enum config_key key);  /* COUNT, SIZE, TIME, BOOL, LEVEL */
+size_t config_list_count(const struct config *self, enum config_key key);
+const char *config_list_item(const struct config *self, enum config_key key, size_t index);
+
+/* Where the value comes from: "default", "FILE:LINE" or "command line"; static life of self. */
+const char *config_origin(const struct config *self, enum config_key key);
+const char *config_section_name(enum config_key key);
+const char *config_key_name(enum config_key key);
+const char *config_default(enum config_key key);
+const char *config_help(enum config_key key);
+
+/* A value with its unit, as in the files: bytes, and milliseconds. LB_INVALID when it is none. */
+LB_MUST_CHECK lb_err config_parse_size(const char *text, uint64_t *ret_bytes);
+LB_MUST_CHECK lb_err config_parse_time(const char *text, uint64_t *ret_ms);

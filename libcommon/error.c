@@ -1,0 +1,25 @@
+#include "libcommon/error.h"
+
+const char *lb_err_text(lb_err err)
+{
+    switch (err) {
+#define LB_ERROR_TEXT(name, number, sentence)                                                      \
+    case LB_##name:                                                                                \
+        return sentence;
+        LB_ERRORS(LB_ERROR_TEXT)
+#undef LB_ERROR_TEXT
+    }
+    return "unknown error";
+}
+
+const char *lb_err_name(lb_err err)
+{
+    switch (err) {
+#define LB_ERROR_NAME(name, number, sentence)                                                      \
+    case LB_##name:                                                                                \
+        return #name;
+        LB_ERRORS(LB_ERROR_NAME)
+#undef LB_ERROR_NAME
+    }
+    return "UNKNOWN";
+}

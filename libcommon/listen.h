@@ -1,0 +1,37 @@
+/*
+ * Binding sockets: used by lb-supervisor, which keeps them for its children, and by a service that
+ * was started by hand. All are close-on-exec and non-blocking.
+ */
+#pragma once
+
+#include "libcommon/address.h"
+#include "libcommon/error.h"
+
+/* The names under which a manager hands sockets over (LISTEN_FDNAMES). */
+#define LISTEN_MAILBOX "mailbox" /* every service: RUN/SERVICE-INSTANCE.sock */
+#define LISTEN_UDP     "udp"     /* transport: one for each address of node.listen, in that order */
+#define LISTEN_TCP     "tcp"     /* swarm: likewise */
+#define LISTEN_API     "api"     /* gateway: RUN/api.sock */
+#define LISTEN_EVENTS  "events"  /* gateway: RUN/events.sock */
+
+/*
+ * One UDP socket per worker on one address, SO_REUSEPORT, IPv6 ones v6-only, receive buffer raised.
+ * With several workers the kernel steers by source address (classic BPF on the reuseport group, the
+ * same sum as address_worker()). LB_IO (or LB_DENIED) with errno left set when one cannot be bound;
+ * then none is. Port 0 takes a free port, the same for all; *ret_bound is the address in the end.
+ */
+LB_MUST_CHECK lb_err listen_udp(const struct address *address, unsigned workers, int *ret_fds,
+                                struct address *ret_bound);
+
+/* A listening TCP socket, SO_REUSEADDR, IPv6 ones v6-only. */
+LB_MUST_CHECK lb_err listen_tcp(const struct address *address, int *ret_fd,
+                                struct address *ret_bound);
+
+/*
+ * A listening unix socket for ZMQ_USE_FD at path (at most IPC_PATH_MAX bytes), replacing a stale
+ * file: the caller holds the run folder's lock. Mode 0660.
+ */
+LB_MUST_CHECK lb_err listen_ipc(const char *path, int *ret_fd);
+
+/* Take RUN/lock with flock. LB_EXISTS when another node holds it. Held until the process ends. */
+LB_MUST_CHECK lb_err listen_lock(const char *run_folder, int *ret_fd);

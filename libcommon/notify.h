@@ -1,0 +1,26 @@
+/*
+ * The one protocol between a service and its manager: sd_notify(3) datagrams to $NOTIFY_SOCKET and
+ * sockets handed over by LISTEN_FDS (sd_listen_fds(3)), whether the manager is systemd or
+ * lb-supervisor. Without a manager the calls do nothing. Done by libsystemd.
+ */
+#pragma once
+
+#include "libcommon/error.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+void notify_ready(void);
+void notify_status(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void notify_stopping(void);
+void notify_watchdog(void);
+
+/* How often notify_watchdog is due, in ms; 0: no watchdog. Half of WATCHDOG_USEC. */
+uint64_t notify_watchdog_interval_ms(void);
+
+/*
+ * The inherited descriptor of this name (FileDescriptorName=, LISTEN_FDNAMES), index counting those
+ * of the same name from 0. LB_NOT_FOUND when the manager handed none over. The descriptor is the
+ * caller's from then on, close-on-exec.
+ */
+LB_MUST_CHECK lb_err notify_listen_fd(const char *name, unsigned index, int *ret_fd);

@@ -1,0 +1,107 @@
+#include "libcommon/page.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static lb_err from_errno(int code)
+{
+    switch (code) {
+    case ENOENT:
+        return LB_NOT_FOUND;
+    case EACCES:
+    case EPERM:
+    case EROFS:
+        return LB_DENIED;
+    case ENOSPC:
+    case EDQUOT:
+        return LB_NO_SPACE;
+    default:
+        return LB_IO;
+    }
+}
+
+/* The name until page_publish: of this process, so that a dead writer's rest is never in the way. */
+static lb_err temporary_name(char ret_name[PATH_MAX], const char *path)
+{
+    int size = snprintf(ret_name, PATH_MAX, "%s.new-%ld", path, (long)getpid());
+
+    return size >= 0 && size < PATH_MAX ? LB_OK : LB_TOO_BIG;
+}
+
+lb_err page_create(struct page *ret_self, const char *path, size_t size)
+{
+    char name[PATH_MAX];
+    lb_err err = temporary_name(name, path);
+    void *memory;
+    int fd, code;
+
+    if (err != LB_OK)
+        return err;
+    if (unlink(name) != 0 && errno != ENOENT)
+        return from_errno(errno);
+    fd = open(name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0640);
+    if (fd < 0)
+        return from_errno(errno);
+    code = posix_fallocate(fd, 0, (off_t)size);
+    memory = code == 0 ? mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0) : MAP_FAILED;
+    if (code == 0 && memory == MAP_FAILED)
+        code = errno;
+    close(fd);
+    if (code != 0) {
+        unlink(name);
+        return from_errno(code);
+    }
+    ret_self->memory = memory;
+    ret_self->size = size;
+    return LB_OK;
+}
+
+lb_err page_publish(struct page *self, const char *path)
+{
+    char name[PATH_MAX];
+    lb_err err = self->memory != NULL ? temporary_name(name, path) : LB_INVALID;
+
+    if (err == LB_OK && rename(name, path) != 0)
+        err = from_errno(errno);
+    return err;
+}
+
+lb_err page_open(struct page *ret_self, const char *path, size_t size_min, bool writable)
+{
+    int fd = open(path, (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC);
+    int protection = writable ? PROT_READ | PROT_WRITE : PROT_READ;
+    lb_err err = LB_OK;
+    struct stat info;
+    void *memory;
+
+    if (fd < 0)
+        return from_errno(errno);
+    if (fstat(fd, &info) != 0) {
+        err = LB_IO;
+    } else if (!S_ISREG(info.st_mode) || info.st_size <= 0 || (size_t)info.st_size < size_min) {
+        err = LB_CORRUPT;
+    } else {
+        memory = mmap(NULL, (size_t)info.st_size, protection, MAP_SHARED, fd, 0);
+        if (memory == MAP_FAILED) {
+            err = from_errno(errno);
+        } else {
+            ret_self->memory = memory;
+            ret_self->size = (size_t)info.st_size;
+        }
+    }
+    close(fd);
+    return err;
+}
+
+void page_close(struct page *self)
+{
+    if (self->memory != NULL)
+        munmap(self->memory, self->size);
+    self->memory = NULL;
+    self->size = 0;
+}

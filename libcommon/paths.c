@@ -1,0 +1,178 @@
+#include "libcommon/paths.h"
+
+#include "libcommon/status_page.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define SYSTEM_STATE "/var/lib/littlebird"
+#define SYSTEM_RUN   "/run/littlebird"
+
+/* Join into one of the fixed buffers. */
+static lb_err join(char ret_path[PATHS_SIZE], const char *folder, const char *name)
+{
+    int size = snprintf(ret_path, PATHS_SIZE, "%s%s", folder, name);
+
+    return size >= 0 && size < PATHS_SIZE ? LB_OK : LB_TOO_BIG;
+}
+
+/* The longest name of a socket in the run folder, "/" included. */
+static size_t longest_socket_name(void)
+{
+    size_t longest = strlen("/events.sock");
+
+    for (int service = 0; service < SERVICES_COUNT; service++) {
+        int size = snprintf(NULL, 0, "/%s-%d.sock", service_text((enum service)service),
+                            STATUS_INSTANCES_MAX - 1);
+
+        if ((size_t)size > longest)
+            longest = (size_t)size;
+    }
+    return longest;
+}
+
+static lb_err check_run_folder(const struct paths *self)
+{
+    return strlen(self->run_folder) + longest_socket_name() > IPC_PATH_MAX ? LB_TOO_BIG : LB_OK;
+}
+
+static lb_err make_absolute(const char *dir, char ret_dir[PATHS_SIZE])
+{
+    char here[PATHS_SIZE];
+    size_t size;
+
+    if (dir[0] == '/') {
+        if (strlen(dir) >= PATHS_SIZE)
+            return LB_TOO_BIG;
+        snprintf(ret_dir, PATHS_SIZE, "%s", dir);
+    } else {
+        int written;
+
+        if (getcwd(here, sizeof here) == NULL)
+            return errno == ERANGE ? LB_TOO_BIG : LB_IO;
+        written = snprintf(ret_dir, PATHS_SIZE, "%s/%s", strcmp(here, "/") == 0 ? "" : here,
+                           strncmp(dir, "./", 2) == 0 ? dir + 2 : dir);
+        if (written < 0 || written >= PATHS_SIZE)
+            return LB_TOO_BIG;
+    }
+    size = strlen(ret_dir);
+    while (size > 1 && ret_dir[size - 1] == '/')
+        ret_dir[--size] = '\0';
+    return LB_OK;
+}
+
+static lb_err paths_below(struct paths *ret_self, const char *dir)
+{
+    char root[PATHS_SIZE];
+    lb_err err = make_absolute(dir, root);
+
+    if (err == LB_OK)
+        err = join(ret_self->config_file, root, "/littlebird.conf");
+    if (err == LB_OK)
+        err = join(ret_self->state_folder, root, "/data");
+    if (err == LB_OK)
+        err = join(ret_self->run_folder, root, "/run");
+    return err;
+}
+
+/* $VARIABLE when it is an absolute path (as the XDG base directory rules say), else NULL. */
+static const char *absolute_from_environment(const char *variable)
+{
+    const char *value = getenv(variable);
+
+    return value != NULL && value[0] == '/' ? value : NULL;
+}
+
+/* The folder of an XDG variable, or home and its default below it. */
+static lb_err user_folder(char ret_path[PATHS_SIZE], const char *variable, const char *below_home,
+                          const char *name)
+{
+    const char *base = absolute_from_environment(variable);
+    const char *home = absolute_from_environment("HOME");
+    int size;
+
+    if (base != NULL)
+        return join(ret_path, base, name);
+    size = snprintf(ret_path, PATHS_SIZE, "%s%s%s", home != NULL ? home : "", below_home, name);
+    return size >= 0 && size < PATHS_SIZE ? LB_OK : LB_TOO_BIG;
+}
+
+static lb_err paths_of_user(struct paths *ret_self)
+{
+    const char *runtime = absolute_from_environment("XDG_RUNTIME_DIR");
+    lb_err err = user_folder(ret_self->config_file, "XDG_CONFIG_HOME", "/.config",
+                             "/littlebird/littlebird.conf");
+
+    if (err == LB_OK)
+        err =
+            user_folder(ret_self->state_folder, "XDG_DATA_HOME", "/.local/share", "/littlebird");
+    if (err != LB_OK)
+        return err;
+    if (runtime != NULL)
+        return join(ret_self->run_folder, runtime, "/littlebird");
+    return join(ret_self->run_folder, ret_self->state_folder, "/run");
+}
+
+void paths_system(struct paths *ret_self)
+{
+    snprintf(ret_self->config_file, PATHS_SIZE, "/etc/littlebird/littlebird.conf");
+    snprintf(ret_self->state_folder, PATHS_SIZE, SYSTEM_STATE);
+    snprintf(ret_self->run_folder, PATHS_SIZE, SYSTEM_RUN);
+}
+
+lb_err paths_find(struct paths *ret_self, const char *dir)
+{
+    struct paths found = {{0}, {0}, {0}};
+    lb_err err = LB_OK;
+
+    if (dir == NULL || dir[0] == '\0')
+        dir = getenv("LITTLEBIRD_DIR");
+    if (dir != NULL && dir[0] != '\0')
+        err = paths_below(&found, dir);
+    else if (access(SYSTEM_RUN "/api.sock", W_OK) == 0)
+        paths_system(&found);
+    else
+        err = paths_of_user(&found);
+    if (err == LB_OK)
+        err = check_run_folder(&found);
+    if (err == LB_OK)
+        *ret_self = found;
+    return err;
+}
+
+static lb_err make_folder(const char *path, mode_t mode)
+{
+    char part[PATHS_SIZE];
+    struct stat info;
+
+    snprintf(part, sizeof part, "%s", path);
+    for (char *slash = part + 1;; slash++) {
+        if (*slash != '/' && *slash != '\0')
+            continue;
+        bool last = *slash == '\0';
+
+        *slash = '\0';
+        /* Folders on the way get the usual mode; the last one is ours alone. */
+        if (mkdir(part, last ? mode : 0755) != 0 && errno != EEXIST)
+            return errno == EACCES || errno == EPERM || errno == EROFS ? LB_DENIED
+                   : errno == ENOSPC                                   ? LB_NO_SPACE
+                                                                       : LB_IO;
+        if (last)
+            break;
+        *slash = '/';
+    }
+    return stat(path, &info) == 0 && S_ISDIR(info.st_mode) ? LB_OK : LB_IO;
+}
+
+lb_err paths_make(const struct paths *self)
+{
+    bool system = strcmp(self->run_folder, SYSTEM_RUN) == 0;
+    mode_t mode = system ? 0750 : 0700;
+    lb_err err = make_folder(self->state_folder, mode);
+
+    return err == LB_OK ? make_folder(self->run_folder, mode) : err;
+}

@@ -1,0 +1,129 @@
+#include "libcommon/routing_page.h"
+
+#include <assert.h>
+#include <string.h>
+
+#define CLOSEST_MAX 32 /* contacts one call may ask for */
+#define TORN_MAX    8  /* reads before we give up */
+
+/*
+ * A copy can be written to while it is read; the version tells afterwards. To the compiler that is
+ * a race all the same, so contacts are moved as relaxed atomic halfwords (38 bytes, aligned to 2),
+ * which cost what plain loads and stores cost.
+ */
+typedef uint16_t __attribute__((may_alias)) halfword;
+_Static_assert(sizeof(struct contact) % sizeof(halfword) == 0, "contacts are whole halfwords");
+_Static_assert(_Alignof(struct contact) % _Alignof(halfword) == 0,
+               "contacts are aligned halfwords");
+
+static void contact_store(struct contact *to, const struct contact *from)
+{
+    const halfword *source = (const halfword *)from;
+    halfword *target = (halfword *)to;
+
+    for (size_t i = 0; i < sizeof(*to) / sizeof(halfword); i++)
+        __atomic_store_n(&target[i], source[i], __ATOMIC_RELAXED);
+}
+
+static void contact_load(const struct contact *from, struct contact *to)
+{
+    const halfword *source = (const halfword *)from;
+    halfword *target = (halfword *)to;
+
+    for (size_t i = 0; i < sizeof(*to) / sizeof(halfword); i++)
+        target[i] = __atomic_load_n(&source[i], __ATOMIC_RELAXED);
+}
+
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored                                                                     \
+    "-Wtsan" /* it does not model fences; all accesses are atomic anyway */
+#endif
+static void fence(memory_order order)
+{
+    atomic_thread_fence(order);
+}
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic pop
+#endif
+
+void routing_page_init(struct routing_page *self, const struct node_id *self_id,
+                       uint64_t generation)
+{
+    self->magic = ROUTING_PAGE_MAGIC;
+    self->layout = ROUTING_PAGE_LAYOUT;
+    self->generation = generation;
+    self->self_id = *self_id;
+    atomic_store(&self->retired, 0);
+    atomic_store(&self->version, 0);
+}
+
+void routing_page_publish(struct routing_page *self,
+                          const struct contact *contacts[ROUTING_FAMILIES],
+                          const uint32_t counts[ROUTING_FAMILIES])
+{
+    uint64_t version = atomic_load_explicit(&self->version, memory_order_relaxed) + 1;
+    struct routing_page_copy *copy = &self->copies[version % 2];
+
+    fence(memory_order_release); /* who sees a byte of this fill also sees the version before it */
+    for (unsigned f = 0; f < ROUTING_FAMILIES; f++) {
+        struct routing_page_family *family = &copy->family[f];
+
+        assert(counts[f] <= ROUTING_PAGE_CONTACTS_MAX);
+        for (uint32_t i = 0; i < counts[f]; i++)
+            contact_store(&family->contacts[i], &contacts[f][i]);
+        __atomic_store_n(&family->count, counts[f], __ATOMIC_RELAXED);
+    }
+    atomic_store_explicit(&self->version, version, memory_order_release);
+}
+
+bool routing_page_is_valid(const struct routing_page *self, size_t size)
+{
+    if (size < sizeof(*self) || self->magic != ROUTING_PAGE_MAGIC ||
+        self->layout != ROUTING_PAGE_LAYOUT)
+        return false;
+    for (unsigned c = 0; c < 2; c++) {
+        for (unsigned f = 0; f < ROUTING_FAMILIES; f++) {
+            const uint32_t *count = &self->copies[c].family[f].count;
+
+            if (__atomic_load_n(count, __ATOMIC_RELAXED) > ROUTING_PAGE_CONTACTS_MAX)
+                return false;
+        }
+    }
+    return true;
+}
+
+/* From one copy, which may be changing under our hands: the answer counts only if it did not. */
+static size_t closest_in(const struct routing_page_family *family, const struct node_id *target,
+                         size_t k, struct contact *ret_contacts)
+{
+    uint32_t indices[CLOSEST_MAX];
+    uint32_t count = __atomic_load_n(&family->count, __ATOMIC_RELAXED);
+    size_t found;
+
+    if (count > ROUTING_PAGE_CONTACTS_MAX)
+        return 0;
+    found = closest_find(family->contacts, count, target, k, indices);
+    for (size_t i = 0; i < found; i++)
+        contact_load(&family->contacts[indices[i]], &ret_contacts[i]);
+    return found;
+}
+
+size_t routing_page_closest(const struct routing_page *self, enum routing_family family,
+                            const struct node_id *target, size_t k, struct contact *ret_contacts)
+{
+    if (k > CLOSEST_MAX)
+        k = CLOSEST_MAX;
+    for (int i = 0; i < TORN_MAX; i++) {
+        uint64_t version = atomic_load_explicit(&self->version, memory_order_acquire);
+        size_t found;
+
+        if (version == 0)
+            return 0;
+        found = closest_in(&self->copies[version % 2].family[family], target, k, ret_contacts);
+        fence(memory_order_acquire);
+        if (atomic_load_explicit(&self->version, memory_order_relaxed) == version)
+            return found;
+    }
+    return 0;
+}

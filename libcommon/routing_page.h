@@ -1,0 +1,68 @@
+/*
+ * The shared-memory form of the routing table: written by lb-routing alone, read by every transport
+ * worker for each packet (DESIGN, "Shared memory").
+ *
+ * Two copies and a version. The writer fills copy (version + 1) % 2 and then stores version + 1;
+ * readers use copy version % 2 and retry when the version moved meanwhile: one step on, the writer
+ * may be filling the copy they read for the next step. A writer that dies mid-fill leaves the
+ * published copy whole. A restarted writer creates a new file and renames it over the old one, with
+ * a higher generation; it marks the old page `retired`, and a reader that sees that maps again.
+ * Pure: works on memory it is given; page.h maps it.
+ */
+#pragma once
+
+#include "libcommon/address.h"
+#include "libcommon/closest.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#define ROUTING_PAGE_MAGIC        0x4c42525450414745ULL /* "LBRTPAGE" */
+#define ROUTING_PAGE_LAYOUT       1u
+#define ROUTING_PAGE_CONTACTS_MAX 4096u
+
+enum routing_family { ROUTING_V4 = 0, ROUTING_V6 = 1, ROUTING_FAMILIES = 2 };
+
+/* One family's contacts, ascending by id. */
+struct routing_page_family {
+    uint32_t count;
+    struct contact contacts[ROUTING_PAGE_CONTACTS_MAX];
+};
+
+struct routing_page_copy {
+    struct routing_page_family family[ROUTING_FAMILIES];
+};
+
+struct routing_page {
+    uint64_t magic;
+    uint32_t layout;
+    uint32_t reserved;
+    uint64_t generation;      /* of the writer process; grows by each restart */
+    _Atomic uint32_t retired; /* 1: another file took this one's name */
+    struct node_id self_id;   /* fixed for the life of the page */
+    _Atomic uint64_t version; /* 0: nothing published yet */
+    struct routing_page_copy copies[2];
+};
+
+/* Make a fresh page in zeroed memory of sizeof(struct routing_page). */
+void routing_page_init(struct routing_page *self, const struct node_id *self_id,
+                       uint64_t generation);
+
+/*
+ * Publish: contacts of each family, ascending by id, at most ROUTING_PAGE_CONTACTS_MAX each. Only
+ * the one writer calls it.
+ */
+void routing_page_publish(struct routing_page *self,
+                          const struct contact *contacts[ROUTING_FAMILIES],
+                          const uint32_t counts[ROUTING_FAMILIES]);
+
+/* Magic, layout and bounds hold. Call once after mapping, with the size of the mapping. */
+bool routing_page_is_valid(const struct routing_page *self, size_t size);
+
+/*
+ * The k (at most 32) contacts closest to target, nearest first, copied out. Returns how many; 0
+ * also when nothing is published. Never blocks: after 8 torn reads it answers 0.
+ */
+size_t routing_page_closest(const struct routing_page *self, enum routing_family family,
+                            const struct node_id *target, size_t k, struct contact *ret_contacts);

@@ -1,0 +1,97 @@
+/*
+ * status.shm: one slot a process, written by that process (state, heartbeat, counters) and by the
+ * supervisor (pid, restarts, since), read by anybody, also while every service hangs.
+ *
+ * The file has a fixed size and is created by whoever comes first; a slot's place follows from the
+ * service and the instance, so nothing is allocated. Single fields are atomic; a note may be torn
+ * and is only ever printed.
+ */
+#pragma once
+
+#include "libcommon/error.h"
+#include "libcommon/page.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#define STATUS_PAGE_MAGIC   0x4c42535441545553ULL /* "LBSTATUS" */
+#define STATUS_PAGE_LAYOUT  1u
+#define STATUS_INSTANCES_MAX 16
+#define STATUS_COUNTERS_MAX  32
+#define STATUS_NAME_SIZE     24
+#define STATUS_NOTE_SIZE     120
+
+/* X(name, text): every process of a node, in the order in which they are started. */
+#define LB_SERVICES(X)                                                                             \
+    X(SUPERVISOR, "supervisor")                                                                    \
+    X(ROUTING, "routing")                                                                          \
+    X(STORAGE, "storage")                                                                          \
+    X(TRANSPORT, "transport")                                                                      \
+    X(SWARM, "swarm")                                                                              \
+    X(GATEWAY, "gateway")
+
+#define LB_SERVICE_ENUM(name, text) SERVICE_##name,
+enum service { LB_SERVICES(LB_SERVICE_ENUM) SERVICES_COUNT };
+#undef LB_SERVICE_ENUM
+
+const char *service_text(enum service service);
+LB_MUST_CHECK lb_err service_parse(const char *text, enum service *ret_service);
+
+/* X(name, text) */
+#define LB_STATES(X)                                                                               \
+    X(ABSENT, "absent")     /* not configured or never started */                                  \
+    X(STARTING, "starting") /* the process runs, not ready yet */                                  \
+    X(READY, "ready")                                                                              \
+    X(DEGRADED, "degraded") /* serves, but misses something; the note says what */                 \
+    X(DRAINING, "draining") /* asked to stop, finishing */                                         \
+    X(BACKOFF, "backoff")   /* ended; will be started again at a stated time */                    \
+    X(FAILED, "failed")     /* ended too often, or said not to restart it */                       \
+    X(STOPPED, "stopped")                                                                          \
+    X(HUNG, "hung")         /* no heartbeat */
+
+#define LB_STATE_ENUM(name, text) STATE_##name,
+enum service_state { LB_STATES(LB_STATE_ENUM) STATES_COUNT };
+#undef LB_STATE_ENUM
+
+const char *service_state_text(enum service_state state);
+
+struct status_counter {
+    char name[STATUS_NAME_SIZE]; /* "" ends the list */
+    _Atomic uint64_t value;
+};
+
+struct status_slot {
+    _Atomic uint32_t pid;           /* 0: no process */
+    _Atomic uint32_t state;         /* enum service_state */
+    _Atomic uint64_t since_ms;      /* CLOCK_MONOTONIC, ms: when it entered the state of running */
+    _Atomic uint64_t heartbeat_ms;  /* CLOCK_MONOTONIC, ms: last full turn of the event loop */
+    _Atomic uint32_t restarts;      /* by the supervisor, since it started */
+    _Atomic uint32_t generation;    /* grows by each start of the process */
+    _Atomic uint32_t queue;         /* requests taken in and not yet answered */
+    _Atomic uint32_t backlog_ms;    /* age of the oldest of these */
+    _Atomic int32_t last_exit;      /* exit code, or minus the signal, of the last process; 0 at first */
+    _Atomic uint64_t next_start_ms; /* BACKOFF, FAILED: when it is tried again; 0: not by itself */
+    char note[STATUS_NOTE_SIZE];    /* one line for a person */
+    struct status_counter counters[STATUS_COUNTERS_MAX];
+};
+
+struct status_page {
+    uint64_t magic;
+    uint32_t layout;
+    uint32_t reserved;
+    struct status_slot slots[SERVICES_COUNT][STATUS_INSTANCES_MAX];
+};
+
+/* Open run_folder/status.shm, creating it when it is not there or not valid. */
+LB_MUST_CHECK lb_err status_page_open(struct page *ret_page, const char *run_folder, bool writable);
+
+struct status_slot *status_page_slot(const struct page *page, enum service service,
+                                     unsigned instance);
+
+/* The counter of this name in a slot, made when it is new; NULL when the slot is full. */
+struct status_counter *status_slot_counter(struct status_slot *slot, const char *name);
+void status_counter_add(struct status_counter *counter, uint64_t by);
+void status_counter_set(struct status_counter *counter, uint64_t value);
+void status_slot_note(struct status_slot *slot, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
