@@ -5,13 +5,17 @@
 #include <linux/filter.h>
 #include <netinet/in.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
+#define LOCK_TRIES        20
+#define LOCK_PAUSE_NS     5000000
 #define UDP_RECEIVE_BYTES (4 * 1024 * 1024) /* the kernel grants as much as rmem_max allows */
 
 static lb_err from_errno(void)
@@ -191,6 +195,22 @@ lb_err listen_ipc(const char *path, int *ret_fd)
     return from_errno();
 }
 
+/* Programs that ask whether a node runs hold the lock for a moment, shared: do not mistake them. */
+static int lock_patiently(int fd)
+{
+    static const struct timespec pause = {.tv_nsec = LOCK_PAUSE_NS};
+
+    for (int i = 0; i < LOCK_TRIES; i++) {
+        if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+            return 0;
+        if (errno != EWOULDBLOCK && errno != EINTR)
+            return -1;
+        nanosleep(&pause, NULL);
+    }
+    errno = EWOULDBLOCK;
+    return -1;
+}
+
 lb_err listen_lock(const char *run_folder, int *ret_fd)
 {
     char path[4096], text[32];
@@ -202,7 +222,7 @@ lb_err listen_lock(const char *run_folder, int *ret_fd)
     fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
     if (fd < 0)
         return from_errno();
-    if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+    if (lock_patiently(fd) != 0) {
         code = errno;
         close(fd);
         errno = code;
@@ -217,4 +237,23 @@ lb_err listen_lock(const char *run_folder, int *ret_fd)
     }
     *ret_fd = fd;
     return LB_OK;
+}
+
+lb_err listen_lock_owner(const char *run_folder, long *ret_pid)
+{
+    char path[4096], text[32] = "";
+    int size = snprintf(path, sizeof path, "%s/lock", run_folder);
+    bool held;
+    int fd;
+
+    if (size < 0 || (size_t)size >= sizeof path)
+        return LB_TOO_BIG;
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return errno == ENOENT || errno == ENOTDIR ? LB_NOT_FOUND : from_errno();
+    held = flock(fd, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+    if (held && read(fd, text, sizeof text - 1) > 0)
+        *ret_pid = atol(text);
+    close(fd); /* and the lock with it */
+    return held ? LB_OK : LB_NOT_FOUND;
 }

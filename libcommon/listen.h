@@ -35,3 +35,9 @@ LB_MUST_CHECK lb_err listen_ipc(const char *path, int *ret_fd);
 
 /* Take RUN/lock with flock. LB_EXISTS when another node holds it. Held until the process ends. */
 LB_MUST_CHECK lb_err listen_lock(const char *run_folder, int *ret_fd);
+
+/*
+ * Does a node hold the lock of this folder? LB_NOT_FOUND: none does. *ret_pid: its supervisor, or 0
+ * while that only just starts.
+ */
+LB_MUST_CHECK lb_err listen_lock_owner(const char *run_folder, long *ret_pid);

@@ -111,6 +111,22 @@ struct status_slot *status_page_slot(const struct page *page, enum service servi
     return &self->slots[service][instance];
 }
 
+bool service_state_serves(enum service_state state)
+{
+    return state == STATE_READY || state == STATE_DEGRADED;
+}
+
+enum service_state status_slot_state(const struct status_slot *slot, uint64_t now_ms)
+{
+    enum service_state state = (enum service_state)atomic_load(&slot->state);
+    uint64_t heartbeat_ms = atomic_load(&slot->heartbeat_ms);
+
+    if (service_state_serves(state) && now_ms > heartbeat_ms &&
+        now_ms - heartbeat_ms > STATUS_HUNG_MS)
+        return STATE_HUNG;
+    return state;
+}
+
 struct status_counter *status_slot_counter(struct status_slot *slot, const char *name)
 {
     for (int i = 0; i < STATUS_COUNTERS_MAX; i++) {

@@ -89,6 +89,14 @@ LB_MUST_CHECK lb_err status_page_open(struct page *ret_page, const char *run_fol
 struct status_slot *status_page_slot(const struct page *page, enum service service,
                                      unsigned instance);
 
+#define STATUS_HUNG_MS 10000 /* heartbeats come twice a second */
+
+/* Its state as it is now: HUNG when it says it serves and its heartbeat is old. now_ms: monotonic. */
+enum service_state status_slot_state(const struct status_slot *slot, uint64_t now_ms);
+
+/* READY or DEGRADED. */
+bool service_state_serves(enum service_state state);
+
 /* The counter of this name in a slot, made when it is new; NULL when the slot is full. */
 struct status_counter *status_slot_counter(struct status_slot *slot, const char *name);
 void status_counter_add(struct status_counter *counter, uint64_t by);

@@ -1,0 +1,532 @@
+#include "services/gateway/service.h"
+
+#include "libcommon/listen.h"
+#include "libcommon/log.h"
+#include "libcommon/memory.h"
+#include "libcommon/routing_page.h"
+#include "proto/littlebird/v1/node.pb-c.h"
+#include "proto/routing.pb-c.h"
+#include "proto/storage.pb-c.h"
+#include "proto/supervisor.pb-c.h"
+#include "proto/swarm.pb-c.h"
+#include "services/gateway/dedupe.h"
+#include "services/gateway/envelope.h"
+#include "services/gateway/publisher.h"
+#include "services/gateway/requests.h"
+#include "services/gateway/sockets.h"
+#include "services/gateway/view.h"
+#include "services/gateway/wire.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <uv.h>
+#include <zmq.h>
+
+#define FRAMES     3    /* identity, header, payload */
+#define MISSING_MS 100  /* how often we look whether neighbours came */
+#define THERE_MS   1000 /* or went */
+/* A frame above this costs its sender the connection; between API_MESSAGE_MAX and it, an error. */
+#define FRAME_MAX (4 * 1024 * 1024)
+
+struct gateway {
+    struct actor *actor;
+    struct link *links[SERVICES_COUNT]; /* NULL: nothing is asked there */
+    struct page status;
+    struct requests requests;
+    struct dedupe dedupe;
+    void *socket;
+    struct watch *watch;
+    struct publisher *publisher;
+    uv_timer_t due_timer;       /* runs while requests are paused or joined */
+    uv_timer_t neighbour_timer; /* how we are */
+    bool stopping;
+    unsigned handles; /* timers not closed yet */
+    struct status_counter *calls, *refused, *malformed, *answers_lost, *repeated;
+};
+
+/* One call of a client while it is under way. */
+struct work {
+    struct gateway *gateway;
+    struct request *request; /* NULL once it is answered: only its link's reply is awaited */
+    bool asked;              /* a reply of its link is to come */
+    struct envelope envelope;
+};
+
+static const struct {
+    enum service service;
+    const ProtobufCMessageDescriptor *reply;
+    bool needed; /* without it the node is degraded */
+} neighbours[] = {
+    { SERVICE_SUPERVISOR, &lb__supervisor__reply__descriptor, false },
+    { SERVICE_ROUTING, &lb__routing__reply__descriptor, true },
+    { SERVICE_STORAGE, &lb__storage__reply__descriptor, true },
+    { SERVICE_SWARM, &lb__swarm__reply__descriptor, true },
+};
+#define NEIGHBOURS (sizeof(neighbours) / sizeof(neighbours[0]))
+
+/* ---- answers ---- */
+
+static void send_answer(struct gateway *self, const struct asker *asker,
+                        const struct answer *answer)
+{
+    uint8_t header[ENVELOPE_HEADER_MAX];
+    size_t size = envelope_answer(asker, answer, header);
+    const struct bytes payload = answer->payload;
+
+    if (answer->code != CODE_OK)
+        status_counter_add(self->refused, 1);
+    if (zmq_send(self->socket, asker->identity, asker->identity_size, ZMQ_DONTWAIT | ZMQ_SNDMORE) <
+            0 ||
+        zmq_send(self->socket, header, size, ZMQ_DONTWAIT | ZMQ_SNDMORE) < 0 ||
+        zmq_send(self->socket, payload.data, payload.size, ZMQ_DONTWAIT) < 0)
+        status_counter_add(self->answers_lost, 1); /* the client left, or does not read */
+    watch_wake(self->watch);
+}
+
+static void stop_if_done(struct gateway *self)
+{
+    if (self->stopping && self->requests.count == 0)
+        actor_stopped(self->actor);
+}
+
+static void work_free_if_done(struct work *work)
+{
+    if (work->request || work->asked)
+        return;
+    envelope_done(&work->envelope);
+    free(work);
+}
+
+/* Those who sent the same call again get the same answer, unless it is none. */
+static void answer_joined(struct gateway *self, uint32_t entry, const struct answer *answer)
+{
+    struct answer none = answer_error(LB_UNAVAILABLE, "the call it repeats got no answer");
+    struct request *joined;
+
+    while ((joined = requests_joined(&self->requests, entry))) {
+        struct work *work = joined->work;
+
+        send_answer(self, &joined->asker, code_is_passing(answer->code) ? &none : answer);
+        requests_remove(&self->requests, joined);
+        work->request = NULL;
+        work_free_if_done(work);
+    }
+}
+
+/* Answer the client; the request is gone then. */
+static void finish(struct work *work, const struct answer *answer)
+{
+    struct gateway *self = work->gateway;
+    struct request *request = work->request;
+    uint32_t entry = request->dedupe;
+    bool joined = request->state == REQUEST_JOINED;
+
+    send_answer(self, &request->asker, answer);
+    requests_remove(&self->requests, request);
+    work->request = NULL;
+    if (entry != DEDUPE_NONE && !joined) {
+        answer_joined(self, entry, answer);
+        dedupe_answer(&self->dedupe, entry, answer, actor_now_ms(self->actor));
+    }
+    work_free_if_done(work);
+    stop_if_done(self);
+}
+
+/* A message_take_fn: answer with this response. */
+static void respond(void *ctx, const ProtobufCMessage *response)
+{
+    size_t size = protobuf_c_message_get_packed_size(response);
+    uint8_t *packed = xmalloc(size);
+    struct answer answer = answer_ok(bytes_of(packed, size));
+
+    protobuf_c_message_pack(response, packed);
+    wire_clean(response->descriptor, packed, size);
+    finish(ctx, &answer);
+    free(packed);
+}
+
+static void fail(struct work *work, lb_err err, const char *text)
+{
+    struct answer answer = answer_error(err, "%s", text);
+
+    finish(work, &answer);
+}
+
+/* ---- asking services ---- */
+
+static void on_due(uv_timer_t *timer);
+
+static void arm_due_timer(struct gateway *self)
+{
+    if (!uv_is_active((uv_handle_t *)&self->due_timer))
+        uv_timer_start(&self->due_timer, on_due, REQUEST_PAUSE_MS, REQUEST_PAUSE_MS);
+}
+
+static void pause_or_fail(struct work *work, bool may_repeat)
+{
+    struct gateway *self = work->gateway;
+    enum service service = work->envelope.method->service;
+    struct answer answer;
+
+    if (!self->stopping && request_pause(work->request, may_repeat, actor_now_ms(self->actor))) {
+        arm_due_timer(self);
+        return;
+    }
+    answer = answer_error(LB_UNAVAILABLE, "lb-%s is not there", service_text(service));
+    finish(work, &answer);
+}
+
+static void on_reply(void *ctx, lb_err err, const char *reason, const void *reply)
+{
+    struct work *work = ctx;
+    const struct method *method = work->envelope.method;
+
+    work->asked = false;
+    if (!work->request) { /* answered already */
+        work_free_if_done(work);
+        return;
+    }
+    if (err == LB_OK) {
+        if (!method->translate(reply, respond, work))
+            fail(work, LB_INTERNAL, "the service answered something else");
+    } else if (err == method->done_before && work->request->sent > 1) {
+        struct answer done = answer_ok(bytes_of(NULL, 0));
+
+        finish(work, &done);
+    } else if (err == LB_UNAVAILABLE) {
+        pause_or_fail(work, method->may_repeat(work->envelope.request));
+    } else if (err == LB_CANCELLED && work->gateway->stopping) {
+        fail(work, LB_UNAVAILABLE, "the gateway is stopping");
+    } else {
+        fail(work, err, reason);
+    }
+}
+
+/* A message_take_fn. */
+static void ask_service(void *ctx, const ProtobufCMessage *message)
+{
+    struct work *work = ctx;
+    struct gateway *self = work->gateway;
+    uint64_t now_ms = actor_now_ms(self->actor);
+    uint64_t deadline_ms = work->request->deadline_ms;
+    uint32_t left_ms = deadline_ms > now_ms ? (uint32_t)(deadline_ms - now_ms) : 1;
+
+    work->asked = true;
+    work->request->state = REQUEST_ASKED;
+    if (work->request->sent++ > 0)
+        status_counter_add(self->repeated, 1);
+    link_call(self->links[work->envelope.method->service], message, left_ms, on_reply, work);
+}
+
+static void relay(struct work *work)
+{
+    const struct method *method = work->envelope.method;
+    const char *problem = "";
+    lb_err err;
+
+    if (!link_is_up(work->gateway->links[method->service])) {
+        pause_or_fail(work, true); /* nothing was sent */
+        return;
+    }
+    err = method->ask(work->envelope.request, ask_service, work, &problem);
+    if (err != LB_OK)
+        fail(work, err, problem);
+}
+
+static void on_due(uv_timer_t *timer)
+{
+    struct gateway *self = timer->data;
+    uint64_t now_ms = actor_now_ms(self->actor);
+    struct request *request;
+    enum request_due due;
+
+    while ((due = requests_next_due(&self->requests, now_ms, &request)) != DUE_NOTHING) {
+        if (due == DUE_RETRY)
+            relay(request->work);
+        else
+            fail(request->work, LB_TIMEOUT, "no answer within timeout_ms");
+    }
+    if (!requests_waiting(&self->requests))
+        uv_timer_stop(&self->due_timer);
+}
+
+/* ---- what is known here ---- */
+
+static bool read_node_id(struct gateway *self, struct node_id *ret_id)
+{
+    char path[PATHS_SIZE + 32];
+    struct page page = { 0 };
+    bool valid;
+
+    snprintf(path, sizeof(path), "%s/routing.shm", actor_paths(self->actor)->run_folder);
+    if (page_open(&page, path, sizeof(struct routing_page), false) != LB_OK)
+        return false;
+    valid = routing_page_is_valid(page.memory, page.size);
+    if (valid)
+        *ret_id = ((const struct routing_page *)page.memory)->self_id;
+    page_close(&page);
+    return valid;
+}
+
+static void answer_here(struct work *work)
+{
+    struct gateway *self = work->gateway;
+    struct node_id id;
+    bool known = read_node_id(self, &id);
+    struct view view = { .status = &self->status,
+                         .now_ms = actor_now_ms(self->actor),
+                         .node_id = known ? &id : NULL };
+
+    work->envelope.method->local(&view, respond, work);
+}
+
+/* ---- calls ---- */
+
+/* False: answered at once, there is nothing to do. */
+static bool check_repeated(struct work *work, const struct asker *asker, uint32_t *ret_entry,
+                           bool *ret_joins)
+{
+    struct gateway *self = work->gateway;
+    const struct envelope *envelope = &work->envelope;
+    uint64_t now_ms = actor_now_ms(self->actor);
+    struct answer answer;
+
+    *ret_entry = DEDUPE_NONE;
+    *ret_joins = false;
+    if (envelope->idempotency_key.size == 0)
+        return true;
+    switch (dedupe_offer(&self->dedupe, envelope->idempotency_key, envelope->fingerprint, now_ms,
+                         ret_entry)) {
+    case DEDUPE_NEW:
+        return true;
+    case DEDUPE_JOIN:
+        *ret_joins = true;
+        return true;
+    case DEDUPE_KNOWN:
+        answer = *dedupe_known(&self->dedupe, *ret_entry);
+        break;
+    case DEDUPE_MISMATCH:
+        answer = answer_error(LB_INVALID, "idempotency_key was used for another call");
+        break;
+    default:
+        answer = answer_error(LB_FULL, "too many calls with an idempotency_key are under way");
+        break;
+    }
+    send_answer(self, asker, &answer);
+    return false;
+}
+
+/* Takes work. */
+static void admit(struct work *work, const struct asker *asker, size_t bytes)
+{
+    struct gateway *self = work->gateway;
+    uint64_t now_ms = actor_now_ms(self->actor);
+    const char *limit = "";
+    struct answer full;
+    uint32_t entry;
+    bool joins;
+
+    if (!check_repeated(work, asker, &entry, &joins)) {
+        work_free_if_done(work);
+        return;
+    }
+    work->request =
+        requests_add(&self->requests, asker, bytes, now_ms + work->envelope.timeout_ms, &limit);
+    if (!work->request) {
+        full = answer_error(LB_FULL, "%s", limit);
+        send_answer(self, asker, &full);
+        if (entry != DEDUPE_NONE && !joins)
+            dedupe_answer(&self->dedupe, entry, &full, now_ms);
+        work_free_if_done(work);
+        return;
+    }
+    work->request->work = work;
+    work->request->dedupe = entry;
+    if (joins) {
+        work->request->state = REQUEST_JOINED;
+        arm_due_timer(self);
+    } else if (work->envelope.method->local) {
+        answer_here(work);
+    } else {
+        relay(work);
+    }
+}
+
+static void take_call(struct gateway *self, struct asker *asker, struct bytes header,
+                      struct bytes payload)
+{
+    struct work *work = xcalloc(1, sizeof(*work));
+    struct answer refusal;
+
+    work->gateway = self;
+    status_counter_add(self->calls, 1);
+    if (!envelope_open(&work->envelope, header, payload, asker, &refusal)) {
+        send_answer(self, asker, &refusal);
+        work_free_if_done(work);
+    } else if (self->stopping) {
+        refusal = answer_error(LB_UNAVAILABLE, "the gateway is stopping");
+        send_answer(self, asker, &refusal);
+        work_free_if_done(work);
+    } else {
+        admit(work, asker, header.size + payload.size);
+    }
+}
+
+/* How many frames the message has; the first FRAMES of them are kept. */
+static unsigned receive(void *socket, zmq_msg_t frames[FRAMES])
+{
+    unsigned count = 0;
+    bool more = true;
+
+    while (more) {
+        zmq_msg_t rest, *frame = count < FRAMES ? &frames[count] : &rest;
+
+        if (count >= FRAMES)
+            zmq_msg_init(&rest);
+        more = zmq_msg_recv(frame, socket, ZMQ_DONTWAIT) >= 0 && zmq_msg_more(frame);
+        if (count >= FRAMES)
+            zmq_msg_close(&rest);
+        count++;
+    }
+    return count;
+}
+
+static struct bytes content(zmq_msg_t *frame)
+{
+    return bytes_of(zmq_msg_data(frame), zmq_msg_size(frame));
+}
+
+static void on_message(void *ctx, void *socket)
+{
+    struct gateway *self = ctx;
+    zmq_msg_t frames[FRAMES];
+    struct asker asker = { .identity_size = 0 };
+    unsigned count;
+
+    for (int i = 0; i < FRAMES; i++)
+        zmq_msg_init(&frames[i]);
+    count = receive(socket, frames);
+    if (count == FRAMES && zmq_msg_size(&frames[0]) <= REQUESTS_IDENTITY_MAX) {
+        asker.identity_size = (uint8_t)zmq_msg_size(&frames[0]);
+        memcpy(asker.identity, zmq_msg_data(&frames[0]), asker.identity_size);
+        take_call(self, &asker, content(&frames[1]), content(&frames[2]));
+    } else {
+        status_counter_add(self->malformed, 1);
+        log_debug("message dropped frames=%u", count);
+    }
+    for (int i = 0; i < FRAMES; i++)
+        zmq_msg_close(&frames[i]);
+}
+
+/* ---- life ---- */
+
+static void on_neighbours(uv_timer_t *timer)
+{
+    struct gateway *self = timer->data;
+    char missing[STATUS_NOTE_SIZE] = "";
+    size_t size = 0;
+
+    for (size_t i = 0; i < NEIGHBOURS; i++) {
+        enum service service = neighbours[i].service;
+
+        if (neighbours[i].needed && !link_is_up(self->links[service]) && size < sizeof(missing))
+            size += (size_t)snprintf(missing + size, sizeof(missing) - size, "%s%s",
+                                     size > 0 ? ", " : "", service_text(service));
+    }
+    if (size > 0)
+        actor_state(self->actor, STATE_DEGRADED, "waiting for %s", missing);
+    else
+        actor_state(self->actor, STATE_READY, "%s", "");
+    uv_timer_set_repeat(timer, size > 0 ? MISSING_MS : THERE_MS);
+}
+
+static void open_timer(struct gateway *self, uv_timer_t *timer)
+{
+    uv_timer_init(actor_loop(self->actor), timer);
+    timer->data = self;
+    self->handles++;
+}
+
+lb_err gateway_start(struct actor *actor, void **ret_ctx)
+{
+    struct gateway *self = xcalloc(1, sizeof(*self));
+    lb_err err;
+
+    *ret_ctx = self; /* also on failure: gateway_free() takes what there is */
+    self->actor = actor;
+    dedupe_init(&self->dedupe);
+    self->calls = actor_counter(actor, "calls");
+    self->refused = actor_counter(actor, "calls_refused");
+    self->malformed = actor_counter(actor, "messages_malformed");
+    self->answers_lost = actor_counter(actor, "answers_lost");
+    self->repeated = actor_counter(actor, "calls_repeated");
+    open_timer(self, &self->due_timer);
+    open_timer(self, &self->neighbour_timer);
+    for (size_t i = 0; i < NEIGHBOURS; i++)
+        self->links[neighbours[i].service] =
+            actor_link(actor, neighbours[i].service, 0, neighbours[i].reply);
+    err = status_page_open(&self->status, actor_paths(actor)->run_folder, false);
+    if (err == LB_OK)
+        err = socket_open(actor, ZMQ_ROUTER, LISTEN_API, FRAME_MAX, &self->socket);
+    if (err == LB_OK)
+        err = publisher_new(&self->publisher, actor, self->links[SERVICE_SWARM], &self->status);
+    if (err != LB_OK)
+        return err;
+    self->watch = watch_new(actor_loop(actor), self->socket, on_message, self);
+    uv_timer_start(&self->neighbour_timer, on_neighbours, MISSING_MS, MISSING_MS);
+    on_neighbours(&self->neighbour_timer);
+    return LB_OK;
+}
+
+/* To restart us is what is being done now: say so while we can. */
+static bool restarts_us(const struct work *work)
+{
+    const ProtobufCMessage *request = work->envelope.request;
+
+    return request && request->descriptor == &littlebird__v1__restart_service_request__descriptor &&
+           strcmp(((const Littlebird__V1__RestartServiceRequest *)request)->service,
+                  service_text(SERVICE_GATEWAY)) == 0;
+}
+
+void gateway_stop(void *ctx)
+{
+    struct gateway *self = ctx;
+    struct answer done = answer_ok(bytes_of(NULL, 0));
+
+    self->stopping = true;
+    for (uint32_t i = 0; i < REQUESTS_MAX; i++) {
+        struct request *request = &self->requests.slots[i];
+
+        if (request->state == REQUEST_ASKED && restarts_us(request->work))
+            finish(request->work, &done);
+        else if (request->state == REQUEST_PAUSED || request->state == REQUEST_JOINED)
+            fail(request->work, LB_UNAVAILABLE, "the gateway is stopping");
+    }
+    stop_if_done(self);
+}
+
+static void on_timer_closed(uv_handle_t *handle)
+{
+    struct gateway *self = handle->data;
+
+    if (--self->handles == 0)
+        free(self);
+}
+
+/* The links have answered everything by now, so nobody points at us but the timers. */
+void gateway_free(void *ctx)
+{
+    struct gateway *self = ctx;
+
+    assert(self->requests.count == 0);
+    publisher_free(&self->publisher);
+    watch_free(&self->watch);
+    if (self->socket)
+        zmq_close(self->socket);
+    dedupe_done(&self->dedupe);
+    page_close(&self->status);
+    uv_close((uv_handle_t *)&self->due_timer, on_timer_closed);
+    uv_close((uv_handle_t *)&self->neighbour_timer, on_timer_closed);
+}

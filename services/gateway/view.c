@@ -1,0 +1,168 @@
+#include "services/gateway/view.h"
+
+#include "libcommon/memory.h"
+#include "proto/littlebird/v1/node.pb-c.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+static bool serves(enum service_state state)
+{
+    return state == STATE_READY || state == STATE_DEGRADED;
+}
+
+bool view_process(const struct view *self, enum service service, unsigned instance,
+                  struct process *ret_process)
+{
+    const struct status_slot *slot = status_page_slot(self->status, service, instance);
+    uint32_t state = slot ? atomic_load(&slot->state) : STATE_ABSENT;
+    uint64_t heartbeat_ms;
+
+    if (state == STATE_ABSENT)
+        return false;
+    heartbeat_ms = atomic_load(&slot->heartbeat_ms);
+    if (serves((enum service_state)state) && self->now_ms > heartbeat_ms &&
+        self->now_ms - heartbeat_ms > VIEW_HUNG_MS)
+        state = STATE_HUNG;
+    *ret_process = (struct process){ .service = service,
+                                     .instance = instance,
+                                     .state = (enum service_state)state,
+                                     .pid = atomic_load(&slot->pid) };
+    return true;
+}
+
+/* A process message and what it points to; the notes of the page may change while we read. */
+struct shown {
+    Littlebird__V1__Process process;
+    Littlebird__V1__Counter counters[STATUS_COUNTERS_MAX];
+    Littlebird__V1__Counter *pointers[STATUS_COUNTERS_MAX];
+    char names[STATUS_COUNTERS_MAX][STATUS_NAME_SIZE];
+    char note[STATUS_NOTE_SIZE];
+};
+
+static void copy_text(char *to, const char *from, size_t size)
+{
+    memcpy(to, from, size);
+    to[size - 1] = '\0';
+}
+
+static void show_counters(struct shown *self, const struct status_slot *slot)
+{
+    size_t count = 0;
+
+    for (; count < STATUS_COUNTERS_MAX && slot->counters[count].name[0] != '\0'; count++) {
+        Littlebird__V1__Counter *counter = &self->counters[count];
+
+        littlebird__v1__counter__init(counter);
+        copy_text(self->names[count], slot->counters[count].name, STATUS_NAME_SIZE);
+        counter->name = self->names[count];
+        counter->value = atomic_load(&slot->counters[count].value);
+        self->pointers[count] = counter;
+    }
+    self->process.counters = self->pointers;
+    self->process.n_counters = count;
+}
+
+static void show(struct shown *self, const struct view *view, const struct process *from)
+{
+    const struct status_slot *slot = status_page_slot(view->status, from->service, from->instance);
+    uint64_t since_ms = atomic_load(&slot->since_ms);
+    Littlebird__V1__Process *process = &self->process;
+
+    littlebird__v1__process__init(process);
+    process->service = (char *)(uintptr_t)service_text(from->service);
+    process->instance = from->instance;
+    process->state = (char *)(uintptr_t)service_state_text(from->state);
+    process->pid = from->pid;
+    process->since_ms = from->pid != 0 && view->now_ms > since_ms ? view->now_ms - since_ms : 0;
+    process->restarts = atomic_load(&slot->restarts);
+    process->queue = atomic_load(&slot->queue);
+    process->last_exit = atomic_load(&slot->last_exit);
+    copy_text(self->note, slot->note, sizeof(self->note));
+    process->note = self->note;
+    show_counters(self, slot);
+}
+
+void view_process_message(const struct view *self, const struct process *process,
+                          message_take_fn *respond, void *ctx)
+{
+    struct shown shown;
+
+    show(&shown, self, process);
+    respond(ctx, &shown.process.base);
+}
+
+static ProtobufCBinaryData node_id_of(const struct view *self)
+{
+    if (!self->node_id)
+        return (ProtobufCBinaryData){ 0 };
+    return (ProtobufCBinaryData){ .len = NODE_ID_SIZE,
+                                  .data = (uint8_t *)(uintptr_t)self->node_id->bytes };
+}
+
+void view_server_info(const struct view *self, message_take_fn *respond, void *ctx)
+{
+    Littlebird__V1__GetServerInfoResponse response = LITTLEBIRD__V1__GET_SERVER_INFO_RESPONSE__INIT;
+    char *names[API_METHODS_COUNT];
+
+    for (size_t i = 0; i < API_METHODS_COUNT; i++)
+        names[i] = (char *)(uintptr_t)api_methods[i].name;
+    response.version = (char *)(uintptr_t)LB_VERSION;
+    response.protocol_min = API_PROTOCOL_MIN;
+    response.protocol_max = API_PROTOCOL_MAX;
+    response.methods = names;
+    response.n_methods = API_METHODS_COUNT;
+    response.node_id = node_id_of(self);
+    response.message_bytes_max = API_MESSAGE_MAX;
+    response.value_bytes_max = API_VALUE_MAX;
+    respond(ctx, &response.base);
+}
+
+/*
+ * Down: a service that carries the node has no process that serves. Degraded: some process is not
+ * as it should be. The supervisor is no part of it: a node whose services were started by hand, or
+ * by systemd alone, is well without it.
+ */
+static Littlebird__V1__GetStatusResponse__Level level_of(const struct process *processes,
+                                                         size_t count)
+{
+    bool serving[SERVICES_COUNT] = { [SERVICE_SUPERVISOR] = true };
+    bool flawless = true, whole = true;
+
+    for (size_t i = 0; i < count; i++) {
+        serving[processes[i].service] |= serves(processes[i].state);
+        flawless &= processes[i].state == STATE_READY || processes[i].state == STATE_STOPPED;
+    }
+    for (int service = 0; service < SERVICES_COUNT; service++)
+        whole &= serving[service];
+    if (!whole)
+        return LITTLEBIRD__V1__GET_STATUS_RESPONSE__LEVEL__LEVEL_DOWN;
+    return flawless ? LITTLEBIRD__V1__GET_STATUS_RESPONSE__LEVEL__LEVEL_WELL
+                    : LITTLEBIRD__V1__GET_STATUS_RESPONSE__LEVEL__LEVEL_DEGRADED;
+}
+
+void view_status(const struct view *self, message_take_fn *respond, void *ctx)
+{
+    Littlebird__V1__GetStatusResponse response = LITTLEBIRD__V1__GET_STATUS_RESPONSE__INIT;
+    struct process processes[VIEW_PROCESSES_MAX];
+    Littlebird__V1__Process *pointers[VIEW_PROCESSES_MAX];
+    size_t count = 0;
+    struct shown *shown;
+
+    for (int service = 0; service < SERVICES_COUNT; service++) {
+        for (unsigned instance = 0; instance < STATUS_INSTANCES_MAX; instance++)
+            count += view_process(self, (enum service)service, instance, &processes[count]);
+    }
+    shown = xcalloc(count, sizeof(*shown));
+    for (size_t i = 0; i < count; i++) {
+        show(&shown[i], self, &processes[i]);
+        pointers[i] = &shown[i].process;
+    }
+    response.level = level_of(processes, count);
+    response.processes = pointers;
+    response.n_processes = count;
+    response.node_id = node_id_of(self);
+    respond(ctx, &response.base);
+    free(shown);
+}

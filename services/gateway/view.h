@@ -1,0 +1,40 @@
+/*
+ * What the gateway says without asking anybody: GetServerInfo and GetStatus, from the status page
+ * (libcommon/status_page.h). No socket, no clock; works while every other service is down.
+ */
+#pragma once
+
+#include "libcommon/node_id.h"
+#include "libcommon/status_page.h"
+#include "services/gateway/methods.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define VIEW_HUNG_MS       10000 /* heartbeats come twice a second */
+#define VIEW_PROCESSES_MAX (SERVICES_COUNT * STATUS_INSTANCES_MAX)
+
+struct view {
+    const struct page *status;
+    uint64_t now_ms;               /* CLOCK_MONOTONIC */
+    const struct node_id *node_id; /* NULL: not known */
+};
+
+/* One process as it is shown to the world. */
+struct process {
+    enum service service;
+    unsigned instance;
+    enum service_state state; /* STATE_HUNG when it says it serves and its heartbeat is old */
+    uint32_t pid;
+};
+
+/* The process in this slot now. False: nothing ever ran there. */
+bool view_process(const struct view *self, enum service service, unsigned instance,
+                  struct process *ret_process);
+
+/* Hand one process with all its details to `respond`, as a littlebird.v1.Process. */
+void view_process_message(const struct view *self, const struct process *process,
+                          message_take_fn *respond, void *ctx);
+
+void view_server_info(const struct view *self, message_take_fn *respond, void *ctx);
+void view_status(const struct view *self, message_take_fn *respond, void *ctx);

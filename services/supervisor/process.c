@@ -1,0 +1,256 @@
+#include "services/supervisor/process.h"
+
+#include "libcommon/clock.h"
+#include "libcommon/log.h"
+#include "libcommon/memory.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define FIRST_SOCKET    3 /* SD_LISTEN_FDS_START */
+#define PID_PREFIX      "LISTEN_PID="
+#define PID_DIGITS      10
+#define ORPHAN_POLL_MS  50
+#define KILL_TIMEOUT_MS 2000
+#define EXIT_NO_EXEC    71 /* EX_OSERR */
+
+/* What the manager of the supervisor told the supervisor is not meant for its children. */
+static bool is_inherited(const char *entry)
+{
+    static const char *const ours[] = { "LISTEN_PID=",     "LISTEN_FDS=",    "LISTEN_FDNAMES=",
+                                        "WATCHDOG_PID=",   "WATCHDOG_USEC=", "NOTIFY_SOCKET=",
+                                        "LB_PARENT_DEATH=" };
+
+    for (size_t i = 0; i < sizeof ours / sizeof ours[0]; i++) {
+        if (strncmp(entry, ours[i], strlen(ours[i])) == 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static char *join_names(const struct process_start *start)
+{
+    char *joined = xstrdup("LISTEN_FDNAMES=");
+
+    for (size_t i = 0; i < start->sockets_count; i++) {
+        char *longer = xasprintf("%s%s%s", joined, i > 0 ? ":" : "", start->socket_names[i]);
+
+        free(joined);
+        joined = longer;
+    }
+    return joined;
+}
+
+/* The first entry is LISTEN_PID, filled in by the child. All entries and the list are the caller's.
+ */
+static char **make_environment(const struct process_start *start)
+{
+    size_t inherited = 0;
+    size_t added = 0;
+    size_t count = 0;
+    char **list;
+
+    while (environ[inherited]) {
+        inherited++;
+    }
+    while (start->environment[added]) {
+        added++;
+    }
+    list = xcalloc(inherited + added + 4, sizeof *list);
+    list[count++] = xasprintf(PID_PREFIX "%0*d", PID_DIGITS, 0);
+    list[count++] = xasprintf("LISTEN_FDS=%zu", start->sockets_count);
+    list[count++] = join_names(start);
+    for (size_t i = 0; i < added; i++) {
+        list[count++] = xstrdup(start->environment[i]);
+    }
+    for (size_t i = 0; i < inherited; i++) {
+        if (is_inherited(environ[i])) {
+            list[count++] = xstrdup(environ[i]);
+        }
+    }
+    return list;
+}
+
+static void free_environment(char **list)
+{
+    for (size_t i = 0; list[i]; i++) {
+        free(list[i]);
+    }
+    free(list);
+}
+
+/*
+ * After fork in a process with threads: nothing but calls that are safe in a signal handler. No
+ * leading zeros: libsystemd would read them as octal.
+ */
+static void write_pid(char *entry)
+{
+    char digits[PID_DIGITS];
+    size_t count = 0;
+    char *out = entry + strlen(PID_PREFIX);
+
+    for (long pid = (long)getpid(); pid > 0 && count < PID_DIGITS; pid /= 10) {
+        digits[count++] = (char)('0' + pid % 10);
+    }
+    while (count > 0) {
+        *out++ = digits[--count];
+    }
+    *out = '\0';
+}
+
+static void take_sockets(const struct process_start *start, int null)
+{
+    dup2(null, STDIN_FILENO);
+    for (size_t i = 0; i < start->sockets_count; i++) {
+        dup2(start->sockets[i], FIRST_SOCKET + (int)i);
+    }
+    close_range(FIRST_SOCKET + (unsigned)start->sockets_count, ~0u, 0);
+}
+
+static void become_child(const struct process_start *start, char **environment, int null,
+                         pid_t parent)
+{
+    static const char complaint[] = "supervisor: a program cannot be executed\n";
+    sigset_t none;
+
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    setsid();
+    prctl(PR_SET_PDEATHSIG, SIGTERM);
+    if (getppid() != parent) { /* it died before it could be noticed */
+        _exit(0);
+    }
+    take_sockets(start, null);
+    write_pid(environment[0]);
+    execve(start->program, (char *const *)start->arguments, environment);
+    if (write(STDERR_FILENO, complaint, sizeof complaint - 1) < 0) {
+        _exit(EXIT_NO_EXEC);
+    }
+    _exit(EXIT_NO_EXEC);
+}
+
+lb_err process_spawn(const struct process_start *start, pid_t *ret_pid)
+{
+    pid_t parent = getpid();
+    char **environment;
+    pid_t pid;
+    int error;
+    int null;
+
+    assert(start->sockets_count <= PROCESS_SOCKETS_MAX);
+    if (access(start->program, X_OK) != 0) {
+        return errno == EACCES ? LB_DENIED : LB_NOT_FOUND;
+    }
+    null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    if (null < 0) {
+        return LB_IO;
+    }
+    environment = make_environment(start);
+    pid = fork();
+    if (pid == 0) {
+        become_child(start, environment, null, parent);
+    }
+    error = errno;
+    free_environment(environment);
+    close(null);
+    errno = error;
+    if (pid < 0) {
+        return LB_IO;
+    }
+    *ret_pid = pid;
+    return LB_OK;
+}
+
+/* ---- orphans ---- */
+
+/* Does the environment of that process hold this entry? It is ours then, whatever its pid was. */
+static bool has_entry(pid_t pid, const char *entry)
+{
+    char path[64];
+    char *text = NULL;
+    size_t capacity = 0;
+    bool found = false;
+    FILE *file;
+
+    snprintf(path, sizeof path, "/proc/%ld/environ", (long)pid);
+    file = fopen(path, "re");
+    if (!file) {
+        return false;
+    }
+    while (!found && getdelim(&text, &capacity, '\0', file) > 0) {
+        found = strcmp(text, entry) == 0;
+    }
+    free(text);
+    fclose(file);
+    return found;
+}
+
+/* A descriptor of the process, or -1 when it is none of ours. */
+static int open_orphan(pid_t pid, const char *notify_socket)
+{
+    int fd = (int)syscall(SYS_pidfd_open, pid, 0);
+    char *entry = xasprintf("NOTIFY_SOCKET=%s", notify_socket);
+
+    if (fd >= 0 && !has_entry(pid, entry)) { /* looked at after opening: the pid is pinned */
+        close(fd);
+        fd = -1;
+    }
+    free(entry);
+    return fd;
+}
+
+static bool has_ended(int fd)
+{
+    struct pollfd ended = { .fd = fd, .events = POLLIN };
+
+    return poll(&ended, 1, 0) > 0;
+}
+
+static bool await_end(int fd, uint64_t until_ms)
+{
+    while (!has_ended(fd)) {
+        struct pollfd ended = { .fd = fd, .events = POLLIN };
+
+        if (clock_monotonic_ms() >= until_ms) {
+            return false;
+        }
+        if (poll(&ended, 1, ORPHAN_POLL_MS) < 0 && errno != EINTR) {
+            return false;
+        }
+    }
+    return true;
+}
+
+void process_await_orphans(const pid_t *pids, size_t count, const char *notify_socket,
+                           uint64_t timeout_ms)
+{
+    uint64_t until_ms = clock_monotonic_ms() + timeout_ms;
+
+    for (size_t i = 0; i < count; i++) {
+        int fd = open_orphan(pids[i], notify_socket);
+
+        if (fd < 0) {
+            continue;
+        }
+        log_warn("waiting for process %ld of a supervisor that is gone", (long)pids[i]);
+        if (!await_end(fd, until_ms)) {
+            log_warn("killing process %ld of a supervisor that is gone", (long)pids[i]);
+            syscall(SYS_pidfd_send_signal, fd, SIGKILL, NULL, 0);
+            if (!await_end(fd, clock_monotonic_ms() + KILL_TIMEOUT_MS)) {
+                log_error("process %ld does not end", (long)pids[i]);
+            }
+        }
+        close(fd);
+    }
+}

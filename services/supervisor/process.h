@@ -1,0 +1,35 @@
+/*
+ * Starting a service as systemd would: sockets from descriptor 3 on, named in the environment, a
+ * session of its own (so that Ctrl-C in a terminal reaches the supervisor alone, which then drains
+ * the node in order), and a SIGTERM of its own when the supervisor dies.
+ */
+#pragma once
+
+#include "libcommon/error.h"
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#define PROCESS_SOCKETS_MAX   64
+#define PROCESS_ARGUMENTS_MAX 256
+
+struct process_start {
+    const char *program;            /* its path */
+    const char *const *arguments;   /* NULL ends them; the first is the program's name */
+    const char *const *environment; /* "KEY=VALUE", added; NULL ends them */
+    const int *sockets;
+    const char *const *socket_names; /* for LISTEN_FDNAMES */
+    size_t sockets_count;            /* at most PROCESS_SOCKETS_MAX */
+};
+
+/* LB_NOT_FOUND or LB_DENIED when there is no such program or it may not be run, LB_IO else; errno.
+ */
+LB_MUST_CHECK lb_err process_spawn(const struct process_start *start, pid_t *ret_pid);
+
+/*
+ * Wait for processes of a supervisor that was killed: those that were told to notify notify_socket.
+ * They were sent SIGTERM by the kernel; who is still there after timeout_ms is killed.
+ */
+void process_await_orphans(const pid_t *pids, size_t count, const char *notify_socket,
+                           uint64_t timeout_ms);

@@ -1,0 +1,41 @@
+/*
+ * The roster: one row for each service of a node but the supervisor itself, in the order in which
+ * they are started.
+ *
+ * Needs are soft: a service starts without its neighbours and says DEGRADED until they are there.
+ * They decide the order of stopping: a service is told to stop once nothing that needs it runs, so
+ * that the last writes still find their way. Invariant: a service needs only what stands above it
+ * (roster_test). Pure.
+ */
+#pragma once
+
+#include "libcommon/config.h"
+#include "libcommon/status_page.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Sockets that a service is handed besides its mailbox, by their LISTEN_ names. */
+enum roster_sockets {
+    ROSTER_UDP = 1 << 0, /* one for each instance and address */
+    ROSTER_TCP = 1 << 1, /* one for each address */
+    ROSTER_API = 1 << 2  /* api.sock and events.sock */
+};
+
+struct roster_row {
+    enum service service;
+    const char *program;
+    unsigned sockets;  /* of enum roster_sockets */
+    unsigned needs;    /* a bit for each service, 1u << SERVICE_ROUTING ... */
+    int instances_key; /* enum config_key with their number, or -1: one */
+};
+
+const struct roster_row *roster_rows(size_t *ret_count);
+
+/* NULL for what is not supervised. */
+const struct roster_row *roster_find(enum service service);
+
+/* May this service be told to stop while those whose bits are set in running still have processes?
+ */
+bool roster_may_stop(enum service service, unsigned running);

@@ -1,0 +1,269 @@
+#include "services/supervisor/sockets.h"
+
+#include "libcommon/address.h"
+#include "libcommon/config.h"
+#include "libcommon/listen.h"
+#include "libcommon/log.h"
+#include "services/supervisor/roster.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#define PORT_TRIES 16 /* a free UDP port may be taken for TCP: look for another */
+
+__attribute__((format(printf, 3, 4))) static lb_err refuse(struct sockets_problem *problem,
+                                                           lb_err err, const char *format, ...)
+{
+    va_list arguments;
+
+    va_start(arguments, format);
+    vsnprintf(problem->text, sizeof problem->text, format, arguments);
+    va_end(arguments);
+    return err;
+}
+
+unsigned sockets_instances(const struct config *config, enum service service)
+{
+    const struct roster_row *row = roster_find(service);
+
+    assert(row);
+    if (row->instances_key < 0) {
+        return 1;
+    }
+    return (unsigned)config_number(config, (enum config_key)row->instances_key);
+}
+
+static lb_err keep(struct sockets *self, const struct kept_socket *socket)
+{
+    int fd = fcntl(socket->fd, F_DUPFD_CLOEXEC, SOCKETS_FD_LEAST);
+
+    assert(self->count < SOCKETS_MAX);
+    if (fd < 0) {
+        return LB_IO;
+    }
+    close(socket->fd);
+    self->kept[self->count] = *socket;
+    self->kept[self->count++].fd = fd;
+    return LB_OK;
+}
+
+/* A path that stays behind would look like a node. */
+static void unlink_path(int fd)
+{
+    struct sockaddr_un name = { .sun_family = AF_UNSPEC };
+    socklen_t size = sizeof name;
+
+    if (getsockname(fd, (struct sockaddr *)&name, &size) == 0 && name.sun_family == AF_UNIX) {
+        unlink(name.sun_path);
+    }
+}
+
+void sockets_close(struct sockets *self)
+{
+    while (self->count > 0) {
+        self->count--;
+        unlink_path(self->kept[self->count].fd);
+        close(self->kept[self->count].fd);
+    }
+}
+
+static const char *why(int error)
+{
+    switch (error) {
+    case EADDRINUSE:
+        return "the port is in use by another program";
+    case EADDRNOTAVAIL:
+        return "this machine has no such address";
+    case EACCES:
+    case EPERM:
+        return "permission denied (ports below 1024 belong to root)";
+    default:
+        return strerror(error);
+    }
+}
+
+/* The UDP sockets of all transport workers and the TCP socket on one address: one port number. */
+static lb_err bind_port(const struct address *address, unsigned workers, int *ret_udp, int *ret_tcp,
+                        struct address *ret_bound, const char **ret_who)
+{
+    lb_err err = LB_IO;
+
+    for (int i = 0; i < PORT_TRIES; i++) {
+        struct address bound;
+        int error;
+
+        *ret_who = "UDP (transport)";
+        err = listen_udp(address, workers, ret_udp, &bound);
+        if (err != LB_OK) {
+            return err;
+        }
+        *ret_who = "TCP (swarm)";
+        err = listen_tcp(&bound, ret_tcp, ret_bound);
+        if (err == LB_OK) {
+            return LB_OK;
+        }
+        error = errno;
+        for (unsigned worker = 0; worker < workers; worker++) {
+            close(ret_udp[worker]);
+        }
+        errno = error;
+        if (address->port != 0 || error != EADDRINUSE) {
+            return err;
+        }
+    }
+    return err;
+}
+
+static lb_err bind_address(struct sockets *self, const struct address *address, unsigned workers,
+                           struct sockets_problem *ret_problem)
+{
+    int udp[STATUS_INSTANCES_MAX];
+    int tcp;
+    struct address bound;
+    const char *who;
+    char text[ADDRESS_TEXT_SIZE];
+    lb_err err = bind_port(address, workers, udp, &tcp, &bound, &who);
+
+    if (err != LB_OK && errno == EAFNOSUPPORT && !address_is_v4(address)) {
+        log_warn("no IPv6 on this machine, serving IPv4 alone");
+        return LB_OK;
+    }
+    if (err != LB_OK) {
+        int error = errno;
+
+        address_format(address, text);
+        return refuse(ret_problem, err, "cannot listen on %s, %s: %s", text, who, why(error));
+    }
+    for (unsigned i = 0; i < workers && err == LB_OK; i++) {
+        err = keep(self, &(struct kept_socket){ udp[i], SERVICE_TRANSPORT, i, LISTEN_UDP });
+    }
+    if (err == LB_OK) {
+        err = keep(self, &(struct kept_socket){ tcp, SERVICE_SWARM, 0, LISTEN_TCP });
+    }
+    if (err != LB_OK) {
+        return refuse(ret_problem, err, "cannot keep a socket: %s", strerror(errno));
+    }
+    address_format(&bound, self->listen[self->listen_count++]);
+    return LB_OK;
+}
+
+static lb_err parse_addresses(const struct config *config,
+                              struct address ret_addresses[SOCKETS_ADDRESSES_MAX],
+                              size_t *ret_count, struct sockets_problem *ret_problem)
+{
+    const char *origin = config_origin(config, CONFIG_LISTEN);
+    size_t count = config_list_count(config, CONFIG_LISTEN);
+
+    if (count == 0 || count > SOCKETS_ADDRESSES_MAX) {
+        return refuse(ret_problem, LB_INVALID,
+                      "%s: node.listen needs one or two addresses, one IPv4 and one IPv6 at most",
+                      origin);
+    }
+    for (size_t i = 0; i < count; i++) {
+        const char *item = config_list_item(config, CONFIG_LISTEN, i);
+
+        if (address_parse(item, &ret_addresses[i]) != LB_OK) {
+            return refuse(ret_problem, LB_INVALID,
+                          "%s: node.listen '%s' is not ADDR:PORT, as in 0.0.0.0:6881 or [::]:6881",
+                          origin, item);
+        }
+    }
+    if (count == 2 && address_is_v4(&ret_addresses[0]) == address_is_v4(&ret_addresses[1])) {
+        return refuse(
+            ret_problem, LB_INVALID,
+            "%s: node.listen has two addresses of one kind; one IPv4 and one IPv6 at most", origin);
+    }
+    *ret_count = count;
+    return LB_OK;
+}
+
+static lb_err bind_addresses(struct sockets *self, const struct config *config,
+                             struct sockets_problem *ret_problem)
+{
+    struct address addresses[SOCKETS_ADDRESSES_MAX];
+    size_t count = 0;
+    lb_err err = parse_addresses(config, addresses, &count, ret_problem);
+
+    for (size_t i = 0; i < count && err == LB_OK; i++) {
+        err = bind_address(self, &addresses[i], sockets_instances(config, SERVICE_TRANSPORT),
+                           ret_problem);
+    }
+    if (err == LB_OK && self->listen_count == 0) {
+        return refuse(ret_problem, LB_IO, "none of the addresses of node.listen can be used here");
+    }
+    if (err == LB_OK) {
+        snprintf(self->listen_override, sizeof self->listen_override, "node.listen=%s%s%s",
+                 self->listen[0], self->listen_count > 1 ? ", " : "",
+                 self->listen_count > 1 ? self->listen[1] : "");
+    }
+    return err;
+}
+
+static lb_err bind_ipc(struct sockets *self, const struct paths *paths, const char *file,
+                       const struct kept_socket *what, struct sockets_problem *ret_problem)
+{
+    char path[PATHS_SIZE + 64];
+    struct kept_socket socket = *what;
+    lb_err err;
+
+    snprintf(path, sizeof path, "%s/%s", paths->run_folder, file);
+    err = listen_ipc(path, &socket.fd);
+    if (err == LB_OK) {
+        err = keep(self, &socket);
+    }
+    if (err != LB_OK) {
+        return refuse(ret_problem, err, "cannot bind %s for %s: %s", path,
+                      service_text(what->service), strerror(errno));
+    }
+    return LB_OK;
+}
+
+static lb_err bind_service(struct sockets *self, const struct roster_row *row, unsigned instances,
+                           const struct paths *paths, struct sockets_problem *ret_problem)
+{
+    lb_err err = LB_OK;
+
+    for (unsigned i = 0; i < instances && err == LB_OK; i++) {
+        char file[64];
+
+        snprintf(file, sizeof file, "%s-%u.sock", service_text(row->service), i);
+        err = bind_ipc(self, paths, file,
+                       &(struct kept_socket){ -1, row->service, i, LISTEN_MAILBOX }, ret_problem);
+    }
+    if (err == LB_OK && (row->sockets & ROSTER_API)) {
+        err = bind_ipc(self, paths, "api.sock",
+                       &(struct kept_socket){ -1, row->service, 0, LISTEN_API }, ret_problem);
+    }
+    if (err == LB_OK && (row->sockets & ROSTER_API)) {
+        err = bind_ipc(self, paths, "events.sock",
+                       &(struct kept_socket){ -1, row->service, 0, LISTEN_EVENTS }, ret_problem);
+    }
+    return err;
+}
+
+lb_err sockets_bind(struct sockets *ret_self, const struct config *config,
+                    const struct paths *paths, struct sockets_problem *ret_problem)
+{
+    struct sockets self = { .count = 0 };
+    size_t count;
+    const struct roster_row *rows = roster_rows(&count);
+    lb_err err = bind_addresses(&self, config, ret_problem);
+
+    for (size_t i = 0; i < count && err == LB_OK; i++) {
+        err = bind_service(&self, &rows[i], sockets_instances(config, rows[i].service), paths,
+                           ret_problem);
+    }
+    if (err != LB_OK) {
+        sockets_close(&self);
+        return err;
+    }
+    *ret_self = self;
+    return LB_OK;
+}

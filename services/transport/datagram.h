@@ -1,0 +1,43 @@
+/*
+ * What carries KRPC: one small interface, so that the service does not know whether a datagram goes
+ * out as it is (udp.h) or inside DTLS.
+ *
+ * Payloads go to the receiver one by one; batch_done follows the last of a batch, and views into
+ * payloads may be kept until it returns. A payload to send is written into the room that reserve()
+ * gives and leaves with flush() at the latest.
+ */
+#pragma once
+
+#include "libcommon/address.h"
+#include "libcommon/bytes.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct datagram_receiver {
+    void *ctx;
+    void (*receive)(void *ctx, const struct address *from, struct bytes payload);
+    void (*batch_done)(void *ctx);
+};
+
+/* Counted by the carrier, read by its owner. */
+struct datagram_counts {
+    uint64_t packets_out;
+    uint64_t bytes_out;
+    uint64_t send_failed; /* the kernel did not take them; they are gone, as on any network */
+};
+
+struct datagram_ops {
+    uint8_t *(*reserve)(void *self); /* KRPC_SEND_MAX bytes, valid until commit or flush */
+    void (*commit)(void *self, const struct address *to, size_t size);
+    void (*flush)(void *self);
+    void (*close)(void *self); /* frees it; from the loop's thread */
+};
+
+/* One bound socket and what is around it. */
+struct datagram_port {
+    const struct datagram_ops *ops; /* NULL: there is none */
+    void *self;
+    struct datagram_counts counts;
+    struct address bound;
+};

@@ -1,0 +1,542 @@
+#include "services/transport/krpc.h"
+
+#include "libcommon/bencode.h"
+
+#include <string.h>
+
+#define BODY_DEPTH   2 /* open inside "a" or "r" */
+#define VALUE_DEPTH  (KRPC_DEPTH_MAX - BODY_DEPTH)
+#define VALUE_TOKENS (KRPC_VALUE_MAX / 2 + 2) /* a token has two bytes or more */
+
+/*
+ * What is left of the datagram. Why not bencode.h: a transport worker does this for every packet,
+ * and making tokens of which most are looked at once took three times as long. tests/fuzz compares
+ * the two on every input.
+ */
+struct cursor {
+    const uint8_t *at;
+    const uint8_t *end;
+};
+
+enum kind { STRING, INT, LIST, ANY };
+
+static const struct field {
+    const char *key;
+    uint8_t key_size;
+    uint8_t kind;
+    uint16_t offset;
+} fields[] = {
+#define KRPC_FIELD_ROW(name, member, key, kind)                                                    \
+    [KRPC_FIELD_##name] = { key, sizeof(key) - 1, kind, offsetof(struct krpc_message, member) },
+    KRPC_FIELDS(KRPC_FIELD_ROW)
+#undef KRPC_FIELD_ROW
+};
+
+static const struct method {
+    const char *text;
+    uint8_t size;
+    uint32_t needs;
+} methods[] = {
+#define KRPC_METHOD_ROW(name, text, needs)                                                         \
+    [KRPC_##name] = { text, sizeof(text) - 1, KRPC_HAS_ID | (needs) },
+    KRPC_METHODS(KRPC_METHOD_ROW)
+#undef KRPC_METHOD_ROW
+};
+
+const char *krpc_method_text(enum krpc_method method)
+{
+    return method < KRPC_UNKNOWN ? methods[method].text : "unknown";
+}
+
+/* ---- the bencode of BEP 3, one value at a time ---- */
+
+static bool take_byte(struct cursor *self, uint8_t byte)
+{
+    if (self->at == self->end || *self->at != byte)
+        return false;
+    self->at++;
+    return true;
+}
+
+static bool take_string(struct cursor *self, struct bytes *ret_content)
+{
+    const uint8_t *at = self->at;
+    size_t size = 0;
+
+    for (; at < self->end && *at != ':'; at++) {
+        unsigned digit = (unsigned)*at - '0';
+
+        /* Longer than what is left cannot be; and a leading zero is refused. */
+        if (digit > 9 || size > KRPC_RECEIVE_MAX || (size == 0 && at > self->at))
+            return false;
+        size = 10 * size + digit;
+    }
+    if (at == self->at || at == self->end || size > (size_t)(self->end - at - 1))
+        return false;
+    *ret_content = (struct bytes){ .data = at + 1, .size = size };
+    self->at = at + 1 + size;
+    return true;
+}
+
+static bool take_int(struct cursor *self, int64_t *ret_number)
+{
+    const uint64_t limit = (uint64_t)1 << 63;
+    bool negative;
+    const uint8_t *start;
+    uint64_t value = 0;
+
+    if (!take_byte(self, 'i'))
+        return false;
+    negative = take_byte(self, '-');
+    start = self->at;
+    for (; self->at < self->end && *self->at != 'e'; self->at++) {
+        unsigned digit = (unsigned)*self->at - '0';
+
+        if (digit > 9 || value > (limit - digit) / 10 || (value == 0 && self->at > start))
+            return false;
+        value = 10 * value + digit;
+    }
+    if (self->at == start || !take_byte(self, 'e'))
+        return false;
+    if (negative ? value == 0 : value == limit)
+        return false;
+    *ret_number = negative ? -(int64_t)(value - 1) - 1 : (int64_t)value;
+    return true;
+}
+
+/* One bit a level, the innermost lowest: is it a dictionary, and has its key been read. */
+struct levels {
+    uint64_t dicts;
+    uint64_t keyed;
+    unsigned depth;
+};
+
+/* A step of skip(): a scalar, or the beginning or the end of a list or dictionary. */
+static bool skip_step(struct cursor *self, struct levels *levels, unsigned depth_max)
+{
+    bool key_due = levels->dicts & ~levels->keyed & 1;
+    bool key_read = levels->dicts & levels->keyed & 1;
+    struct bytes content;
+    int64_t number;
+
+    switch (*self->at) {
+    case 'l':
+    case 'd':
+        if (key_due || levels->depth == depth_max)
+            return false;
+        levels->dicts = levels->dicts << 1 | (*self->at == 'd');
+        levels->keyed <<= 1;
+        levels->depth++;
+        self->at++;
+        return true;
+    case 'e':
+        if (levels->depth == 0 || key_read)
+            return false;
+        levels->dicts >>= 1;
+        levels->keyed >>= 1;
+        levels->depth--;
+        self->at++;
+        break;
+    case 'i':
+        if (key_due || !take_int(self, &number))
+            return false;
+        break;
+    default:
+        if (!take_string(self, &content))
+            return false;
+        if (key_due) {
+            levels->keyed |= 1;
+            return true;
+        }
+    }
+    levels->keyed &= ~(uint64_t)1; /* a value is whole */
+    return true;
+}
+
+/* Past one value of any kind, of at most depth_max levels. */
+static bool skip(struct cursor *self, unsigned depth_max, struct bytes *ret_raw)
+{
+    const uint8_t *start = self->at;
+    struct levels levels = { 0 };
+
+    do {
+        if (self->at == self->end || !skip_step(self, &levels, depth_max))
+            return false;
+    } while (levels.depth > 0);
+    *ret_raw = bytes_of(start, (size_t)(self->at - start));
+    return true;
+}
+
+static bool is_digit(const struct cursor *self)
+{
+    return self->at < self->end && *self->at >= '0' && *self->at <= '9';
+}
+
+static bool is(const struct cursor *self, uint8_t first)
+{
+    return self->at < self->end && *self->at == first;
+}
+
+/* ---- the body: "a" or "r" ---- */
+
+static const struct field *find_field(struct bytes key)
+{
+    for (size_t i = 0; i < KRPC_FIELDS_COUNT; i++) {
+        if (fields[i].key_size == key.size && memcmp(fields[i].key, key.data, key.size) == 0)
+            return &fields[i];
+    }
+    return NULL;
+}
+
+/* The value of a known key; one of another kind is passed over and is a fault. */
+static bool take_field(struct cursor *self, const struct field *field, struct krpc_message *to,
+                       bool *fault)
+{
+    void *member = (uint8_t *)to + field->offset;
+    uint32_t bit = 1u << (field - fields);
+    struct bytes raw;
+
+    if (to->present & bit)
+        return false;
+    if (field->kind == STRING ? is_digit(self) : field->kind == INT && is(self, 'i')) {
+        to->present |= bit;
+        return field->kind == STRING ? take_string(self, member) : take_int(self, member);
+    }
+    if (field->kind == ANY || (field->kind == LIST && is(self, 'l'))) {
+        to->present |= bit;
+        return skip(self, VALUE_DEPTH, member);
+    }
+    *fault = true;
+    return skip(self, VALUE_DEPTH, &raw);
+}
+
+static bool take_body(struct cursor *self, struct krpc_message *to, bool *fault)
+{
+    struct bytes key, raw;
+
+    if (!take_byte(self, 'd'))
+        return false;
+    while (!take_byte(self, 'e')) {
+        const struct field *field;
+
+        if (!take_string(self, &key))
+            return false;
+        field = find_field(key);
+        if (field ? !take_field(self, field, to, fault) : !skip(self, VALUE_DEPTH, &raw))
+            return false;
+    }
+    return true;
+}
+
+/* ---- the envelope ---- */
+
+/* The keys of the envelope, as they come. */
+struct envelope {
+    struct bytes type, method;
+    bool has_a, has_r, has_e;
+    bool fault; /* a known key of the body with a value of another kind */
+};
+
+/* "e": a list of a code and a text; more in it is passed over, less is made up for. */
+static bool take_error(struct cursor *self, struct krpc_message *to)
+{
+    int64_t code = 0;
+    struct bytes raw;
+
+    to->error_code = KRPC_ERROR_GENERIC;
+    if (!take_byte(self, 'l'))
+        return false;
+    if (is(self, 'i')) {
+        if (!take_int(self, &code))
+            return false;
+        if (code > 0 && code < INT32_MAX)
+            to->error_code = (int32_t)code;
+    }
+    if (is_digit(self)) {
+        if (!take_string(self, &to->error_text))
+            return false;
+        if (to->error_text.size > KRPC_ERROR_TEXT_MAX)
+            to->error_text.size = KRPC_ERROR_TEXT_MAX;
+    }
+    while (!take_byte(self, 'e')) {
+        if (!skip(self, VALUE_DEPTH, &raw))
+            return false;
+    }
+    return true;
+}
+
+/* A string that may come once; its content is not NULL afterwards. */
+static bool take_once(struct cursor *self, struct bytes *to)
+{
+    return !to->data && take_string(self, to);
+}
+
+/* A string we can do without: of another kind it is passed over. */
+static bool take_optional(struct cursor *self, struct bytes *to)
+{
+    struct bytes raw;
+
+    return is_digit(self) ? take_once(self, to) : skip(self, KRPC_DEPTH_MAX - 1, &raw);
+}
+
+static bool take_read_only(struct cursor *self, struct krpc_message *to)
+{
+    struct bytes raw;
+    int64_t number;
+
+    if (!is(self, 'i'))
+        return skip(self, KRPC_DEPTH_MAX - 1, &raw);
+    if (!take_int(self, &number))
+        return false;
+    to->read_only = number == 1;
+    return true;
+}
+
+static bool take_top(struct cursor *self, struct bytes key, struct krpc_message *to,
+                     struct envelope *envelope)
+{
+    struct bytes raw;
+
+    if (key.size == 1) {
+        switch (key.data[0]) {
+        case 'a':
+        case 'r':
+            if (envelope->has_a || envelope->has_r)
+                return false;
+            *(key.data[0] == 'a' ? &envelope->has_a : &envelope->has_r) = true;
+            return take_body(self, to, &envelope->fault);
+        case 'e':
+            if (envelope->has_e)
+                return false;
+            envelope->has_e = true;
+            return take_error(self, to);
+        case 'q':
+            return take_once(self, &envelope->method);
+        case 't':
+            return take_once(self, &to->transaction);
+        case 'v':
+            return take_optional(self, &to->version);
+        case 'y':
+            return take_once(self, &envelope->type);
+        }
+    }
+    if (key.size == 2 && memcmp(key.data, "ip", 2) == 0)
+        return take_optional(self, &to->ip);
+    if (key.size == 2 && memcmp(key.data, "ro", 2) == 0)
+        return take_read_only(self, to);
+    return skip(self, KRPC_DEPTH_MAX - 1, &raw);
+}
+
+static bool take_message(struct bytes data, struct krpc_message *to, struct envelope *envelope)
+{
+    struct cursor cursor = { data.data, data.data + data.size };
+    struct bytes key;
+
+    if (!take_byte(&cursor, 'd'))
+        return false;
+    while (!take_byte(&cursor, 'e')) {
+        if (!take_string(&cursor, &key) || !take_top(&cursor, key, to, envelope))
+            return false;
+    }
+    return cursor.at == cursor.end && to->transaction.size > 0 &&
+           to->transaction.size <= KRPC_TRANSACTION_MAX && envelope->type.size == 1;
+}
+
+/* ---- what a message must hold ---- */
+
+static void set_fault(struct krpc_message *self, int32_t code, const char *text)
+{
+    self->fault = code;
+    self->fault_text = text;
+}
+
+static void read_want(struct krpc_message *self)
+{
+    struct cursor cursor = { self->want.data + 1, self->want.data + self->want.size };
+    struct bytes item;
+
+    while (!is(&cursor, 'e')) {
+        if (!is_digit(&cursor)) {
+            if (!skip(&cursor, VALUE_DEPTH, &item))
+                return;
+            continue;
+        }
+        if (!take_string(&cursor, &item))
+            return;
+        self->want_v4 |= item.size == 2 && memcmp(item.data, "n4", 2) == 0;
+        self->want_v6 |= item.size == 2 && memcmp(item.data, "n6", 2) == 0;
+    }
+}
+
+static enum krpc_method find_method(struct bytes text)
+{
+    for (enum krpc_method i = 0; i < KRPC_UNKNOWN; i++) {
+        if (methods[i].size == text.size && memcmp(methods[i].text, text.data, text.size) == 0)
+            return i;
+    }
+    return KRPC_UNKNOWN;
+}
+
+/* BEP 44, "The v field": bencoding that is not strict must not be stored. */
+static bool is_strict(struct bytes value)
+{
+    struct bencode_token tokens[VALUE_TOKENS];
+    struct bencode_limits limits = { .depth_max = VALUE_DEPTH, .strict_order = true };
+    struct bencode parsed;
+
+    return bencode_parse(&parsed, value, tokens, VALUE_TOKENS, limits, NULL) == LB_OK;
+}
+
+static void check_put(struct krpc_message *self)
+{
+    bool is_mutable = self->present & KRPC_HAS_KEY;
+
+    if (self->value.size > KRPC_VALUE_MAX)
+        set_fault(self, KRPC_ERROR_VALUE_SIZE, "v is too big");
+    else if (self->salt.size > KRPC_SALT_MAX)
+        set_fault(self, KRPC_ERROR_SALT_SIZE, "salt is too big");
+    else if (!is_strict(self->value))
+        set_fault(self, KRPC_ERROR_PROTOCOL, "v is not strictly bencoded");
+    else if (is_mutable && self->key.size != KRPC_KEY_SIZE)
+        set_fault(self, KRPC_ERROR_PROTOCOL, "k must have 32 bytes");
+    else if (is_mutable && self->signature.size != KRPC_SIGNATURE_SIZE)
+        set_fault(self, KRPC_ERROR_PROTOCOL, "sig must have 64 bytes");
+    else if (is_mutable && (!(self->present & KRPC_HAS_SEQ) || self->seq < 0 || self->cas < 0))
+        set_fault(self, KRPC_ERROR_PROTOCOL, "seq must be a number from 0");
+}
+
+static void check_query(struct krpc_message *self, const struct envelope *envelope)
+{
+    self->method = find_method(envelope->method);
+    if (self->method == KRPC_UNKNOWN) {
+        set_fault(self, KRPC_ERROR_METHOD, "method unknown");
+        return;
+    }
+    if (envelope->fault)
+        set_fault(self, KRPC_ERROR_PROTOCOL, "an argument has the wrong type");
+    else if (~self->present & methods[self->method].needs)
+        set_fault(self, KRPC_ERROR_PROTOCOL, "an argument is missing");
+    else if (self->id.size != NODE_ID_SIZE)
+        set_fault(self, KRPC_ERROR_PROTOCOL, "id must have 20 bytes");
+    else if (self->token.size > KRPC_TOKEN_MAX)
+        set_fault(self, KRPC_ERROR_PROTOCOL, "token is too long");
+    if (self->fault)
+        return;
+    if (self->method == KRPC_GET_PEERS || self->method == KRPC_ANNOUNCE_PEER)
+        self->target = self->info_hash;
+    if (self->method != KRPC_PING && self->method != KRPC_PUT && self->target.size != NODE_ID_SIZE)
+        set_fault(self, KRPC_ERROR_PROTOCOL, "target or info_hash must have 20 bytes");
+    else if (self->method == KRPC_ANNOUNCE_PEER && self->implied_port == 0 &&
+             (self->port < 1 || self->port > UINT16_MAX))
+        set_fault(self, KRPC_ERROR_PROTOCOL, "port must be 1 to 65535");
+    else if (self->method == KRPC_PUT)
+        check_put(self);
+    else if (self->present & KRPC_HAS_WANT)
+        read_want(self);
+}
+
+static void leave_out(struct krpc_message *self, enum krpc_field field)
+{
+    *(struct bytes *)(void *)((uint8_t *)self + fields[field].offset) = bytes_of(NULL, 0);
+    self->present &= ~(1u << field);
+}
+
+/* What is malformed in one result does not spoil the others. */
+static bool check_reply(struct krpc_message *self)
+{
+    if (self->nodes.size % (NODE_ID_SIZE + ADDRESS_COMPACT_V4) != 0)
+        leave_out(self, KRPC_FIELD_NODES);
+    if (self->nodes6.size % (NODE_ID_SIZE + ADDRESS_COMPACT_V6) != 0)
+        leave_out(self, KRPC_FIELD_NODES6);
+    if (self->token.size > KRPC_TOKEN_MAX)
+        leave_out(self, KRPC_FIELD_TOKEN);
+    if (self->value.size > KRPC_VALUE_MAX)
+        leave_out(self, KRPC_FIELD_VALUE);
+    if (self->key.size != KRPC_KEY_SIZE)
+        leave_out(self, KRPC_FIELD_KEY);
+    if (self->signature.size != KRPC_SIGNATURE_SIZE)
+        leave_out(self, KRPC_FIELD_SIGNATURE);
+    if (self->seeds_filter.size != KRPC_FILTER_SIZE)
+        leave_out(self, KRPC_FIELD_SEEDS_FILTER);
+    if (self->peers_filter.size != KRPC_FILTER_SIZE)
+        leave_out(self, KRPC_FIELD_PEERS_FILTER);
+    return self->id.size == NODE_ID_SIZE;
+}
+
+lb_err krpc_decode(struct bytes data, struct krpc_message *ret_message)
+{
+    struct krpc_message message = { 0 };
+    struct envelope envelope = { 0 };
+
+    if (data.size > KRPC_RECEIVE_MAX || !take_message(data, &message, &envelope))
+        return LB_INVALID;
+    switch (envelope.type.data[0]) {
+    case 'q':
+        if (!envelope.method.data || envelope.has_r)
+            return LB_INVALID;
+        message.type = KRPC_QUERY;
+        check_query(&message, &envelope);
+        break;
+    case 'r':
+        if (!envelope.has_r || envelope.fault || !check_reply(&message))
+            return LB_INVALID;
+        message.type = KRPC_REPLY;
+        break;
+    case 'e':
+        if (!envelope.has_e)
+            return LB_INVALID;
+        message.type = KRPC_ERROR;
+        break;
+    default:
+        return LB_INVALID;
+    }
+    *ret_message = message;
+    return LB_OK;
+}
+
+bool krpc_next_node(const struct krpc_message *self, unsigned family, size_t *offset,
+                    struct contact *ret_contact)
+{
+    struct bytes nodes = family == 4 ? self->nodes : self->nodes6;
+    size_t address_size = family == 4 ? ADDRESS_COMPACT_V4 : ADDRESS_COMPACT_V6;
+    size_t step = NODE_ID_SIZE + address_size;
+
+    while (nodes.size - *offset >= step) {
+        const uint8_t *at = nodes.data + *offset;
+        struct address address;
+
+        *offset += step;
+        if (address_from_compact(bytes_of(at + NODE_ID_SIZE, address_size), &address) == LB_OK &&
+            address_is_usable(&address)) {
+            *ret_contact = (struct contact){ .id = node_id_from(at), .address = address };
+            return true;
+        }
+    }
+    return false;
+}
+
+bool krpc_next_peer(const struct krpc_message *self, size_t *offset, struct address *ret_address)
+{
+    struct cursor cursor = { self->values.data, self->values.data + self->values.size };
+    struct bytes item;
+
+    if (self->values.size == 0)
+        return false;
+    cursor.at += *offset > 0 ? *offset : 1; /* past the 'l' */
+    while (!is(&cursor, 'e')) {
+        bool found = false;
+
+        if (!is_digit(&cursor)) {
+            if (!skip(&cursor, VALUE_DEPTH, &item))
+                return false;
+        } else if (!take_string(&cursor, &item)) {
+            return false;
+        } else {
+            found = address_from_compact(item, ret_address) == LB_OK;
+        }
+        *offset = (size_t)(cursor.at - self->values.data);
+        if (found && address_is_usable(ret_address))
+            return true;
+    }
+    return false;
+}

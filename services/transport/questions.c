@@ -1,0 +1,285 @@
+#include "services/transport/questions.h"
+
+#include "libcommon/log.h"
+#include "libcommon/memory.h"
+#include "proto/storage.pb-c.h"
+#include "services/transport/service.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* A question as it is packed; the union keeps the body its oneof points at. */
+struct question_draft {
+    struct responder_ask ask;
+    Lb__Storage__Question question;
+    Lb__Item item;
+    uint8_t from[ADDRESS_COMPACT_V6];
+    uint8_t peer[ADDRESS_COMPACT_V6];
+    union {
+        Lb__Storage__GetPeers get_peers;
+        Lb__Storage__AnnouncePeer announce_peer;
+        Lb__Storage__GetItem get_item;
+        Lb__Storage__PutItem put_item;
+    } body;
+};
+
+/* What is kept of a message under way. */
+struct question_batch {
+    struct questions *questions;
+    unsigned count;
+    struct responder_ask asks[];
+};
+
+void questions_init(struct questions *self, struct transport *transport)
+{
+    *self = (struct questions){ .transport = transport };
+    self->drafts = xcalloc(QUESTIONS_BATCH_MAX, sizeof(*self->drafts));
+}
+
+void questions_done(struct questions *self)
+{
+    free(self->drafts);
+    self->drafts = NULL;
+}
+
+static ProtobufCBinaryData binary(struct bytes from)
+{
+    /* protobuf-c has no const; packing only reads. */
+    return (ProtobufCBinaryData){ .len = from.size, .data = (uint8_t *)(uintptr_t)from.data };
+}
+
+static struct bytes view(ProtobufCBinaryData from)
+{
+    return bytes_of(from.data, from.len);
+}
+
+/* ---- the way there ---- */
+
+static void draft_get_peers(struct question_draft *draft, const struct krpc_message *message)
+{
+    Lb__Storage__GetPeers *body = &draft->body.get_peers;
+
+    lb__storage__get_peers__init(body);
+    body->infohash = binary(message->target);
+    body->no_seed = message->no_seed == 1;
+    body->scrape = draft->ask.scrape;
+    body->want_v6 = !address_is_v4(&draft->ask.from);
+    body->peers_max = responder_peers_max(&draft->ask);
+    draft->question.body_case = LB__STORAGE__QUESTION__BODY_GET_PEERS;
+    draft->question.get_peers = body;
+}
+
+/* BEP 5: the peer is where the query came from, on the port it names or the one it came from. */
+static void draft_announce(struct question_draft *draft, const struct krpc_message *message)
+{
+    Lb__Storage__AnnouncePeer *body = &draft->body.announce_peer;
+    struct address peer = draft->ask.from;
+
+    if (message->implied_port == 0)
+        peer.port = (uint16_t)message->port;
+    lb__storage__announce_peer__init(body);
+    body->infohash = binary(message->target);
+    body->peer = binary(bytes_of(draft->peer, address_to_compact(&peer, draft->peer)));
+    body->seed = message->seed == 1;
+    draft->question.body_case = LB__STORAGE__QUESTION__BODY_ANNOUNCE_PEER;
+    draft->question.announce_peer = body;
+}
+
+static void draft_get(struct question_draft *draft, const struct krpc_message *message)
+{
+    Lb__Storage__GetItem *body = &draft->body.get_item;
+
+    lb__storage__get_item__init(body);
+    body->target = binary(message->target);
+    if ((message->present & KRPC_HAS_SEQ) && message->seq >= 0) {
+        body->newer_case = LB__STORAGE__GET_ITEM__NEWER_SEQ;
+        body->seq = (uint64_t)message->seq;
+    }
+    draft->question.body_case = LB__STORAGE__QUESTION__BODY_GET_ITEM;
+    draft->question.get_item = body;
+}
+
+static void draft_put(struct question_draft *draft, const struct krpc_message *message)
+{
+    Lb__Storage__PutItem *body = &draft->body.put_item;
+
+    lb__item__init(&draft->item);
+    draft->item.value = binary(message->value);
+    if (message->present & KRPC_HAS_KEY) {
+        draft->item.public_key = binary(message->key);
+        draft->item.salt = binary(message->salt);
+        draft->item.signature = binary(message->signature);
+        draft->item.seq = (uint64_t)message->seq;
+    }
+    lb__storage__put_item__init(body);
+    body->item = &draft->item;
+    if ((message->present & KRPC_HAS_KEY) && (message->present & KRPC_HAS_CAS)) {
+        body->compare_case = LB__STORAGE__PUT_ITEM__COMPARE_CAS;
+        body->cas = (uint64_t)message->cas;
+    }
+    draft->question.body_case = LB__STORAGE__QUESTION__BODY_PUT_ITEM;
+    draft->question.put_item = body;
+}
+
+void questions_add(struct questions *self, const struct endpoint_result *result)
+{
+    const struct krpc_message *message = &result->message;
+    struct question_draft *draft;
+
+    if (self->drafts_count == QUESTIONS_BATCH_MAX)
+        questions_flush(self);
+    draft = &self->drafts[self->drafts_count++];
+    draft->ask = result->ask;
+    lb__storage__question__init(&draft->question);
+    draft->question.from =
+        binary(bytes_of(draft->from, address_to_compact(&draft->ask.from, draft->from)));
+    switch (message->method) {
+    case KRPC_GET_PEERS:
+        draft_get_peers(draft, message);
+        break;
+    case KRPC_ANNOUNCE_PEER:
+        draft_announce(draft, message);
+        break;
+    case KRPC_GET:
+        draft_get(draft, message);
+        break;
+    default:
+        draft_put(draft, message);
+    }
+}
+
+/* ---- the way back ---- */
+
+static void answer(struct questions *self, const struct responder_ask *ask,
+                   const struct responder_outcome *outcome)
+{
+    struct transport *transport = self->transport;
+    struct datagram_port *port = transport_port(transport, &ask->from);
+    uint8_t *room;
+    size_t size;
+
+    if (!port)
+        return;
+    room = port->ops->reserve(port->self);
+    size = endpoint_answer(&transport->endpoint, ask, outcome, uv_hrtime() / 1000, room);
+    if (size > 0)
+        port->ops->commit(port->self, &ask->from, size);
+}
+
+static void answer_unavailable(struct questions *self, const struct responder_ask *asks,
+                               unsigned count)
+{
+    const struct responder_outcome outcome = { .unavailable = true };
+
+    for (unsigned i = 0; i < count; i++)
+        answer(self, &asks[i], &outcome);
+}
+
+/* What does not have the size it must have is left out, whoever said it. */
+static struct bytes sized(ProtobufCBinaryData from, size_t size)
+{
+    return from.len == size ? view(from) : bytes_of(NULL, 0);
+}
+
+static size_t read_peers(const Lb__Storage__Outcome *from, const struct responder_ask *ask,
+                         struct bytes ret_peers[RESPONDER_PEERS_MAX])
+{
+    size_t size = address_is_v4(&ask->from) ? ADDRESS_COMPACT_V4 : ADDRESS_COMPACT_V6;
+    size_t count = 0;
+
+    for (size_t i = 0; i < from->n_peers && count < RESPONDER_PEERS_MAX; i++) {
+        if (from->peers[i].len == size)
+            ret_peers[count++] = view(from->peers[i]);
+    }
+    return count;
+}
+
+static bool read_item(const Lb__Item *from, struct krpc_item *ret_item)
+{
+    if (!from || from->value.len > KRPC_VALUE_MAX || from->seq > INT64_MAX)
+        return false;
+    *ret_item = (struct krpc_item){ .value = view(from->value),
+                                    .key = sized(from->public_key, KRPC_KEY_SIZE),
+                                    .signature = sized(from->signature, KRPC_SIGNATURE_SIZE),
+                                    .seq = from->seq };
+    return true;
+}
+
+static void answer_outcome(struct questions *self, const struct responder_ask *ask,
+                           const Lb__Storage__Outcome *from)
+{
+    struct bytes peers[RESPONDER_PEERS_MAX];
+    struct krpc_item item;
+    struct responder_outcome outcome = {
+        .error = from->krpc_error,
+        .error_text = bytes_of_text(from->krpc_message),
+        .peers = peers,
+        .peers_count = read_peers(from, ask, peers),
+        .seeds_filter = sized(from->seeds_filter, KRPC_FILTER_SIZE),
+        .peers_filter = sized(from->peers_filter, KRPC_FILTER_SIZE),
+        .item = read_item(from->item, &item) ? &item : NULL,
+    };
+
+    answer(self, ask, &outcome);
+}
+
+static void on_answers(void *ctx, lb_err err, const char *reason, const void *message)
+{
+    const Lb__Storage__Reply *reply = message;
+    struct question_batch *batch = ctx;
+    struct questions *self = batch->questions;
+
+    self->batches--;
+    if (err != LB_OK) {
+        log_debug("storage did not answer questions=%u: %s", batch->count,
+                  reason && *reason ? reason : lb_err_text(err));
+        answer_unavailable(self, batch->asks, batch->count);
+    } else if (reply->body_case != LB__STORAGE__REPLY__BODY_ANSWERS ||
+               reply->answers->n_outcomes != batch->count) {
+        log_warn("storage answered something else than was asked questions=%u", batch->count);
+        answer_unavailable(self, batch->asks, batch->count);
+    } else {
+        for (unsigned i = 0; i < batch->count; i++)
+            answer_outcome(self, &batch->asks[i], reply->answers->outcomes[i]);
+    }
+    free(batch);
+}
+
+static struct question_batch *batch_new(struct questions *self)
+{
+    struct question_batch *batch =
+        xmalloc(sizeof(*batch) + self->drafts_count * sizeof(batch->asks[0]));
+
+    batch->questions = self;
+    batch->count = self->drafts_count;
+    for (unsigned i = 0; i < batch->count; i++)
+        batch->asks[i] = self->drafts[i].ask;
+    return batch;
+}
+
+void questions_flush(struct questions *self)
+{
+    Lb__Storage__Question *list[QUESTIONS_BATCH_MAX];
+    Lb__Storage__Questions questions = LB__STORAGE__QUESTIONS__INIT;
+    Lb__Storage__Request request = LB__STORAGE__REQUEST__INIT;
+    struct question_batch *batch;
+
+    if (self->drafts_count == 0)
+        return;
+    if (self->batches == QUESTIONS_BATCHES_MAX || !link_is_up(self->transport->storage)) {
+        for (unsigned i = 0; i < self->drafts_count; i++)
+            answer_unavailable(self, &self->drafts[i].ask, 1);
+        self->drafts_count = 0;
+        return;
+    }
+    batch = batch_new(self);
+    for (unsigned i = 0; i < self->drafts_count; i++)
+        list[i] = &self->drafts[i].question;
+    questions.questions = list;
+    questions.n_questions = self->drafts_count;
+    request.body_case = LB__STORAGE__REQUEST__BODY_QUESTIONS;
+    request.questions = &questions;
+    self->batches++;
+    self->drafts_count = 0;
+    link_call(self->transport->storage, &request.base, QUESTIONS_TIMEOUT_MS, on_answers, batch);
+}

@@ -1,0 +1,34 @@
+/*
+ * Other nodes' queries that need the store: collected during a batch of datagrams, asked of
+ * lb-storage in one message, and answered from its reply.
+ *
+ * At most QUESTIONS_BATCHES_MAX messages are under way. Beyond that, without storage, or when it
+ * takes longer than QUESTIONS_TIMEOUT_MS, the asker gets the closest nodes without a token, or
+ * error 202.
+ */
+#pragma once
+
+#include "services/transport/endpoint.h"
+
+#define QUESTIONS_BATCH_MAX   256u /* proto/storage.proto */
+#define QUESTIONS_BATCHES_MAX 16u
+#define QUESTIONS_TIMEOUT_MS  1000u
+
+struct transport;
+struct question_draft;
+
+struct questions {
+    struct transport *transport;   /* borrowed */
+    struct question_draft *drafts; /* QUESTIONS_BATCH_MAX; views into the datagrams of this batch */
+    unsigned drafts_count;
+    unsigned batches; /* under way */
+};
+
+void questions_init(struct questions *self, struct transport *transport);
+void questions_done(struct questions *self);
+
+/* Take the question of a result whose verdict is ENDPOINT_ASK. */
+void questions_add(struct questions *self, const struct endpoint_result *result);
+
+/* Ask; the views end here. */
+void questions_flush(struct questions *self);

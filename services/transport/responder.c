@@ -1,0 +1,201 @@
+#include "services/transport/responder.h"
+
+#include <assert.h>
+#include <string.h>
+
+/* What a reply is made of; the nodes live here until it is encoded. */
+struct draft {
+    struct krpc_reply reply;
+    struct contact nodes[RESPONDER_NODES];
+    struct contact nodes6[RESPONDER_NODES];
+    uint8_t token[TOKEN_SIZE];
+};
+
+static enum responder_verdict pay(struct responder *self, const struct address *to, size_t size,
+                                  uint64_t now_ms, size_t *ret_size)
+{
+    if (size == 0 || !budget_take(&self->budget, to, size, now_ms))
+        return RESPONDER_OVER_BUDGET;
+    *ret_size = size;
+    return RESPONDER_REPLY;
+}
+
+static enum responder_verdict refuse(struct responder *self, struct bytes transaction,
+                                     const struct address *to, int32_t code, struct bytes text,
+                                     uint64_t now_ms, uint8_t *ret_reply, size_t *ret_size)
+{
+    size_t size = krpc_encode_error(transaction, to, code, text, ret_reply, KRPC_SEND_MAX);
+
+    return pay(self, to, size, now_ms, ret_size);
+}
+
+static void draft_begin(const struct responder *self, struct draft *draft, struct bytes transaction,
+                        const struct address *to)
+{
+    draft->reply =
+        (struct krpc_reply){ .transaction = transaction, .to = to, .id = &self->routing->self_id };
+}
+
+static void draft_nodes(const struct responder *self, struct draft *draft,
+                        const struct node_id *target, bool v4, bool v6)
+{
+    struct krpc_reply *reply = &draft->reply;
+
+    if (v4) {
+        reply->with_nodes = true;
+        reply->nodes = draft->nodes;
+        reply->nodes_count =
+            routing_page_closest(self->routing, ROUTING_V4, target, RESPONDER_NODES, draft->nodes);
+    }
+    if (v6) {
+        reply->with_nodes6 = true;
+        reply->nodes6 = draft->nodes6;
+        reply->nodes6_count =
+            routing_page_closest(self->routing, ROUTING_V6, target, RESPONDER_NODES, draft->nodes6);
+    }
+}
+
+static void draft_token(const struct responder *self, struct draft *draft, uint64_t now_ms)
+{
+    tokens_give(&self->tokens, draft->reply.to, now_ms, draft->token);
+    draft->reply.token = bytes_of(draft->token, sizeof(draft->token));
+}
+
+/* Leave out what can be done without; false when nothing is left to leave out. */
+static bool shrink(struct krpc_reply *reply)
+{
+    if (reply->values_count > 0)
+        reply->values_count /= 2;
+    else if (reply->with_nodes6 && reply->with_nodes)
+        reply->with_nodes6 = false;
+    else if (reply->nodes6_count > 0 && reply->with_nodes6)
+        reply->nodes6_count--;
+    else if (reply->nodes_count > 0)
+        reply->nodes_count--;
+    else
+        return false;
+    return true;
+}
+
+static size_t encode(struct draft *draft, uint8_t *ret_reply)
+{
+    size_t capacity = draft->reply.item ? KRPC_SEND_MAX : KRPC_REPLY_MAX, size;
+
+    do
+        size = krpc_encode_reply(&draft->reply, ret_reply, capacity);
+    while (size == 0 && shrink(&draft->reply));
+    return size;
+}
+
+/* The families of nodes to return: those wanted, else that of the query. */
+static void families(const struct krpc_message *query, const struct address *from, bool *ret_v4,
+                     bool *ret_v6)
+{
+    bool said = query->want_v4 || query->want_v6, v4 = address_is_v4(from);
+
+    *ret_v4 = said ? query->want_v4 : v4;
+    *ret_v6 = said ? query->want_v6 : !v4;
+}
+
+static void ask_storage(const struct krpc_message *query, const struct address *from,
+                        struct responder_ask *ret_ask)
+{
+    assert(query->transaction.size <= sizeof(ret_ask->transaction));
+    ret_ask->method = query->method;
+    ret_ask->from = *from;
+    ret_ask->scrape = query->scrape == 1;
+    ret_ask->transaction_size = (uint8_t)query->transaction.size;
+    memcpy(ret_ask->transaction, query->transaction.data, query->transaction.size);
+    if (query->method != KRPC_PUT)
+        ret_ask->target = node_id_from(query->target.data);
+    families(query, from, &ret_ask->want_v4, &ret_ask->want_v6);
+}
+
+static bool may_have(const struct responder *self, const struct node_id *target)
+{
+    return !self->presence || presence_page_may_have(self->presence, target);
+}
+
+enum responder_verdict responder_query(struct responder *self, const struct krpc_message *query,
+                                       const struct address *from, uint64_t now_ms,
+                                       uint8_t ret_reply[KRPC_SEND_MAX], size_t *ret_size,
+                                       struct responder_ask *ret_ask)
+{
+    struct draft draft;
+    struct node_id target;
+    bool v4, v6;
+
+    if (!self->routing)
+        return RESPONDER_NO_TABLE;
+    if (query->fault)
+        return refuse(self, query->transaction, from, query->fault,
+                      bytes_of_text(query->fault_text), now_ms, ret_reply, ret_size);
+    draft_begin(self, &draft, query->transaction, from);
+    switch (query->method) {
+    case KRPC_PING:
+        break;
+    case KRPC_ANNOUNCE_PEER:
+    case KRPC_PUT:
+        if (!tokens_accept(&self->tokens, from, query->token, now_ms))
+            return refuse(self, query->transaction, from, KRPC_ERROR_PROTOCOL,
+                          bytes_of_text("bad token"), now_ms, ret_reply, ret_size);
+        ask_storage(query, from, ret_ask);
+        return RESPONDER_ASK;
+    default:
+        target = node_id_from(query->target.data);
+        if (query->method != KRPC_FIND_NODE) {
+            if (may_have(self, &target)) {
+                ask_storage(query, from, ret_ask);
+                return RESPONDER_ASK;
+            }
+            draft_token(self, &draft, now_ms);
+        }
+        families(query, from, &v4, &v6);
+        draft_nodes(self, &draft, &target, v4, v6);
+    }
+    return pay(self, from, encode(&draft, ret_reply), now_ms, ret_size);
+}
+
+/*
+ * Counted with the longest form of each part: envelope with an IPv6 "ip" and a long transaction id
+ * 112, token 17, "values" 10; nodes 8 * 26 + 10, nodes6 8 * 38 + 12; two filters of 266.
+ */
+uint32_t responder_peers_max(const struct responder_ask *ask)
+{
+    size_t used =
+        140 + (ask->want_v4 ? 218u : 0u) + (ask->want_v6 ? 316u : 0u) + (ask->scrape ? 532u : 0u);
+    size_t each = address_is_v4(&ask->from) ? 2 + ADDRESS_COMPACT_V4 : 3 + ADDRESS_COMPACT_V6;
+    size_t room = used < KRPC_REPLY_MAX ? (KRPC_REPLY_MAX - used) / each : 0;
+
+    return room < RESPONDER_PEERS_MAX ? (uint32_t)room : RESPONDER_PEERS_MAX;
+}
+
+enum responder_verdict responder_answer(struct responder *self, const struct responder_ask *ask,
+                                        const struct responder_outcome *outcome, uint64_t now_ms,
+                                        uint8_t ret_reply[KRPC_SEND_MAX], size_t *ret_size)
+{
+    struct bytes transaction = bytes_of(ask->transaction, ask->transaction_size);
+    bool writes = ask->method == KRPC_ANNOUNCE_PEER || ask->method == KRPC_PUT;
+    struct draft draft;
+
+    if (!self->routing)
+        return RESPONDER_NO_TABLE;
+    if (outcome->unavailable && writes)
+        return refuse(self, transaction, &ask->from, KRPC_ERROR_SERVER,
+                      bytes_of_text("storage is not available"), now_ms, ret_reply, ret_size);
+    if (outcome->error)
+        return refuse(self, transaction, &ask->from, outcome->error, outcome->error_text, now_ms,
+                      ret_reply, ret_size);
+    draft_begin(self, &draft, transaction, &ask->from);
+    if (!writes) {
+        draft_nodes(self, &draft, &ask->target, ask->want_v4, ask->want_v6);
+        if (!outcome->unavailable)
+            draft_token(self, &draft, now_ms); /* BEP 33: no token says that we do not store now */
+        draft.reply.values = outcome->peers;
+        draft.reply.values_count = outcome->peers_count;
+        draft.reply.seeds_filter = outcome->seeds_filter;
+        draft.reply.peers_filter = outcome->peers_filter;
+        draft.reply.item = outcome->item;
+    }
+    return pay(self, &ask->from, encode(&draft, ret_reply), now_ms, ret_size);
+}

@@ -1,0 +1,21 @@
+/*
+ * Plain UDP as a datagram port: recvmmsg and sendmmsg in batches on a libuv poll handle.
+ */
+#pragma once
+
+#include "libcommon/error.h"
+#include "services/transport/datagram.h"
+
+struct uv_loop_s;
+
+#define UDP_BATCH            64u /* datagrams of one system call */
+#define UDP_BATCHES_PER_TURN 4u  /* then the rest of the loop has its turn */
+
+/*
+ * Takes fd, a bound non-blocking UDP socket; *ret_port is the owner's, stays where it is, and is
+ * ended with its ops->close. receiver is borrowed for as long. LB_IO when fd is no bound UDP
+ * socket; then fd is still the caller's.
+ */
+LB_MUST_CHECK lb_err udp_open(struct uv_loop_s *loop, int fd,
+                              const struct datagram_receiver *receiver,
+                              struct datagram_port *ret_port);

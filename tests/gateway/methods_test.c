@@ -1,0 +1,363 @@
+/* What a service is asked, and what a client is told. */
+#include "services/gateway/methods.h"
+
+#include "proto/littlebird/v1/dht.pb-c.h"
+#include "proto/littlebird/v1/node.pb-c.h"
+#include "proto/littlebird/v1/storage.pb-c.h"
+#include "proto/littlebird/v1/swarm.pb-c.h"
+#include "proto/routing.pb-c.h"
+#include "proto/storage.pb-c.h"
+#include "proto/supervisor.pb-c.h"
+#include "proto/swarm.pb-c.h"
+#include "tests/libcommon/cmocka_row.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const ProtobufCServiceDescriptor *const services[] = {
+    &littlebird__v1__node_service__descriptor,
+    &littlebird__v1__storage_service__descriptor,
+    &littlebird__v1__swarm_service__descriptor,
+    &littlebird__v1__dht_service__descriptor,
+};
+
+/* Every rpc of the proto files has its row, with its own request; and there are no others. */
+static void every_rpc_has_a_row(void **state)
+{
+    unsigned rpcs = 0;
+
+    (void)state;
+    for (size_t s = 0; s < sizeof(services) / sizeof(services[0]); s++) {
+        for (unsigned m = 0; m < services[s]->n_methods; m++, rpcs++) {
+            const ProtobufCMethodDescriptor *rpc = &services[s]->methods[m];
+            const struct method *method;
+            char name[128];
+
+            snprintf(name, sizeof(name), "%s/%s", services[s]->name, rpc->name);
+            method = method_find(name);
+            if (!method)
+                fail_msg("%s has no row", name);
+            assert_ptr_equal(method->request, rpc->input);
+            assert_int_equal(method->local != NULL, method->service == SERVICE_GATEWAY);
+            assert_int_equal(method->local == NULL,
+                             method->ask && method->translate && method->may_repeat);
+        }
+    }
+    assert_int_equal(rpcs, API_METHODS_COUNT);
+    assert_null(method_find("littlebird.v1.NodeService"));
+    assert_null(method_find(""));
+}
+
+/* A message as its receiver would unpack it. */
+static void keep(void *ctx, const ProtobufCMessage *message)
+{
+    ProtobufCMessage **kept = ctx;
+    size_t size = protobuf_c_message_get_packed_size(message);
+    uint8_t *packed = malloc(size + 1);
+
+    assert_non_null(packed);
+    assert_null(*kept);
+    protobuf_c_message_pack(message, packed);
+    *kept = protobuf_c_message_unpack(message->descriptor, NULL, size, packed);
+    assert_non_null(*kept);
+    free(packed);
+}
+
+static void *ask(const char *name, const void *request, lb_err expected)
+{
+    const char *problem = NULL;
+    ProtobufCMessage *asked = NULL;
+    const struct method *method = method_find(name);
+
+    assert_int_equal(method->ask(request, keep, &asked, &problem), expected);
+    assert_int_equal(asked != NULL, expected == LB_OK);
+    if (expected != LB_OK)
+        assert_non_null(problem);
+    return asked;
+}
+
+static void *translate(const char *name, const void *reply)
+{
+    ProtobufCMessage *response = NULL;
+
+    bool understood = method_find(name)->translate(reply, keep, &response);
+
+    assert_int_equal(understood, response != NULL);
+    return response;
+}
+
+static void drop(void *message)
+{
+    protobuf_c_message_free_unpacked(message, NULL);
+}
+
+#define BYTES(text) ((ProtobufCBinaryData){ sizeof(text) - 1, (uint8_t *)(uintptr_t)(text) })
+#define TEXT(text)  ((char *)(uintptr_t)(text))
+#define PUT         "littlebird.v1.StorageService/Put"
+#define TWENTY      "abcdefghijklmnopqrst"
+
+static void put_under_a_key(void **state)
+{
+    Littlebird__V1__PutRequest request = LITTLEBIRD__V1__PUT_REQUEST__INIT;
+    Lb__Storage__Request *asked;
+
+    (void)state;
+    request.key = TEXT("name");
+    request.value = BYTES("va\0lue");
+    request.own = 1;
+    assert_true(method_find(PUT)->may_repeat(&request));
+    asked = ask(PUT, &request, LB_OK);
+    assert_int_equal(asked->body_case, LB__STORAGE__REQUEST__BODY_PUT);
+    assert_int_equal(asked->put->name_case, LB__STORAGE__PUT__NAME_KEY);
+    assert_memory_equal(asked->put->key.data, "name", 4);
+    assert_int_equal(asked->put->value.len, 6);
+    assert_true(asked->put->own);
+    assert_int_equal(asked->put->compare_case, LB__STORAGE__PUT__COMPARE__NOT_SET);
+    drop(asked);
+}
+
+/* CAS 0 means "only if there is none": presence must survive, and it is not repeated. */
+static void put_with_cas(void **state)
+{
+    Littlebird__V1__PutRequest request = LITTLEBIRD__V1__PUT_REQUEST__INIT;
+    Lb__Storage__Request *asked;
+
+    (void)state;
+    request.key = TEXT("name");
+    request.compare_case = LITTLEBIRD__V1__PUT_REQUEST__COMPARE_CAS;
+    request.cas = 0;
+    assert_false(method_find(PUT)->may_repeat(&request));
+    asked = ask(PUT, &request, LB_OK);
+    assert_int_equal(asked->put->compare_case, LB__STORAGE__PUT__COMPARE_CAS);
+    drop(asked);
+    request.key = TEXT("");
+    ask(PUT, &request, LB_INVALID);
+}
+
+static void put_without_a_key(void **state)
+{
+    Littlebird__V1__PutRequest request = LITTLEBIRD__V1__PUT_REQUEST__INIT;
+    Lb__Storage__Request *asked;
+
+    (void)state;
+    request.value = BYTES("x");
+    asked = ask(PUT, &request, LB_OK);
+    assert_int_equal(asked->put->name_case, LB__STORAGE__PUT__NAME_IMMUTABLE);
+    drop(asked);
+}
+
+static void put_within_limits(void **state)
+{
+    Littlebird__V1__PutRequest request = LITTLEBIRD__V1__PUT_REQUEST__INIT;
+    uint8_t *big = calloc(1, API_VALUE_MAX + 1);
+    char key[API_KEY_MAX + 2];
+
+    (void)state;
+    assert_non_null(big);
+    request.value = (ProtobufCBinaryData){ API_VALUE_MAX, big };
+    drop(ask(PUT, &request, LB_OK));
+    request.value.len++;
+    ask(PUT, &request, LB_TOO_BIG);
+    request.value.len = 1;
+    memset(key, 'k', sizeof(key));
+    key[API_KEY_MAX] = '\0';
+    request.key = key;
+    drop(ask(PUT, &request, LB_OK));
+    key[API_KEY_MAX] = 'k';
+    key[API_KEY_MAX + 1] = '\0';
+    ask(PUT, &request, LB_TOO_BIG);
+    free(big);
+}
+
+static void stored_is_told(void **state)
+{
+    Lb__Storage__Stored stored = LB__STORAGE__STORED__INIT;
+    Lb__Storage__Reply reply = LB__STORAGE__REPLY__INIT;
+    Littlebird__V1__PutResponse *response;
+
+    (void)state;
+    assert_null(translate(PUT, &reply));
+    stored.target = BYTES(TWENTY);
+    stored.acknowledged = 7;
+    stored.asked = 8;
+    stored.seq = 3;
+    reply.body_case = LB__STORAGE__REPLY__BODY_STORED;
+    reply.stored = &stored;
+    response = translate(PUT, &reply);
+    assert_int_equal(response->acknowledged, 7);
+    assert_int_equal(response->asked, 8);
+    assert_int_equal(response->seq, 3);
+    assert_memory_equal(response->target.data, TWENTY, 20);
+    assert_null(translate("littlebird.v1.StorageService/Get", &reply));
+    drop(response);
+}
+
+static void get_needs_a_name(void **state)
+{
+    Littlebird__V1__GetRequest request = LITTLEBIRD__V1__GET_REQUEST__INIT;
+    Lb__Storage__Request *asked;
+
+    (void)state;
+    ask("littlebird.v1.StorageService/Get", &request, LB_INVALID);
+    request.name_case = LITTLEBIRD__V1__GET_REQUEST__NAME_TARGET;
+    request.target = BYTES(TWENTY);
+    asked = ask("littlebird.v1.StorageService/Get", &request, LB_OK);
+    assert_int_equal(asked->get->name_case, LB__STORAGE__GET__NAME_TARGET);
+    assert_int_equal(asked->get->target.len, 20);
+    drop(asked);
+}
+
+static void fetch_keeps_its_parts(void **state)
+{
+    Littlebird__V1__FetchRequest request = LITTLEBIRD__V1__FETCH_REQUEST__INIT;
+    Lb__Swarm__Request *asked;
+
+    (void)state;
+    request.folder = TEXT("here");
+    request.source_case = LITTLEBIRD__V1__FETCH_REQUEST__SOURCE_MAGNET;
+    request.magnet = TEXT("magnet:?xt=urn:btih:00");
+    ask("littlebird.v1.SwarmService/Fetch", &request, LB_INVALID);
+    request.folder = TEXT("/there");
+    request.seeding_case = LITTLEBIRD__V1__FETCH_REQUEST__SEEDING_SEED_FOR_S;
+    asked = ask("littlebird.v1.SwarmService/Fetch", &request, LB_OK);
+    assert_string_equal(asked->fetch->magnet, request.magnet);
+    assert_int_equal(asked->fetch->seeding_case, LB__SWARM__FETCH__SEEDING_SEED_FOR_S);
+    drop(asked);
+    request.source_case = LITTLEBIRD__V1__FETCH_REQUEST__SOURCE__NOT_SET;
+    ask("littlebird.v1.SwarmService/Fetch", &request, LB_INVALID);
+}
+
+static void share_needs_an_absolute_path(void **state)
+{
+    Littlebird__V1__ShareRequest request = LITTLEBIRD__V1__SHARE_REQUEST__INIT;
+    Lb__Swarm__Request *asked;
+
+    (void)state;
+    request.path = TEXT("image.iso");
+    ask("littlebird.v1.SwarmService/Share", &request, LB_INVALID);
+    request.path = TEXT("/srv/image.iso");
+    request.kind = LITTLEBIRD__V1__SHARE_REQUEST__KIND__KIND_V2;
+    asked = ask("littlebird.v1.SwarmService/Share", &request, LB_OK);
+    assert_int_equal(asked->share->kind, LB__SWARM__SHARE__KIND__V2);
+    drop(asked);
+}
+
+static void transfers_are_told(void **state)
+{
+    Lb__Swarm__Transfer one = LB__SWARM__TRANSFER__INIT, two = LB__SWARM__TRANSFER__INIT;
+    Lb__Swarm__Transfer *both[] = { &one, &two };
+    Lb__Swarm__Transfers transfers = LB__SWARM__TRANSFERS__INIT;
+    Lb__Swarm__Reply reply = LB__SWARM__REPLY__INIT;
+    Littlebird__V1__ListTransfersResponse *response;
+
+    (void)state;
+    one.name = TEXT("one");
+    two.name = TEXT("two");
+    two.state = LB__SWARM__TRANSFER__STATE__SEEDING;
+    two.size_bytes = 1ull << 40;
+    two.wasted_bytes = 5;
+    transfers.n_transfers = 2;
+    transfers.transfers = both;
+    reply.body_case = LB__SWARM__REPLY__BODY_TRANSFERS;
+    reply.transfers = &transfers;
+    response = translate("littlebird.v1.SwarmService/ListTransfers", &reply);
+    assert_int_equal(response->n_transfers, 2);
+    assert_string_equal(response->transfers[0]->name, "one");
+    assert_int_equal(response->transfers[1]->state, LITTLEBIRD__V1__TRANSFER__STATE__STATE_SEEDING);
+    assert_true(response->transfers[1]->size_bytes == 1ull << 40);
+    assert_int_equal(response->transfers[1]->wasted_bytes, 5);
+    drop(response);
+    transfers.n_transfers = 0;
+    drop(translate("littlebird.v1.SwarmService/ListTransfers", &reply));
+}
+
+static void a_table_is_told(void **state)
+{
+    Lb__Contact contact = LB__CONTACT__INIT;
+    Lb__Routing__Entry known = LB__ROUTING__ENTRY__INIT, broken = LB__ROUTING__ENTRY__INIT;
+    Lb__Routing__Entry *entries[] = { &known, &broken };
+    Lb__Routing__Table table = LB__ROUTING__TABLE__INIT;
+    Lb__Routing__Reply reply = LB__ROUTING__REPLY__INIT;
+    Littlebird__V1__GetTableResponse *response;
+
+    (void)state;
+    contact.node_id = BYTES(TWENTY);
+    contact.address = BYTES("\x7f\0\0\1\x1a\xe1");
+    known.contact = &contact;
+    known.state = LB__ROUTING__ENTRY__STATE__GOOD;
+    known.bucket = 3;
+    table.entries = entries;
+    table.n_entries = 2;
+    table.joined = 1;
+    reply.body_case = LB__ROUTING__REPLY__BODY_TABLE;
+    reply.table = &table;
+    response = translate("littlebird.v1.DhtService/GetTable", &reply);
+    assert_string_equal(response->nodes[0]->address, "127.0.0.1:6881");
+    assert_string_equal(response->nodes[0]->state, "good");
+    assert_int_equal(response->nodes[0]->bucket, 3);
+    assert_string_equal(response->nodes[1]->address, "");
+    assert_true(response->joined);
+    drop(response);
+}
+
+static void a_lookup_is_for_twenty_bytes(void **state)
+{
+    Littlebird__V1__LookupRequest request = LITTLEBIRD__V1__LOOKUP_REQUEST__INIT;
+    Lb__Routing__Request *asked;
+
+    (void)state;
+    request.target = BYTES("short");
+    ask("littlebird.v1.DhtService/Lookup", &request, LB_INVALID);
+    request.target = BYTES(TWENTY);
+    asked = ask("littlebird.v1.DhtService/Lookup", &request, LB_OK);
+    assert_int_equal(asked->lookup->kind, LB__ROUTING__LOOKUP__KIND__NODES);
+    drop(asked);
+}
+
+static void a_restart_is_of_one_or_all(void **state)
+{
+    Littlebird__V1__RestartServiceRequest request = LITTLEBIRD__V1__RESTART_SERVICE_REQUEST__INIT;
+    Lb__Supervisor__Done done = LB__SUPERVISOR__DONE__INIT;
+    Lb__Supervisor__Reply reply = LB__SUPERVISOR__REPLY__INIT;
+    Lb__Supervisor__Request *asked;
+    const char *name = "littlebird.v1.NodeService/RestartService";
+
+    (void)state;
+    request.service = TEXT("tranport");
+    ask(name, &request, LB_INVALID);
+    request.service = TEXT("transport");
+    asked = ask(name, &request, LB_OK);
+    assert_int_equal(asked->restart->which_case, LB__SUPERVISOR__RESTART__WHICH__NOT_SET);
+    drop(asked);
+    request.which_case = LITTLEBIRD__V1__RESTART_SERVICE_REQUEST__WHICH_INSTANCE;
+    asked = ask(name, &request, LB_OK);
+    assert_int_equal(asked->restart->which_case, LB__SUPERVISOR__RESTART__WHICH_INSTANCE);
+    drop(asked);
+    assert_false(method_find(name)->may_repeat(&request));
+    assert_null(translate(name, &reply));
+    reply.body_case = LB__SUPERVISOR__REPLY__BODY_DONE;
+    reply.done = &done;
+    drop(translate(name, &reply));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_rpc_has_a_row),
+        cmocka_unit_test(put_under_a_key),
+        cmocka_unit_test(put_with_cas),
+        cmocka_unit_test(put_without_a_key),
+        cmocka_unit_test(put_within_limits),
+        cmocka_unit_test(stored_is_told),
+        cmocka_unit_test(get_needs_a_name),
+        cmocka_unit_test(fetch_keeps_its_parts),
+        cmocka_unit_test(share_needs_an_absolute_path),
+        cmocka_unit_test(transfers_are_told),
+        cmocka_unit_test(a_table_is_told),
+        cmocka_unit_test(a_lookup_is_for_twenty_bytes),
+        cmocka_unit_test(a_restart_is_of_one_or_all),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

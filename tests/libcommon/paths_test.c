@@ -1,0 +1,143 @@
+#include "libcommon/paths.h"
+
+#include "tests/libcommon/cmocka_row.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* The environment, then what paths_find(dir) says. The machine's own node is not looked at: no row
+ * without dir and LITTLEBIRD_DIR would hold on a machine where one runs. */
+static const struct find_row {
+    const char *what;
+    const char *dir, *variable; /* --dir and LITTLEBIRD_DIR */
+    lb_err err;
+    const char *config_file, *state_folder, *run_folder;
+} find_rows[] = {
+    { "a folder", "/srv/a", NULL, LB_OK, "/srv/a/littlebird.conf", "/srv/a/data", "/srv/a/run" },
+    { "slashes at its end do not matter", "/srv/a//", NULL, LB_OK, "/srv/a/littlebird.conf",
+      "/srv/a/data", "/srv/a/run" },
+    { "a relative folder", "a", NULL, LB_OK, "/tmp/a/littlebird.conf", "/tmp/a/data",
+      "/tmp/a/run" },
+    { "a relative folder with a dot", "./a", NULL, LB_OK, "/tmp/a/littlebird.conf", "/tmp/a/data",
+      "/tmp/a/run" },
+    { "the variable", NULL, "/srv/b", LB_OK, "/srv/b/littlebird.conf", "/srv/b/data",
+      "/srv/b/run" },
+    { "the option wins over the variable", "/srv/a", "/srv/b", LB_OK, "/srv/a/littlebird.conf",
+      "/srv/a/data", "/srv/a/run" },
+    { "the longest run folder for which sockets fit",
+      "/23456789a123456789b123456789c123456789d123456789e123456789f123456789g123456789h1234",
+      NULL, LB_OK, NULL, NULL,
+      "/23456789a123456789b123456789c123456789d123456789e123456789f123456789g123456789h1234/run" },
+    { "one byte more",
+      "/23456789a123456789b123456789c123456789d123456789e123456789f123456789g123456789h12345",
+      NULL, LB_TOO_BIG, NULL, NULL, NULL },
+};
+
+static void find(void **state)
+{
+    const struct find_row *row = *state;
+    struct paths paths = { "untouched", "", "" };
+
+    assert_int_equal(chdir("/tmp"), 0);
+    if (row->variable != NULL)
+        setenv("LITTLEBIRD_DIR", row->variable, 1);
+    else
+        unsetenv("LITTLEBIRD_DIR");
+    assert_int_equal(paths_find(&paths, row->dir), row->err);
+    if (row->err != LB_OK)
+        assert_string_equal(paths.config_file, "untouched");
+    if (row->config_file != NULL)
+        assert_string_equal(paths.config_file, row->config_file);
+    if (row->state_folder != NULL)
+        assert_string_equal(paths.state_folder, row->state_folder);
+    if (row->run_folder != NULL)
+        assert_string_equal(paths.run_folder, row->run_folder);
+}
+
+static void a_folder_name_of_any_length_is_refused_not_cut(void **state)
+{
+    char dir[PATHS_SIZE + 100];
+    struct paths paths;
+
+    (void)state;
+    for (size_t size = 90; size < sizeof dir; size++) {
+        memset(dir, 'x', size);
+        dir[0] = '/';
+        dir[size] = '\0';
+        assert_int_equal(paths_find(&paths, dir), LB_TOO_BIG);
+        assert_int_equal(paths_find(&paths, dir + 1), LB_TOO_BIG);
+    }
+}
+
+static void a_user_without_options_has_folders_by_xdg(void **state)
+{
+    struct paths paths;
+
+    (void)state;
+    if (access("/run/littlebird/api.sock", W_OK) == 0)
+        skip(); /* a system node runs here: it comes first */
+    unsetenv("LITTLEBIRD_DIR");
+    setenv("HOME", "/home/u", 1);
+    setenv("XDG_RUNTIME_DIR", "/run/user/7", 1);
+    setenv("XDG_DATA_HOME", "relative/is/ignored", 1);
+    unsetenv("XDG_CONFIG_HOME");
+    assert_int_equal(paths_find(&paths, NULL), LB_OK);
+    assert_string_equal(paths.config_file, "/home/u/.config/littlebird/littlebird.conf");
+    assert_string_equal(paths.state_folder, "/home/u/.local/share/littlebird");
+    assert_string_equal(paths.run_folder, "/run/user/7/littlebird");
+    setenv("XDG_DATA_HOME", "/data", 1);
+    unsetenv("XDG_RUNTIME_DIR");
+    assert_int_equal(paths_find(&paths, NULL), LB_OK);
+    assert_string_equal(paths.state_folder, "/data/littlebird");
+    assert_string_equal(paths.run_folder, "/data/littlebird/run");
+}
+
+static void the_system_node_is_where_it_always_is(void **state)
+{
+    struct paths paths;
+
+    (void)state;
+    setenv("LITTLEBIRD_DIR", "/srv/b", 1);
+    paths_system(&paths);
+    assert_string_equal(paths.config_file, "/etc/littlebird/littlebird.conf");
+    assert_string_equal(paths.state_folder, "/var/lib/littlebird");
+    assert_string_equal(paths.run_folder, "/run/littlebird");
+}
+
+static void folders_are_made_for_their_owner_alone(void **state)
+{
+    char root[] = "/tmp/lb-paths-test-XXXXXX", dir[64], command[128];
+    struct paths paths;
+    struct stat info;
+
+    (void)state;
+    assert_non_null(mkdtemp(root));
+    snprintf(dir, sizeof dir, "%s/one/two", root);
+    assert_int_equal(paths_find(&paths, dir), LB_OK);
+    assert_int_equal(paths_make(&paths), LB_OK);
+    assert_int_equal(stat(paths.state_folder, &info), 0);
+    assert_int_equal(info.st_mode & 07777, 0700);
+    assert_int_equal(stat(paths.run_folder, &info), 0);
+    assert_int_equal(info.st_mode & 07777, 0700);
+    assert_int_equal(paths_make(&paths), LB_OK); /* again */
+    assert_int_equal(rmdir(paths.run_folder), 0);
+    assert_int_equal(symlink("/dev/null", paths.run_folder), 0);
+    assert_int_equal(paths_make(&paths), LB_IO); /* no folder */
+    snprintf(command, sizeof command, "rm -rf '%s'", root);
+    assert_int_equal(system(command), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_folder_name_of_any_length_is_refused_not_cut),
+        cmocka_unit_test(a_user_without_options_has_folders_by_xdg),
+        cmocka_unit_test(the_system_node_is_where_it_always_is),
+        cmocka_unit_test(folders_are_made_for_their_owner_alone),
+    };
+
+    return RUN_ROWS(find_rows, find) + cmocka_run_group_tests_name("paths", tests, NULL, NULL);
+}

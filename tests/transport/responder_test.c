@@ -1,0 +1,313 @@
+#include "services/transport/responder.h"
+
+#include "tests/libcommon/cmocka_row.h"
+#include "tests/transport/world.h"
+
+#include <stdio.h>
+
+#define ID                       "2:id20:abcdefghij0123456789"
+#define TARGET                   "6:target20:\5mnopqrstuvwxyz12345"
+#define HASH                     "9:info_hash20:\5mnopqrstuvwxyz12345"
+#define PEER                     "12:implied_porti1e"
+#define QUERY(arguments, method) "d1:ad" ID arguments "e1:q" method "1:t2:aa1:y1:qe"
+
+enum from { V4, V6 };
+enum world_kind { WHOLE, PRESENT, NO_PRESENCE, NO_TABLE };
+
+/*
+ * What a query gets: "drop", "ask", or the reply drawn as its keys: "nodes5,4,7" are the first
+ * bytes of the ids, all eight of them; T a token. TOKEN in a query is one of ours, for its sender.
+ */
+static const struct row {
+    const char *what, *query;
+    enum from from;
+    enum world_kind world;
+    const char *reply;
+} rows[] = {
+    { "ping", QUERY("", "4:ping"), V4, WHOLE, "id" },
+    { "ping over IPv6", QUERY("", "4:ping"), V6, WHOLE, "id" },
+    { "find_node: the eight closest, nearest first", QUERY(TARGET, "9:find_node"), V4, WHOLE,
+      "id nodes 5 4 7 6 1 0 3 2" },
+    { "over IPv6 it is IPv6 nodes", QUERY(TARGET, "9:find_node"), V6, WHOLE,
+      "id nodes6 5 4 7 6 1 0 3 2" },
+    { "both families, when both are wanted", QUERY(TARGET "4:wantl2:n42:n6e", "9:find_node"), V4,
+      WHOLE, "id nodes 5 4 7 6 1 0 3 2 nodes6 5 4 7 6 1 0 3 2" },
+    { "the other family, when that is wanted", QUERY(TARGET "4:wantl2:n6e", "9:find_node"), V4,
+      WHOLE, "id nodes6 5 4 7 6 1 0 3 2" },
+    { "a want of nothing we know is none", QUERY(TARGET "4:wantl2:n9e", "9:find_node"), V4, WHOLE,
+      "id nodes 5 4 7 6 1 0 3 2" },
+    { "get_peers of what is surely not there", QUERY(HASH, "9:get_peers"), V4, WHOLE,
+      "id nodes 5 4 7 6 1 0 3 2 token" },
+    { "get of what is surely not there", QUERY(TARGET, "3:get"), V4, WHOLE,
+      "id nodes 5 4 7 6 1 0 3 2 token" },
+    { "get_peers of what may be there", QUERY(HASH, "9:get_peers"), V4, PRESENT, "ask" },
+    { "get of what may be there", QUERY(TARGET, "3:get"), V4, PRESENT, "ask" },
+    { "find_node of what may be there", QUERY(TARGET, "9:find_node"), V4, PRESENT,
+      "id nodes 5 4 7 6 1 0 3 2" },
+    { "get_peers when nobody says what is there", QUERY(HASH, "9:get_peers"), V4, NO_PRESENCE,
+      "ask" },
+    { "announce_peer with a token", QUERY(PEER HASH "5:token8:TOKENTOK", "13:announce_peer"), V4,
+      WHOLE, "ask" },
+    { "announce_peer with a forged one", QUERY(PEER HASH "5:token8:forgedtk", "13:announce_peer"),
+      V4, WHOLE, "203 bad token" },
+    { "announce_peer with an empty one", QUERY(PEER HASH "5:token0:", "13:announce_peer"), V4,
+      WHOLE, "203 bad token" },
+    { "put with a token", QUERY("5:token8:TOKENTOK1:v1:x", "3:put"), V4, WHOLE, "ask" },
+    { "put with a forged one", QUERY("5:token8:forgedtk1:v1:x", "3:put"), V4, WHOLE,
+      "203 bad token" },
+    { "a method nobody knows", QUERY("", "4:vote"), V4, WHOLE, "204 method unknown" },
+    { "an argument missing", QUERY("", "9:find_node"), V4, WHOLE, "203 an argument is missing" },
+    { "no table, no answer", QUERY("", "4:ping"), V4, NO_TABLE, "drop" },
+    { "no table, no error either", QUERY("", "4:vote"), V4, NO_TABLE, "drop" },
+};
+
+static void draw_nodes(const struct krpc_message *reply, unsigned family, char *text, size_t size)
+{
+    struct contact contact;
+    size_t offset = 0;
+
+    snprintf(text + strlen(text), size - strlen(text), family == 4 ? " nodes" : " nodes6");
+    while (krpc_next_node(reply, family, &offset, &contact))
+        snprintf(text + strlen(text), size - strlen(text), " %d", contact.id.bytes[0]);
+}
+
+static void draw(struct bytes datagram, const struct address *to, char *text, size_t size)
+{
+    struct krpc_message reply;
+    struct address seen;
+
+    assert_int_equal(krpc_decode(datagram, &reply), LB_OK);
+    assert_true(bytes_equal_text(reply.transaction, "aa"));
+    if (reply.type == KRPC_ERROR) {
+        snprintf(text, size, "%d %.*s", (int)reply.error_code, (int)reply.error_text.size,
+                 (const char *)reply.error_text.data);
+        return;
+    }
+    assert_memory_equal(reply.id.data, world_id.bytes, NODE_ID_SIZE);
+    assert_int_equal(address_from_compact(reply.ip, &seen), LB_OK);
+    assert_true(address_equal(&seen, to));
+    snprintf(text, size, "id");
+    if (reply.present & KRPC_HAS_NODES)
+        draw_nodes(&reply, 4, text, size);
+    if (reply.present & KRPC_HAS_NODES6)
+        draw_nodes(&reply, 6, text, size);
+    if (reply.token.size > 0)
+        snprintf(text + strlen(text), size - strlen(text), " token");
+}
+
+static struct address sender(enum from from)
+{
+    return from == V4 ? address_v4(192, 0, 2, 9, 1234) : world_v6(99);
+}
+
+static struct krpc_message query_of(char *text, const struct responder *responder,
+                                    const struct address *from, uint64_t now_ms)
+{
+    char *place = strstr(text, "TOKENTOK");
+    size_t size = strlen(text); /* before a token, which may hold a NUL, stands there */
+    struct krpc_message query;
+
+    if (place)
+        tokens_give(&responder->tokens, from, now_ms, (uint8_t *)place);
+    assert_int_equal(krpc_decode(bytes_of(text, size), &query), LB_OK);
+    return query;
+}
+
+static void is_answered(void **state)
+{
+    const struct row *row = *state;
+    const struct address from = sender(row->from);
+    const struct node_id target = node_id_from((const uint8_t *)"\5mnopqrstuvwxyz12345");
+    struct world world;
+    struct responder *responder = &world.endpoint.responder;
+    struct responder_ask ask;
+    struct krpc_message query;
+    char text[256], drawn[256] = "drop";
+    size_t size = 0;
+
+    world_init(&world);
+    if (row->world == PRESENT)
+        presence_page_add(world.presence, &target);
+    if (row->world == NO_PRESENCE)
+        responder->presence = NULL;
+    if (row->world == NO_TABLE)
+        responder->routing = NULL;
+    snprintf(text, sizeof(text), "%s", row->query);
+    query = query_of(text, responder, &from, 1000);
+    switch (responder_query(responder, &query, &from, 1000, world.reply, &size, &ask)) {
+    case RESPONDER_REPLY:
+        draw(bytes_of(world.reply, size), &from, drawn, sizeof(drawn));
+        break;
+    case RESPONDER_ASK:
+        snprintf(drawn, sizeof(drawn), "ask");
+        assert_true(address_equal(&ask.from, &from));
+        assert_memory_equal(ask.transaction, "aa", 2);
+        break;
+    default:
+        break;
+    }
+    assert_string_equal(drawn, row->reply);
+    world_done(&world);
+}
+
+/* What storage said, and what becomes of it. */
+static const struct answer_row {
+    const char *what;
+    enum krpc_method method;
+    struct responder_outcome outcome;
+    const char *reply;
+} answer_rows[] = {
+    { "stored", KRPC_PUT, { 0 }, "id" },
+    { "announced", KRPC_ANNOUNCE_PEER, { 0 }, "id" },
+    { "a CAS mismatch",
+      KRPC_PUT,
+      { .error = 301, .error_text = { (const uint8_t *)"cas", 3 } },
+      "301 cas" },
+    { "no storage, nothing stored",
+      KRPC_PUT,
+      { .unavailable = true },
+      "202 storage is not available" },
+    { "no storage, but nodes, and no token",
+      KRPC_GET_PEERS,
+      { .unavailable = true },
+      "id nodes 5 4 7 6 1 0 3 2" },
+    { "nothing there after all", KRPC_GET, { 0 }, "id nodes 5 4 7 6 1 0 3 2 token" },
+};
+
+static struct responder_ask ask_of(enum krpc_method method, const struct address *from)
+{
+    struct responder_ask ask = { .method = method,
+                                 .from = *from,
+                                 .target = node_id_from((const uint8_t *)"\5mnopqrstuvwxyz12345"),
+                                 .want_v4 = address_is_v4(from),
+                                 .want_v6 = !address_is_v4(from),
+                                 .transaction_size = 2,
+                                 .transaction = "aa" };
+
+    return ask;
+}
+
+static void is_passed_on(void **state)
+{
+    const struct answer_row *row = *state;
+    const struct address from = sender(V4);
+    const struct responder_ask ask = ask_of(row->method, &from);
+    struct world world;
+    char drawn[256];
+    size_t size;
+
+    world_init(&world);
+    assert_int_equal(
+        responder_answer(&world.endpoint.responder, &ask, &row->outcome, 1000, world.reply, &size),
+        RESPONDER_REPLY);
+    draw(bytes_of(world.reply, size), &from, drawn, sizeof(drawn));
+    assert_string_equal(drawn, row->reply);
+    world_done(&world);
+}
+
+/* As many peers as were asked for always fit, whatever else the reply holds (BEP 32: 1024 bytes).
+ */
+static void the_peers_asked_for_fit(void **state)
+{
+    static const uint8_t filter[KRPC_FILTER_SIZE], compact[] = "777777777777777777";
+    struct bytes peers[RESPONDER_PEERS_MAX];
+    struct world world;
+
+    (void)state;
+    world_init(&world);
+    for (unsigned kind = 0; kind < 16; kind++) {
+        const struct address from = sender(kind & 1 ? V6 : V4);
+        struct responder_ask ask = ask_of(KRPC_GET_PEERS, &from);
+        struct responder_outcome outcome = { .peers = peers };
+        struct krpc_message reply;
+        struct address peer;
+        size_t size, offset = 0, count = 0;
+
+        ask.scrape = kind & 2;
+        ask.want_v4 = kind & 4;
+        ask.want_v6 = kind & 8;
+        ask.transaction_size = KRPC_TRANSACTION_MAX;
+        outcome.peers_count = responder_peers_max(&ask);
+        if (ask.scrape)
+            outcome.seeds_filter = outcome.peers_filter = bytes_of(filter, sizeof(filter));
+        for (size_t i = 0; i < outcome.peers_count; i++)
+            peers[i] = bytes_of(compact, kind & 1 ? ADDRESS_COMPACT_V6 : ADDRESS_COMPACT_V4);
+        assert_int_equal(
+            responder_answer(&world.endpoint.responder, &ask, &outcome, 1000, world.reply, &size),
+            RESPONDER_REPLY);
+        assert_in_range(size, 1, KRPC_REPLY_MAX);
+        assert_int_equal(krpc_decode(bytes_of(world.reply, size), &reply), LB_OK);
+        while (krpc_next_peer(&reply, &offset, &peer))
+            count++;
+        assert_int_equal(count, outcome.peers_count);
+    }
+    world_done(&world);
+}
+
+static void the_largest_item_goes_out_with_fewer_nodes(void **state)
+{
+    static uint8_t value[KRPC_VALUE_MAX], key[KRPC_KEY_SIZE], signature[KRPC_SIGNATURE_SIZE];
+    const struct krpc_item item = { .value = bytes_of(value, sizeof(value)),
+                                    .key = bytes_of(key, sizeof(key)),
+                                    .signature = bytes_of(signature, sizeof(signature)),
+                                    .seq = INT64_MAX };
+    const struct responder_outcome outcome = { .item = &item };
+    const struct address from = sender(V6);
+    struct responder_ask ask = ask_of(KRPC_GET, &from);
+    struct krpc_message reply;
+    struct world world;
+    struct contact contact;
+    size_t size, offset = 0, nodes = 0;
+
+    (void)state;
+    world_init(&world);
+    memcpy(value, "996:", 4);
+    ask.want_v4 = ask.want_v6 = true;
+    assert_int_equal(
+        responder_answer(&world.endpoint.responder, &ask, &outcome, 1000, world.reply, &size),
+        RESPONDER_REPLY);
+    assert_in_range(size, sizeof(value), KRPC_SEND_MAX);
+    assert_int_equal(krpc_decode(bytes_of(world.reply, size), &reply), LB_OK);
+    assert_int_equal(reply.value.size, sizeof(value));
+    assert_true(reply.token.size > 0);
+    while (krpc_next_node(&reply, 4, &offset, &contact))
+        nodes++;
+    assert_in_range(nodes, 1, RESPONDER_NODES);
+    world_done(&world);
+}
+
+static void a_flood_from_one_source_is_answered_within_its_budget(void **state)
+{
+    const struct address victim = address_v4(198, 51, 100, 7, 53);
+    char text[] = QUERY(TARGET "4:wantl2:n42:n6e", "9:find_node");
+    struct world world;
+    struct krpc_message query;
+    struct responder_ask ask;
+    size_t bytes = 0;
+
+    (void)state;
+    world_init(&world);
+    query = query_of(text, &world.endpoint.responder, &victim, 0);
+    for (uint64_t i = 0; i < 100000; i++) { /* 10 s */
+        size_t size;
+
+        if (responder_query(&world.endpoint.responder, &query, &victim, 1000000 + i / 10,
+                            world.reply, &size, &ask) == RESPONDER_REPLY)
+            bytes += size;
+    }
+    assert_in_range(bytes, 262144, 262144 + 10 * 65536);
+    world_done(&world);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_peers_asked_for_fit),
+        cmocka_unit_test(the_largest_item_goes_out_with_fewer_nodes),
+        cmocka_unit_test(a_flood_from_one_source_is_answered_within_its_budget),
+    };
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+
+    failed += RUN_ROWS(rows, is_answered);
+    return failed + RUN_ROWS(answer_rows, is_passed_on);
+}
