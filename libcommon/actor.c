@@ -27,7 +27,7 @@
 #define HEARTBEAT_MS    500
 #define DRAIN_MS        5000
 #define LINGER_MS       100
-#define CALL_BUFFER     640                    /* most requests fit: no second allocation */
+#define CALL_BUFFER     640                  /* most requests fit: no second allocation */
 #define CALLS_BYTES_MAX (256u * 1024 * 1024) /* bytes of all unpacked requests together */
 
 #define EXIT_CONFIGURATION 78 /* EX_CONFIG of sysexits.h: restarting will not help */
@@ -248,7 +248,7 @@ static void send_reply(struct actor *self, zmq_msg_t *sender, const struct messa
 static void send_error(struct actor *self, zmq_msg_t *sender, uint64_t call_id, lb_err err,
                        const char *reason)
 {
-    struct message_header header = {.call_id = call_id, .err = err, .reason = reason};
+    struct message_header header = { .call_id = call_id, .err = err, .reason = reason };
     zmq_msg_t body;
 
     if (call_id == 0)
@@ -260,7 +260,7 @@ static void send_error(struct actor *self, zmq_msg_t *sender, uint64_t call_id, 
 void call_reply(struct call **call, const ProtobufCMessage *reply)
 {
     struct actor *self = (*call)->actor;
-    struct message_header header = {.call_id = (*call)->id};
+    struct message_header header = { .call_id = (*call)->id };
     size_t size = protobuf_c_message_get_packed_size(reply);
     zmq_msg_t body;
 
@@ -402,7 +402,8 @@ static bool drain_mailbox(void *ctx, void *socket)
     zmq_msg_init(&frames[1]);
     count = receive_rest(socket, &call->sender, frames);
     call_open(self, call);
-    if (count < 1 || message_header_unpack(frame_bytes(&frames[0]), &call->memory, &header) != LB_OK) {
+    if (count < 1 ||
+        message_header_unpack(frame_bytes(&frames[0]), &call->memory, &header) != LB_OK) {
         refuse(self, call, LB_INVALID, "the header is malformed");
     } else {
         call->id = header.call_id;
@@ -454,9 +455,9 @@ static void on_signal(uv_signal_t *handle, int number)
     actor_state(self, STATE_DRAINING, "stopping");
     self->draining = true;
     notify_stopping();
-    uv_timer_start(&self->drain_limit, on_drain_limit,
-                   self->definition->drain_limit_ms > 0 ? self->definition->drain_limit_ms : DRAIN_MS,
-                   0);
+    uv_timer_start(
+        &self->drain_limit, on_drain_limit,
+        self->definition->drain_limit_ms > 0 ? self->definition->drain_limit_ms : DRAIN_MS, 0);
     if (self->definition->stop != NULL)
         self->definition->stop(self->ctx);
     else
@@ -492,7 +493,7 @@ static lb_err open_mailbox(struct actor *self)
     set_option(self->mailbox, ZMQ_LINGER, LINGER_MS);
     set_option(self->mailbox, ZMQ_SNDHWM, (int)ACTOR_CALLS_MAX); /* as many replies as calls */
     set_option(self->mailbox, ZMQ_USE_FD, fd);
-    zmq_setsockopt(self->mailbox, ZMQ_MAXMSGSIZE, &(int64_t){ACTOR_MESSAGE_MAX}, sizeof(int64_t));
+    zmq_setsockopt(self->mailbox, ZMQ_MAXMSGSIZE, &(int64_t){ ACTOR_MESSAGE_MAX }, sizeof(int64_t));
     if (zmq_bind(self->mailbox, endpoint) != 0) {
         log_error("cannot listen on %s: %s", path, zmq_strerror(errno));
         close(fd);

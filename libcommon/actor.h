@@ -4,8 +4,8 @@
  * A service is a struct of state, a table of handlers and cores. The actor owns the libuv loop, a
  * ZeroMQ ROUTER socket (the mailbox, ipc://RUN/SERVICE-INSTANCE.sock) and one DEALER socket per
  * link. Messages are two frames: lb.Header, then the service's Request or Reply. The dispatcher
- * unpacks the request, finds the handler by its oneof case and hands it a call; an unknown case or a
- * malformed frame is answered with an error and counted, and costs nothing else.
+ * unpacks the request, finds the handler by its oneof case and hands it a call; an unknown case or
+ * a malformed frame is answered with an error and counted, and costs nothing else.
  *
  * ZMQ_FD is edge-triggered: ZMQ_EVENTS is read again before every sleep, sockets are drained with a
  * budget per turn, and the loop stays awake while anything is left (DESIGN, "Event loop").
@@ -46,20 +46,21 @@ struct service_definition {
 
     /*
      * Called in order by actor_main: start opens what the service owns and returns its state in
-     * *ret_ctx (LB_OK, or a problem: the process ends with code 78 for LB_INVALID, 77 for LB_DENIED,
-     * else 1). stop begins the drain: no new work; call actor_stopped() when finished. free ends it:
-     * calls kept and calls made have ended by then or end now; libuv handles are given to uv_close(),
-     * and since these need one more turn of the loop, state that embeds handles goes to
-     * actor_free_later() instead of free(). A service that has said nothing by actor_state() when
-     * start returns is READY; one that needs longer says STARTING there.
+     * *ret_ctx (LB_OK, or a problem: the process ends with code 78 for LB_INVALID, 77 for
+     * LB_DENIED, else 1). stop begins the drain: no new work; call actor_stopped() when finished.
+     * free ends it: calls kept and calls made have ended by then or end now; libuv handles are
+     * given to uv_close(), and since these need one more turn of the loop, state that embeds
+     * handles goes to actor_free_later() instead of free(). A service that has said nothing by
+     * actor_state() when start returns is READY; one that needs longer says STARTING there.
      */
     lb_err (*start)(struct actor *actor, void **ret_ctx);
     void (*stop)(void *ctx);
     void (*free)(void *ctx);
 
     /*
-     * For the supervisor, else NULL: called before the status slot and the mailbox are taken, so that
-     * a second node of a folder touches nothing of the first. *ret_ctx is what start finds in its own.
+     * For the supervisor, else NULL: called before the status slot and the mailbox are taken, so
+     * that a second node of a folder touches nothing of the first. *ret_ctx is what start finds in
+     * its own.
      */
     lb_err (*claim)(struct actor *actor, void **ret_ctx);
     uint32_t drain_limit_ms; /* the drain ends then, finished or not; 0: after 5 s */
@@ -76,7 +77,8 @@ int actor_main(const struct service_definition *definition, int argc, char **arg
 /* ---- for services ---- */
 
 struct uv_loop_s *actor_loop(const struct actor *self);
-void *actor_zmq(const struct actor *self); /* the ZeroMQ context, for sockets of the service's own */
+void *
+actor_zmq(const struct actor *self); /* the ZeroMQ context, for sockets of the service's own */
 const struct config *actor_config(const struct actor *self);
 const struct paths *actor_paths(const struct actor *self);
 unsigned actor_instance(const struct actor *self);
@@ -127,7 +129,8 @@ struct link *actor_link(struct actor *self, enum service service, unsigned insta
  * with the other side's error, with LB_TIMEOUT after timeout_ms, or with LB_UNAVAILABLE as soon as
  * the connection breaks (the request may or may not have been carried out) or when ACTOR_CALLS_MAX
  * are outstanding. While the other side is not there the call waits for it, as long as timeout_ms
- * lasts. With timeout_ms 0 nothing is sent; UINT32_MAX is no limit. When the actor ends, LB_CANCELLED.
+ * lasts. With timeout_ms 0 nothing is sent; UINT32_MAX is no limit. When the actor ends,
+ * LB_CANCELLED.
  */
 void link_call(struct link *self, const ProtobufCMessage *request, uint32_t timeout_ms,
                reply_fn *on_reply, void *ctx);
@@ -143,6 +146,8 @@ bool link_is_up(const struct link *self);
  */
 struct watch;
 typedef void message_fn(void *ctx, void *socket);
-struct watch *watch_new(struct uv_loop_s *loop, void *zmq_socket, message_fn *on_message, void *ctx);
-void watch_wake(struct watch *self); /* after zmq_send on that socket: its events may have changed */
+struct watch *watch_new(struct uv_loop_s *loop, void *zmq_socket, message_fn *on_message,
+                        void *ctx);
+void watch_wake(
+    struct watch *self); /* after zmq_send on that socket: its events may have changed */
 void watch_free(struct watch **self);

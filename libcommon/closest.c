@@ -45,8 +45,8 @@ static uint32_t split(const struct contact *sorted, const struct range *range)
  * Depth first, the side the target is on before the other one: all ids there are nearer than any on
  * the other side, since the first bit in which two distances differ decides.
  */
-size_t closest_find(const struct contact *sorted, size_t count, const struct node_id *target,
-                    size_t k, uint32_t *ret_indices)
+static inline size_t walk(const struct contact *sorted, size_t count, const struct node_id *target,
+                          size_t k, bool in_order, uint32_t *ret_indices)
 {
     struct range later[NODE_ID_BITS + 1]; /* far sides put off, one a level at most */
     uint32_t waiting = 0;
@@ -57,7 +57,9 @@ size_t closest_find(const struct contact *sorted, size_t count, const struct nod
     if (count == 0)
         return 0;
     while (found < k) {
-        if (range.to - range.from == 1 || range.bit == NODE_ID_BITS) {
+        size_t whole_max = in_order ? 1 : k - found; /* a range of this size is not divided */
+
+        if (range.to - range.from <= whole_max || range.bit == NODE_ID_BITS) {
             for (uint32_t i = range.from; i < range.to && found < k; i++)
                 ret_indices[found++] = i;
             if (waiting == 0)
@@ -81,4 +83,16 @@ size_t closest_find(const struct contact *sorted, size_t count, const struct nod
         range = near;
     }
     return found;
+}
+
+size_t closest_find(const struct contact *sorted, size_t count, const struct node_id *target,
+                    size_t k, uint32_t *ret_indices)
+{
+    return walk(sorted, count, target, k, true, ret_indices);
+}
+
+size_t closest_find_any(const struct contact *sorted, size_t count, const struct node_id *target,
+                        size_t k, uint32_t *ret_indices)
+{
+    return walk(sorted, count, target, k, false, ret_indices);
 }

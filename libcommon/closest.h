@@ -15,3 +15,10 @@
  */
 size_t closest_find(const struct contact *sorted, size_t count, const struct node_id *target,
                     size_t k, uint32_t *ret_indices);
+
+/*
+ * The same contacts in no stated order, in half the time: a subtree of which all is wanted is taken
+ * as it stands.
+ */
+size_t closest_find_any(const struct contact *sorted, size_t count, const struct node_id *target,
+                        size_t k, uint32_t *ret_indices);

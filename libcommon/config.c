@@ -30,8 +30,8 @@ struct row {
 };
 
 #define LB_ROW(name, section, key, type, value, least, most, help)                                 \
-    [CONFIG_##name] = {section, key, CONFIG_##type, value, least, most, help},
-static const struct row rows[CONFIG_KEYS_COUNT] = {LB_CONFIG(LB_ROW)};
+    [CONFIG_##name] = { section, key, CONFIG_##type, value, least, most, help },
+static const struct row rows[CONFIG_KEYS_COUNT] = { LB_CONFIG(LB_ROW) };
 #undef LB_ROW
 
 struct value {
@@ -54,30 +54,23 @@ struct unit {
 };
 
 static const struct unit size_units[] = {
-    {"", 1},
-    {"B", 1},
-    {"kB", 1000},
-    {"KB", 1000},
-    {"KiB", UINT64_C(1) << 10},
-    {"MB", 1000000},
-    {"MiB", UINT64_C(1) << 20},
-    {"GB", 1000000000},
-    {"GiB", UINT64_C(1) << 30},
-    {"TB", 1000000000000},
-    {"TiB", UINT64_C(1) << 40},
-    {NULL, 0},
+    { "", 1 },
+    { "B", 1 },
+    { "kB", 1000 },
+    { "KB", 1000 },
+    { "KiB", UINT64_C(1) << 10 },
+    { "MB", 1000000 },
+    { "MiB", UINT64_C(1) << 20 },
+    { "GB", 1000000000 },
+    { "GiB", UINT64_C(1) << 30 },
+    { "TB", 1000000000000 },
+    { "TiB", UINT64_C(1) << 40 },
+    { NULL, 0 },
 };
 
 static const struct unit time_units[] = {
-    {"", 1000},
-    {"ms", 1},
-    {"s", 1000},
-    {"sec", 1000},
-    {"min", 60000},
-    {"h", 3600000},
-    {"d", 86400000},
-    {"w", 604800000},
-    {NULL, 0},
+    { "", 1000 },     { "ms", 1 },       { "s", 1000 },      { "sec", 1000 }, { "min", 60000 },
+    { "h", 3600000 }, { "d", 86400000 }, { "w", 604800000 }, { NULL, 0 },
 };
 
 /* Digits, perhaps spaces, a unit; the product within 64 bits. */
@@ -124,7 +117,7 @@ lb_err config_parse_time(const char *text, uint64_t *ret_ms)
 
 static lb_err parse_count(const char *text, uint64_t *ret_count)
 {
-    static const struct unit none[] = {{"", 1}, {NULL, 0}};
+    static const struct unit none[] = { { "", 1 }, { NULL, 0 } };
 
     return parse_number(text, none, ret_count);
 }
@@ -369,7 +362,8 @@ static lb_err parse_text(struct config *self, const char *file, const char *text
                          struct config_problem *ret_problem)
 {
     struct reading reading = {
-        .config = self, .file = file, .text = text, .size = size, .problem = ret_problem};
+        .config = self, .file = file, .text = text, .size = size, .problem = ret_problem
+    };
     int line;
 
     ini_allow_multiline = false;
@@ -442,8 +436,7 @@ static int is_conf(const struct dirent *entry)
 {
     size_t size = strlen(entry->d_name);
 
-    return entry->d_name[0] != '.' && size > 5 &&
-           strcmp(entry->d_name + size - 5, ".conf") == 0;
+    return entry->d_name[0] != '.' && size > 5 && strcmp(entry->d_name + size - 5, ".conf") == 0;
 }
 
 static int by_name(const struct dirent **a, const struct dirent **b)
@@ -502,7 +495,7 @@ lb_err config_load(struct config **ret_self, const char *file, const char *const
                    struct config_problem *ret_problem)
 {
     struct config *self = xcalloc(1, sizeof *self);
-    struct config_problem found = {""};
+    struct config_problem found = { "" };
     lb_err err = LB_OK;
 
     for (int i = 0; i < CONFIG_KEYS_COUNT && err == LB_OK; i++)

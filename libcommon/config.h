@@ -3,8 +3,8 @@
  * littlebird.conf and conf.d/NAME.conf (sorted by name, later ones win), then overrides.
  *
  * An unknown section or key, a value that does not fit, or a duplicate in one file is an error with
- * file and line. Units are accepted: sizes "512 MiB", "10 GB", "4096"; times "30s", "5 min", "250ms".
- * Services read it and never write it.
+ * file and line. Units are accepted: sizes "512 MiB", "10 GB", "4096"; times "30s", "5 min",
+ * "250ms". Services read it and never write it.
  */
 #pragma once
 
@@ -63,15 +63,18 @@ struct config_problem {
 
 /*
  * Defaults, then file (a missing file is no error), then the conf.d folder beside it, then
- * overrides ("section.key=value", NULL-terminated, may be NULL). LB_INVALID with *ret_problem filled
- * when anything is wrong; LB_IO when a file cannot be read. The caller frees with config_free.
+ * overrides ("section.key=value", NULL-terminated, may be NULL). LB_INVALID with *ret_problem
+ * filled when anything is wrong; LB_IO when a file cannot be read. The caller frees with
+ * config_free.
  */
 LB_MUST_CHECK lb_err config_load(struct config **ret_self, const char *file,
                                  const char *const *overrides, struct config_problem *ret_problem);
 void config_free(struct config **self);
 
-const char *config_text(const struct config *self, enum config_key key); /* TEXT, LIST: as written */
-uint64_t config_number(const struct config *self, enum config_key key);  /* COUNT, SIZE, TIME, BOOL, LEVEL */
+const char *config_text(const struct config *self,
+                        enum config_key key); /* TEXT, LIST: as written */
+uint64_t config_number(const struct config *self,
+                       enum config_key key); /* COUNT, SIZE, TIME, BOOL, LEVEL */
 size_t config_list_count(const struct config *self, enum config_key key);
 const char *config_list_item(const struct config *self, enum config_key key, size_t index);
 

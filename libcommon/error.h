@@ -3,7 +3,7 @@
  *
  * A fallible function returns lb_err and leaves its ret_ outputs untouched on failure. The list is
  * written once, here; proto/common.proto's enum Err is held equal to it by static assertions in
- * actor.c.
+ * message.c.
  */
 #pragma once
 

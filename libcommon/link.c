@@ -146,11 +146,11 @@ static uint32_t pending_add(struct link *self, uint64_t deadline_ms, reply_fn *o
         return NOWHERE;
     place = self->pending_free;
     self->pending_free = self->pending[place].free_after;
-    self->pending[place] = (struct pending){.id = ++self->turn * ACTOR_CALLS_MAX + place,
-                                            .deadline_ms = deadline_ms,
-                                            .on_reply = on_reply,
-                                            .ctx = ctx,
-                                            .verdict = LB_TIMEOUT};
+    self->pending[place] = (struct pending){ .id = ++self->turn * ACTOR_CALLS_MAX + place,
+                                             .deadline_ms = deadline_ms,
+                                             .on_reply = on_reply,
+                                             .ctx = ctx,
+                                             .verdict = LB_TIMEOUT };
     heap_set(self, self->heap_count, place);
     heap_up(self, self->heap_count++);
     return place;
@@ -281,14 +281,13 @@ static bool send_header(struct link *self, const uint8_t *header, size_t size)
 /* Consumes body when it says true. */
 static bool send_frames(struct link *self, uint64_t call_id, uint32_t timeout_ms, zmq_msg_t *body)
 {
-    struct message_header header = {.call_id = call_id, .timeout_ms = timeout_ms};
+    struct message_header header = { .call_id = call_id, .timeout_ms = timeout_ms };
     uint8_t packed[MESSAGE_HEADER_MAX];
     size_t size = message_header_pack(&header, packed);
     bool sent;
 
     /* libzmq looks for new connections only now and then while sending: ask it to, then retry. */
-    sent = send_header(self, packed, size) ||
-           (can_send(self) && send_header(self, packed, size));
+    sent = send_header(self, packed, size) || (can_send(self) && send_header(self, packed, size));
     if (sent && zmq_msg_send(body, self->socket, ZMQ_DONTWAIT) < 0)
         sent = false; /* cannot be: a message is taken whole or not at all */
     watch_wake(self->watch);
@@ -554,7 +553,7 @@ struct link *link_new(struct uv_loop_s *loop, void *zmq_context, const char *end
     set_option(self->socket, ZMQ_IMMEDIATE, 1);
     set_option(self->socket, ZMQ_RECONNECT_IVL, RECONNECT_MS);
     set_option(self->socket, ZMQ_RECONNECT_IVL_MAX, RECONNECT_MAX_MS);
-    zmq_setsockopt(self->socket, ZMQ_MAXMSGSIZE, &(int64_t){ACTOR_MESSAGE_MAX}, sizeof(int64_t));
+    zmq_setsockopt(self->socket, ZMQ_MAXMSGSIZE, &(int64_t){ ACTOR_MESSAGE_MAX }, sizeof(int64_t));
     self->monitor = open_monitor(zmq_context, self->socket, self);
     self->monitor_watch = watch_new_drain(loop, self->monitor, drain_monitor, self);
     self->watch = watch_new_drain(loop, self->socket, drain_replies, self);

@@ -14,7 +14,7 @@
 
 #define LINK_WAITING_MAX (64u * 1024 * 1024) /* bytes of calls that wait to be sent */
 
-/* endpoint: "ipc://...". counters: of the process, for calls that failed or were dropped. */
+/* endpoint: "ipc://...". */
 struct link *link_new(struct uv_loop_s *loop, void *zmq_context, const char *endpoint,
                       const ProtobufCMessageDescriptor *reply);
 

@@ -75,19 +75,22 @@ static lb_err read_bound(int fd, struct address *ret_bound)
 
 static int attach(int fd, struct sock_filter *code, unsigned short size)
 {
-    struct sock_fprog program = {.len = size, .filter = code};
+    struct sock_fprog program = { .len = size, .filter = code };
 
     return setsockopt(fd, SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, &program, sizeof program);
 }
 
-/* One program serves the whole group of sockets; what it returns counts them in order of binding. */
+/* One program serves the whole group of sockets; what it returns counts them in order of binding.
+ */
 static int steer(int fd, bool v4, unsigned workers)
 {
-    struct sock_filter for_v4[] = {LOAD_WORD(12), MIX_AND_RETURN(workers)};
+    struct sock_filter for_v4[] = { LOAD_WORD(12), MIX_AND_RETURN(workers) };
     /* In an IPv6 header it has four words from byte 8 on. */
-    struct sock_filter for_v6[] = {LOAD_WORD(8),   KEEP,          LOAD_WORD(12), XOR_KEPT,
-                                   KEEP,           LOAD_WORD(16), XOR_KEPT,      KEEP,
-                                   LOAD_WORD(20),  XOR_KEPT,      MIX_AND_RETURN(workers)};
+    struct sock_filter for_v6[] = {
+        LOAD_WORD(8),           KEEP,     LOAD_WORD(12), XOR_KEPT,      KEEP,
+        LOAD_WORD(16),          XOR_KEPT, KEEP,          LOAD_WORD(20), XOR_KEPT,
+        MIX_AND_RETURN(workers)
+    };
 
     return v4 ? attach(fd, for_v4, sizeof for_v4 / sizeof for_v4[0])
               : attach(fd, for_v6, sizeof for_v6 / sizeof for_v6[0]);
@@ -173,7 +176,7 @@ lb_err listen_tcp(const struct address *address, int *ret_fd, struct address *re
 
 lb_err listen_ipc(const char *path, int *ret_fd)
 {
-    struct sockaddr_un name = {.sun_family = AF_UNIX};
+    struct sockaddr_un name = { .sun_family = AF_UNIX };
     int fd, code;
 
     if (strlen(path) >= sizeof name.sun_path)
@@ -198,7 +201,7 @@ lb_err listen_ipc(const char *path, int *ret_fd)
 /* Programs that ask whether a node runs hold the lock for a moment, shared: do not mistake them. */
 static int lock_patiently(int fd)
 {
-    static const struct timespec pause = {.tv_nsec = LOCK_PAUSE_NS};
+    static const struct timespec pause = { .tv_nsec = LOCK_PAUSE_NS };
 
     for (int i = 0; i < LOCK_TRIES; i++) {
         if (flock(fd, LOCK_EX | LOCK_NB) == 0)

@@ -11,17 +11,18 @@
 
 #define LINE_MAX_BYTES 1000
 
-static const char *const level_names[] = {"error", "warn", "info", "debug"};
-static const int syslog_priority[] = {3, 4, 6, 7};
+static const char *const level_names[] = { "error", "warn", "info", "debug" };
+static const int syslog_priority[] = { 3, 4, 6, 7 };
 
 /* The one piece of process-wide state: where and how lines are written. */
 static struct {
     char who[32];
     enum log_level level;
     bool with_priority;
-} log_state = {"littlebird", LOG_LEVEL_INFO, false};
+} log_state = { "littlebird", LOG_LEVEL_INFO, false };
 
-/* systemd.exec(5): JOURNAL_STREAM is "DEVICE:INODE" of the stream; stderr may have been redirected. */
+/* systemd.exec(5): JOURNAL_STREAM is "DEVICE:INODE" of the stream; stderr may have been redirected.
+ */
 static bool stderr_is_the_journal(void)
 {
     const char *stream = getenv("JOURNAL_STREAM");

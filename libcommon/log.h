@@ -15,7 +15,9 @@ void log_init(const char *who, enum log_level level);
 void log_set_level(enum log_level level);
 LB_MUST_CHECK lb_err log_level_parse(const char *text, enum log_level *ret_level);
 
-void log_error(const char *format, ...) __attribute__((format(printf, 1, 2))); /* someone must act */
-void log_warn(const char *format, ...) __attribute__((format(printf, 1, 2)));  /* we coped */
-void log_info(const char *format, ...) __attribute__((format(printf, 1, 2)));  /* life of the service */
+void log_error(const char *format, ...)
+    __attribute__((format(printf, 1, 2)));                                    /* someone must act */
+void log_warn(const char *format, ...) __attribute__((format(printf, 1, 2))); /* we coped */
+void log_info(const char *format, ...)
+    __attribute__((format(printf, 1, 2))); /* life of the service */
 void log_debug(const char *format, ...) __attribute__((format(printf, 1, 2))); /* every message */

@@ -27,8 +27,9 @@ void message_memory_init(struct message_memory *self, void *buffer, size_t size,
     size_t skip = (ALIGNMENT - (uintptr_t)buffer % ALIGNMENT) % ALIGNMENT;
 
     assert(size >= skip);
-    *self = (struct message_memory){
-        .next = (uint8_t *)buffer + skip, .left = size - skip, .taken_max = taken_max};
+    *self = (struct message_memory){ .next = (uint8_t *)buffer + skip,
+                                     .left = size - skip,
+                                     .taken_max = taken_max };
 }
 
 void message_memory_done(struct message_memory *self)
@@ -89,7 +90,7 @@ static void give_back(void *ctx, void *memory)
 ProtobufCMessage *message_unpack(const ProtobufCMessageDescriptor *descriptor, struct bytes packed,
                                  struct message_memory *memory)
 {
-    ProtobufCAllocator allocator = {take, give_back, memory};
+    ProtobufCAllocator allocator = { take, give_back, memory };
 
     return protobuf_c_message_unpack(descriptor, &allocator, packed.size, packed.data);
 }
@@ -129,12 +130,12 @@ lb_err message_header_unpack(struct bytes packed, struct message_memory *memory,
 
     if (header == NULL)
         return LB_INVALID;
-    *ret_header = (struct message_header){.call_id = header->call_id,
-                                          .timeout_ms = header->timeout_ms,
-                                          .err = header->error <= LB__ERR__INTERNAL
-                                                     ? (lb_err)header->error
-                                                     : LB_INTERNAL,
-                                          .reason = header->reason};
+    *ret_header =
+        (struct message_header){ .call_id = header->call_id,
+                                 .timeout_ms = header->timeout_ms,
+                                 .err = header->error <= LB__ERR__INTERNAL ? (lb_err)header->error
+                                                                           : LB_INTERNAL,
+                                 .reason = header->reason };
     return LB_OK;
 }
 

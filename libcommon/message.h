@@ -1,6 +1,6 @@
 /*
- * The two frames of an internal message, decoded and encoded: lb.Header, then a Request or Reply with
- * one oneof. No socket and no loop, so that the fuzzer runs what the dispatcher runs.
+ * The two frames of an internal message, decoded and encoded: lb.Header, then a Request or Reply
+ * with one oneof. No socket and no loop, so that the fuzzer runs what the dispatcher runs.
  *
  * Unpacking takes its memory from one bump allocator with a cap: a megabyte of empty submessages
  * would otherwise become 52 of them (THREATS 0.6), and everything is freed at once.
@@ -26,7 +26,8 @@ struct message_memory {
     struct message_chunk *chunks;
 };
 
-/* Begin with the caller's buffer, which outlives it; chunks of taken_max bytes at most are added. */
+/* Begin with the caller's buffer, which outlives it; chunks of taken_max bytes at most are added.
+ */
 void message_memory_init(struct message_memory *self, void *buffer, size_t size, size_t taken_max);
 void message_memory_done(struct message_memory *self);
 

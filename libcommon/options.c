@@ -42,15 +42,17 @@ static bool parse_instance(const char *text, unsigned *ret_instance)
 bool options_parse(struct options *ret_self, const char *service, int argc, char **argv,
                    int *ret_exit)
 {
-    static const struct option long_options[] = {
-        {"dir", required_argument, NULL, 'd'},      {"system", no_argument, NULL, 's'},
-        {"instance", required_argument, NULL, 'i'}, {"set", required_argument, NULL, 'S'},
-        {"help", no_argument, NULL, 'h'},           {"version", no_argument, NULL, 'V'},
-        {NULL, 0, NULL, 0}};
+    static const struct option long_options[] = { { "dir", required_argument, NULL, 'd' },
+                                                  { "system", no_argument, NULL, 's' },
+                                                  { "instance", required_argument, NULL, 'i' },
+                                                  { "set", required_argument, NULL, 'S' },
+                                                  { "help", no_argument, NULL, 'h' },
+                                                  { "version", no_argument, NULL, 'V' },
+                                                  { NULL, 0, NULL, 0 } };
     unsigned overrides_count = 0;
     int option;
 
-    *ret_self = (struct options){.dir = NULL};
+    *ret_self = (struct options){ .dir = NULL };
     optind = 0; /* begin anew: also for a second actor in one process */
     opterr = 0;
     while ((option = getopt_long(argc, argv, "", long_options, NULL)) != -1) {

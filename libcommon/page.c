@@ -25,7 +25,8 @@ static lb_err from_errno(int code)
     }
 }
 
-/* The name until page_publish: of this process, so that a dead writer's rest is never in the way. */
+/* The name until page_publish: of this process, so that a dead writer's rest is never in the way.
+ */
 static lb_err temporary_name(char ret_name[PATH_MAX], const char *path)
 {
     int size = snprintf(ret_name, PATH_MAX, "%s.new-%ld", path, (long)getpid());

@@ -22,7 +22,8 @@ LB_MUST_CHECK lb_err page_create(struct page *ret_self, const char *path, size_t
 /* Rename the temporary file over path: readers that open it from now on find this one. */
 LB_MUST_CHECK lb_err page_publish(struct page *self, const char *path);
 
-/* Map an existing file, read-only unless writable. LB_NOT_FOUND, LB_CORRUPT when shorter than size_min. */
+/* Map an existing file, read-only unless writable. LB_NOT_FOUND, LB_CORRUPT when shorter than
+ * size_min. */
 LB_MUST_CHECK lb_err page_open(struct page *ret_self, const char *path, size_t size_min,
                                bool writable);
 void page_close(struct page *self);

@@ -108,8 +108,7 @@ static lb_err paths_of_user(struct paths *ret_self)
                              "/littlebird/littlebird.conf");
 
     if (err == LB_OK)
-        err =
-            user_folder(ret_self->state_folder, "XDG_DATA_HOME", "/.local/share", "/littlebird");
+        err = user_folder(ret_self->state_folder, "XDG_DATA_HOME", "/.local/share", "/littlebird");
     if (err != LB_OK)
         return err;
     if (runtime != NULL)
@@ -126,7 +125,7 @@ void paths_system(struct paths *ret_self)
 
 lb_err paths_find(struct paths *ret_self, const char *dir)
 {
-    struct paths found = {{0}, {0}, {0}};
+    struct paths found = { { 0 }, { 0 }, { 0 } };
     lb_err err = LB_OK;
 
     if (dir == NULL || dir[0] == '\0')

@@ -10,7 +10,7 @@
 
 #include <stdbool.h>
 
-#define PATHS_SIZE 512
+#define PATHS_SIZE   512
 #define IPC_PATH_MAX 107 /* sun_path without its NUL */
 
 struct paths {
@@ -21,8 +21,9 @@ struct paths {
 
 /*
  * For a program run by a person. dir: --dir, or NULL. Then LITTLEBIRD_DIR, then the system node if
- * its api.sock is there and may be written to, then the user's own folders. Relative folders are made
- * absolute. LB_TOO_BIG when an ipc path below the run folder would be longer than IPC_PATH_MAX.
+ * its api.sock is there and may be written to, then the user's own folders. Relative folders are
+ * made absolute. LB_TOO_BIG when an ipc path below the run folder would be longer than
+ * IPC_PATH_MAX.
  */
 LB_MUST_CHECK lb_err paths_find(struct paths *ret_self, const char *dir);
 

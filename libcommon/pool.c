@@ -75,7 +75,7 @@ struct pool *pool_new(struct uv_loop_s *loop, unsigned workers)
     struct pool *self = xcalloc(1, sizeof *self);
 
     assert(workers > 0 && workers <= WORKERS_MAX);
-    zsys_handler_set(NULL);               /* signals are the actor's */
+    zsys_handler_set(NULL);              /* signals are the actor's */
     zsys_set_pipehwm(2 * POOL_JOBS_MAX); /* a submit never blocks */
     self->workers_count = workers;
     for (unsigned i = 0; i < workers; i++) {

@@ -94,8 +94,9 @@ bool routing_page_is_valid(const struct routing_page *self, size_t size)
 }
 
 /* From one copy, which may be changing under our hands: the answer counts only if it did not. */
-static size_t closest_in(const struct routing_page_family *family, const struct node_id *target,
-                         size_t k, struct contact *ret_contacts)
+static inline size_t closest_in(const struct routing_page_family *family,
+                                const struct node_id *target, size_t k, bool in_order,
+                                struct contact *ret_contacts)
 {
     uint32_t indices[CLOSEST_MAX];
     uint32_t count = __atomic_load_n(&family->count, __ATOMIC_RELAXED);
@@ -103,14 +104,16 @@ static size_t closest_in(const struct routing_page_family *family, const struct 
 
     if (count > ROUTING_PAGE_CONTACTS_MAX)
         return 0;
-    found = closest_find(family->contacts, count, target, k, indices);
+    found = in_order ? closest_find(family->contacts, count, target, k, indices)
+                     : closest_find_any(family->contacts, count, target, k, indices);
     for (size_t i = 0; i < found; i++)
         contact_load(&family->contacts[indices[i]], &ret_contacts[i]);
     return found;
 }
 
-size_t routing_page_closest(const struct routing_page *self, enum routing_family family,
-                            const struct node_id *target, size_t k, struct contact *ret_contacts)
+static inline size_t closest_of(const struct routing_page *self, enum routing_family family,
+                                const struct node_id *target, size_t k, bool in_order,
+                                struct contact *ret_contacts)
 {
     if (k > CLOSEST_MAX)
         k = CLOSEST_MAX;
@@ -120,10 +123,24 @@ size_t routing_page_closest(const struct routing_page *self, enum routing_family
 
         if (version == 0)
             return 0;
-        found = closest_in(&self->copies[version % 2].family[family], target, k, ret_contacts);
+        found = closest_in(&self->copies[version % 2].family[family], target, k, in_order,
+                           ret_contacts);
         fence(memory_order_acquire);
         if (atomic_load_explicit(&self->version, memory_order_relaxed) == version)
             return found;
     }
     return 0;
+}
+
+size_t routing_page_closest(const struct routing_page *self, enum routing_family family,
+                            const struct node_id *target, size_t k, struct contact *ret_contacts)
+{
+    return closest_of(self, family, target, k, true, ret_contacts);
+}
+
+size_t routing_page_closest_any(const struct routing_page *self, enum routing_family family,
+                                const struct node_id *target, size_t k,
+                                struct contact *ret_contacts)
+{
+    return closest_of(self, family, target, k, false, ret_contacts);
 }

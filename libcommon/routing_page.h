@@ -66,3 +66,8 @@ bool routing_page_is_valid(const struct routing_page *self, size_t size);
  */
 size_t routing_page_closest(const struct routing_page *self, enum routing_family family,
                             const struct node_id *target, size_t k, struct contact *ret_contacts);
+
+/* The same contacts in no stated order, which costs less. */
+size_t routing_page_closest_any(const struct routing_page *self, enum routing_family family,
+                                const struct node_id *target, size_t k,
+                                struct contact *ret_contacts);

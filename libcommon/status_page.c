@@ -9,8 +9,8 @@
 #include <unistd.h>
 
 #define LB_TEXT(name, text) text,
-static const char *const service_texts[] = {LB_SERVICES(LB_TEXT)};
-static const char *const state_texts[] = {LB_STATES(LB_TEXT)};
+static const char *const service_texts[] = { LB_SERVICES(LB_TEXT) };
+static const char *const state_texts[] = { LB_STATES(LB_TEXT) };
 #undef LB_TEXT
 
 const char *service_text(enum service service)

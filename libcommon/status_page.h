@@ -15,8 +15,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define STATUS_PAGE_MAGIC   0x4c42535441545553ULL /* "LBSTATUS" */
-#define STATUS_PAGE_LAYOUT  1u
+#define STATUS_PAGE_MAGIC    0x4c42535441545553ULL /* "LBSTATUS" */
+#define STATUS_PAGE_LAYOUT   1u
 #define STATUS_INSTANCES_MAX 16
 #define STATUS_COUNTERS_MAX  32
 #define STATUS_NAME_SIZE     24
@@ -48,7 +48,7 @@ LB_MUST_CHECK lb_err service_parse(const char *text, enum service *ret_service);
     X(BACKOFF, "backoff")   /* ended; will be started again at a stated time */                    \
     X(FAILED, "failed")     /* ended too often, or said not to restart it */                       \
     X(STOPPED, "stopped")                                                                          \
-    X(HUNG, "hung")         /* no heartbeat */
+    X(HUNG, "hung") /* no heartbeat */
 
 #define LB_STATE_ENUM(name, text) STATE_##name,
 enum service_state { LB_STATES(LB_STATE_ENUM) STATES_COUNT };
@@ -62,15 +62,15 @@ struct status_counter {
 };
 
 struct status_slot {
-    _Atomic uint32_t pid;           /* 0: no process */
-    _Atomic uint32_t state;         /* enum service_state */
-    _Atomic uint64_t since_ms;      /* CLOCK_MONOTONIC, ms: when it entered the state of running */
-    _Atomic uint64_t heartbeat_ms;  /* CLOCK_MONOTONIC, ms: last full turn of the event loop */
-    _Atomic uint32_t restarts;      /* by the supervisor, since it started */
-    _Atomic uint32_t generation;    /* grows by each start of the process */
-    _Atomic uint32_t queue;         /* requests taken in and not yet answered */
-    _Atomic uint32_t backlog_ms;    /* age of the oldest of these */
-    _Atomic int32_t last_exit;      /* exit code, or minus the signal, of the last process; 0 at first */
+    _Atomic uint32_t pid;          /* 0: no process */
+    _Atomic uint32_t state;        /* enum service_state */
+    _Atomic uint64_t since_ms;     /* CLOCK_MONOTONIC, ms: when it entered the state of running */
+    _Atomic uint64_t heartbeat_ms; /* CLOCK_MONOTONIC, ms: last full turn of the event loop */
+    _Atomic uint32_t restarts;     /* by the supervisor, since it started */
+    _Atomic uint32_t generation;   /* grows by each start of the process */
+    _Atomic uint32_t queue;        /* requests taken in and not yet answered */
+    _Atomic uint32_t backlog_ms;   /* age of the oldest of these */
+    _Atomic int32_t last_exit; /* exit code, or minus the signal, of the last process; 0 at first */
     _Atomic uint64_t next_start_ms; /* BACKOFF, FAILED: when it is tried again; 0: not by itself */
     char note[STATUS_NOTE_SIZE];    /* one line for a person */
     struct status_counter counters[STATUS_COUNTERS_MAX];
@@ -91,7 +91,8 @@ struct status_slot *status_page_slot(const struct page *page, enum service servi
 
 #define STATUS_HUNG_MS 10000 /* heartbeats come twice a second */
 
-/* Its state as it is now: HUNG when it says it serves and its heartbeat is old. now_ms: monotonic. */
+/* Its state as it is now: HUNG when it says it serves and its heartbeat is old. now_ms: monotonic.
+ */
 enum service_state status_slot_state(const struct status_slot *slot, uint64_t now_ms);
 
 /* READY or DEGRADED. */

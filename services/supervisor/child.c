@@ -184,43 +184,44 @@ static void send_signal(const struct child *self, int number)
 
 /* ---- what happens to it ---- */
 
-static void note_end(struct child *self, uint64_t now_ms)
+static void note_end(struct child *self)
 {
     int32_t end = self->life.last_exit;
-    char how[64];
 
     if (end < 0) {
         const char *name = sigabbrev_np(-end);
 
-        snprintf(how, sizeof how, "ended by signal %d (%s)", -end, name ? name : "?");
+        status_slot_note(self->slot, "ended by signal %d (%s)", -end, name ? name : "?");
     } else {
-        snprintf(how, sizeof how, "ended with code %d", end);
-    }
-    switch (self->life.state) {
-    case LIFE_BACKOFF:
-    case LIFE_FAILED:
-        status_slot_note(self->slot, "%s, tried again in %.1f s", how,
-                         (double)(self->life.deadline_ms - now_ms) / 1000.0);
-        break;
-    case LIFE_REFUSED:
-        status_slot_note(self->slot, "%s, which is not retried; see its log", how);
-        break;
-    default:
-        status_slot_note(self->slot, "%s", how);
-        break;
+        status_slot_note(self->slot, "ended with code %d%s", end,
+                         self->life.state == LIFE_REFUSED ? ", which is not retried; see the log"
+                                                          : "");
     }
 }
 
-static void log_end(const struct child *self)
+static void log_end(const struct child *self, uint64_t now_ms)
 {
     const char *service = service_text(self->row->service);
+    const char *note = self->slot->note;
+    double wait_s = (double)(self->life.deadline_ms - now_ms) / 1000.0;
 
-    if (self->life.state == LIFE_FAILED || self->life.state == LIFE_REFUSED) {
-        log_error("%s-%u failed: %s", service, self->instance, self->slot->note);
-    } else if (self->life.last_exit != 0 || self->life.state == LIFE_BACKOFF) {
-        log_warn("%s-%u %s", service, self->instance, self->slot->note);
-    } else {
-        log_debug("%s-%u %s", service, self->instance, self->slot->note);
+    switch (self->life.state) {
+    case LIFE_REFUSED:
+        log_error("%s-%u failed: %s", service, self->instance, note);
+        break;
+    case LIFE_FAILED:
+        log_error("%s-%u failed: %s, too often; again in %.0f s", service, self->instance, note,
+                  wait_s);
+        break;
+    case LIFE_BACKOFF:
+        log_warn("%s-%u %s; again in %.1f s", service, self->instance, note, wait_s);
+        break;
+    case LIFE_STARTING:
+        log_warn("%s-%u %s; started again", service, self->instance, note);
+        break;
+    default:
+        log_debug("%s-%u %s", service, self->instance, note);
+        break;
     }
 }
 
@@ -235,8 +236,8 @@ void child_tell(struct child *self, enum life_event event, int32_t detail)
     }
     order = lifecycle_event(&self->life, event, detail, now_ms);
     if (event == LIFE_ON_EXIT) {
-        note_end(self, now_ms);
-        log_end(self);
+        note_end(self);
+        log_end(self, now_ms);
     }
     self->was_ready = self->was_ready || self->life.state == LIFE_READY;
     publish(self, now_ms);
@@ -263,8 +264,8 @@ void child_take_notice(struct child *self, const struct notice *notice)
 {
     const char *service = service_text(self->row->service);
 
-    if (notice->has_status) {
-        status_slot_note(self->slot, "%s", notice->status);
+    if (notice->has_status) { /* the note in its slot it writes itself */
+        log_debug("%s-%u says: %s", service, self->instance, notice->status);
     }
     if (notice->store) {
         log_warn("%s-%u asked to keep a descriptor, which is not supported", service,

@@ -51,6 +51,10 @@ static void sight(const struct endpoint *self, struct endpoint_result *result,
 static enum endpoint_verdict settle(struct endpoint *self, enum responder_verdict verdict)
 {
     switch (verdict) {
+    case RESPONDER_REFUSAL:
+        self->counters[COUNT_REFUSED]++;
+        self->counters[COUNT_ANSWERED]++;
+        return ENDPOINT_SEND;
     case RESPONDER_REPLY:
         self->counters[COUNT_ANSWERED]++;
         return ENDPOINT_SEND;
@@ -75,9 +79,7 @@ static void receive_query(struct endpoint *self, const struct address *from, uin
     self->counters[COUNT_PING + query->method]++;
     result->verdict = settle(self, responder_query(&self->responder, query, from, now_ms, ret_reply,
                                                    &result->reply_size, &result->ask));
-    if (query->fault)
-        self->counters[COUNT_REFUSED] += result->verdict == ENDPOINT_SEND;
-    else if (!query->read_only && sightings_due(&self->sightings, from, now_ms))
+    if (!query->fault && !query->read_only && sightings_due(&self->sightings, from, now_ms))
         sight(self, result,
               &(struct contact){ .id = node_id_from(query->id.data), .address = *from },
               SIGHTING_QUERIED, 0);
@@ -147,7 +149,6 @@ size_t endpoint_answer(struct endpoint *self, const struct responder_ask *ask,
     if (settle(self, responder_answer(&self->responder, ask, outcome, now_us / 1000, ret_reply,
                                       &size)) != ENDPOINT_SEND)
         return 0;
-    self->counters[COUNT_REFUSED] += outcome->error != 0;
     return size;
 }
 

@@ -177,6 +177,14 @@ static bool is(const struct cursor *self, uint8_t first)
     return self->at < self->end && *self->at == first;
 }
 
+/* What was met on the way. */
+struct envelope {
+    struct bytes type, method;
+    bool has_a, has_r, has_e;
+    bool fault;    /* a known key of the body with a value of another kind */
+    uint32_t seen; /* known keys of the body, whatever their values */
+};
+
 /* ---- the body: "a" or "r" ---- */
 
 static const struct field *find_field(struct bytes key)
@@ -190,14 +198,15 @@ static const struct field *find_field(struct bytes key)
 
 /* The value of a known key; one of another kind is passed over and is a fault. */
 static bool take_field(struct cursor *self, const struct field *field, struct krpc_message *to,
-                       bool *fault)
+                       struct envelope *envelope)
 {
     void *member = (uint8_t *)to + field->offset;
     uint32_t bit = 1u << (field - fields);
     struct bytes raw;
 
-    if (to->present & bit)
+    if (envelope->seen & bit)
         return false;
+    envelope->seen |= bit;
     if (field->kind == STRING ? is_digit(self) : field->kind == INT && is(self, 'i')) {
         to->present |= bit;
         return field->kind == STRING ? take_string(self, member) : take_int(self, member);
@@ -206,11 +215,11 @@ static bool take_field(struct cursor *self, const struct field *field, struct kr
         to->present |= bit;
         return skip(self, VALUE_DEPTH, member);
     }
-    *fault = true;
+    envelope->fault = true;
     return skip(self, VALUE_DEPTH, &raw);
 }
 
-static bool take_body(struct cursor *self, struct krpc_message *to, bool *fault)
+static bool take_body(struct cursor *self, struct krpc_message *to, struct envelope *envelope)
 {
     struct bytes key, raw;
 
@@ -222,20 +231,13 @@ static bool take_body(struct cursor *self, struct krpc_message *to, bool *fault)
         if (!take_string(self, &key))
             return false;
         field = find_field(key);
-        if (field ? !take_field(self, field, to, fault) : !skip(self, VALUE_DEPTH, &raw))
+        if (field ? !take_field(self, field, to, envelope) : !skip(self, VALUE_DEPTH, &raw))
             return false;
     }
     return true;
 }
 
 /* ---- the envelope ---- */
-
-/* The keys of the envelope, as they come. */
-struct envelope {
-    struct bytes type, method;
-    bool has_a, has_r, has_e;
-    bool fault; /* a known key of the body with a value of another kind */
-};
 
 /* "e": a list of a code and a text; more in it is passed over, less is made up for. */
 static bool take_error(struct cursor *self, struct krpc_message *to)
@@ -304,7 +306,7 @@ static bool take_top(struct cursor *self, struct bytes key, struct krpc_message 
             if (envelope->has_a || envelope->has_r)
                 return false;
             *(key.data[0] == 'a' ? &envelope->has_a : &envelope->has_r) = true;
-            return take_body(self, to, &envelope->fault);
+            return take_body(self, to, envelope);
         case 'e':
             if (envelope->has_e)
                 return false;
@@ -377,8 +379,7 @@ static enum krpc_method find_method(struct bytes text)
     return KRPC_UNKNOWN;
 }
 
-/* BEP 44, "The v field": bencoding that is not strict must not be stored. */
-static bool is_strict(struct bytes value)
+bool krpc_value_is_strict(struct bytes value)
 {
     struct bencode_token tokens[VALUE_TOKENS];
     struct bencode_limits limits = { .depth_max = VALUE_DEPTH, .strict_order = true };
@@ -395,7 +396,7 @@ static void check_put(struct krpc_message *self)
         set_fault(self, KRPC_ERROR_VALUE_SIZE, "v is too big");
     else if (self->salt.size > KRPC_SALT_MAX)
         set_fault(self, KRPC_ERROR_SALT_SIZE, "salt is too big");
-    else if (!is_strict(self->value))
+    else if (!krpc_value_is_strict(self->value))
         set_fault(self, KRPC_ERROR_PROTOCOL, "v is not strictly bencoded");
     else if (is_mutable && self->key.size != KRPC_KEY_SIZE)
         set_fault(self, KRPC_ERROR_PROTOCOL, "k must have 32 bytes");

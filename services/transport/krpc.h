@@ -124,7 +124,10 @@ struct krpc_message {
     struct bytes seeds_filter, peers_filter;
 };
 
-/* LB_INVALID when the datagram is no KRPC message: drop it. data outlives *ret_message. */
+/*
+ * LB_INVALID when the datagram is no KRPC message: drop it; what *ret_message holds then means
+ * nothing. data outlives *ret_message.
+ */
 LB_MUST_CHECK lb_err krpc_decode(struct bytes data, struct krpc_message *ret_message);
 
 /*
@@ -136,6 +139,13 @@ bool krpc_next_node(const struct krpc_message *self, unsigned family, size_t *of
 
 /* The next peer address of a reply's values that can be connected to; start with *offset 0. */
 bool krpc_next_peer(const struct krpc_message *self, size_t *offset, struct address *ret_address);
+
+/*
+ * Is this one bencoded value of up to KRPC_VALUE_MAX bytes with its keys in order. Another must not
+ * be stored (BEP 44, "Messages"); one that is no bencode at all would break the message it is put
+ * in.
+ */
+bool krpc_value_is_strict(struct bytes value);
 
 const char *krpc_method_text(enum krpc_method method);
 

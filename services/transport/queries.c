@@ -28,8 +28,8 @@ static const char *read_put(const Lb__Transport__Put *from, struct krpc_query *q
     const Lb__Item *item = from->item;
     bool is_mutable;
 
-    if (!item || item->value.len == 0 || item->value.len > KRPC_VALUE_MAX)
-        return "a value has 1 to 1000 bytes";
+    if (!item || item->value.len > KRPC_VALUE_MAX || !krpc_value_is_strict(view(item->value)))
+        return "a value is bencoded, its keys in order, of up to 1000 bytes";
     is_mutable = item->public_key.len > 0;
     if (is_mutable && (item->public_key.len != KRPC_KEY_SIZE ||
                        item->signature.len != KRPC_SIGNATURE_SIZE || item->seq > INT64_MAX))

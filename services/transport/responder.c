@@ -25,8 +25,9 @@ static enum responder_verdict refuse(struct responder *self, struct bytes transa
                                      uint64_t now_ms, uint8_t *ret_reply, size_t *ret_size)
 {
     size_t size = krpc_encode_error(transaction, to, code, text, ret_reply, KRPC_SEND_MAX);
+    enum responder_verdict verdict = pay(self, to, size, now_ms, ret_size);
 
-    return pay(self, to, size, now_ms, ret_size);
+    return verdict == RESPONDER_REPLY ? RESPONDER_REFUSAL : verdict;
 }
 
 static void draft_begin(const struct responder *self, struct draft *draft, struct bytes transaction,
@@ -44,14 +45,14 @@ static void draft_nodes(const struct responder *self, struct draft *draft,
     if (v4) {
         reply->with_nodes = true;
         reply->nodes = draft->nodes;
-        reply->nodes_count =
-            routing_page_closest(self->routing, ROUTING_V4, target, RESPONDER_NODES, draft->nodes);
+        reply->nodes_count = routing_page_closest_any(self->routing, ROUTING_V4, target,
+                                                      RESPONDER_NODES, draft->nodes);
     }
     if (v6) {
         reply->with_nodes6 = true;
         reply->nodes6 = draft->nodes6;
-        reply->nodes6_count =
-            routing_page_closest(self->routing, ROUTING_V6, target, RESPONDER_NODES, draft->nodes6);
+        reply->nodes6_count = routing_page_closest_any(self->routing, ROUTING_V6, target,
+                                                       RESPONDER_NODES, draft->nodes6);
     }
 }
 

@@ -5,7 +5,8 @@
  * publishes; whether a value or peers may be there at all from storage's presence page. Only what
  * those cannot answer becomes a question for storage: get_peers and get of a target that may be
  * present, announce_peer and put with a token that is ours. Every reply is paid for (budget.h).
- * Replies hold the nodes of the family of the query, or of those in `want` (BEP 32). Pure.
+ * Replies hold the nodes of the family of the query, or of those in `want` (BEP 32), in no order:
+ * BEP 5 asks for none, and sorting them costs more than finding them. Pure.
  */
 #pragma once
 
@@ -31,6 +32,7 @@ struct responder {
 
 enum responder_verdict {
     RESPONDER_REPLY,       /* *ret_size bytes stand in the buffer: send them to the asker */
+    RESPONDER_REFUSAL,     /* likewise, and they are an error */
     RESPONDER_ASK,         /* ask storage; then responder_answer() with *ret_ask */
     RESPONDER_OVER_BUDGET, /* drop it */
     RESPONDER_NO_TABLE     /* drop it: we do not know who we are */

@@ -305,13 +305,12 @@ static void open_handles(struct transport *self)
     uv_prepare_init(loop, &self->prepare);
     self->deadline_timer.data = self->care_timer.data = self->prepare.data = self;
     self->handles_open = 3;
-    uv_prepare_start(&self->prepare, on_prepare);
-    on_care(&self->care_timer);
 }
 
 static lb_err transport_start(struct actor *actor, void **ret_ctx)
 {
     struct transport *self = xcalloc(1, sizeof(*self));
+    lb_err err;
 
     *ret_ctx = self;
     self->actor = actor;
@@ -325,7 +324,12 @@ static lb_err transport_start(struct actor *actor, void **ret_ctx)
     pages_init(&self->pages, actor_paths(actor)->run_folder);
     open_endpoint(self);
     open_handles(self);
-    return open_ports(self);
+    err = open_ports(self);
+    if (err != LB_OK)
+        return err;
+    uv_prepare_start(&self->prepare, on_prepare);
+    on_care(&self->care_timer); /* says that we are ready */
+    return LB_OK;
 }
 
 static void transport_stop(void *ctx)

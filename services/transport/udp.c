@@ -22,7 +22,9 @@ struct lane {
 };
 
 struct udp {
-    uv_poll_t poll;
+    uv_poll_t poll; /* waiting */
+    uv_idle_t idle; /* busy */
+    unsigned handles_open;
     int fd;
     const struct datagram_receiver *receiver;
     struct datagram_counts *counts;
@@ -105,28 +107,55 @@ static void deliver(struct udp *self, unsigned count)
     self->receiver->batch_done(self->receiver->ctx);
 }
 
+/* What is there, up to a bound; returns how many. */
+static unsigned receive(struct udp *self)
+{
+    unsigned total = 0;
+
+    for (unsigned i = 0; i < UDP_BATCHES_PER_TURN; i++) {
+        int count = recvmmsg(self->fd, self->in.messages, UDP_BATCH, MSG_DONTWAIT, NULL);
+
+        if (count <= 0)
+            break;
+        deliver(self, (unsigned)count);
+        udp_flush(self);
+        total += (unsigned)count;
+        if ((unsigned)count < UDP_BATCH)
+            break;
+    }
+    return total;
+}
+
+static void on_idle(uv_idle_t *handle);
+
 static void on_readable(uv_poll_t *handle, int status, int events)
 {
     struct udp *self = handle->data;
 
     (void)status; /* an error is found by recvmmsg */
     (void)events;
-    for (unsigned turn = 0; turn < UDP_BATCHES_PER_TURN; turn++) {
-        int count = recvmmsg(self->fd, self->in.messages, UDP_BATCH, MSG_DONTWAIT, NULL);
+    if (receive(self) < 2 * UDP_BATCH || uv_is_closing((uv_handle_t *)handle))
+        return;
+    uv_poll_stop(&self->poll);
+    uv_idle_start(&self->idle, on_idle);
+}
 
-        if (count <= 0)
-            return;
-        deliver(self, (unsigned)count);
-        udp_flush(self);
-        if ((unsigned)count < UDP_BATCH)
-            return;
-    }
+static void on_idle(uv_idle_t *handle)
+{
+    struct udp *self = handle->data;
+
+    if (receive(self) >= UDP_BUSY_MIN || uv_is_closing((uv_handle_t *)handle))
+        return;
+    uv_idle_stop(&self->idle);
+    uv_poll_start(&self->poll, UV_READABLE, on_readable);
 }
 
 static void on_closed(uv_handle_t *handle)
 {
     struct udp *self = handle->data;
 
+    if (--self->handles_open > 0)
+        return;
     close(self->fd);
     free(self);
 }
@@ -137,6 +166,7 @@ static void udp_close(void *ctx)
 
     udp_flush(self);
     uv_close((uv_handle_t *)&self->poll, on_closed);
+    uv_close((uv_handle_t *)&self->idle, on_closed);
 }
 
 static const struct datagram_ops udp_ops = {
@@ -169,7 +199,9 @@ lb_err udp_open(struct uv_loop_s *loop, int fd, const struct datagram_receiver *
         free(self);
         return LB_IO;
     }
-    self->poll.data = self;
+    uv_idle_init(loop, &self->idle);
+    self->handles_open = 2;
+    self->poll.data = self->idle.data = self;
     uv_poll_start(&self->poll, UV_READABLE, on_readable);
     *ret_port = (struct datagram_port){ .ops = &udp_ops, .self = self, .bound = bound };
     return LB_OK;

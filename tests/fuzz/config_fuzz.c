@@ -11,7 +11,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void load(const char *file, const char *const *overrides)
 {
-    struct config_problem problem = {""};
+    struct config_problem problem = { "" };
     struct config *config = NULL;
 
     if (config_load(&config, file, overrides, &problem) != LB_OK) {
@@ -32,7 +32,7 @@ static void load(const char *file, const char *const *overrides)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     char path[64], line[512];
-    const char *overrides[] = {line, NULL};
+    const char *overrides[] = { line, NULL };
     size_t line_size = strnlen((const char *)data, size < sizeof line - 1 ? size : sizeof line - 1);
     int fd = memfd_create("littlebird.conf", MFD_CLOEXEC);
 

@@ -41,12 +41,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         if (message_header_pack(&header, packed) > MESSAGE_HEADER_MAX || header.err > LB_INTERNAL)
             abort();
     }
-    request = message_unpack(
-        descriptor, bytes_of(data + 2 + header_size, size - 2 - header_size), &memory);
+    request = message_unpack(descriptor, bytes_of(data + 2 + header_size, size - 2 - header_size),
+                             &memory);
     if (request != NULL) {
         uint32_t oneof_case = message_case(request, &body);
 
-        if ((oneof_case != 0) != (body != NULL) || message_case_name(descriptor, oneof_case) == NULL)
+        if ((oneof_case != 0) != (body != NULL) ||
+            message_case_name(descriptor, oneof_case) == NULL)
             abort();
         if (protobuf_c_message_get_packed_size(request) > 2 * size + 64) /* walks it all */
             abort();

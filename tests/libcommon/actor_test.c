@@ -1,6 +1,6 @@
 /*
- * The actor, over real ipc sockets in a folder of its own: a server process and, in this process, an
- * actor that asks it. Nothing sleeps; a run that hangs is ended by alarm(2).
+ * The actor, over real ipc sockets in a folder of its own: a server process and, in this process,
+ * an actor that asks it. Nothing sleeps; a run that hangs is ended by alarm(2).
  */
 #include "libcommon/actor.h"
 #include "libcommon/link.h"
@@ -149,7 +149,7 @@ static pid_t start_server(void)
 
     assert_true(pid >= 0);
     if (pid == 0) {
-        char *argv[] = {"lb-storage", "--dir", folder, "--set", "node.log_level=error", NULL};
+        char *argv[] = { "lb-storage", "--dir", folder, "--set", "node.log_level=error", NULL };
 
         alarm(LIMIT_S);
         _exit(actor_main(&server_definition, 5, argv));
@@ -209,7 +209,7 @@ static void client_free(void *ctx)
     (void)ctx;
 }
 
-static handler_fn *const no_handlers[] = {NULL};
+static handler_fn *const no_handlers[] = { NULL };
 
 static const struct service_definition client_definition = {
     .service = SERVICE_GATEWAY,
@@ -224,9 +224,9 @@ static const struct service_definition client_definition = {
 
 static void run_client(void (*begin)(struct client *self), pid_t server)
 {
-    char *argv[] = {"lb-gateway", "--dir", folder, "--set", "node.log_level=error", NULL};
+    char *argv[] = { "lb-gateway", "--dir", folder, "--set", "node.log_level=error", NULL };
 
-    client = (struct client){.begin = begin, .server = server};
+    client = (struct client){ .begin = begin, .server = server };
     assert_int_equal(actor_main(&client_definition, 5, argv), 0);
 }
 
@@ -399,16 +399,16 @@ static const struct answer_row {
     lb_err err;
     const char *reason;
 } answer_rows[] = {
-    {"a handler's failure reaches the caller", announce, LB_DENIED, "not on port 7"},
-    {"a one-way message that wants a reply is refused", announce_for_nothing, LB_UNSUPPORTED,
-     "there is no reply to this request"},
-    {"a request without a handler is refused", ask_questions, LB_UNSUPPORTED, "unknown request"},
-    {"a request without a body is refused", ask_nothing, LB_UNSUPPORTED, "unknown request"},
-    {"a reply that is too big becomes an error", ask_for_too_much, LB_TOO_BIG,
-     "the reply would have 2097162 bytes"},
-    {"a request that is too big is not sent", send_too_much, LB_TOO_BIG, "too big"},
-    {"a call without an answer ends in time", put_for_a_moment, LB_TIMEOUT, "no answer in time"},
-    {"a call without time ends at once", get_without_time, LB_TIMEOUT, "no answer in time"},
+    { "a handler's failure reaches the caller", announce, LB_DENIED, "not on port 7" },
+    { "a one-way message that wants a reply is refused", announce_for_nothing, LB_UNSUPPORTED,
+      "there is no reply to this request" },
+    { "a request without a handler is refused", ask_questions, LB_UNSUPPORTED, "unknown request" },
+    { "a request without a body is refused", ask_nothing, LB_UNSUPPORTED, "unknown request" },
+    { "a reply that is too big becomes an error", ask_for_too_much, LB_TOO_BIG,
+      "the reply would have 2097162 bytes" },
+    { "a request that is too big is not sent", send_too_much, LB_TOO_BIG, "too big" },
+    { "a call without an answer ends in time", put_for_a_moment, LB_TIMEOUT, "no answer in time" },
+    { "a call without time ends at once", get_without_time, LB_TIMEOUT, "no answer in time" },
 };
 
 static void answers(void **state)
@@ -627,8 +627,8 @@ static void raw_open(struct raw *self)
     self->socket = zmq_socket(self->context, ZMQ_DEALER);
     snprintf(endpoint, sizeof endpoint, "ipc://%s/run/storage-0.sock", folder);
     zmq_setsockopt(self->socket, ZMQ_RCVTIMEO, &limit_ms, sizeof limit_ms);
-    zmq_setsockopt(self->socket, ZMQ_LINGER, &(int){0}, sizeof(int));
-    zmq_setsockopt(self->socket, ZMQ_RECONNECT_IVL, &(int){20}, sizeof(int));
+    zmq_setsockopt(self->socket, ZMQ_LINGER, &(int){ 0 }, sizeof(int));
+    zmq_setsockopt(self->socket, ZMQ_RECONNECT_IVL, &(int){ 20 }, sizeof(int));
     assert_int_equal(zmq_connect(self->socket, endpoint), 0);
 }
 
@@ -656,8 +656,8 @@ static uint64_t raw_receive(struct raw *self, lb_err *ret_err)
 
     assert_true(header_size > 0 && body_size >= 0);
     message_memory_init(&memory, buffer, sizeof buffer, MESSAGE_MEMORY_MAX);
-    assert_int_equal(
-        message_header_unpack(bytes_of(header, (size_t)header_size), &memory, &fields), LB_OK);
+    assert_int_equal(message_header_unpack(bytes_of(header, (size_t)header_size), &memory, &fields),
+                     LB_OK);
     *ret_err = fields.err;
     message_memory_done(&memory);
     return fields.call_id;
@@ -678,26 +678,33 @@ static const struct frame_row {
     bool answered;
     lb_err err;
 } frame_rows[] = {
-    {"a request", 2, {HEADER_1, GET_X}, {2, 5}, ANSWERED_BY(LB_OK)},
-    {"one-way", 2, {HEADER_0, GET_X}, {0, 5}, NOT_ANSWERED},
-    {"a header that is none", 2, {"\xff\xff", GET_X}, {2, 5}, NOT_ANSWERED},
-    {"a header cut short", 2, {"\x08", GET_X}, {1, 5}, NOT_ANSWERED},
-    {"no body", 1, {HEADER_1}, {2}, ANSWERED_BY(LB_INVALID)},
-    {"three frames", 3, {HEADER_1, GET_X, GET_X}, {2, 5, 5}, ANSWERED_BY(LB_INVALID)},
-    {"four frames", 4, {HEADER_1, "", "", GET_X}, {2, 0, 0, 5}, ANSWERED_BY(LB_INVALID)},
-    {"an empty body", 2, {HEADER_1, ""}, {2, 0}, ANSWERED_BY(LB_UNSUPPORTED)},
-    {"a body that is none", 2, {HEADER_1, "\x1a\x7f\x0a"}, {2, 3}, ANSWERED_BY(LB_INVALID)},
-    {"a case from the future", 2, {HEADER_1, "\xfa\x3e\x00"}, {2, 3}, ANSWERED_BY(LB_UNSUPPORTED)},
-    {"one empty frame", 1, {""}, {0}, NOT_ANSWERED},
-    {"two cases at once: the last counts", 2, {HEADER_1, GET_X "\x2a\x00"}, {2, 7},
-     ANSWERED_BY(LB_OK)},
+    { "a request", 2, { HEADER_1, GET_X }, { 2, 5 }, ANSWERED_BY(LB_OK) },
+    { "one-way", 2, { HEADER_0, GET_X }, { 0, 5 }, NOT_ANSWERED },
+    { "a header that is none", 2, { "\xff\xff", GET_X }, { 2, 5 }, NOT_ANSWERED },
+    { "a header cut short", 2, { "\x08", GET_X }, { 1, 5 }, NOT_ANSWERED },
+    { "no body", 1, { HEADER_1 }, { 2 }, ANSWERED_BY(LB_INVALID) },
+    { "three frames", 3, { HEADER_1, GET_X, GET_X }, { 2, 5, 5 }, ANSWERED_BY(LB_INVALID) },
+    { "four frames", 4, { HEADER_1, "", "", GET_X }, { 2, 0, 0, 5 }, ANSWERED_BY(LB_INVALID) },
+    { "an empty body", 2, { HEADER_1, "" }, { 2, 0 }, ANSWERED_BY(LB_UNSUPPORTED) },
+    { "a body that is none", 2, { HEADER_1, "\x1a\x7f\x0a" }, { 2, 3 }, ANSWERED_BY(LB_INVALID) },
+    { "a case from the future",
+      2,
+      { HEADER_1, "\xfa\x3e\x00" },
+      { 2, 3 },
+      ANSWERED_BY(LB_UNSUPPORTED) },
+    { "one empty frame", 1, { "" }, { 0 }, NOT_ANSWERED },
+    { "two cases at once: the last counts",
+      2,
+      { HEADER_1, GET_X "\x2a\x00" },
+      { 2, 7 },
+      ANSWERED_BY(LB_OK) },
 };
 
 /* Each row is followed by a good request, so that silence is seen without waiting for it. */
 static void malformed_frames_cost_their_sender_an_error(void **state)
 {
-    static const char *const marker[] = {"\x08\x02", GET_X};
-    static const size_t marker_sizes[] = {2, 5};
+    static const char *const marker[] = { "\x08\x02", GET_X };
+    static const size_t marker_sizes[] = { 2, 5 };
     pid_t server = start_server();
     struct raw raw;
 
@@ -728,8 +735,8 @@ static void a_frame_that_is_too_big_ends_its_connection_only(void **state)
 {
     pid_t server = start_server();
     char *big = xcalloc(1, ACTOR_MESSAGE_MAX + 1);
-    const char *frames[] = {HEADER_1, big};
-    const size_t sizes[] = {2, ACTOR_MESSAGE_MAX + 1};
+    const char *frames[] = { HEADER_1, big };
+    const size_t sizes[] = { 2, ACTOR_MESSAGE_MAX + 1 };
     struct raw raw;
 
     (void)state;
@@ -819,8 +826,10 @@ static void end_with_a_second_signal(void *ctx, lb_err err, const char *reason, 
         kill(self->server, SIGTERM); /* it is stubborn: it goes on and answers */
         call_get(self, "still here", 60000, end_with_a_second_signal);
     } else if (self->answered == 2) {
+        call_put(self, 60000, end_with_answer); /* kept until the service ends */
+        call_get(self, "the put is with you", 60000, end_with_a_second_signal);
+    } else if (self->answered == 3) {
         kill(self->server, SIGTERM);
-        call_put(self, 60000, end_with_answer);
     }
 }
 
@@ -845,14 +854,14 @@ static const struct exit_row {
     const char *arguments[3];
     int code;
 } exit_rows[] = {
-    {"help is no failure", {"--help"}, 0},
-    {"the version is no failure", {"--version"}, 0},
-    {"an unknown option is a usage error", {"--frobnicate"}, 2},
-    {"an argument is a usage error", {"frobnicate"}, 2},
-    {"an instance is a number", {"--instance", "one"}, 2},
-    {"there are sixteen instances", {"--instance", "16"}, 2},
-    {"a wrong key is a configuration error", {"--set", "node.lissten=x"}, 78},
-    {"a wrong value is a configuration error", {"--set", "transport.workers=99"}, 78},
+    { "help is no failure", { "--help" }, 0 },
+    { "the version is no failure", { "--version" }, 0 },
+    { "an unknown option is a usage error", { "--frobnicate" }, 2 },
+    { "an argument is a usage error", { "frobnicate" }, 2 },
+    { "an instance is a number", { "--instance", "one" }, 2 },
+    { "there are sixteen instances", { "--instance", "16" }, 2 },
+    { "a wrong key is a configuration error", { "--set", "node.lissten=x" }, 78 },
+    { "a wrong value is a configuration error", { "--set", "transport.workers=99" }, 78 },
 };
 
 static void exit_codes(void **state)
@@ -860,17 +869,16 @@ static void exit_codes(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof exit_rows / sizeof exit_rows[0]; i++) {
         const struct exit_row *row = &exit_rows[i];
-        char *argv[] = {"lb-storage",
-                        "--dir",
-                        folder,
-                        (char *)row->arguments[0],
-                        (char *)row->arguments[1],
-                        NULL};
+        char *argv[] = {
+            "lb-storage", "--dir", folder, (char *)row->arguments[0], (char *)row->arguments[1],
+            NULL
+        };
         pid_t pid = fork();
         int code;
 
         if (pid == 0) {
-            if (freopen("/dev/null", "w", stdout) == NULL || freopen("/dev/null", "w", stderr) == NULL)
+            if (freopen("/dev/null", "w", stdout) == NULL ||
+                freopen("/dev/null", "w", stderr) == NULL)
                 _exit(99);
             _exit(actor_main(&server_definition, row->arguments[1] != NULL ? 5 : 4, argv));
         }

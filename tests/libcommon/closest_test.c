@@ -43,11 +43,28 @@ static size_t make_table(size_t count)
     return kept;
 }
 
+/* In whatever order: those found are the first of by_distance, each once. */
+static void check_any(size_t count, const struct node_id *target, size_t k)
+{
+    uint32_t indices[COUNT_MAX + 1];
+    size_t found = closest_find_any(table, count, target, k, indices);
+    bool seen[COUNT_MAX] = { false };
+
+    assert_int_equal(found, k < count ? k : count);
+    for (size_t i = 0; i < found; i++) {
+        assert_true(indices[i] < count && !seen[indices[i]]);
+        seen[indices[i]] = true;
+        assert_true(node_id_compare_distance(target, &table[indices[i]].id,
+                                             &by_distance[found - 1].id) <= 0);
+    }
+}
+
 static void check(size_t count, const struct node_id *target, size_t k)
 {
     uint32_t indices[COUNT_MAX + 1];
     size_t found = closest_find(table, count, target, k, indices);
 
+    check_any(count, target, k);
     assert_int_equal(found, k < count ? k : count);
     for (size_t i = 0; i < found; i++) {
         assert_true(indices[i] < count);
@@ -170,6 +187,9 @@ static void disorder_does_no_harm(void **state)
         for (size_t c = 0; c < count; c++)
             table[c].id = same ? target : node_id_random(&random);
         size_t found = closest_find(table, count, &target, 32, indices);
+        for (size_t f = 0; f < found; f++)
+            assert_true(indices[f] < count);
+        found = closest_find_any(table, count, &target, 32, indices);
         for (size_t f = 0; f < found; f++)
             assert_true(indices[f] < count);
     }

@@ -141,10 +141,12 @@ static const struct refuse_row {
       "littlebird.conf:2: '18446744073709551617' does not fit 'workers' in [transport]: expected a "
       "whole number" },
     { "a size beyond 64 bits", "[storage]\nmax_size = 18446744073709551615 KiB\n",
-      "littlebird.conf:2: '18446744073709551615 KiB' does not fit 'max_size' in [storage]: expected "
+      "littlebird.conf:2: '18446744073709551615 KiB' does not fit 'max_size' in [storage]: "
+      "expected "
       "a size such as 512 MiB, 10 GB or 4096" },
     { "a size with an unknown unit", "[storage]\nmax_size = 5 parsecs\n",
-      "littlebird.conf:2: '5 parsecs' does not fit 'max_size' in [storage]: expected a size such as "
+      "littlebird.conf:2: '5 parsecs' does not fit 'max_size' in [storage]: expected a size such "
+      "as "
       "512 MiB, 10 GB or 4096" },
     { "a time with the unit of a size", "[storage]\nitem_ttl = 5 MB\n",
       "littlebird.conf:2: '5 MB' does not fit 'item_ttl' in [storage]: expected a time such as "
@@ -220,8 +222,7 @@ static void later_files_win_and_the_command_line_last(void **state)
     write_file("conf.d/30-c.conf.old", "this is not read\n");
     assert_int_equal(config_load(&config, file, overrides, &problem), LB_OK);
     assert_string_equal(config_text(config, CONFIG_NETWORK), "main");
-    assert_string_equal(without_folder(config_origin(config, CONFIG_NETWORK)),
-                        "littlebird.conf:2");
+    assert_string_equal(without_folder(config_origin(config, CONFIG_NETWORK)), "littlebird.conf:2");
     assert_int_equal(config_number(config, CONFIG_TRANSPORT_WORKERS), 4);
     assert_string_equal(without_folder(config_origin(config, CONFIG_TRANSPORT_WORKERS)),
                         "conf.d/20-b.conf:2");
@@ -234,8 +235,8 @@ static void later_files_win_and_the_command_line_last(void **state)
 
 static void a_wrong_override_is_refused(void **state)
 {
-    static const char *const wrong[] = { "network=x", "node.network", "node.netwrk=x", "", ".=",
-                                         "transport.workers=many" };
+    static const char *const wrong[] = { "network=x", "node.network", "node.netwrk=x",
+                                         "",          ".=",           "transport.workers=many" };
     struct config_problem problem;
     struct config *config;
 

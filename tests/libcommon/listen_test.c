@@ -16,9 +16,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define WORKERS   4
-#define SOURCES   60
-#define LIMIT_MS  60000
+#define WORKERS  4
+#define SOURCES  60
+#define LIMIT_MS 60000
 
 static struct address loopback_v6(uint16_t port)
 {
@@ -90,8 +90,8 @@ static void ipv4_datagrams_reach_the_worker_of_their_source(void **state)
 }
 
 /*
- * ::1 is the only IPv6 address of loopback, and would leave most of the filter untried: in a network
- * of our own every address of fd00::/8 is loopback, too.
+ * ::1 is the only IPv6 address of loopback, and would leave most of the filter untried: in a
+ * network of our own every address of fd00::/8 is loopback, too.
  */
 static bool write_text(const char *path, const char *text)
 {
@@ -107,8 +107,8 @@ static bool enter_own_network(void)
     char map[32];
 
     snprintf(map, sizeof map, "0 %ld 1", (long)getuid());
-    if (unshare(CLONE_NEWNET) != 0 && (unshare(CLONE_NEWUSER | CLONE_NEWNET) != 0 ||
-                                       !write_text("/proc/self/uid_map", map)))
+    if (unshare(CLONE_NEWNET) != 0 &&
+        (unshare(CLONE_NEWUSER | CLONE_NEWNET) != 0 || !write_text("/proc/self/uid_map", map)))
         return false;
     return write_text("/proc/sys/net/ipv6/ip_nonlocal_bind", "1") &&
            system("ip link set lo up && ip -6 route add local fd00::/8 dev lo") == 0;

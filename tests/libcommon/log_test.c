@@ -40,8 +40,7 @@ static const struct line_row {
     { "a detail", log_debug, LOG_LEVEL_DEBUG, "packet", "<7>routing: packet\n" },
     { "a detail that is not wanted", log_debug, LOG_LEVEL_INFO, "packet", "" },
     { "a warning that is not wanted", log_warn, LOG_LEVEL_ERROR, "again", "" },
-    { "an error is always wanted", log_error, LOG_LEVEL_ERROR, "no disk",
-      "<3>routing: no disk\n" },
+    { "an error is always wanted", log_error, LOG_LEVEL_ERROR, "no disk", "<3>routing: no disk\n" },
     { "a line end cannot forge a line", log_info, LOG_LEVEL_INFO, "a\n<0>kernel: b",
       "<6>routing: a?<0>kernel: b\n" },
     { "an escape cannot paint a terminal", log_info, LOG_LEVEL_INFO, "\033[2J\r\t\x7f",
@@ -83,8 +82,8 @@ static void without_a_manager_the_time_stands_first(void **state)
     unsetenv("JOURNAL_STREAM");
     log_init("routing", LOG_LEVEL_INFO);
     written(log_warn, "x", got, sizeof got);
-    assert_int_equal(sscanf(got, "%u-%u-%u %u:%u:%u.%u %15s %15[^:]: x", &year, &month, &day,
-                            &hour, &minute, &second, &ms, level, who),
+    assert_int_equal(sscanf(got, "%u-%u-%u %u:%u:%u.%u %15s %15[^:]: x", &year, &month, &day, &hour,
+                            &minute, &second, &ms, level, who),
                      9);
     assert_string_equal(level, "warn");
     assert_string_equal(who, "routing");

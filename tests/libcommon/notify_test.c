@@ -73,12 +73,9 @@ static const struct watchdog_row {
     const char *usec, *pid; /* NULL: not set; "self": our own */
     uint64_t interval_ms;
 } watchdog_rows[] = {
-    { "no watchdog", NULL, NULL, 0 },
-    { "half of ten seconds", "10000000", NULL, 5000 },
-    { "for us", "10000000", "self", 5000 },
-    { "for another process", "10000000", "1", 0 },
-    { "no number", "soon", NULL, 0 },
-    { "a very short one", "100", NULL, 1 },
+    { "no watchdog", NULL, NULL, 0 },       { "half of ten seconds", "10000000", NULL, 5000 },
+    { "for us", "10000000", "self", 5000 }, { "for another process", "10000000", "1", 0 },
+    { "no number", "soon", NULL, 0 },       { "a very short one", "100", NULL, 1 },
 };
 
 static void watchdog(void **state)

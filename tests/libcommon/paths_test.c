@@ -28,12 +28,12 @@ static const struct find_row {
     { "the option wins over the variable", "/srv/a", "/srv/b", LB_OK, "/srv/a/littlebird.conf",
       "/srv/a/data", "/srv/a/run" },
     { "the longest run folder for which sockets fit",
-      "/23456789a123456789b123456789c123456789d123456789e123456789f123456789g123456789h1234",
-      NULL, LB_OK, NULL, NULL,
+      "/23456789a123456789b123456789c123456789d123456789e123456789f123456789g123456789h1234", NULL,
+      LB_OK, NULL, NULL,
       "/23456789a123456789b123456789c123456789d123456789e123456789f123456789g123456789h1234/run" },
     { "one byte more",
-      "/23456789a123456789b123456789c123456789d123456789e123456789f123456789g123456789h12345",
-      NULL, LB_TOO_BIG, NULL, NULL, NULL },
+      "/23456789a123456789b123456789c123456789d123456789e123456789f123456789g123456789h12345", NULL,
+      LB_TOO_BIG, NULL, NULL, NULL },
 };
 
 static void find(void **state)

@@ -92,8 +92,7 @@ static lb_err submit(void (*work)(struct job *job), uint64_t lane)
 /* As many as the pool takes, each in the lane of its number. */
 static void submit_more(void)
 {
-    while (world.submitted < JOBS &&
-           submit(count_in_lane, world.submitted % LANES + 1) == LB_OK)
+    while (world.submitted < JOBS && submit(count_in_lane, world.submitted % LANES + 1) == LB_OK)
         world.submitted++;
 }
 

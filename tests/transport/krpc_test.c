@@ -144,6 +144,8 @@ static const struct decode_row {
     { "an error without a reason", "d1:t2:aa1:y1:ee", "malformed" },
     { "an error that is text", "d1:e3:huh1:t2:aa1:y1:ee", "malformed" },
     { "a key twice", "d1:ad" ID ID "e1:q4:ping1:t2:aa1:y1:qe", "malformed" },
+    { "a key twice, once with something else", "d1:ad2:idi7e" ID "e1:q4:ping1:t2:aa1:y1:qe",
+      "malformed" },
     { "a transaction id twice", "d1:ad" ID "e1:q4:ping1:t2:aa1:t2:bb1:y1:qe", "malformed" },
     { "arguments twice", "d1:ad" ID "e1:ad" ID "e1:q4:ping1:t2:aa1:y1:qe", "malformed" },
     { "a length with a leading zero", "d1:ad" ID "e1:q04:ping1:t2:aa1:y1:qe", "malformed" },

@@ -15,8 +15,8 @@ enum from { V4, V6 };
 enum world_kind { WHOLE, PRESENT, NO_PRESENCE, NO_TABLE };
 
 /*
- * What a query gets: "drop", "ask", or the reply drawn as its keys: "nodes5,4,7" are the first
- * bytes of the ids, all eight of them; T a token. TOKEN in a query is one of ours, for its sender.
+ * What a query gets: "drop", "ask", or the reply drawn as its keys, nodes with the first bytes of
+ * their ids. TOKENTOK in a query becomes a token of ours for its sender.
  */
 static const struct row {
     const char *what, *query;
@@ -26,24 +26,24 @@ static const struct row {
 } rows[] = {
     { "ping", QUERY("", "4:ping"), V4, WHOLE, "id" },
     { "ping over IPv6", QUERY("", "4:ping"), V6, WHOLE, "id" },
-    { "find_node: the eight closest, nearest first", QUERY(TARGET, "9:find_node"), V4, WHOLE,
-      "id nodes 5 4 7 6 1 0 3 2" },
+    { "find_node: the eight closest", QUERY(TARGET, "9:find_node"), V4, WHOLE,
+      "id nodes 0 1 2 3 4 5 6 7" },
     { "over IPv6 it is IPv6 nodes", QUERY(TARGET, "9:find_node"), V6, WHOLE,
-      "id nodes6 5 4 7 6 1 0 3 2" },
+      "id nodes6 0 1 2 3 4 5 6 7" },
     { "both families, when both are wanted", QUERY(TARGET "4:wantl2:n42:n6e", "9:find_node"), V4,
-      WHOLE, "id nodes 5 4 7 6 1 0 3 2 nodes6 5 4 7 6 1 0 3 2" },
+      WHOLE, "id nodes 0 1 2 3 4 5 6 7 nodes6 0 1 2 3 4 5 6 7" },
     { "the other family, when that is wanted", QUERY(TARGET "4:wantl2:n6e", "9:find_node"), V4,
-      WHOLE, "id nodes6 5 4 7 6 1 0 3 2" },
+      WHOLE, "id nodes6 0 1 2 3 4 5 6 7" },
     { "a want of nothing we know is none", QUERY(TARGET "4:wantl2:n9e", "9:find_node"), V4, WHOLE,
-      "id nodes 5 4 7 6 1 0 3 2" },
+      "id nodes 0 1 2 3 4 5 6 7" },
     { "get_peers of what is surely not there", QUERY(HASH, "9:get_peers"), V4, WHOLE,
-      "id nodes 5 4 7 6 1 0 3 2 token" },
+      "id nodes 0 1 2 3 4 5 6 7 token" },
     { "get of what is surely not there", QUERY(TARGET, "3:get"), V4, WHOLE,
-      "id nodes 5 4 7 6 1 0 3 2 token" },
+      "id nodes 0 1 2 3 4 5 6 7 token" },
     { "get_peers of what may be there", QUERY(HASH, "9:get_peers"), V4, PRESENT, "ask" },
     { "get of what may be there", QUERY(TARGET, "3:get"), V4, PRESENT, "ask" },
     { "find_node of what may be there", QUERY(TARGET, "9:find_node"), V4, PRESENT,
-      "id nodes 5 4 7 6 1 0 3 2" },
+      "id nodes 0 1 2 3 4 5 6 7" },
     { "get_peers when nobody says what is there", QUERY(HASH, "9:get_peers"), V4, NO_PRESENCE,
       "ask" },
     { "announce_peer with a token", QUERY(PEER HASH "5:token8:TOKENTOK", "13:announce_peer"), V4,
@@ -63,12 +63,17 @@ static const struct row {
 
 static void draw_nodes(const struct krpc_message *reply, unsigned family, char *text, size_t size)
 {
+    bool here[WORLD_NODES] = { false };
     struct contact contact;
     size_t offset = 0;
 
     snprintf(text + strlen(text), size - strlen(text), family == 4 ? " nodes" : " nodes6");
     while (krpc_next_node(reply, family, &offset, &contact))
-        snprintf(text + strlen(text), size - strlen(text), " %d", contact.id.bytes[0]);
+        here[contact.id.bytes[0] % WORLD_NODES] = true;
+    for (int i = 0; i < WORLD_NODES; i++) {
+        if (here[i])
+            snprintf(text + strlen(text), size - strlen(text), " %d", i);
+    }
 }
 
 static void draw(struct bytes datagram, const struct address *to, char *text, size_t size)
@@ -136,6 +141,7 @@ static void is_answered(void **state)
     query = query_of(text, responder, &from, 1000);
     switch (responder_query(responder, &query, &from, 1000, world.reply, &size, &ask)) {
     case RESPONDER_REPLY:
+    case RESPONDER_REFUSAL:
         draw(bytes_of(world.reply, size), &from, drawn, sizeof(drawn));
         break;
     case RESPONDER_ASK:
@@ -170,8 +176,8 @@ static const struct answer_row {
     { "no storage, but nodes, and no token",
       KRPC_GET_PEERS,
       { .unavailable = true },
-      "id nodes 5 4 7 6 1 0 3 2" },
-    { "nothing there after all", KRPC_GET, { 0 }, "id nodes 5 4 7 6 1 0 3 2 token" },
+      "id nodes 0 1 2 3 4 5 6 7" },
+    { "nothing there after all", KRPC_GET, { 0 }, "id nodes 0 1 2 3 4 5 6 7 token" },
 };
 
 static struct responder_ask ask_of(enum krpc_method method, const struct address *from)
@@ -192,14 +198,15 @@ static void is_passed_on(void **state)
     const struct answer_row *row = *state;
     const struct address from = sender(V4);
     const struct responder_ask ask = ask_of(row->method, &from);
+    enum responder_verdict verdict;
     struct world world;
     char drawn[256];
     size_t size;
 
     world_init(&world);
-    assert_int_equal(
-        responder_answer(&world.endpoint.responder, &ask, &row->outcome, 1000, world.reply, &size),
-        RESPONDER_REPLY);
+    verdict =
+        responder_answer(&world.endpoint.responder, &ask, &row->outcome, 1000, world.reply, &size);
+    assert_int_equal(verdict, row->reply[0] == 'i' ? RESPONDER_REPLY : RESPONDER_REFUSAL);
     draw(bytes_of(world.reply, size), &from, drawn, sizeof(drawn));
     assert_string_equal(drawn, row->reply);
     world_done(&world);
