@@ -1,0 +1,115 @@
+/*
+ * One iterative lookup in one address family: the k nodes closest to a target that answer.
+ *
+ * Candidates are kept by distance. The nearest ones not yet asked are asked, LOOKUP_ALPHA at a
+ * time, more while answers bring nothing nearer. A query that stays unanswered for slow_ms gives
+ * its slot away but is still waited for; one to a suspect (recently silent) node is not. The lookup
+ * ends when the k nearest of all candidates have answered, or none is left to ask; but where dead
+ * nodes stand among them, only after asking around them too (widen in lookup.c). Sources:
+ * Maymounkov and Mazieres 2002, 2.3; BEP 5; BEP 44. Pure; everything is bounded by the constants
+ * below.
+ *
+ * It converses by lookup_next (what to ask), lookup_reply (what came) and lookup_deadline_ms (when
+ * to call lookup_next again even if nothing came).
+ */
+#pragma once
+
+#include "libcommon/routing_page.h"
+#include "services/routing/findings.h"
+#include "services/routing/query.h"
+
+#define LOOKUP_K_MAX           32u
+#define LOOKUP_ALPHA           3u
+#define LOOKUP_PARALLEL_MAX    8u   /* while answers bring nothing nearer */
+#define LOOKUP_UNANSWERED_MAX  24u  /* queries on their way, the slow ones included */
+#define LOOKUP_QUERIES_MAX     200u /* in all; what is unasked then stays so */
+#define LOOKUP_CANDIDATES_MAX  128u /* when full, the farthest not yet asked gives way */
+#define LOOKUP_REPLY_NODES_MAX 32u  /* taken from one answer */
+#define LOOKUP_TOKEN_MAX       64u  /* a longer token is taken for none */
+#define LOOKUP_UNSENT_MAX      200u /* times one query is tried while transport is away */
+#define LOOKUP_WIDENINGS_MAX   3u
+#define LOOKUP_ANSWER_FULL     8u /* an answer that names as many may know of more (BEP 5) */
+#define LOOKUP_WIDE_BITS       3u
+#define LOOKUP_WIDE_NODES      1u /* asked for each part */
+#define LOOKUP_WIDE_QUERIES    (((1u << LOOKUP_WIDE_BITS) - 1) * LOOKUP_WIDE_NODES)
+#define LOOKUP_WIDE            0x10000u /* marks the ticket of such a query */
+
+enum lookup_kind { LOOKUP_NODES, LOOKUP_PEERS, LOOKUP_VALUE };
+
+enum candidate_state {
+    CANDIDATE_NEW,
+    CANDIDATE_ASKED,
+    CANDIDATE_SLOW, /* asked, its slot given away */
+    CANDIDATE_ANSWERED,
+    CANDIDATE_FAILED
+};
+
+struct candidate {
+    struct contact contact;
+    enum candidate_state state;
+    bool suspect;   /* silent lately: not waited for beyond slow_ms */
+    bool no_values; /* refused get or get_peers: asked with find_node, is no result */
+    bool has_item;
+    uint8_t unsent;
+    uint8_t token_size;
+    uint8_t token[LOOKUP_TOKEN_MAX];
+    uint16_t round; /* length of the chain of nodes that led here, from 1 */
+    uint64_t asked_ms;
+    uint64_t item_seq;
+};
+
+struct lookup {
+    struct node_id self_id, target;
+    enum lookup_kind kind;
+    enum routing_family family;
+    unsigned k;
+    unsigned parallel; /* how many queries may hold a slot now */
+    uint64_t slow_ms;  /* set by lookup_set_slow */
+    uint32_t queries, answers, rounds;
+    bool finished;
+
+    struct candidate *candidates;          /* LOOKUP_CANDIDATES_MAX; an index is a query's ticket */
+    uint16_t order[LOOKUP_CANDIDATES_MAX]; /* indices, nearest first */
+    uint16_t count;
+
+    bool crowded;              /* an answer was full */
+    unsigned widened;          /* times that the end was put off to look behind dead nodes */
+    struct node_id widened_to; /* the last result then */
+    unsigned widened_bits;     /* of the target that the part looked through has in common */
+    unsigned wide_next, wide_open;
+    uint64_t wide_asked_ms;
+
+    struct findings findings;
+};
+
+/* k from 1 to LOOKUP_K_MAX. The caller frees with lookup_free. */
+struct lookup *lookup_new(const struct node_id *self_id, enum lookup_kind kind,
+                          const struct node_id *target, enum routing_family family, unsigned k);
+void lookup_free(struct lookup **self);
+
+/* A node to begin with. Ignored when it is unusable, known, or farther than all of a full list. */
+void lookup_seed(struct lookup *self, const struct contact *contact);
+
+/* No more seeds will come; a lookup without any is finished. */
+void lookup_start(struct lookup *self);
+
+/* After how long a query gives its slot away: from the round-trip times the caller sees. */
+void lookup_set_slow(struct lookup *self, uint64_t slow_ms);
+
+bool lookup_next(struct lookup *self, uint64_t now_ms, struct query *ret_query);
+
+/* The node of this query has been silent lately. Only right after lookup_next. */
+void lookup_suspect(struct lookup *self, uint32_t ticket);
+
+/* ticket is the query's; a second reply to one query is ignored. */
+void lookup_reply(struct lookup *self, uint32_t ticket, const struct reply *reply);
+
+/* UINT64_MAX: nothing but a reply can bring it forward. */
+uint64_t lookup_deadline_ms(const struct lookup *self);
+bool lookup_is_finished(const struct lookup *self);
+
+/*
+ * The k closest that answered, nearest first; borrowed until lookup_free. Returns how many, at most
+ * max. Before the end: what is known so far.
+ */
+size_t lookup_closest(const struct lookup *self, const struct candidate **ret_closest, size_t max);

@@ -1,0 +1,198 @@
+#include "services/routing/router_inside.h"
+
+#include "libcommon/memory.h"
+
+#include <assert.h>
+#include <string.h>
+
+/* ---- searches ---- */
+
+static void search_start(struct router *self, struct search *search, uint64_t now_ms)
+{
+    uint32_t seeds[ROUTER_SEEDS], count;
+
+    search->started = true;
+    search->ready = true;
+    for (unsigned i = 0; i < ROUTING_FAMILIES; i++) {
+        const struct contact *sorted = router_sorted(self, (enum routing_family)i, &count);
+        table_touch(&self->tables[i], &search->target, now_ms);
+        size_t found = closest_find(sorted, count, &search->target, ROUTER_SEEDS, seeds);
+        if (found == 0) {
+            continue;
+        }
+        search->lookups[i] = lookup_new(&self->self_id, search->kind, &search->target,
+                                        (enum routing_family)i, search->k);
+        for (size_t j = 0; j < found; j++) {
+            lookup_seed(search->lookups[i], &sorted[seeds[j]]);
+        }
+        lookup_start(search->lookups[i]);
+    }
+}
+
+static struct search *search_add(struct router *self, const struct search *template)
+{
+    uint32_t index = 0;
+
+    while (index < self->searches_count && self->searches[index] != NULL) {
+        index++;
+    }
+    assert(index < ROUTER_SEARCHES_MAX);
+    if (index == self->searches_count) {
+        uint32_t count = self->searches_count == 0 ? 4 : self->searches_count * 2;
+        count = count < ROUTER_SEARCHES_MAX ? count : ROUTER_SEARCHES_MAX;
+        self->searches = xrealloc(self->searches, count * sizeof(*self->searches));
+        memset(&self->searches[index], 0, (count - index) * sizeof(struct search *));
+        self->searches_count = count;
+    }
+    struct search *search = xmemdup(template, sizeof(*template));
+    search->self_id = self->self_id;
+    search->serial = ++self->next_serial;
+    self->searches[index] = search;
+    return search;
+}
+
+lb_err router_search(struct router *self, enum lookup_kind kind, const struct node_id *target,
+                     unsigned k, uint64_t deadline_ms, void *ctx, uint64_t now_ms)
+{
+    struct search search = { .purpose = SEARCH_ASKED,
+                             .ctx = ctx,
+                             .kind = kind,
+                             .target = *target,
+                             .k = k,
+                             .asked_ms = now_ms,
+                             .deadline_ms = deadline_ms };
+
+    if (self->searches_asked >= ROUTER_LOOKUPS_MAX + ROUTER_WAITING_MAX) {
+        return LB_FULL;
+    }
+    if (deadline_ms > now_ms + ROUTER_SEARCH_MS) {
+        search.deadline_ms = now_ms + ROUTER_SEARCH_MS;
+    }
+    struct search *added = search_add(self, &search);
+    self->searches_asked++;
+    self->stats.lookups++;
+    if (self->searches_running < ROUTER_LOOKUPS_MAX) {
+        self->searches_running++;
+        search_start(self, added, now_ms);
+    }
+    return LB_OK;
+}
+
+void router_search_own(struct router *self, enum search_purpose purpose,
+                       const struct node_id *target, uint64_t now_ms)
+{
+    struct search search = { .purpose = purpose,
+                             .kind = LOOKUP_NODES,
+                             .target = *target,
+                             .k = TABLE_K,
+                             .asked_ms = now_ms,
+                             .deadline_ms = now_ms + ROUTER_SEARCH_MS };
+
+    self->searches_own++;
+    self->searches_refresh += purpose == SEARCH_REFRESH;
+    self->stats.refreshes += purpose != SEARCH_SELF;
+    search_start(self, search_add(self, &search), now_ms);
+}
+
+static void start_waiting(struct router *self, uint64_t now_ms)
+{
+    for (uint32_t i = 0; i < self->searches_count && self->searches_running < ROUTER_LOOKUPS_MAX;
+         i++) {
+        if (self->searches[i] != NULL && !self->searches[i]->started) {
+            self->searches_running++;
+            search_start(self, self->searches[i], now_ms);
+        }
+    }
+}
+
+/* A search of our own has ended: tell who wanted it. */
+static void own_finished(struct router *self, struct search *search, uint64_t now_ms)
+{
+    const struct candidate *closest[SEARCH_CLOSEST_MAX];
+    struct node_id ids[SEARCH_CLOSEST_MAX];
+
+    self->searches_own--;
+    if (search->purpose == SEARCH_REFRESH) {
+        self->searches_refresh--;
+    } else if (search->purpose == SEARCH_JOIN) {
+        join_found_bucket(&self->join);
+    } else {
+        size_t count = search_closest(search, closest);
+        for (size_t i = 0; i < count; i++) {
+            ids[i] = closest[i]->contact.id;
+        }
+        join_found_self(&self->join, ids, count, now_ms);
+    }
+}
+
+struct search *router_finished(struct router *self, uint64_t now_ms)
+{
+    for (uint32_t i = 0; i < self->searches_count; i++) {
+        struct search *search = self->searches[i];
+        if (search == NULL || !search_is_finished(search, now_ms)) {
+            continue;
+        }
+        self->searches[i] = NULL;
+        if (search->purpose == SEARCH_ASKED) {
+            self->searches_asked--;
+            self->searches_running -= search->started;
+            start_waiting(self, now_ms);
+            return search;
+        }
+        own_finished(self, search, now_ms);
+        search_free(&search);
+    }
+    return NULL;
+}
+
+struct search *router_drop_search(struct router *self)
+{
+    for (uint32_t i = 0; i < self->searches_count; i++) {
+        struct search *search = self->searches[i];
+        if (search != NULL && search->purpose == SEARCH_ASKED) {
+            self->searches[i] = NULL;
+            self->searches_asked--;
+            self->searches_running -= search->started;
+            return search;
+        }
+    }
+    return NULL;
+}
+
+/* ---- introductions ---- */
+
+lb_err router_introduce(struct router *self, const struct address *address, void *ctx)
+{
+    for (unsigned i = 0; i < ROUTER_INTROS_MAX; i++) {
+        if (self->intros[i].state == INTRO_FREE) {
+            self->intros[i] =
+                (struct intro){ .state = INTRO_WAITING, .address = *address, .ctx = ctx };
+            return LB_OK;
+        }
+    }
+    return LB_FULL;
+}
+
+bool router_introduced(struct router *self, struct intro *ret_intro)
+{
+    for (unsigned i = 0; i < ROUTER_INTROS_MAX; i++) {
+        if (self->intros[i].state == INTRO_ANSWERED || self->intros[i].state == INTRO_SILENT) {
+            *ret_intro = self->intros[i];
+            self->intros[i].state = INTRO_FREE;
+            return true;
+        }
+    }
+    return false;
+}
+
+bool router_drop_intro(struct router *self, struct intro *ret_intro)
+{
+    for (unsigned i = 0; i < ROUTER_INTROS_MAX; i++) {
+        if (self->intros[i].state != INTRO_FREE) {
+            *ret_intro = self->intros[i];
+            self->intros[i].state = INTRO_FREE;
+            return true;
+        }
+    }
+    return false;
+}

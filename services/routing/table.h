@@ -1,0 +1,156 @@
+/*
+ * The routing table of one address family: the contacts we know, by distance from our own id.
+ *
+ * One bucket for each length of the id prefix shared with our own id, which is what BEP 5's
+ * splitting of the one bucket that covers our own id comes to. A bucket holds K contacts and as
+ * many spares (the replacement list); a spare moves up when a contact turns bad. Contacts that
+ * answer are never displaced, so the long-lived stay. Only who has answered a query of ours enters,
+ * one entry per id and per address; on public addresses also one per IP, and one per /24 (IPv6:
+ * /64) in a bucket. BEP 32 keeps two families as two tables. Sources: BEP 5, "Routing Table";
+ * Maymounkov and Mazieres 2002, 2.2 and 2.4; the subnet limits are those of clients of BEP 42's
+ * time. Where the two differ we follow BEP 5 (k is 8, not 20). Pure; a bucket is allocated at its
+ * first use and bounded.
+ */
+#pragma once
+
+#include "libcommon/address.h"
+#include "libcommon/routing_page.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define TABLE_K            8u /* BEP 5 */
+#define TABLE_SPARES_MAX   8u
+#define TABLE_FAILURES_BAD 2u /* unanswered queries in a row; transport has tried each twice */
+#define TABLE_TOP_LEVELS   8u /* buckets whose size may be other than K */
+#define TABLE_TOP_SIZE_MAX 128u
+#define TABLE_CONTACTS_MAX (TABLE_TOP_LEVELS * TABLE_TOP_SIZE_MAX + NODE_ID_BITS * TABLE_K)
+
+#define TABLE_GOOD_MS        (15u * 60 * 1000) /* BEP 5: good for 15 minutes after it was seen */
+#define TABLE_REFRESH_MS     (15u * 60 * 1000) /* BEP 5: a bucket untouched that long is refreshed */
+#define TABLE_FORGET_MS      (24u * 3600 * 1000) /* a bad contact is tried again for this long */
+#define TABLE_FAILURE_GAP_MS 1000u /* failures closer together are one: parallel queries */
+#define TABLE_RETRY_LEAST_MS 4000u /* then doubled with each unanswered query */
+#define TABLE_RETRY_MOST_MS  (10u * 60 * 1000)
+
+_Static_assert(TABLE_CONTACTS_MAX <= ROUTING_PAGE_CONTACTS_MAX, "a table fits into its page");
+
+struct random;
+
+enum table_state { TABLE_GOOD, TABLE_QUESTIONABLE, TABLE_BAD, TABLE_SPARE };
+
+enum table_verdict {
+    TABLE_ADDED,    /* it has a place now */
+    TABLE_KEPT,     /* it had one already, or is a known spare */
+    TABLE_WAITING,  /* its bucket is full; it is a spare now */
+    TABLE_PROBE,    /* ping *ret_probe, and say how it went */
+    TABLE_CONFLICT, /* another address holds this id: ping that one, *ret_probe; who answers stays
+                     */
+    TABLE_REFUSED,  /* no place for it: ourselves, an unusable address, a limit */
+    TABLE_UNKNOWN   /* it is not in the table */
+};
+
+struct table_entry {
+    struct contact contact;
+    uint32_t rtt_us;
+    uint64_t entered_ms;
+    uint64_t answered_ms; /* its last answer to us */
+    uint64_t seen_ms;     /* its last answer or query */
+    uint64_t failed_ms;   /* its last failure; 0: none since its last answer */
+    uint64_t asked_ms;    /* when table_next_probe() last named it */
+    uint8_t failures;     /* that count, see table_silent() */
+    uint8_t unanswered;   /* all of them since its last answer; saturates */
+};
+
+struct table_row {
+    struct table_entry *entries; /* in the order in which they came */
+    uint32_t count, capacity;
+};
+
+struct table_bucket {
+    struct table_row places, spares;
+    uint64_t refresh_ms; /* when it is due for a refresh */
+};
+
+struct table {
+    struct node_id self_id;
+    enum routing_family family;
+    struct random *random; /* borrowed */
+    uint8_t top_sizes[TABLE_TOP_LEVELS];
+    struct table_bucket *buckets[NODE_ID_BITS]; /* NULL: never used */
+    uint32_t count;                             /* of all places */
+    uint32_t silent_count;                      /* places that left our last query unanswered */
+    uint64_t answered_ms;                       /* the last answer of anybody */
+    uint64_t version; /* grows when the contacts worth passing on change */
+};
+
+/* random is kept. Free with table_done. */
+void table_init(struct table *self, const struct node_id *self_id, enum routing_family family,
+                struct random *random);
+void table_done(struct table *self);
+
+/*
+ * A contact has just answered a query of ours. TABLE_ADDED, TABLE_KEPT, TABLE_WAITING, TABLE_PROBE
+ * (it waits as a spare; *ret_probe is the questionable contact that was not seen for the longest
+ * time), TABLE_CONFLICT or TABLE_REFUSED. *ret_probe is untouched but for the two that say so.
+ */
+enum table_verdict table_answered(struct table *self, const struct contact *contact,
+                                  uint32_t rtt_us, uint64_t now_ms, struct contact *ret_probe);
+
+/*
+ * A contact has sent us a query, which proves nothing about its address. TABLE_KEPT when we know
+ * it, TABLE_PROBE when it is worth a ping (*ret_probe is the contact itself), else TABLE_REFUSED.
+ */
+enum table_verdict table_heard(struct table *self, const struct contact *contact, uint64_t now_ms,
+                               struct contact *ret_probe);
+
+/*
+ * A contact left our query unanswered. A failure counts only when somebody else has answered since
+ * the one before: when everything is silent it is we who are cut off, and contacts turn
+ * questionable but not bad. TABLE_KEPT, or TABLE_UNKNOWN when it is not there or has lost its
+ * place.
+ */
+enum table_verdict table_silent(struct table *self, const struct contact *contact, uint64_t now_ms);
+
+/* The holder of an id did not answer the challenge of TABLE_CONFLICT: it is bad at once. */
+void table_lost_challenge(struct table *self, const struct contact *contact, uint64_t now_ms);
+
+/* Whether a contact that only others have told us of would find a free place or a bad contact's. */
+bool table_has_place(const struct table *self, const struct contact *contact, uint64_t now_ms);
+
+/* The next contact due for a ping: questionable ones, failures to confirm, bad ones now and then.
+ */
+bool table_next_probe(struct table *self, uint64_t now_ms, struct contact *ret_contact);
+uint64_t table_probe_deadline_ms(const struct table *self);
+
+/* A lookup of target begins: its bucket needs no refresh for a while. */
+void table_touch(struct table *self, const struct node_id *target, uint64_t now_ms);
+
+/* A bucket that is due for a refresh, of those up to our nearest neighbour's. */
+bool table_next_refresh(const struct table *self, uint64_t now_ms, unsigned *ret_bucket);
+uint64_t table_refresh_deadline_ms(const struct table *self);
+
+/* One more than the number of the deepest bucket with a contact; 0: the table is empty. */
+unsigned table_depth(const struct table *self);
+
+unsigned table_bucket_size(const struct table *self, unsigned bucket);
+
+enum table_state table_entry_state(const struct table_entry *entry, uint64_t now_ms);
+
+/* How many contacts are good. */
+size_t table_good_count(const struct table *self, uint64_t now_ms);
+
+/*
+ * The contacts to pass on and to begin lookups with (good and questionable), ascending by id.
+ * ret_contacts has room for self->count. Returns how many.
+ */
+size_t table_sorted(const struct table *self, struct contact *ret_contacts);
+
+/* Calls visit for every entry, bucket by bucket, places before spares. */
+typedef void table_visit_fn(void *ctx, unsigned bucket, enum table_state state,
+                            const struct table_entry *entry);
+void table_each(const struct table *self, uint64_t now_ms, table_visit_fn *visit, void *ctx);
+
+/* For tests: every invariant above. Returns NULL, or what is broken. */
+const char *table_check(const struct table *self);

@@ -1,0 +1,391 @@
+/*
+ * Traces on virtual time. The target is id 0, so a node's number (1 to 255) is its distance; node n
+ * stands at 10.0.0.n. A trace is a line a moment:
+ *
+ *     "0 > 5 6 7"      at 0 ms exactly these are asked, in this order ("5~": asked around the dead)
+ *     "10 5: 1 2"      at 10 ms node 5 answers and names 1 and 2
+ *     "10 5!"          node 5 was silent       "10 5?"  it refused (a KRPC error)
+ *     "10 5/"          the query was not sent  "10 5=9: 1" node 9 answered in its place
+ *     "20 end 1 2"     the lookup has ended with these    "20 open 1 2"  it has not, so far these
+ */
+#include "services/routing/lookup.h"
+
+#include "tests/libcommon/cmocka_row.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SLOW_MS   100
+#define LINES_MAX 24
+#define NODES     256
+#define SELF      250
+
+static struct contact node(unsigned n)
+{
+    struct contact contact = { .address = address_v4(10, 0, 0, (uint8_t)n, 6881) };
+
+    contact.id.bytes[NODE_ID_SIZE - 1] = (uint8_t)n;
+    return contact;
+}
+
+struct world {
+    struct lookup *lookup;
+    uint32_t tickets[NODES]; /* of the last query to each node */
+    uint32_t wide[NODES];    /* of the last one around the dead */
+};
+
+static void begin(struct world *world, enum lookup_kind kind, unsigned k, const char *seeds)
+{
+    const struct node_id target = { { 0 } };
+    struct node_id self = node(SELF).id;
+    char *rest;
+
+    memset(world, 0, sizeof(*world));
+    world->lookup = lookup_new(&self, kind, &target, ROUTING_V4, k);
+    lookup_set_slow(world->lookup, SLOW_MS);
+    for (unsigned long n = strtoul(seeds, &rest, 10); n != 0; n = strtoul(rest, &rest, 10)) {
+        struct contact seed = node((unsigned)n);
+        lookup_seed(world->lookup, &seed);
+    }
+    lookup_start(world->lookup);
+}
+
+/* ---- one line ---- */
+
+static void asked(struct world *world, uint64_t now_ms, char *ret_text, size_t size)
+{
+    struct query query;
+    size_t length = 0;
+
+    ret_text[0] = '\0';
+    while (lookup_next(world->lookup, now_ms, &query)) {
+        unsigned n = query.to.ip[15];
+        bool wide = (query.ticket & LOOKUP_WIDE) != 0;
+        (wide ? world->wide : world->tickets)[n] = query.ticket;
+        length += (size_t)snprintf(ret_text + length, size - length, " %u%s", n, wide ? "~" : "");
+    }
+}
+
+static void found(const struct world *world, char *ret_text, size_t size)
+{
+    const struct candidate *closest[LOOKUP_K_MAX];
+    size_t count = lookup_closest(world->lookup, closest, LOOKUP_K_MAX);
+    size_t length = 0;
+
+    ret_text[0] = '\0';
+    for (size_t i = 0; i < count; i++) {
+        length += (size_t)snprintf(ret_text + length, size - length, " %u",
+                                   closest[i]->contact.id.bytes[NODE_ID_SIZE - 1]);
+    }
+}
+
+static void replies(struct world *world, const char *line)
+{
+    struct contact nodes[LOOKUP_REPLY_NODES_MAX];
+    struct reply reply = { .outcome = REPLY_ANSWERED, .nodes = nodes };
+    char *rest;
+    unsigned long n = strtoul(line, &rest, 10), who = n;
+    bool wide = *rest == '~';
+
+    rest += wide;
+    if (*rest == '=') {
+        who = strtoul(rest + 1, &rest, 10);
+    }
+    reply.id = node((unsigned)who).id;
+    reply.outcome = *rest == '!'   ? REPLY_SILENT
+                    : *rest == '?' ? REPLY_REFUSED
+                    : *rest == '/' ? REPLY_UNSENT
+                                   : REPLY_ANSWERED;
+    for (n = (rest++, n); reply.outcome == REPLY_ANSWERED;) {
+        unsigned long named = strtoul(rest, &rest, 10);
+        if (named == 0) {
+            break;
+        }
+        nodes[reply.nodes_count++] = node((unsigned)named);
+    }
+    lookup_reply(world->lookup, (wide ? world->wide : world->tickets)[n], &reply);
+}
+
+static void play(struct world *world, const char *line)
+{
+    char text[256], *rest;
+    uint64_t now_ms = strtoul(line, &rest, 10);
+
+    rest++;
+    if (*rest == '>') {
+        asked(world, now_ms, text, sizeof(text));
+        if (strcmp(text, rest + 1) != 0) {
+            fail_msg("'%s': asked were%s", line, text);
+        }
+    } else if (*rest == 'e' || *rest == 'o') {
+        found(world, text, sizeof(text));
+        if (lookup_is_finished(world->lookup) != (*rest == 'e')) {
+            fail_msg("'%s': finished is %d", line, lookup_is_finished(world->lookup));
+        }
+        const char *expected = rest + (*rest == 'e' ? 3 : 4);
+        if (strcmp(text, expected) != 0) {
+            fail_msg("'%s': found are%s", line, text);
+        }
+    } else {
+        replies(world, rest);
+    }
+}
+
+/* ---- traces ---- */
+
+static const struct trace {
+    const char *what;
+    enum lookup_kind kind;
+    unsigned k;
+    const char *seeds;
+    const char *lines[LINES_MAX];
+} traces[] = {
+    { "without seeds it ends at once", LOOKUP_NODES, 2, "", { "0 end" } },
+    { "the nearest are asked, three at a time",
+      LOOKUP_NODES,
+      4,
+      "9 8 7 6 5",
+      { "0 > 5 6 7", "10 6: 5 7", "10 > 8", "11 5:", "11 >", "12 7:", "13 8:", "13 end 5 6 7 8" } },
+    { "what answers name is asked next, nearest first",
+      LOOKUP_NODES,
+      2,
+      "50 60",
+      { "0 > 50 60", "10 50: 3 4 5", "10 > 3 4", "20 3: 4 2", "20 > 2", "30 4: 2 3", "30 2: 3 4",
+        "30 end 2 3" } },
+    { "it ends as soon as the k nearest have answered",
+      LOOKUP_NODES,
+      2,
+      "1 2 90",
+      { "0 > 1 2", "10 1:", "10 open 1", "10 2:", "10 end 1 2", "10 >" } },
+    { "with fewer than k it ends when all have answered",
+      LOOKUP_NODES,
+      8,
+      "1 2",
+      { "0 > 1 2", "10 2: 1", "10 >", "10 open 2", "20 1: 2", "20 end 1 2" } },
+    { "our own id is never asked",
+      LOOKUP_NODES,
+      2,
+      "5 250",
+      { "0 > 5", "10 5: 250 5", "10 end 5" } },
+    { "a slow one gives its slot away and still counts when it answers",
+      LOOKUP_NODES,
+      3,
+      "1 2 3 4 5",
+      { "0 > 1 2 3", "99 >", "100 > 4 5", "110 4:", "111 5:", "112 2:", "113 >",
+        "120 1:", "130 open 1 2 4", "140 3:", "140 end 1 2 3" } },
+    { "a silent one is passed over",
+      LOOKUP_NODES,
+      2,
+      "1 2 8",
+      { "0 > 1 2", "10 2: 1 8", "20 1!", "20 > 8", "30 8: 1 2", "30 end 2 8" } },
+    { "where answers were full its neighbours are asked who else is there",
+      LOOKUP_NODES,
+      2,
+      "1 2 8",
+      { "0 > 1 2", "10 2: 1 8 20 21 22 23 24 25", "20 1!", "20 > 8", "30 8: 1 2",
+        "30 > 8~ 2~ 8~ 2~ 8~ 2~ 8~", "31 8~: 5 8", "31 > 5", "32 5:", "33 2~:", "34 open 2 5" } },
+    { "and while a slow one is waited for, too",
+      LOOKUP_NODES,
+      2,
+      "1 2 3",
+      { "0 > 1 2", "10 2: 1 3 20 21 22 23 24 25", "100 > 3", "110 3:", "110 > 2~ 3~ 3~ 2~ 2~ 3~ 3~",
+        "120 1:", "121 2~:", "210 >", "210 end 1 2" } },
+    { "a refusal is as good as silence",
+      LOOKUP_NODES,
+      1,
+      "1 2",
+      { "0 > 1", "10 1?", "10 > 2", "20 2:", "20 end 2" } },
+    { "who does not know get is asked for nodes, and is no result",
+      LOOKUP_VALUE,
+      1,
+      "5",
+      { "0 > 5", "10 5?", "10 > 5", "20 5: 3", "20 > 3", "30 3:", "30 end 3" } },
+    { "what was not sent is asked again",
+      LOOKUP_NODES,
+      1,
+      "1",
+      { "0 > 1", "1 1/", "1 open", "2 > 1", "3 1:", "3 end 1" } },
+    { "another node at the address takes the place by its own id",
+      LOOKUP_NODES,
+      1,
+      "5",
+      { "0 > 5", "10 5=7: 6", "10 > 6", "20 6:", "20 end 6" } },
+    { "a known node at another's address is no second one",
+      LOOKUP_NODES,
+      2,
+      "5 7",
+      { "0 > 5 7", "10 7:", "11 5=7:", "11 end 7" } },
+    { "nothing nearer: the rest of the k are asked together",
+      LOOKUP_NODES,
+      8,
+      "1 2 3 4 5 6 7 8 9",
+      { "0 > 1 2 3", "10 1: 2 3", "10 > 4 5 6 7 8" } },
+    { "a second answer to one query is ignored",
+      LOOKUP_NODES,
+      2,
+      "4 6",
+      { "0 > 4 6", "10 4: 6", "11 4: 1", "11 >", "12 6:", "12 end 4 6" } },
+};
+
+static void runs(void **state)
+{
+    const struct trace *trace = *state;
+    struct world world;
+
+    begin(&world, trace->kind, trace->k, trace->seeds);
+    for (unsigned i = 0; i < LINES_MAX && trace->lines[i] != NULL; i++) {
+        play(&world, trace->lines[i]);
+    }
+    lookup_free(&world.lookup);
+}
+
+/* ---- the rest ---- */
+
+static void a_suspect_is_not_waited_for(void **state)
+{
+    struct world world;
+    struct query query;
+
+    (void)state;
+    begin(&world, LOOKUP_NODES, 1, "1");
+    assert_true(lookup_next(world.lookup, 0, &query));
+    lookup_suspect(world.lookup, query.ticket);
+    assert_int_equal(lookup_deadline_ms(world.lookup), SLOW_MS);
+    assert_false(lookup_next(world.lookup, SLOW_MS - 1, &query));
+    assert_false(lookup_is_finished(world.lookup));
+    assert_false(lookup_next(world.lookup, SLOW_MS, &query));
+    assert_true(lookup_is_finished(world.lookup));
+    lookup_free(&world.lookup);
+}
+
+static void peers_and_tokens_are_gathered(void **state)
+{
+    const struct address peers[] = { address_v4(10, 1, 0, 1, 1), address_v4(10, 1, 0, 2, 2),
+                                     address_v4(10, 1, 0, 1, 1) };
+    const struct candidate *closest;
+    struct world world;
+    struct query query;
+
+    (void)state;
+    begin(&world, LOOKUP_PEERS, 1, "1");
+    assert_true(lookup_next(world.lookup, 0, &query));
+    assert_int_equal(query.method, QUERY_GET_PEERS);
+    struct reply reply = { .outcome = REPLY_ANSWERED,
+                           .id = node(1).id,
+                           .peers = peers,
+                           .peers_count = 3,
+                           .token = bytes_of_text("tok") };
+    lookup_reply(world.lookup, query.ticket, &reply);
+    assert_true(lookup_is_finished(world.lookup));
+    assert_int_equal(world.lookup->findings.peers_count, 2);
+    assert_int_equal(lookup_closest(world.lookup, &closest, 1), 1);
+    assert_int_equal(closest->token_size, 3);
+    assert_memory_equal(closest->token, "tok", 3);
+    lookup_free(&world.lookup);
+}
+
+static void items_are_gathered_once_each(void **state)
+{
+    struct item items[] = { { .value = bytes_of_text("1:a") },
+                            { .value = bytes_of_text("1:b"), .seq = 7 },
+                            { .value = bytes_of_text("1:a") } };
+    const struct candidate *closest[3];
+    struct world world;
+    struct query query;
+
+    (void)state;
+    begin(&world, LOOKUP_VALUE, 3, "1 2 3");
+    while (lookup_next(world.lookup, 0, &query)) {
+        unsigned n = query.to.ip[15];
+        struct reply reply = { .outcome = REPLY_ANSWERED, .id = node(n).id, .item = &items[n - 1] };
+        assert_int_equal(query.method, QUERY_GET);
+        lookup_reply(world.lookup, query.ticket, &reply);
+    }
+    assert_true(lookup_is_finished(world.lookup));
+    assert_int_equal(world.lookup->findings.items_count, 2);
+    assert_int_equal(lookup_closest(world.lookup, closest, 3), 3);
+    assert_true(closest[1]->has_item);
+    assert_int_equal(closest[1]->item_seq, 7);
+    lookup_free(&world.lookup);
+}
+
+static void items_beyond_their_limits_are_left_out(void **state)
+{
+    static uint8_t bytes[1001];
+    struct findings findings = { 0 };
+    struct item value = { .value = bytes_of(bytes, 1001) };
+    struct item salt = { .value = bytes_of(bytes, 3), .salt = bytes_of(bytes, 65) };
+    struct item key = { .value = bytes_of(bytes, 3), .public_key = bytes_of(bytes, 31) };
+
+    (void)state;
+    assert_false(findings_add_item(&findings, &value));
+    assert_false(findings_add_item(&findings, &salt));
+    assert_false(findings_add_item(&findings, &key));
+    assert_int_equal(findings.items_count, 0);
+    findings_done(&findings);
+}
+
+static void what_is_gathered_is_bounded(void **state)
+{
+    struct findings findings = { 0 };
+
+    (void)state;
+    for (unsigned i = 0; i < 2 * FINDINGS_PEERS_MAX; i++) {
+        struct address peer = address_v4(10, 2, (uint8_t)(i >> 8), (uint8_t)i, 1);
+        uint8_t value[2] = { (uint8_t)(i >> 8), (uint8_t)i };
+        struct item item = { .value = bytes_of(value, 2) };
+        findings_add_peer(&findings, &peer);
+        (void)findings_add_item(&findings, &item);
+    }
+    assert_int_equal(findings.peers_count, FINDINGS_PEERS_MAX);
+    assert_int_equal(findings.items_count, FINDINGS_ITEMS_MAX);
+    findings_done(&findings);
+}
+
+/* THREATS I5: a liar who always names nearer, silent nodes does not keep us busy for ever. */
+static void endless_lies_end(void **state)
+{
+    struct world world;
+    struct query query;
+    uint64_t now_ms = 0;
+    unsigned queries = 0;
+    uint8_t next = 0;
+
+    (void)state;
+    begin(&world, LOOKUP_NODES, 8, "249");
+    while (!lookup_is_finished(world.lookup)) {
+        while (lookup_next(world.lookup, now_ms, &query)) {
+            struct contact lies[LOOKUP_REPLY_NODES_MAX];
+            struct reply reply = { .outcome = REPLY_ANSWERED, .id = query.id, .nodes = lies };
+            queries++;
+            for (unsigned i = 0; i < LOOKUP_REPLY_NODES_MAX; i++) {
+                lies[i] = node(1);
+                lies[i].id.bytes[5] = (uint8_t)(255 - queries);
+                lies[i].id.bytes[18] = (uint8_t)i;
+                lies[i].address.port = (uint16_t)(1000 + 100 * queries + i);
+                lies[i].address.ip[14] = next++;
+            }
+            reply.nodes_count = LOOKUP_REPLY_NODES_MAX;
+            lookup_reply(world.lookup, query.ticket, &reply);
+        }
+        now_ms += SLOW_MS;
+        assert_true(now_ms < 1000000);
+    }
+    assert_true(queries <= LOOKUP_QUERIES_MAX);
+    lookup_free(&world.lookup);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_suspect_is_not_waited_for),
+        cmocka_unit_test(peers_and_tokens_are_gathered),
+        cmocka_unit_test(items_are_gathered_once_each),
+        cmocka_unit_test(items_beyond_their_limits_are_left_out),
+        cmocka_unit_test(what_is_gathered_is_bounded),
+        cmocka_unit_test(endless_lies_end),
+    };
+
+    return RUN_ROWS(traces, runs) + cmocka_run_group_tests(tests, NULL, NULL);
+}
