@@ -1,0 +1,189 @@
+/*
+ * The store on disk: one LMDB environment, shared by all instances of lb-storage of a node.
+ *
+ * Tables (their records stand in record.h): items, peers, published, seen, quotas, due, meta. What
+ * must be taken up again at some time has one row in `due`; refreshing a record does not move its
+ * row: whoever finds the row due looks at the record and, when it is too early, sets the row again.
+ *
+ * LMDB runs with its default flags: every commit is synced, readers never wait, no SIGBUS on a full
+ * disk (THREATS 2, rows 21 and 24). Writes come as a list of operations and share transactions;
+ * db_apply() is called by one thread of the process. Reads belong to the thread that opened it. Two
+ * rules of LMDB: not to be used after fork(), not to be opened twice in one process.
+ */
+#pragma once
+
+#include "libcommon/error.h"
+#include "services/storage/item.h"
+#include "services/storage/policy.h"
+#include "services/storage/record.h"
+#include "services/storage/store_clock.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct db; /* opaque */
+
+struct db_options {
+    const char *folder; /* made when it is missing */
+    uint64_t map_bytes; /* the most the data file may take */
+    uint64_t item_ttl_s;
+    uint64_t peer_ttl_s;
+};
+
+/*
+ * LB_CORRUPT: the file is none of ours; LB_UNSUPPORTED: a newer version of the store; LB_NO_SPACE,
+ * LB_DENIED, LB_IO: the system said so, errno tells. Clears the readers that dead processes left.
+ */
+LB_MUST_CHECK lb_err db_open(struct db **ret_db, const struct db_options *options,
+                             const struct store_moment *now);
+void db_close(struct db **self);
+
+/* Move a file that is LB_CORRUPT aside, so that nothing is lost and db_open can begin a new one. */
+LB_MUST_CHECK lb_err db_set_aside(const char *folder);
+
+/* The store clock, in seconds, at this monotonic time. */
+uint64_t db_now_s(const struct db *self, uint64_t monotonic_ms);
+
+/* ---- writing: operations ---- */
+
+enum db_op_kind {
+    DB_PUT,       /* store an item, or refresh it */
+    DB_ANNOUNCE,  /* store a peer */
+    DB_PUBLISH,   /* remember an item of our own, to be put again */
+    DB_PRUNE,     /* forget the parts of a group that are of another version */
+    DB_UNPUBLISH, /* forget a whole group */
+    DB_TAKE_DUE,  /* the publications that are due; they are set back by retry_s */
+    DB_SWEEP,     /* remove what has expired */
+    DB_SAVE_CLOCK
+};
+
+#define DB_TAKE_MAX 8u
+
+struct db_put {
+    struct node_id target;
+    struct item
+        item; /* verified; the bytes are the submitter's and stay until the operation ends */
+    struct record_source source;
+    bool has_cas;
+    uint64_t cas;
+    enum item_verdict verdict; /* result */
+};
+
+struct db_announce {
+    struct node_id infohash;
+    struct address peer; /* with IP 0.0.0.0: ourselves */
+    bool seed;
+    struct record_source source;
+    uint32_t random; /* picks the one that gives way */
+};
+
+struct db_publication {
+    struct node_id group;
+    struct node_id target;
+    uint64_t version;
+    uint64_t due_s;
+    uint8_t tries;
+};
+
+struct db_publish {
+    struct db_publication publication;
+    struct item item;
+};
+
+/* A publication that is due, copied out. */
+struct db_taken {
+    struct db_publication publication;
+    size_t record_size;
+    uint8_t record[RECORD_ITEM_MAX];
+};
+
+struct db_take {
+    uint32_t wanted; /* at most DB_TAKE_MAX */
+    uint64_t retry_s;
+    struct db_taken *taken; /* the submitter's array of DB_TAKE_MAX */
+    uint32_t taken_count;   /* result */
+};
+
+struct db_sweep {
+    uint32_t budget;  /* rows to look at */
+    uint32_t removed; /* result */
+    bool more;        /* result: the budget did not suffice */
+};
+
+struct db_op {
+    struct db_op *next;
+    enum db_op_kind kind;
+    uint64_t now_s; /* store clock */
+    /*
+     * Result: LB_OK, LB_NO_SPACE (disk or map), LB_FULL (a limit of policy.h), LB_CONFLICT (DB_PUT:
+     * see verdict), LB_IO or LB_CORRUPT (the store is unusable).
+     */
+    lb_err err;
+    union {
+        struct db_put put;
+        struct db_announce announce;
+        struct db_publish publish;
+        struct db_publication group; /* PRUNE, UNPUBLISH: group; PRUNE: version */
+        struct db_take take;
+        struct db_sweep sweep;
+        struct store_moment moment; /* SAVE_CLOCK */
+    };
+};
+
+/*
+ * Carry out a list of operations in order and commit them, together when there is room, else in
+ * smaller groups. Each has its result when this returns, and what is LB_OK is on disk. own_id (may
+ * be NULL) decides what gives way. Returns LB_OK, or LB_IO or LB_CORRUPT when the store is
+ * unusable: end the process, a failed fsync must not be tried again.
+ */
+LB_MUST_CHECK lb_err db_apply(struct db *self, struct db_op *first, const struct node_id *own_id);
+
+typedef void db_target_fn(void *ctx, const struct node_id *target);
+typedef lb_err db_finish_fn(void *ctx);
+
+/*
+ * Call each() for every target and infohash there is, then finish(), while no process can commit: a
+ * point at which the presence page is exact. The thread of db_apply.
+ */
+LB_MUST_CHECK lb_err db_each_target(struct db *self, db_target_fn *each, db_finish_fn *finish,
+                                    void *ctx);
+
+/* ---- reading ---- */
+
+/* What was read stays valid between these. LB_IO when LMDB refuses. Short: a batch, no longer. */
+LB_MUST_CHECK lb_err db_read_begin(struct db *self);
+void db_read_end(struct db *self);
+
+/* LB_NOT_FOUND when there is none, or it has expired. */
+LB_MUST_CHECK lb_err db_read_item(struct db *self, const struct node_id *target, uint64_t now_s,
+                                  struct item_record *ret_record);
+
+/* The item of our own that lies at this target, in the group it is the root of. */
+LB_MUST_CHECK lb_err db_read_published(struct db *self, const struct node_id *root,
+                                       struct item_record *ret_record);
+
+struct db_peers_query {
+    struct node_id infohash;
+    bool v6; /* else IPv4; ourselves are in both */
+    bool no_seeds;
+    uint32_t random;  /* where to start */
+    size_t peers_max; /* at most POLICY_PEERS_MAX */
+};
+size_t db_read_peers(struct db *self, const struct db_peers_query *query, uint64_t now_s,
+                     struct peer_record *ret_peers);
+
+/* Is anything of this kind due? */
+bool db_read_is_due(struct db *self, enum due_kind kind, uint64_t now_s);
+
+struct db_stats {
+    uint64_t items;
+    uint64_t item_bytes; /* of the pages they take */
+    uint64_t peers;
+    uint64_t published;
+    uint64_t disk_bytes;
+};
+void db_read_stats(struct db *self, struct db_stats *ret_stats);
+
+/* Readers that dead processes left behind keep old pages alive: call now and then. */
+void db_check_readers(struct db *self);

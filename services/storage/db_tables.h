@@ -1,0 +1,80 @@
+/*
+ * Inside the store: what db.c and the files of its tables share. An int is an LMDB result, 0 or an
+ * error that ends the transaction; what an operation decided stands in its err.
+ */
+#pragma once
+
+#include "services/storage/db.h"
+
+#include <lmdb.h>
+
+/* X(name, flags) */
+#define DB_TABLES(X)                                                                               \
+    X(items, 0)                                                                                    \
+    X(peers, MDB_DUPSORT)                                                                          \
+    X(published, 0)                                                                                \
+    X(seen, 0)                                                                                     \
+    X(quotas, 0)                                                                                   \
+    X(due, 0)                                                                                      \
+    X(meta, 0)
+
+#define DB_TABLE_MEMBER(name, flags) MDB_dbi name;
+struct db {
+    MDB_env *env;
+    MDB_txn *reader; /* reset unless reading */
+    bool is_reading;
+    struct db_options options;
+    uint64_t page_bytes;
+    uint64_t map_pages;
+    struct store_clock clock; /* fixed after opening; the writer's own line is saved_clock */
+    struct store_clock saved_clock;
+    DB_TABLES(DB_TABLE_MEMBER)
+};
+#undef DB_TABLE_MEMBER
+
+/* One write transaction. */
+struct db_write {
+    struct db *db;
+    MDB_txn *txn;
+    const struct node_id *own_id; /* may be NULL */
+    bool low_space;               /* the file system is nearly full: nothing new */
+};
+
+lb_err db_err_of(int rc);
+
+/* Save the line of the store clock. */
+int db_put_clock(struct db *self, MDB_txn *txn, const struct store_clock *clock);
+
+MDB_val db_val(const void *data, size_t size);
+MDB_val db_val_of(const struct writer *writer);
+struct bytes db_bytes(const MDB_val *val);
+struct node_id db_target_of(const MDB_val *val);
+
+/* A row of `due`, set or taken away; a row that is not there is no error. */
+int db_due_set(struct db_write *write, enum due_kind kind, uint64_t due_s, struct bytes id);
+int db_due_drop(struct db_write *write, enum due_kind kind, uint64_t due_s, struct bytes id);
+/* The first row of this kind that is due, copied; MDB_NOTFOUND when there is none. */
+int db_due_first(MDB_txn *txn, MDB_dbi due, enum due_kind kind, uint64_t now_s,
+                 struct due_record *ret_due, uint8_t ret_id[RECORD_DUE_ID_MAX]);
+
+int db_quota_read(struct db_write *write, const struct policy_key *key,
+                  struct quota_record *ret_quota);
+/* Add (or, negative, take away) for one thing of this many bytes. */
+int db_quota_add(struct db_write *write, const struct policy_key *key, int64_t count,
+                 int64_t bytes);
+
+/* Pages of one table, and of all. */
+uint64_t db_table_pages(MDB_txn *txn, MDB_dbi table);
+uint64_t db_all_pages(const struct db_write *write);
+
+int db_put_apply(struct db_write *write, struct db_op *op);
+int db_announce_apply(struct db_write *write, struct db_op *op);
+int db_publish_apply(struct db_write *write, struct db_op *op);
+int db_prune_apply(struct db_write *write, struct db_op *op);
+int db_unpublish_apply(struct db_write *write, struct db_op *op);
+int db_take_apply(struct db_write *write, struct db_op *op);
+
+/* A due row has come up: remove what it names if it has expired, else set the row again. */
+int db_item_due(struct db_write *write, struct bytes id, uint64_t now_s, bool *ret_removed);
+int db_seen_due(struct db_write *write, struct bytes id, uint64_t now_s, bool *ret_removed);
+int db_peer_due(struct db_write *write, struct bytes id, uint64_t now_s, bool *ret_removed);

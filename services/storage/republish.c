@@ -1,0 +1,179 @@
+/*
+ * Republishing: what this node was asked to put is put again, about hourly, for as long as it runs
+ * (BEP 44, "Expiration"); sooner while few nodes hold it. Few at once, so that a thousand values
+ * make a trickle. When the network holds a newer version the node forgets its own: another
+ * publishes.
+ */
+#include "libcommon/config.h"
+#include "libcommon/log.h"
+#include "libcommon/memory.h"
+#include "services/storage/errand.h"
+#include "services/storage/service.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define RETRY_S 300u /* after a try that failed, or that this process did not live to finish */
+
+/* The look for what is due. */
+struct taking {
+    struct commit commit;
+    struct storage *storage;
+    struct db_taken taken[DB_TAKE_MAX];
+};
+
+/* One item being put again, and then its new time being written. */
+struct again {
+    struct commit commit;
+    struct storage *storage;
+    struct db_taken taken;
+    struct item item; /* points into taken */
+};
+
+static uint64_t ttl_s(const struct storage *self)
+{
+    return config_number(actor_config(self->actor), CONFIG_STORAGE_ITEM_TTL) / 1000;
+}
+
+static uint64_t next_due_s(struct storage *self, unsigned acknowledged, unsigned tries)
+{
+    return storage_now_s(self) + policy_republish_s(acknowledged, SPREAD_K, tries, ttl_s(self),
+                                                    random_u64(&self->random));
+}
+
+struct db_publication republish_first(struct storage *self, const struct node_id *group,
+                                      const struct node_id *target, uint64_t version,
+                                      unsigned acknowledged)
+{
+    return (struct db_publication){ .group = *group,
+                                    .target = *target,
+                                    .version = version,
+                                    .due_s = next_due_s(self, acknowledged, 0) };
+}
+
+static void on_written(struct commit *commit)
+{
+    struct again *again = (struct again *)commit;
+
+    again->storage->republishing--;
+    free(again);
+}
+
+static void write_again(struct again *again)
+{
+    again->commit.done = on_written;
+    again->commit.op.now_s = storage_now_s(again->storage);
+    if (commits_submit(again->storage->commits, &again->commit) != LB_OK)
+        on_written(&again->commit);
+}
+
+static void set_back(struct again *again, unsigned acknowledged)
+{
+    struct db_publish *publish = &again->commit.op.publish;
+
+    again->commit.op.kind = DB_PUBLISH;
+    publish->item = again->item;
+    publish->publication = again->taken.publication;
+    if (publish->publication.tries < UINT8_MAX)
+        publish->publication.tries++;
+    publish->publication.due_s =
+        next_due_s(again->storage, acknowledged, publish->publication.tries);
+    write_again(again);
+}
+
+static void forget(struct again *again)
+{
+    char text[NODE_ID_TEXT_SIZE];
+
+    node_id_format(&again->taken.publication.group, text);
+    log_info("others publish a newer version, ours is not put again target=%s", text);
+    again->commit.op.kind = DB_UNPUBLISH;
+    again->commit.op.group = again->taken.publication;
+    write_again(again);
+}
+
+static void on_done(void *ctx, const struct errand_result *result)
+{
+    struct again *again = ctx;
+
+    if (result->spread.err == LB_OK) {
+        storage_count(again->storage, COUNTER_REPUBLISHED, 1);
+        set_back(again, result->spread.acknowledged);
+    } else if (result->spread.err == LB_CONFLICT) {
+        forget(again);
+    } else {
+        on_written(&again->commit); /* it was set back by RETRY_S when it was taken */
+    }
+}
+
+static void put_again(struct storage *self, const struct db_taken *taken)
+{
+    struct again *again = xcalloc(1, sizeof *again);
+    struct item_record record;
+    struct errand_options options = { .target = taken->publication.target,
+                                      .on_done = on_done,
+                                      .ctx = again };
+
+    again->storage = self;
+    again->taken = *taken;
+    if (item_record_get(bytes_of(again->taken.record, taken->record_size), &record) != LB_OK) {
+        free(again);
+        return;
+    }
+    again->item = record.item;
+    options.item = record.item;
+    options.spread =
+        (struct spread_options){ .mode = SPREAD_FIXED,
+                                 .is_mutable = record.item.is_mutable,
+                                 .seq = record.item.seq,
+                                 .deadline_ms = storage_now_ms(self) + STORAGE_TIME_MS };
+    if (errand_start(self, &options) == LB_OK)
+        self->republishing++;
+    else
+        free(again);
+}
+
+static void on_taken(struct commit *commit)
+{
+    struct taking *taking = (struct taking *)commit;
+    struct storage *self = taking->storage;
+
+    self->is_taking = false;
+    if (commit->op.err == LB_OK && !self->is_stopping) {
+        for (uint32_t i = 0; i < commit->op.take.taken_count; i++)
+            put_again(self, &taking->taken[i]);
+    }
+    free(taking);
+}
+
+static bool is_any_due(struct storage *self)
+{
+    bool due;
+
+    if (db_read_begin(self->db) != LB_OK)
+        return false;
+    due = db_read_is_due(self->db, DUE_PUBLISH, storage_now_s(self));
+    db_read_end(self->db);
+    return due;
+}
+
+void republish_tick(struct storage *self)
+{
+    struct taking *taking;
+
+    if (self->is_taking || self->is_stopping || self->republishing >= STORAGE_REPUBLISH_MAX ||
+        !link_is_up(self->routing) || !is_any_due(self))
+        return;
+    taking = xcalloc(1, sizeof *taking);
+    taking->storage = self;
+    taking->commit.done = on_taken;
+    taking->commit.op.kind = DB_TAKE_DUE;
+    taking->commit.op.now_s = storage_now_s(self);
+    taking->commit.op.take = (struct db_take){ .wanted = STORAGE_REPUBLISH_MAX - self->republishing,
+                                               .retry_s = RETRY_S,
+                                               .taken = taking->taken };
+    if (commits_submit(self->commits, &taking->commit) == LB_OK)
+        self->is_taking = true;
+    else
+        free(taking);
+}

@@ -1,0 +1,439 @@
+#include "services/storage/service.h"
+
+#include "libcommon/clock.h"
+#include "libcommon/config.h"
+#include "libcommon/log.h"
+#include "libcommon/memory.h"
+#include "libcommon/routing_page.h"
+#include "services/storage/errand.h"
+#include "services/storage/find.h"
+#include "services/storage/local_address.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define TICK_MS         1000u
+#define CARE_TICKS      60u /* how often readers and the clock are cared for */
+#define SWEEP_BUDGET    512u
+#define DEADLINE_MARGIN 250u /* ms between our answer and the caller's patience */
+#define REBUILD_LEAST   4096u
+#define DRAIN_MS        2000u
+#define DRAIN_LOOK_MS   10u
+
+static const char *const counter_names[] = {
+    [COUNTER_ITEMS] = "items",
+    [COUNTER_ITEM_BYTES] = "item_bytes",
+    [COUNTER_PEERS] = "announcements",
+    [COUNTER_PUBLISHED] = "published",
+    [COUNTER_DISK_BYTES] = "disk_bytes",
+    [COUNTER_QUESTIONS] = "questions",
+    [COUNTER_STORED] = "stored",
+    [COUNTER_REFUSED] = "stores_refused",
+    [COUNTER_PUTS] = "puts",
+    [COUNTER_GETS] = "gets",
+    [COUNTER_REPUBLISHED] = "republished",
+    [COUNTER_REPAIRED] = "repaired",
+    [COUNTER_EXPIRED] = "expired",
+    [COUNTER_COMMITS] = "commits",
+    [COUNTER_COMMIT_US] = "commit_us",
+};
+
+/* ---- small things the other files use ---- */
+
+void storage_count(struct storage *self, enum storage_counter counter, uint64_t by)
+{
+    status_counter_add(self->counters[counter], by);
+}
+
+static void set_counter(struct storage *self, enum storage_counter counter, uint64_t value)
+{
+    status_counter_set(self->counters[counter], value);
+}
+
+/* The loop's time is milliseconds of CLOCK_MONOTONIC, as is the saved store clock. */
+uint64_t storage_now_ms(const struct storage *self)
+{
+    return actor_now_ms(self->actor);
+}
+
+uint64_t storage_now_s(const struct storage *self)
+{
+    return db_now_s(self->db, clock_monotonic_ms());
+}
+
+uint64_t storage_deadline_ms(const struct storage *self, const struct call *call)
+{
+    uint32_t left_ms = call_time_left_ms(call);
+    uint32_t margin_ms = left_ms / 10 < DEADLINE_MARGIN ? left_ms / 10 : DEADLINE_MARGIN;
+
+    if (left_ms == UINT32_MAX)
+        return storage_now_ms(self) + STORAGE_TIME_MS;
+    return storage_now_ms(self) + left_ms - margin_ms;
+}
+
+static void on_pace(uv_timer_t *timer)
+{
+    struct storage *self = timer->data;
+    bool errands_wait = errand_pace(self);
+    bool finds_wait = find_pace(self);
+
+    if (errands_wait || finds_wait)
+        storage_need_pace(self, STORAGE_PACE_MS);
+}
+
+void storage_need_pace(struct storage *self, uint64_t delay_ms)
+{
+    if (self->is_stopping)
+        return;
+    if (uv_is_active((uv_handle_t *)&self->pace) && uv_timer_get_due_in(&self->pace) <= delay_ms)
+        return;
+    uv_timer_start(&self->pace, on_pace, delay_ms, 0);
+}
+
+/* ---- care ---- */
+
+/* Which items give way depends on our own id; lb-routing tells it by its page. */
+static void learn_own_id(struct storage *self)
+{
+    char path[PATHS_SIZE + 16];
+    const struct routing_page *routing;
+    struct page page = { 0 };
+
+    snprintf(path, sizeof path, "%s/routing.shm", actor_paths(self->actor)->run_folder);
+    if (page_open(&page, path, sizeof *routing, false) != LB_OK)
+        return;
+    routing = page.memory;
+    if (routing_page_is_valid(routing, page.size)) {
+        struct node_id own_id = routing->self_id;
+
+        commits_set_own_id(self->commits, &own_id);
+        self->knows_own_id = true;
+    }
+    page_close(&page);
+}
+
+static void on_swept(struct commit *commit)
+{
+    struct storage *self = commit->ctx;
+
+    self->is_sweeping = false;
+    if (commit->op.err != LB_OK)
+        return;
+    storage_count(self, COUNTER_EXPIRED, commit->op.sweep.removed);
+    self->removed += commit->op.sweep.removed;
+}
+
+static bool is_anything_expired(struct storage *self)
+{
+    uint64_t now_s = storage_now_s(self);
+    bool expired;
+
+    if (db_read_begin(self->db) != LB_OK)
+        return false;
+    expired = db_read_is_due(self->db, DUE_ITEM, now_s) ||
+              db_read_is_due(self->db, DUE_PEER, now_s) ||
+              db_read_is_due(self->db, DUE_SEEN, now_s);
+    db_read_end(self->db);
+    return expired;
+}
+
+static void sweep(struct storage *self)
+{
+    struct db_op *op = &self->sweep_commit.op;
+
+    if (self->is_sweeping || !is_anything_expired(self))
+        return;
+    self->sweep_commit = (struct commit){ .done = on_swept, .ctx = self };
+    op->kind = DB_SWEEP;
+    op->now_s = storage_now_s(self);
+    op->sweep.budget = SWEEP_BUDGET;
+    self->is_sweeping = commits_submit(self->commits, &self->sweep_commit) == LB_OK;
+}
+
+static void count_store(struct storage *self)
+{
+    struct commits_stats commits = commits_stats(self->commits);
+    struct db_stats stats;
+
+    if (db_read_begin(self->db) != LB_OK)
+        return;
+    db_read_stats(self->db, &stats);
+    db_read_end(self->db);
+    set_counter(self, COUNTER_ITEMS, stats.items);
+    set_counter(self, COUNTER_ITEM_BYTES, stats.item_bytes);
+    set_counter(self, COUNTER_PEERS, stats.peers);
+    set_counter(self, COUNTER_PUBLISHED, stats.published);
+    set_counter(self, COUNTER_DISK_BYTES, stats.disk_bytes);
+    set_counter(self, COUNTER_COMMITS, commits.commits);
+    set_counter(self, COUNTER_COMMIT_US, commits.last_us);
+    if (self->removed > REBUILD_LEAST && self->removed > (stats.items + stats.peers) / 2) {
+        self->removed = 0;
+        commits_rebuild_presence(self->commits);
+    }
+}
+
+static void on_clock_saved(struct commit *commit)
+{
+    struct storage *self = commit->ctx;
+
+    self->is_saving_clock = false;
+}
+
+static lb_err now_moment(struct store_moment *ret_moment)
+{
+    char text[64] = "";
+    size_t digits = 0;
+    int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+    ssize_t size;
+    char hex[2 * STORE_CLOCK_BOOT_SIZE + 1] = "";
+
+    ret_moment->monotonic_ms = clock_monotonic_ms();
+    ret_moment->wall_ms = clock_wall_s() * 1000;
+    if (fd < 0)
+        return LB_IO;
+    size = read(fd, text, sizeof text - 1);
+    close(fd);
+    for (ssize_t i = 0; i < size && digits < sizeof hex - 1; i++) {
+        if (text[i] != '-' && text[i] != '\n')
+            hex[digits++] = text[i];
+    }
+    return hex_decode(hex, ret_moment->boot_id, STORE_CLOCK_BOOT_SIZE);
+}
+
+static void save_clock(struct storage *self)
+{
+    struct db_op *op = &self->clock_commit.op;
+
+    if (self->is_saving_clock)
+        return;
+    self->clock_commit = (struct commit){ .done = on_clock_saved, .ctx = self };
+    op->kind = DB_SAVE_CLOCK;
+    if (now_moment(&op->moment) == LB_OK)
+        self->is_saving_clock = commits_submit(self->commits, &self->clock_commit) == LB_OK;
+}
+
+static void tell_state(struct storage *self)
+{
+    if (!link_is_up(self->routing))
+        actor_state(self->actor, STATE_DEGRADED,
+                    "routing is not there: what is stored here is served, nothing else is found");
+    else if (self->key_err != LB_OK)
+        actor_state(self->actor, STATE_DEGRADED, "no node key (%s): put --own is refused",
+                    lb_err_text(self->key_err));
+    else
+        actor_state(self->actor, STATE_READY, "%s", "");
+}
+
+static void on_tick(uv_timer_t *timer)
+{
+    struct storage *self = timer->data;
+
+    tell_state(self);
+    count_store(self);
+    if (!self->knows_own_id || self->ticks % CARE_TICKS == 0)
+        learn_own_id(self);
+    if (actor_instance(self->actor) == 0) {
+        sweep(self);
+        republish_tick(self);
+        if (self->ticks % CARE_TICKS == CARE_TICKS - 1) {
+            db_check_readers(self->db);
+            save_clock(self);
+        }
+    }
+    self->ticks++;
+}
+
+/* ---- statistics ---- */
+
+void on_get_stats(void *ctx, struct call *call, const void *body)
+{
+    struct storage *self = ctx;
+    Lb__Storage__Reply message = LB__STORAGE__REPLY__INIT;
+    Lb__Storage__Stats stats = LB__STORAGE__STATS__INIT;
+    struct db_stats db;
+
+    (void)body;
+    if (db_read_begin(self->db) != LB_OK) {
+        call_fail(&call, LB_IO, "the store cannot be read");
+        return;
+    }
+    db_read_stats(self->db, &db);
+    db_read_end(self->db);
+    stats.items = db.items;
+    stats.item_bytes = db.item_bytes;
+    stats.announcements = db.peers;
+    stats.disk_bytes = db.disk_bytes;
+    message.body_case = LB__STORAGE__REPLY__BODY_STATS;
+    message.stats = &stats;
+    call_reply(&call, &message.base);
+}
+
+/* ---- life ---- */
+
+static lb_err open_db(struct storage *self)
+{
+    const struct config *config = actor_config(self->actor);
+    char folder[PATHS_SIZE + 16];
+    struct store_moment now = { { 0 }, 0, 0 };
+    const struct db_options options = {
+        .folder = folder,
+        .map_bytes = config_number(config, CONFIG_STORAGE_SIZE),
+        .item_ttl_s = config_number(config, CONFIG_STORAGE_ITEM_TTL) / 1000,
+        .peer_ttl_s = config_number(config, CONFIG_STORAGE_PEER_TTL) / 1000,
+    };
+    lb_err err;
+
+    snprintf(folder, sizeof folder, "%s/storage", actor_paths(self->actor)->state_folder);
+    if (now_moment(&now) != LB_OK)
+        log_warn("boot id not known: ages of stored things are kept by the wall clock");
+    err = db_open(&self->db, &options, &now);
+    if (err == LB_CORRUPT && actor_instance(self->actor) == 0) {
+        log_error("%s/data.mdb is damaged: set aside as data.mdb.damaged, beginning anew", folder);
+        err = db_set_aside(folder);
+        if (err == LB_OK)
+            err = db_open(&self->db, &options, &now);
+    }
+    if (err == LB_UNSUPPORTED) {
+        log_error("%s was written by a newer version of lb-storage", folder);
+        return LB_INVALID; /* restarting will not help */
+    }
+    if (err != LB_OK)
+        log_error("cannot open %s: %s%s%s", folder, lb_err_text(err), errno != 0 ? ": " : "",
+                  errno != 0 ? strerror(errno) : "");
+    return err;
+}
+
+static void open_presence(struct storage *self)
+{
+    lb_err err;
+
+    presence_init(&self->presence, actor_paths(self->actor)->run_folder);
+    if (actor_instance(self->actor) > 0 && presence_open(&self->presence) == LB_OK)
+        return;
+    err = presence_build(&self->presence, self->db);
+    if (err != LB_OK && presence_open(&self->presence) != LB_OK)
+        log_warn("no presence page (%s): transport asks for every target", lb_err_text(err));
+}
+
+static void open_links(struct storage *self)
+{
+    self->workers = (unsigned)config_number(actor_config(self->actor), CONFIG_TRANSPORT_WORKERS);
+    if (self->workers > STORAGE_WORKERS_MAX)
+        self->workers = STORAGE_WORKERS_MAX;
+    self->routing = actor_link(self->actor, SERVICE_ROUTING, 0, &lb__routing__reply__descriptor);
+    for (unsigned i = 0; i < self->workers; i++)
+        self->transports[i] =
+            actor_link(self->actor, SERVICE_TRANSPORT, i, &lb__transport__reply__descriptor);
+}
+
+static void open_local_address(struct storage *self)
+{
+    const struct config *config = actor_config(self->actor);
+
+    self->local_address = local_address_new();
+    for (size_t i = 0; i < config_list_count(config, CONFIG_LISTEN); i++) {
+        struct address address;
+
+        if (address_parse(config_list_item(config, CONFIG_LISTEN, i), &address) == LB_OK)
+            local_address_listen(self->local_address, &address);
+    }
+}
+
+static void open_timers(struct storage *self)
+{
+    uv_timer_init(actor_loop(self->actor), &self->tick);
+    uv_timer_init(actor_loop(self->actor), &self->pace);
+    self->tick.data = self->pace.data = self;
+    uv_timer_start(&self->tick, on_tick, 0, TICK_MS);
+}
+
+static lb_err storage_start(struct actor *actor, void **ret_ctx)
+{
+    struct storage *self = xcalloc(1, sizeof *self);
+    lb_err err;
+
+    self->actor = actor;
+    err = open_db(self);
+    if (err != LB_OK) {
+        free(self);
+        return err;
+    }
+    for (size_t i = 0; i < sizeof counter_names / sizeof *counter_names; i++)
+        self->counters[i] = actor_counter(actor, counter_names[i]);
+    random_init(&self->random, actor_random_seed(actor));
+    self->key_err = node_key_load(actor_paths(actor)->state_folder, &self->key);
+    if (self->key_err != LB_OK)
+        log_error("keys/node.key: %s", lb_err_text(self->key_err));
+    open_presence(self);
+    self->commits = commits_new(actor_loop(actor), self->db, &self->presence);
+    open_links(self);
+    open_local_address(self);
+    open_timers(self);
+    tell_state(self);
+    *ret_ctx = self;
+    return LB_OK;
+}
+
+/* What is acknowledged is on disk already; what is under way may finish within a moment. */
+static void on_drained(uv_timer_t *timer)
+{
+    struct storage *self = timer->data;
+    bool busy = self->puttings_count + self->gettings_count > 0 && link_is_up(self->routing) &&
+                storage_now_ms(self) < self->drained_ms;
+
+    if (!busy && commits_is_idle(self->commits))
+        actor_stopped(self->actor);
+}
+
+static void storage_stop(void *ctx)
+{
+    struct storage *self = ctx;
+
+    if (actor_instance(self->actor) == 0)
+        save_clock(self);
+    self->is_draining = true;
+    self->drained_ms = storage_now_ms(self) + DRAIN_MS;
+    uv_timer_start(&self->tick, on_drained, 0, DRAIN_LOOK_MS);
+}
+
+/* The actor has cancelled all that was asked of others; what is left is here. */
+static void storage_free(void *ctx)
+{
+    struct storage *self = ctx;
+
+    self->is_stopping = true;
+    commits_free(&self->commits);
+    errands_cancel(self);
+    (void)find_pace(self);
+    puts_cancel(self);
+    presence_done(&self->presence);
+    db_close(&self->db);
+    local_address_free(&self->local_address);
+    free(self->answer_memory);
+    uv_close((uv_handle_t *)&self->tick, NULL);
+    uv_close((uv_handle_t *)&self->pace, NULL);
+    actor_free_later(self->actor, self);
+}
+
+static handler_fn *const handlers[] = {
+    [LB__STORAGE__REQUEST__BODY_QUESTIONS] = on_questions,
+    [LB__STORAGE__REQUEST__BODY_PUT] = on_put,
+    [LB__STORAGE__REQUEST__BODY_GET] = on_get,
+    [LB__STORAGE__REQUEST__BODY_ANNOUNCE] = on_announce,
+    [LB__STORAGE__REQUEST__BODY_GET_STATS] = on_get_stats,
+};
+
+const struct service_definition storage_definition = {
+    .service = SERVICE_STORAGE,
+    .request = &lb__storage__request__descriptor,
+    .reply = &lb__storage__reply__descriptor,
+    .handlers = handlers,
+    .handlers_count = sizeof handlers / sizeof *handlers,
+    .start = storage_start,
+    .stop = storage_stop,
+    .free = storage_free,
+};

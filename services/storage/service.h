@@ -1,0 +1,125 @@
+/*
+ * lb-storage: the state of the service and what its files offer each other.
+ *
+ *     questions.c   what other nodes ask, through transport
+ *     puts.c gets.c announces.c   what this node's programs ask
+ *     errand.c      one item or announcement on its way to the k closest (spread.h decides)
+ *     find.c        one lookup
+ *     republish.c   what was put here is put again, about hourly
+ *     commits.c     the way to disk
+ */
+#pragma once
+
+#include "libcommon/actor.h"
+#include "libcommon/random.h"
+#include "proto/routing.pb-c.h"
+#include "proto/storage.pb-c.h"
+#include "proto/transport.pb-c.h"
+#include "services/storage/commits.h"
+#include "services/storage/db.h"
+#include "services/storage/node_key.h"
+#include "services/storage/presence.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <uv.h>
+
+#define STORAGE_ERRANDS_MAX   512u /* on their way at once; more answers FULL */
+#define STORAGE_FINDS_MAX     512u
+#define STORAGE_PUTS_MAX      256u
+#define STORAGE_GETS_MAX      256u
+#define STORAGE_PARALLEL      16u /* parts of one large value on their way */
+#define STORAGE_REPAIRS_MAX   8u
+#define STORAGE_REPUBLISH_MAX 4u
+#define STORAGE_TIME_MS       60000u /* for a caller that names no time */
+#define STORAGE_PACE_MS       50u
+#define STORAGE_WORKERS_MAX   STATUS_INSTANCES_MAX
+
+struct answer_memory;
+struct errand;
+struct find;
+struct local_address;
+struct putting;
+
+struct storage {
+    struct actor *actor; /* borrowed, as the links and counters */
+    struct db *db;
+    struct presence presence;
+    struct commits *commits;
+    struct link *routing;
+    struct link *transports[STORAGE_WORKERS_MAX];
+    unsigned workers;
+    struct random random;
+    struct node_key key;
+    lb_err key_err;
+    struct local_address *local_address;
+    struct answer_memory *answer_memory; /* of questions.c */
+
+    struct errand *errands;
+    unsigned errands_count;
+    unsigned repairs_count;
+    struct find *finds;
+    unsigned finds_count;
+    struct putting *puttings;
+    unsigned puttings_count;
+    unsigned gettings_count;
+    unsigned republishing;
+    bool is_taking; /* a look for what is to be put again is under way */
+    bool is_sweeping;
+    bool is_saving_clock;
+    bool knows_own_id;
+    bool is_draining;    /* asked to stop: nothing new */
+    bool is_stopping;    /* the process ends now */
+    uint64_t drained_ms; /* then the drain ends, finished or not */
+    uint64_t removed;    /* since the presence page was built */
+
+    uv_timer_t tick; /* care: every second */
+    uv_timer_t pace; /* retries of errands and finds, while there are any */
+    unsigned ticks;
+    struct commit sweep_commit;
+    struct commit clock_commit;
+    struct status_counter *counters[16];
+};
+
+enum storage_counter {
+    COUNTER_ITEMS,
+    COUNTER_ITEM_BYTES,
+    COUNTER_PEERS,
+    COUNTER_PUBLISHED,
+    COUNTER_DISK_BYTES,
+    COUNTER_QUESTIONS,
+    COUNTER_STORED,
+    COUNTER_REFUSED,
+    COUNTER_PUTS,
+    COUNTER_GETS,
+    COUNTER_REPUBLISHED,
+    COUNTER_REPAIRED,
+    COUNTER_EXPIRED,
+    COUNTER_COMMITS,
+    COUNTER_COMMIT_US
+};
+
+extern const struct service_definition storage_definition;
+
+void storage_count(struct storage *self, enum storage_counter counter, uint64_t by);
+uint64_t storage_now_s(const struct storage *self); /* store clock */
+uint64_t storage_now_ms(const struct storage *self);
+
+/* When to be finished with a call: a little before its caller gives up. */
+uint64_t storage_deadline_ms(const struct storage *self, const struct call *call);
+
+/* See that errand_pace() and find_pace() are called after this time, at the latest. */
+void storage_need_pace(struct storage *self, uint64_t delay_ms);
+
+handler_fn on_questions, on_put, on_get, on_announce, on_get_stats;
+
+/* Put again what is due. Every second. */
+void republish_tick(struct storage *self);
+
+/* Remember an item of our own; the first time it is due is chosen by how many acknowledged it. */
+struct db_publication republish_first(struct storage *self, const struct node_id *group,
+                                      const struct node_id *target, uint64_t version,
+                                      unsigned acknowledged);
+
+/* The process ends: free what is still kept, answer nothing. */
+void puts_cancel(struct storage *self);

@@ -1,0 +1,48 @@
+/*
+ * How `put KEY VALUE` maps to BEP 44 items: which key pair a KEY has, and how raw bytes become a
+ * bencoded value.
+ *
+ * A shared KEY belongs to everybody in the network: the seed of its Ed25519 key pair is
+ *     SHA-256( "littlebird shared key 1" NUL  length(network) as 4 bytes  network  KEY )
+ * so every member writes and reads it, and its item has no salt. With --own the node's key signs
+ * and the KEY is the salt. A raw value that fits is one bencoded byte string; a larger one is a
+ * tree of immutable items (tree.h) whose root stands in its place. Values that other programs
+ * stored, of any bencoded type, read as they are: a byte string as its content, anything else as
+ * its encoding. Pure.
+ */
+#pragma once
+
+#include "libcommon/bytes.h"
+#include "libcommon/crypto.h"
+#include "libcommon/error.h"
+
+#include <stdint.h>
+
+#define VALUE_SIZE_MAX    (1024u * 1024) /* raw bytes */
+#define VALUE_KEY_MAX     1024u          /* bytes of a shared KEY */
+#define VALUE_NETWORK_MAX 255u
+#define VALUE_PLAIN_MAX   996u /* raw bytes that fit as one string: "996:" and 996 bytes are 1000 */
+
+/* LB_INVALID when key is empty, or key or network too long. */
+LB_MUST_CHECK lb_err value_shared_seed(const char *network, struct bytes key,
+                                       uint8_t ret_seed[ED25519_SEED_SIZE]);
+
+enum value_kind {
+    VALUE_PLAIN,  /* one byte string */
+    VALUE_TREE,   /* the root of a tree: ask tree_reader_new */
+    VALUE_FOREIGN /* another program's list, dictionary or integer */
+};
+
+/*
+ * Look into an item's value, which item_check has found well formed. *ret_raw is the content of the
+ * string, or else the encoding; it points into value.
+ */
+enum value_kind value_unwrap(struct bytes value, struct bytes *ret_raw);
+
+/*
+ * The sequence number of a new version: greater than any known one, and not less than the wall
+ * clock in ms. So a version written after all copies of the earlier ones had expired, or in the
+ * other half of a parted network, still counts as newer than what an old publisher may bring back.
+ * LB_FULL when there is none left.
+ */
+LB_MUST_CHECK lb_err value_next_seq(uint64_t highest_seq, uint64_t wall_ms, uint64_t *ret_seq);

@@ -1,0 +1,177 @@
+/*
+ * What is acknowledged survives SIGKILL (THREATS 2, rows 8 and 24): a child stores and tells over a
+ * pipe what db_apply() has called stored; it is killed somewhere in the middle; everything it told
+ * must be there, no version lower than told.
+ */
+#include "libcommon/random.h"
+#include "tests/storage/db_world.h"
+
+#include <signal.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define ROUNDS    12u
+#define GROUP     5u
+#define KEYS      7u
+#define TOLD_MAX  400u /* groups before the kill, at most */
+#define ITEM_SIZE 300u
+
+/* Group g stores items g*GROUP ... and version g + 1 of key g % KEYS, in one commit. */
+static struct item version_of(unsigned group)
+{
+    return world_mutable(group % KEYS, group + 1, "1:v");
+}
+
+static void store_group(struct world *world, unsigned group)
+{
+    static uint8_t buffers[GROUP][ITEM_VALUE_MAX];
+    struct db_op ops[GROUP + 1];
+    struct item version = version_of(group);
+
+    for (unsigned i = 0; i < GROUP; i++) {
+        struct item item = world_item(group * GROUP + i, ITEM_SIZE, buffers[i]);
+
+        ops[i] = world_put_op(world, &item, "10.0.0.1:1");
+    }
+    ops[GROUP] = world_put_op(world, &version, "10.0.0.1:1");
+    world_apply_list(world, ops, GROUP + 1);
+    for (unsigned i = 0; i <= GROUP; i++) {
+        /* Another process may have stored a newer version. */
+        if (ops[i].err != LB_OK && !(i == GROUP && ops[i].err == LB_CONFLICT))
+            _exit(2);
+    }
+}
+
+static void child_stores(struct world *world, unsigned group, int told)
+{
+    world_open(world);
+    for (;; group++) {
+        store_group(world, group);
+        if (write(told, &group, sizeof group) != (ssize_t)sizeof group)
+            _exit(3);
+    }
+}
+
+/* Returns the last group that was told. */
+static unsigned run_and_kill(struct world *world, unsigned first, unsigned wait_for)
+{
+    int told[2];
+    unsigned group = 0;
+    unsigned last = first;
+    pid_t child;
+    int status;
+
+    assert_int_equal(pipe(told), 0);
+    child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        close(told[0]);
+        child_stores(world, first, told[1]);
+    }
+    close(told[1]);
+    for (unsigned count = 0; count < wait_for; count++)
+        assert_int_equal(read(told[0], &last, sizeof last), sizeof last);
+    kill(child, SIGKILL);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFSIGNALED(status));
+    while (read(told[0], &group, sizeof group) == (ssize_t)sizeof group)
+        last = group; /* told before it died */
+    close(told[0]);
+    return last;
+}
+
+static uint64_t seq_of(struct world *world, unsigned key)
+{
+    struct item item = world_mutable(key, 1, "1:v");
+    struct node_id target = item_target(&item);
+    struct item_record record;
+    uint64_t seq = 0;
+
+    assert_int_equal(db_read_begin(world->db), LB_OK);
+    if (db_read_item(world->db, &target, world->now_s, &record) == LB_OK)
+        seq = record.item.seq;
+    db_read_end(world->db);
+    return seq;
+}
+
+static void check(struct world *world, unsigned last)
+{
+    for (unsigned number = 0; number < (last + 1) * GROUP; number++)
+        assert_true(world_has_number(world, number, ITEM_SIZE));
+    for (unsigned key = 0; key < KEYS && key <= last; key++) {
+        unsigned newest =
+            last - (last + KEYS - key) % KEYS; /* the last group that wrote this key */
+
+        assert_true(seq_of(world, key) >= newest + 1);
+    }
+}
+
+static void what_was_told_is_there(void **state)
+{
+    struct world world;
+    struct random random;
+    unsigned next = 0;
+
+    (void)state;
+    random_init(&random, 20261121);
+    world_init(&world, 64 * 1024 * 1024);
+    for (unsigned round = 0; round < ROUNDS && next < TOLD_MAX; round++) {
+        unsigned last;
+
+        world_close(&world);
+        last = run_and_kill(&world, next, 1 + (unsigned)random_below(&random, 25));
+        world_open(&world);
+        check(&world, last);
+        next = last + 1;
+    }
+    world_done(&world);
+}
+
+/* Several processes share the store; one is killed in the middle of a commit and holds up nobody.
+ */
+static void a_killed_writer_holds_up_nobody(void **state)
+{
+    struct world world;
+    unsigned last;
+
+    (void)state;
+    world_init(&world, 64 * 1024 * 1024);
+    world_close(&world);
+    for (unsigned round = 0; round < 3; round++) {
+        int told[2];
+        unsigned group = 0;
+        pid_t other;
+        int status;
+
+        assert_int_equal(pipe(told), 0);
+        other = fork();
+        assert_true(other >= 0);
+        if (other == 0) {
+            close(told[0]);
+            child_stores(&world, 0, told[1]);
+        }
+        close(told[1]);
+        last = run_and_kill(&world, 0, 5 + round);
+        for (unsigned i = 0; i < 10; i++) /* the other one still gets its turn */
+            assert_int_equal(read(told[0], &group, sizeof group), sizeof group);
+        kill(other, SIGKILL);
+        assert_int_equal(waitpid(other, &status, 0), other);
+        close(told[0]);
+        world_open(&world);
+        check(&world, last > group ? last : group);
+        world_close(&world);
+    }
+    world_open(&world);
+    world_done(&world);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_was_told_is_there),
+        cmocka_unit_test(a_killed_writer_holds_up_nobody),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

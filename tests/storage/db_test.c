@@ -1,0 +1,710 @@
+#include "services/storage/db.h"
+
+#include "libcommon/memory.h"
+#include "tests/storage/db_world.h"
+
+#include <fcntl.h>
+#include <lmdb.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static struct world world;
+
+static int set_up(void **state)
+{
+    (void)state;
+    world_init(&world, WORLD_MAP);
+    return 0;
+}
+
+static int set_up_small(void **state)
+{
+    (void)state;
+    world_init(&world, 1024 * 1024);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    world_done(&world);
+    return 0;
+}
+
+/* ---- items ---- */
+
+static void what_is_put_is_read(void **state)
+{
+    uint8_t buffer[ITEM_VALUE_MAX];
+    struct item item = world_item(1, 996, buffer);
+    struct item other = world_mutable(1, 7, "3:abc");
+
+    (void)state;
+    assert_false(world_has(&world, &item));
+    assert_int_equal(world_put(&world, &item, "8.8.8.8:1"), LB_OK);
+    assert_int_equal(world_put(&world, &other, "self"), LB_OK);
+    assert_true(world_has(&world, &item));
+    assert_true(world_has(&world, &other));
+    assert_int_equal(world_stats(&world).items, 2);
+    world_close(&world);
+    world_open(&world);
+    assert_true(world_has(&world, &item));
+    assert_true(world_has(&world, &other));
+}
+
+/* The rules themselves are tested in item_test.c; here, that the store asks them. */
+static void versions_are_kept_in_order(void **state)
+{
+    struct item first = world_mutable(1, 5, "1:a");
+    struct item lower = world_mutable(1, 4, "1:b");
+    struct item higher = world_mutable(1, 6, "1:c");
+    struct db_op op = world_put_op(&world, &lower, "8.8.8.8:1");
+
+    (void)state;
+    assert_int_equal(world_put(&world, &first, "8.8.8.8:1"), LB_OK);
+    world_apply(&world, &op);
+    assert_int_equal(op.err, LB_CONFLICT);
+    assert_int_equal(op.put.verdict, ITEM_SEQ_TOO_LOW);
+    op = world_put_op(&world, &higher, "8.8.8.8:1");
+    op.put.has_cas = true;
+    op.put.cas = 4;
+    world_apply(&world, &op);
+    assert_int_equal(op.put.verdict, ITEM_CAS_MISMATCH);
+    assert_true(world_has(&world, &first));
+    op.put.cas = 5;
+    world_apply(&world, &op);
+    assert_int_equal(op.err, LB_OK);
+    assert_true(world_has(&world, &higher));
+    world_apply(&world, &op); /* the same datagram again */
+    assert_int_equal(op.err, LB_OK);
+    op.put.source = world_source("9.9.9.9:1"); /* another writer of the same */
+    world_apply(&world, &op);
+    assert_int_equal(op.put.verdict, ITEM_CAS_MISMATCH);
+    world_close(&world);
+    world_open(&world);
+    assert_int_equal(world_put(&world, &first, "8.8.8.8:1"), LB_CONFLICT);
+}
+
+static void items_expire(void **state)
+{
+    uint8_t buffers[3][ITEM_VALUE_MAX];
+    struct item stays = world_item(1, 100, buffers[0]);
+    struct item refreshed = world_item(2, 100, buffers[1]);
+    struct item mutable = world_mutable(1, 5, "1:a");
+    struct item older = world_mutable(1, 4, "1:b");
+
+    (void)state;
+    assert_int_equal(world_put(&world, &stays, "8.8.8.8:1"), LB_OK);
+    assert_int_equal(world_put(&world, &refreshed, "8.8.8.8:1"), LB_OK);
+    assert_int_equal(world_put(&world, &mutable, "8.8.8.8:1"), LB_OK);
+    world.now_s += WORLD_ITEM_TTL_S - 10;
+    assert_int_equal(world_put(&world, &refreshed, "9.9.9.9:1"), LB_OK);
+    assert_int_equal(world_sweep(&world), 0);
+    world.now_s += 20;
+    assert_false(world_has(&world, &stays)); /* gone for readers before it is swept */
+    assert_true(world_has(&world, &refreshed));
+    assert_int_equal(world_stats(&world).items, 3);
+    assert_int_equal(world_sweep(&world), 2);
+    assert_int_equal(world_stats(&world).items, 1);
+    assert_int_equal(world_put(&world, &older, "8.8.8.8:1"),
+                     LB_OK); /* forgotten, as BEP 44 lets us */
+    world.now_s += WORLD_ITEM_TTL_S;
+    assert_int_equal(world_sweep(&world), 1);
+    world.now_s += WORLD_ITEM_TTL_S;
+    assert_int_equal(world_sweep(&world), 1);
+    assert_int_equal(world_stats(&world).items, 0);
+    assert_int_equal(world_sweep(&world), 0);
+}
+
+static void an_expired_item_is_replaced_before_it_is_swept(void **state)
+{
+    struct item mutable = world_mutable(1, 5, "1:a");
+    struct item older = world_mutable(1, 4, "1:b");
+
+    (void)state;
+    assert_int_equal(world_put(&world, &mutable, "8.8.8.8:1"), LB_OK);
+    world.now_s += WORLD_ITEM_TTL_S + 10;
+    assert_int_equal(world_put(&world, &older, "8.8.8.8:1"), LB_OK);
+    assert_int_equal(world_sweep(&world), 0);
+    assert_true(world_has(&world, &older));
+}
+
+/* ---- limits ---- */
+
+static void a_full_store_keeps_what_is_near(void **state)
+{
+    enum { COUNT = 3000, NEAR = 0x10, FAR = 0x80 };
+    uint8_t buffer[ITEM_VALUE_MAX];
+    unsigned near = 0;
+    unsigned near_kept = 0;
+    unsigned far_kept = 0;
+
+    (void)state;
+    world.own_id_known = true; /* all zero bits */
+    (void)world_put_many(&world, 0, COUNT, 900, "self");
+    for (unsigned i = 0; i < COUNT; i++) {
+        struct item item = world_item(i, 900, buffer);
+        unsigned distance = item_target(&item).bytes[0];
+
+        near += distance < NEAR;
+        near_kept += distance < NEAR && world_has(&world, &item);
+        far_kept += distance >= FAR && world_has(&world, &item);
+    }
+    assert_in_range(near, 150, 230); /* a sixteenth of them */
+    assert_int_equal(near_kept, near);
+    assert_in_range(far_kept, 0, 8); /* one may come just when there is room */
+    assert_in_range(world_stats(&world).items, 200, 600);
+}
+
+static void what_gave_way_is_not_rolled_back(void **state)
+{
+    struct item version = { 0 };
+    struct item before;
+    unsigned number = 0;
+
+    (void)state;
+    world.own_id_known = true;
+    do {
+        version = world_mutable(number++, 5, "1:a");
+    } while (item_target(&version).bytes[0] < 0xf0);
+    before = world_mutable(number - 1, 4, "1:b");
+    assert_int_equal(world_put(&world, &version, "8.8.8.8:1"), LB_OK);
+    (void)world_put_many(&world, 0, 1500, 900, "self");
+    assert_false(world_has(&world, &version));
+    assert_int_equal(world_put(&world, &before, "8.8.8.8:1"), LB_CONFLICT);
+    world.now_s += WORLD_ITEM_TTL_S + 1;
+    (void)world_sweep(&world);
+    assert_int_equal(world_put(&world, &before, "8.8.8.8:1"), LB_OK);
+}
+
+static void a_flood_from_one_source_displaces_nobody(void **state)
+{
+    unsigned kept = 0;
+
+    (void)state;
+    for (unsigned i = 0; i < 100; i++) {
+        char source[32];
+
+        snprintf(source, sizeof source, "11.0.%u.1:6881", i);
+        assert_int_equal(world_put_many(&world, i, 1, 500, source), 1);
+    }
+    assert_in_range(world_put_many(&world, 1000, 3000, 900, "66.6.6.6:6"), 50, 600);
+    for (unsigned i = 0; i < 100; i++)
+        kept += world_has_number(&world, i, 500);
+    assert_int_equal(kept, 100);
+    world.now_s += WORLD_ITEM_TTL_S + 1; /* what it stored has expired: it may store again */
+    (void)world_sweep(&world);
+    assert_int_equal(world_put_many(&world, 5000, 1, 900, "66.6.6.6:6"), 1);
+}
+
+/* More in one commit than the map can take: what does not fit is refused, the rest is stored. */
+static void a_commit_too_large_is_halved(void **state)
+{
+    enum { COUNT = 1500 };
+    struct db_op *ops = xcalloc(COUNT, sizeof *ops);
+    uint8_t(*buffers)[ITEM_VALUE_MAX] = xcalloc(COUNT, sizeof *buffers);
+    struct item *items = xcalloc(COUNT, sizeof *items);
+    unsigned stored = 0;
+
+    (void)state;
+    for (unsigned i = 0; i < COUNT; i++) {
+        items[i] = world_item(i, 900, buffers[i]);
+        ops[i] = world_put_op(&world, &items[i], "self");
+    }
+    world_apply_list(&world, ops, COUNT);
+    for (unsigned i = 0; i < COUNT; i++) {
+        /* A later one may have displaced it: what counts is that none is there that was refused. */
+        if (ops[i].err != LB_OK)
+            assert_false(world_has(&world, &items[i]));
+        stored += world_has(&world, &items[i]);
+    }
+    assert_in_range(stored, 100, 900);
+    assert_int_equal(world_stats(&world).items, stored);
+    world.now_s += WORLD_ITEM_TTL_S + 1;
+    assert_int_equal(world_sweep(&world), stored);
+    assert_int_equal(world_put(&world, &items[0], "self"), LB_OK);
+    free(items);
+    free(buffers);
+    free(ops);
+}
+
+/* ---- a full disk ---- */
+
+static void fill(const char *folder, size_t keep_free)
+{
+    char path[128];
+    char block[4096];
+    int fd;
+    size_t written = 0;
+
+    memset(block, 'f', sizeof block);
+    snprintf(path, sizeof path, "%s/filler", folder);
+    fd = open(path, O_CREAT | O_WRONLY, 0600);
+    while (write(fd, block, sizeof block) == (ssize_t)sizeof block)
+        written += sizeof block;
+    if (ftruncate(fd, (off_t)(written > keep_free ? written - keep_free : 0)) != 0)
+        exit(3);
+    close(fd);
+}
+
+static bool on_a_full_disk(void)
+{
+    enum { COUNT = 300 };
+    static struct db_op ops[COUNT];
+    static uint8_t buffers[COUNT][ITEM_VALUE_MAX];
+    static struct item items[COUNT];
+    unsigned stored = 0;
+    unsigned refused = 0;
+    char path[128];
+
+    for (unsigned i = 0; i < COUNT; i++) {
+        items[i] = world_item(i, 900, buffers[i]);
+        ops[i] = world_put_op(&world, &items[i], "self");
+    }
+    if (world_put(&world, &items[0], "self") != LB_OK)
+        return false;
+    fill(world.folder, 500 * 1024); /* more than the reserve, less than the commit needs */
+    world_apply_list(&world, ops + 1, COUNT - 1);
+    for (unsigned i = 1; i < COUNT; i++) {
+        stored += ops[i].err == LB_OK && world_has(&world, &items[i]);
+        refused += ops[i].err == LB_NO_SPACE && !world_has(&world, &items[i]);
+    }
+    fprintf(stderr, "full disk: %u stored, %u refused\n", stored, refused);
+    if (stored + refused != COUNT - 1 || stored == 0 || refused == 0)
+        return false;
+    if (!world_has(&world, &items[0]))
+        return false;
+    if (world_put(&world, &items[COUNT - 1], "self") != LB_NO_SPACE)
+        return false;
+    world.now_s += WORLD_ITEM_TTL_S + 1; /* removing goes on */
+    if (world_sweep(&world) != stored + 1)
+        return false;
+    snprintf(path, sizeof path, "%s/filler", world.folder);
+    (void)unlink(path);
+    if (world_put(&world, &items[5], "self") != LB_OK || !world_has(&world, &items[5]))
+        return false;
+    fill(world.folder, 8 * 1024); /* others fill the disk to the last page */
+    return world_put(&world, &items[6], "self") == LB_NO_SPACE && world_has(&world, &items[5]);
+}
+
+static void a_full_disk_refuses_and_goes_on(void **state)
+{
+    pid_t child;
+    int status = 0;
+
+    (void)state;
+    world_close(&world);
+    child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        if (unshare(CLONE_NEWNS) != 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 ||
+            mount("lb", world.folder, "tmpfs", 0, "size=2m") != 0)
+            _exit(77);
+        world_open(&world);
+        _exit(on_a_full_disk() ? 0 : 1);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    world_open(&world);
+    assert_true(WIFEXITED(status));
+    if (WEXITSTATUS(status) == 77)
+        skip(); /* only root may mount a small disk */
+    assert_int_equal(WEXITSTATUS(status), 0);
+}
+
+/* ---- peers ---- */
+
+static const struct node_id infohash = { { 1, 2, 3 } };
+static const struct node_id other_infohash = { { 9 } };
+
+static void peers_are_found(void **state)
+{
+    struct peer_record peers[10];
+
+    (void)state;
+    assert_int_equal(world_peers(&world, &infohash, false, false, peers, 10), 0);
+    assert_int_equal(world_announce(&world, &infohash, "1.2.3.4:5", false, "1.2.3.4:9"), LB_OK);
+    assert_int_equal(world_announce(&world, &infohash, "1.2.3.4:6", true, "1.2.3.4:9"), LB_OK);
+    assert_int_equal(world_announce(&world, &infohash, "[2a00::1]:7", false, "[2a00::1]:9"), LB_OK);
+    assert_int_equal(world_announce(&world, &infohash, "0.0.0.0:8", true, "self"), LB_OK);
+    assert_int_equal(world_announce(&world, &infohash, "1.2.3.4:5", false, "1.2.3.4:9"), LB_OK);
+    assert_int_equal(world_peers(&world, &infohash, false, false, peers, 10), 3);
+    assert_int_equal(world_peers(&world, &infohash, false, true, peers, 10), 1);
+    assert_int_equal(peers[0].peer.port, 5);
+    assert_int_equal(world_peers(&world, &infohash, true, false, peers, 10), 2);
+    assert_int_equal(world_peers(&world, &infohash, false, false, peers, 2), 2);
+    assert_int_equal(world_peers(&world, &other_infohash, false, false, peers, 10), 0);
+    assert_int_equal(world_stats(&world).peers, 4);
+}
+
+static void peers_expire(void **state)
+{
+    struct peer_record peers[10];
+
+    (void)state;
+    assert_int_equal(world_announce(&world, &infohash, "1.2.3.4:5", false, "1.2.3.4:9"), LB_OK);
+    assert_int_equal(world_announce(&world, &infohash, "1.2.3.5:5", false, "1.2.3.5:9"), LB_OK);
+    world.now_s += WORLD_PEER_TTL_S - 5;
+    assert_int_equal(world_announce(&world, &infohash, "1.2.3.5:5", false, "1.2.3.5:9"), LB_OK);
+    world.now_s += 10;
+    assert_int_equal(world_peers(&world, &infohash, false, false, peers, 10), 1);
+    assert_int_equal(world_sweep(&world), 1);
+    assert_int_equal(world_stats(&world).peers, 1);
+    world.now_s += WORLD_PEER_TTL_S;
+    assert_int_equal(world_sweep(&world), 1);
+    assert_int_equal(world_stats(&world).peers, 0);
+}
+
+static void announce_many(unsigned count, unsigned first)
+{
+    struct db_op *ops = xcalloc(count, sizeof *ops);
+
+    for (unsigned i = 0; i < count; i++) {
+        unsigned number = first + i;
+
+        ops[i] = (struct db_op){
+            .kind = DB_ANNOUNCE,
+            .now_s = world.now_s,
+            .announce = { .infohash = infohash,
+                          .peer = address_v4(10, (uint8_t)(number >> 16), (uint8_t)(number >> 8),
+                                             (uint8_t)number, 6881),
+                          .random = number * 2654435761u },
+        };
+        ops[i].announce.source.address = ops[i].announce.peer;
+    }
+    world_apply_list(&world, ops, count);
+    for (unsigned i = 0; i < count; i++)
+        assert_int_equal(ops[i].err, LB_OK);
+    free(ops);
+}
+
+static void a_crowd_is_bounded_and_the_choice_is_fair(void **state)
+{
+    static struct peer_record peers[POLICY_PEERS_ANSWER];
+    unsigned seen[1000] = { 0 };
+    unsigned never = 0;
+
+    (void)state;
+    announce_many(1000, 0);
+    assert_int_equal(world_stats(&world).peers, 1000);
+    for (uint32_t i = 0; i < 400; i++) {
+        const struct db_peers_query query = { .infohash = infohash,
+                                              .random = i * 2654435761u,
+                                              .peers_max = 50 };
+        size_t count;
+
+        assert_int_equal(db_read_begin(world.db), LB_OK);
+        count = db_read_peers(world.db, &query, world.now_s, peers);
+        db_read_end(world.db);
+        assert_int_equal(count, 50);
+        for (size_t k = 0; k < count; k++)
+            seen[(unsigned)peers[k].peer.ip[14] * 256 + peers[k].peer.ip[15]]++;
+    }
+    for (unsigned i = 0; i < 1000; i++)
+        never += seen[i] == 0;
+    assert_int_equal(never, 0); /* each is wanted 20 times on average */
+    announce_many(1500, 1000);
+    assert_int_equal(world_stats(&world).peers, POLICY_PEERS_MAX);
+    world.now_s += WORLD_PEER_TTL_S + 1;
+    assert_int_equal(world_sweep(&world), POLICY_PEERS_MAX);
+}
+
+static void a_source_may_not_announce_without_end(void **state)
+{
+    static struct db_op ops[1010];
+    unsigned refused = 0;
+
+    (void)state;
+    for (unsigned i = 0; i < 1010; i++)
+        ops[i] = (struct db_op){ .kind = DB_ANNOUNCE,
+                                 .now_s = world.now_s,
+                                 .announce = { .infohash = infohash,
+                                               .peer = address_v4(66, 6, 6, 6, (uint16_t)(i + 1)),
+                                               .source = world_source("66.6.6.6:6") } };
+    world_apply_list(&world, ops, 1010);
+    for (unsigned i = 0; i < 1010; i++)
+        refused += ops[i].err == LB_FULL;
+    assert_int_equal(refused, 10);
+    assert_int_equal(world_announce(&world, &infohash, "7.7.7.7:7", false, "7.7.7.7:7"), LB_OK);
+}
+
+/* ---- publications ---- */
+
+static void publish(const struct node_id *group, const struct item *item, uint64_t version,
+                    uint64_t due_s)
+{
+    struct db_op op = { .kind = DB_PUBLISH,
+                        .now_s = world.now_s,
+                        .publish = { .publication = { .group = *group,
+                                                      .target = item_target(item),
+                                                      .version = version,
+                                                      .due_s = due_s },
+                                     .item = *item } };
+
+    world_apply(&world, &op);
+    assert_int_equal(op.err, LB_OK);
+}
+
+static uint32_t take(struct db_taken taken[DB_TAKE_MAX])
+{
+    struct db_op op = { .kind = DB_TAKE_DUE,
+                        .now_s = world.now_s,
+                        .take = { .wanted = 2, .retry_s = 300, .taken = taken } };
+
+    world_apply(&world, &op);
+    assert_int_equal(op.err, LB_OK);
+    return op.take.taken_count;
+}
+
+static void what_is_published_comes_up_again(void **state)
+{
+    static struct db_taken taken[DB_TAKE_MAX];
+    struct item items[3] = { world_mutable(1, 5, "1:a"), world_mutable(2, 5, "1:b"),
+                             world_mutable(3, 5, "1:c") };
+    struct item_record record;
+    struct node_id root = item_target(&items[0]);
+
+    (void)state;
+    for (unsigned i = 0; i < 3; i++) {
+        struct node_id target = item_target(&items[i]);
+
+        publish(&target, &items[i], 5, world.now_s + 100 + i);
+    }
+    assert_int_equal(take(taken), 0);
+    world.now_s += 200;
+    assert_int_equal(take(taken), 2);
+    assert_true(node_id_equal(&taken[0].publication.group, &root));
+    assert_int_equal(item_record_get(bytes_of(taken[0].record, taken[0].record_size), &record),
+                     LB_OK);
+    assert_true(item_is_same(&record.item, &items[0]));
+    assert_int_equal(take(taken), 1);
+    assert_int_equal(take(taken), 0); /* set back, though nobody said how it went */
+    publish(&root, &items[0], 5, world.now_s + 1000);
+    world.now_s += 400;
+    assert_int_equal(take(taken), 2);
+    assert_int_equal(take(taken), 0);
+    world.now_s += 700;
+    assert_int_equal(take(taken), 2);
+    assert_int_equal(take(taken), 1);
+}
+
+static bool is_published(const struct node_id *root, const struct item *item)
+{
+    struct item_record record;
+    bool is;
+
+    assert_int_equal(db_read_begin(world.db), LB_OK);
+    is = db_read_published(world.db, root, &record) == LB_OK && item_is_same(&record.item, item);
+    db_read_end(world.db);
+    return is;
+}
+
+static void a_new_version_takes_the_place_of_all_parts_of_the_old(void **state)
+{
+    static struct db_taken taken[DB_TAKE_MAX];
+    uint8_t buffers[3][ITEM_VALUE_MAX];
+    struct item root = world_mutable(1, 5, "1:a");
+    struct item new_root = world_mutable(1, 6, "1:b");
+    struct item old_part = world_item(1, 100, buffers[0]);
+    struct item shared_part = world_item(2, 100, buffers[1]);
+    struct item new_part = world_item(3, 100, buffers[2]);
+    struct node_id group = item_target(&root);
+    struct item other = world_mutable(2, 1, "1:o");
+    struct node_id other_group = item_target(&other);
+    struct db_op op = { .kind = DB_PRUNE };
+
+    (void)state;
+    publish(&other_group, &other, 1, world.now_s + 50);
+    publish(&group, &old_part, 5, world.now_s + 10);
+    publish(&group, &shared_part, 5, world.now_s + 10);
+    publish(&group, &root, 5, world.now_s + 10);
+    assert_int_equal(world_stats(&world).published, 4);
+    publish(&group, &shared_part, 6, world.now_s + 20);
+    publish(&group, &new_part, 6, world.now_s + 20);
+    publish(&group, &new_root, 6, world.now_s + 20);
+    op.group = (struct db_publication){ .group = group, .version = 6 };
+    world_apply(&world, &op);
+    assert_int_equal(world_stats(&world).published, 4);
+    assert_true(is_published(&group, &new_root));
+    world.now_s += 30;
+    assert_int_equal(take(taken), 2);
+    assert_int_equal(take(taken), 1);
+    op.kind = DB_UNPUBLISH;
+    world_apply(&world, &op);
+    assert_int_equal(world_stats(&world).published, 1);
+    assert_false(is_published(&group, &new_root));
+    assert_true(is_published(&other_group, &other));
+    world.now_s += 1000;
+    assert_int_equal(take(taken), 1);
+}
+
+/* ---- the presence page's source ---- */
+
+struct collected {
+    unsigned targets;
+    bool finished;
+};
+
+static void collect(void *ctx, const struct node_id *target)
+{
+    struct collected *collected = ctx;
+
+    assert_true(target->bytes[0] == 1 || target->bytes[0] == 9 || target->bytes[0] != 0);
+    collected->targets++;
+}
+
+static lb_err finished(void *ctx)
+{
+    struct collected *collected = ctx;
+
+    collected->finished = true;
+    return LB_OK;
+}
+
+static void every_target_is_told_once(void **state)
+{
+    uint8_t buffer[ITEM_VALUE_MAX];
+    struct item item = world_item(1, 100, buffer);
+    struct collected collected = { 0 };
+
+    (void)state;
+    assert_int_equal(world_put(&world, &item, "self"), LB_OK);
+    assert_int_equal(world_announce(&world, &infohash, "1.2.3.4:5", false, "1.2.3.4:9"), LB_OK);
+    assert_int_equal(world_announce(&world, &infohash, "1.2.3.4:6", false, "1.2.3.4:9"), LB_OK);
+    assert_int_equal(world_announce(&world, &other_infohash, "1.2.3.4:6", false, "1.2.3.4:9"),
+                     LB_OK);
+    assert_int_equal(db_each_target(world.db, collect, finished, &collected), LB_OK);
+    assert_int_equal(collected.targets, 3);
+    assert_true(collected.finished);
+}
+
+/* ---- files ---- */
+
+static void write_file(const char *content, size_t size)
+{
+    char path[128];
+    int fd;
+
+    snprintf(path, sizeof path, "%s/data.mdb", world.folder);
+    fd = open(path, O_CREAT | O_WRONLY | O_TRUNC, 0600);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, content, size), (ssize_t)size);
+    close(fd);
+}
+
+static void a_file_of_something_else_is_set_aside(void **state)
+{
+    static char noise[8192];
+
+    (void)state;
+    memset(noise, 'n', sizeof noise);
+    world_close(&world);
+    write_file(noise, sizeof noise);
+    assert_int_equal(world_try_open(&world), LB_CORRUPT);
+    assert_null(world.db);
+    assert_int_equal(db_set_aside(world.folder), LB_OK);
+    world_open(&world);
+    assert_int_equal(world_stats(&world).items, 0);
+}
+
+static void a_store_of_a_later_version_is_left_alone(void **state)
+{
+    static uint8_t later[] = { 0, 0, 0, 99 };
+    MDB_env *env;
+    MDB_txn *txn;
+    MDB_dbi meta;
+    MDB_val key = { .mv_size = 6, .mv_data = (void *)(uintptr_t) "schema" };
+    MDB_val data = { .mv_size = sizeof later, .mv_data = later };
+
+    (void)state;
+    world_close(&world);
+    assert_int_equal(mdb_env_create(&env), 0);
+    mdb_env_set_maxdbs(env, 16);
+    assert_int_equal(mdb_env_open(env, world.folder, 0, 0600), 0);
+    assert_int_equal(mdb_txn_begin(env, NULL, 0, &txn), 0);
+    assert_int_equal(mdb_dbi_open(txn, "meta", 0, &meta), 0);
+    assert_int_equal(mdb_put(txn, meta, &key, &data, 0), 0);
+    assert_int_equal(mdb_txn_commit(txn), 0);
+    mdb_env_close(env);
+    assert_int_equal(world_try_open(&world), LB_UNSUPPORTED);
+    assert_null(world.db);
+    later[3] = 1;
+    assert_int_equal(mdb_env_create(&env), 0);
+    mdb_env_set_maxdbs(env, 16);
+    assert_int_equal(mdb_env_open(env, world.folder, 0, 0600), 0);
+    assert_int_equal(mdb_txn_begin(env, NULL, 0, &txn), 0);
+    assert_int_equal(mdb_dbi_open(txn, "meta", 0, &meta), 0);
+    assert_int_equal(mdb_put(txn, meta, &key, &data, 0), 0);
+    assert_int_equal(mdb_txn_commit(txn), 0);
+    mdb_env_close(env);
+    world_open(&world);
+}
+
+/* Records that somebody damaged: left out, replaced, swept; never the end. */
+static void damaged_records_are_left_out(void **state)
+{
+    uint8_t buffer[ITEM_VALUE_MAX];
+    struct item item = world_item(1, 100, buffer);
+    struct node_id target = item_target(&item);
+    MDB_env *env;
+    MDB_txn *txn;
+    MDB_dbi items;
+    MDB_dbi due;
+    MDB_val key = { .mv_size = NODE_ID_SIZE, .mv_data = target.bytes };
+    MDB_val data = { .mv_size = 5, .mv_data = (void *)(uintptr_t) "noise" };
+    MDB_val short_key = { .mv_size = 3, .mv_data = target.bytes };
+
+    (void)state;
+    assert_int_equal(world_put(&world, &item, "self"), LB_OK);
+    world_close(&world);
+    assert_int_equal(mdb_env_create(&env), 0);
+    mdb_env_set_maxdbs(env, 16);
+    assert_int_equal(mdb_env_open(env, world.folder, 0, 0600), 0);
+    assert_int_equal(mdb_txn_begin(env, NULL, 0, &txn), 0);
+    assert_int_equal(mdb_dbi_open(txn, "items", 0, &items), 0);
+    assert_int_equal(mdb_dbi_open(txn, "due", 0, &due), 0);
+    assert_int_equal(mdb_put(txn, items, &key, &data, 0), 0);
+    assert_int_equal(mdb_put(txn, items, &short_key, &data, 0), 0);
+    assert_int_equal(mdb_put(txn, due, &short_key, &data, 0), 0);
+    assert_int_equal(mdb_txn_commit(txn), 0);
+    mdb_env_close(env);
+    world_open(&world);
+    assert_false(world_has(&world, &item));
+    world.now_s += WORLD_ITEM_TTL_S + 10;
+    (void)world_sweep(&world);
+    assert_int_equal(world_put(&world, &item, "self"), LB_OK);
+    assert_true(world_has(&world, &item));
+}
+
+#define IN(world_function, test) cmocka_unit_test_setup_teardown(test, world_function, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        IN(set_up, what_is_put_is_read),
+        IN(set_up, versions_are_kept_in_order),
+        IN(set_up, items_expire),
+        IN(set_up, an_expired_item_is_replaced_before_it_is_swept),
+        IN(set_up_small, a_full_store_keeps_what_is_near),
+        IN(set_up_small, what_gave_way_is_not_rolled_back),
+        IN(set_up, a_flood_from_one_source_displaces_nobody),
+        IN(set_up_small, a_commit_too_large_is_halved),
+        IN(set_up, a_full_disk_refuses_and_goes_on),
+        IN(set_up, peers_are_found),
+        IN(set_up, peers_expire),
+        IN(set_up, a_crowd_is_bounded_and_the_choice_is_fair),
+        IN(set_up, a_source_may_not_announce_without_end),
+        IN(set_up, what_is_published_comes_up_again),
+        IN(set_up, a_new_version_takes_the_place_of_all_parts_of_the_old),
+        IN(set_up, every_target_is_told_once),
+        IN(set_up, a_file_of_something_else_is_set_aside),
+        IN(set_up, a_store_of_a_later_version_is_left_alone),
+        IN(set_up, damaged_records_are_left_out),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
