@@ -1,0 +1,101 @@
+/*
+ * Connections: the TCP sockets of all peers of this process, on the loop.
+ *
+ * Bytes come in large reads into one shared buffer and are handed on as messages; what is to be
+ * sent is queued and written once a turn of the loop, blocks straight from where they lie in
+ * memory. In each turn, before the loop sleeps, `settle` is called and then everything queued is
+ * written, until nothing more comes of it or the budget of the turn is spent; so all messages of a
+ * turn are answered together, and wake-ups stay few.
+ *
+ * Bounds: connections by descriptors (RLIMIT_NOFILE), those without a handshake
+ * CONNECTIONS_HALF_OPEN_MAX each way (of those who call us the oldest makes room), from one address
+ * CONNECTIONS_ADDRESS_MAX (loopback excepted), queued bytes per connection, CONNECTION_QUEUE_MAX of
+ * small messages. Out of descriptors, accepting pauses for CONNECTIONS_PAUSE_MS. Shell.
+ */
+#pragma once
+
+#include "libcommon/address.h"
+#include "libcommon/error.h"
+#include "services/swarm/wire.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define CONNECTIONS_HALF_OPEN_MAX 100u
+#define CONNECTIONS_ADDRESS_MAX   32u
+#define CONNECTIONS_PAUSE_MS      100u
+#define CONNECTIONS_HANDSHAKE_MS  10000u         /* from connecting or accepting to its handshake */
+#define CONNECTIONS_SPARE_FILES   256u           /* descriptors left for files and the rest */
+#define CONNECTION_QUEUE_MAX      (1024u * 1024) /* small messages it does not take: closed */
+#define CONNECTIONS_LISTEN_MAX    2u
+
+struct connection;
+struct connections;
+struct disk_data;
+struct uv_loop_s;
+
+struct connections_events {
+    void *ctx;
+
+    /* Its handshake came; false: close it. For one who called, ours is to be sent now. */
+    bool (*hello)(void *ctx, struct connection *connection, const struct wire_handshake *hello);
+    void (*message)(void *ctx, struct connection *connection, const struct wire_message *message);
+
+    /* It ended by itself: could not be made, broke, or broke the rules. Not after closing it. */
+    void (*closed)(void *ctx, struct connection *connection, const char *reason);
+
+    /* The end of a turn: do what follows from all that came. */
+    void (*settle)(void *ctx);
+};
+
+/* events is copied. */
+struct connections *connections_new(struct uv_loop_s *loop,
+                                    const struct connections_events *events);
+
+/* Closes all, without `closed`. Ends with the loop's next turns. */
+void connections_free(struct connections **self);
+
+/* Take a listening socket; LB_INVALID when it is none. *ret_address: where it listens. */
+LB_MUST_CHECK lb_err connections_listen(struct connections *self, int fd,
+                                        struct address *ret_address);
+
+/* Take no more who call. */
+void connections_stop_listening(struct connections *self);
+
+/* Stop or go on reading from all: what came cannot be written away fast enough. */
+void connections_pause(struct connections *self, bool paused);
+uint32_t connections_count(const struct connections *self);
+
+/* Something is to be settled or written: do not sleep before. */
+void connections_wake(struct connections *self);
+
+/*
+ * Connect, and say hello as soon as that is done. LB_FULL: CONNECTIONS_HALF_OPEN_MAX are being
+ * made, or there is no descriptor; LB_IO: it failed at once.
+ */
+LB_MUST_CHECK lb_err connection_open(struct connections *self, const struct address *address,
+                                     const struct wire_handshake *hello, void *user,
+                                     struct connection **ret_connection);
+
+const struct address *connection_address(const struct connection *self);
+bool connection_is_outgoing(const struct connection *self);
+
+/* Two values of the caller's. */
+void connection_set_user(struct connection *self, void *user, uint32_t number);
+void *connection_user(const struct connection *self);
+uint32_t connection_number(const struct connection *self);
+
+void connection_send_hello(struct connection *self, const struct wire_handshake *hello);
+void connection_send(struct connection *self, const struct wire_message *message);
+
+/* A block to send, the caller's until done: sent says whether it went to the kernel whole. */
+struct connection_block {
+    struct wire_message message; /* a PIECE */
+    const struct disk_data *data;
+    void (*done)(struct connection_block *self, bool sent);
+};
+void connection_send_block(struct connection *self, struct connection_block *block);
+
+/* What is queued goes out if it can at once; `done` of blocks that do not is called. Consumes it.
+ */
+void connection_close(struct connection **self);

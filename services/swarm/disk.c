@@ -1,0 +1,258 @@
+#include "services/swarm/disk_inside.h"
+
+#include "libcommon/memory.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define CLOCK_MS   500 /* how exactly DISK_SYNC_MS and DISK_IDLE_MS are kept */
+#define FAIR_EVERY 4u
+
+/* ---- jobs ---- */
+
+static void pump(struct disk *self);
+
+static void job_work(struct job *job)
+{
+    struct disk_job *self = (struct disk_job *)job;
+
+    self->work(self);
+}
+
+/* The storage outlives finished: it is freed in a turn, when it has no job left. */
+static void job_done(struct job *job, void *ctx)
+{
+    struct disk_job *done = (struct disk_job *)job;
+    struct storage *storage = done->storage;
+    struct disk *self = ctx;
+
+    self->jobs_running--;
+    self->stats.read_bytes += done->read_bytes;
+    self->stats.written_bytes += done->written_bytes;
+    self->stats.hashed_bytes += done->hashed_bytes;
+    if (done->problem[0])
+        storage_complain(storage, done);
+    done->finished(done);
+    storage->jobs--;
+    pump(self);
+    disk_wake(self);
+}
+
+void disk_job_free(struct disk_job *job)
+{
+    free(job->touched);
+    free(job);
+}
+
+/* The most urgent job first, but each FAIR_EVERYth time the least urgent: none waits for ever. */
+static struct disk_job **next_queue(struct disk *self)
+{
+    bool least = ++self->jobs_picked % FAIR_EVERY == 0;
+    struct disk_job **found = NULL;
+
+    for (unsigned i = 0; i < URGENCIES; i++) {
+        if (self->queue[i] && (!found || least))
+            found = &self->queue[i];
+    }
+    return found;
+}
+
+static void pump(struct disk *self)
+{
+    while (self->jobs_running < DISK_JOBS_MAX && self->jobs_waiting > 0) {
+        struct disk_job **queue = next_queue(self), *job = *queue;
+
+        if (pool_submit(self->pool, &job->job) != LB_OK)
+            break; /* others filled it; the clock tries again */
+        *queue = job->next;
+        if (!job->next)
+            self->queue_end[queue - self->queue] = queue;
+        job->next = NULL;
+        self->jobs_waiting--;
+        self->jobs_running++;
+    }
+}
+
+void disk_submit(struct disk_job *job, struct storage *storage, enum urgency urgency)
+{
+    struct disk *self = storage->disk;
+
+    job->disk = self;
+    job->storage = storage;
+    job->urgency = urgency;
+    job->job.work = job_work;
+    job->job.done = job_done;
+    job->job.ctx = self;
+    job->next = NULL;
+    storage->jobs++;
+    *self->queue_end[urgency] = job;
+    self->queue_end[urgency] = &job->next;
+    self->jobs_waiting++;
+    disk_wake(self);
+    pump(self);
+}
+
+/* ---- turns ---- */
+
+static void answer_failed(struct disk *self)
+{
+    struct disk_read *read;
+
+    while ((read = self->failed)) {
+        disk_read_cancel(read); /* takes it off the list */
+        read->done(read, read->err);
+    }
+}
+
+static void tell_resume(struct disk *self)
+{
+    if (!self->paused || self->dirty >= self->blocks.limit / 4 * 3)
+        return;
+    self->paused = false;
+    if (self->on_resume)
+        self->on_resume(self->on_resume_ctx);
+}
+
+static bool needs_clock(const struct disk *self)
+{
+    if (self->jobs_waiting > 0 || !self->trimmed)
+        return true;
+    for (const struct storage *at = self->storages; at; at = at->next) {
+        if (at->dirty_files > 0)
+            return true;
+    }
+    return false;
+}
+
+static void on_clock(uv_timer_t *timer);
+
+static void turn(struct disk *self)
+{
+    uint64_t now_ms = uv_now(self->loop);
+    struct storage *next;
+
+    answer_failed(self);
+    for (struct storage *storage = self->storages; storage; storage = next) {
+        next = storage->next;
+        storage_turn(storage, now_ms);
+    }
+    if (self->freed) /* by whom the last one told that it is closed */
+        return;
+    assemblies_flush(self);
+    cache_feed(self);
+    pump(self);
+    tell_resume(self);
+    if (!self->clock_set && needs_clock(self)) {
+        self->clock_set = true;
+        uv_timer_start(&self->clock, on_clock, CLOCK_MS, CLOCK_MS);
+    }
+}
+
+static void on_clock(uv_timer_t *timer)
+{
+    struct disk *self = timer->data;
+
+    if (!self->trimmed && uv_now(self->loop) - self->active_at_ms >= DISK_IDLE_MS) {
+        cache_shrink(self, SIZE_MAX);
+        blocks_trim(&self->blocks);
+        self->trimmed = true;
+    }
+    turn(self);
+    if (needs_clock(self))
+        return;
+    self->clock_set = false;
+    uv_timer_stop(&self->clock);
+}
+
+void disk_active(struct disk *self)
+{
+    self->active_at_ms = uv_now(self->loop);
+    self->trimmed = false;
+}
+
+static void on_soon(uv_timer_t *timer)
+{
+    struct disk *self = timer->data;
+
+    self->soon_set = false;
+    turn(self);
+}
+
+void disk_wake(struct disk *self)
+{
+    if (self->soon_set || self->freed)
+        return;
+    self->soon_set = true;
+    uv_timer_start(&self->soon, on_soon, 0, 0);
+}
+
+/* ---- the object ---- */
+
+struct disk *disk_new(struct uv_loop_s *loop, struct pool *pool, size_t memory_size)
+{
+    struct disk *self = xcalloc(1, sizeof(*self));
+
+    if (memory_size == 0)
+        memory_size = DISK_MEMORY_DEFAULT;
+    if (memory_size < DISK_MEMORY_MIN)
+        memory_size = DISK_MEMORY_MIN;
+    self->loop = loop;
+    self->pool = pool;
+    self->files = files_new(DISK_FILES_MAX);
+    blocks_init(&self->blocks, memory_size / BLOCKS_SIZE);
+    self->trimmed = true;
+    for (unsigned i = 0; i < URGENCIES; i++)
+        self->queue_end[i] = &self->queue[i];
+    self->starved_end = &self->starved;
+    uv_timer_init(loop, &self->soon);
+    uv_timer_init(loop, &self->clock);
+    self->soon.data = self;
+    self->clock.data = self;
+    self->timers_open = 2;
+    return self;
+}
+
+static void on_timer_closed(uv_handle_t *handle)
+{
+    struct disk *self = handle->data;
+
+    if (--self->timers_open == 0)
+        free(self);
+}
+
+void disk_free(struct disk **self)
+{
+    struct disk *freed = *self;
+
+    *self = NULL;
+    if (!freed)
+        return;
+    assert(!freed->storages && freed->jobs_waiting == 0 && freed->jobs_running == 0);
+    freed->freed = true;
+    files_free(&freed->files);
+    blocks_done(&freed->blocks);
+    uv_close((uv_handle_t *)&freed->soon, on_timer_closed);
+    uv_close((uv_handle_t *)&freed->clock, on_timer_closed);
+}
+
+bool disk_wants_pause(const struct disk *self)
+{
+    return self->paused;
+}
+
+void disk_on_resume(struct disk *self, void (*on_resume)(void *ctx), void *ctx)
+{
+    self->on_resume = on_resume;
+    self->on_resume_ctx = ctx;
+}
+
+void disk_stats(const struct disk *self, struct disk_stats *ret_stats)
+{
+    *ret_stats = self->stats;
+    ret_stats->memory_bytes = self->blocks.used * BLOCKS_SIZE;
+    ret_stats->dirty_bytes = self->dirty * BLOCKS_SIZE;
+    ret_stats->files_open = files_count(self->files);
+    ret_stats->jobs = self->jobs_waiting + self->jobs_running;
+}

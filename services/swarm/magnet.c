@@ -1,0 +1,252 @@
+#include "services/swarm/magnet.h"
+
+#include "libcommon/bytes.h"
+#include "services/swarm/name.h"
+
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#define SCHEME      "magnet:?"
+#define BTIH        "urn:btih:"
+#define BTMH        "urn:btmh:"
+#define BASE32_SIZE 32 /* characters of 20 bytes */
+
+/* The value of one key, percent-encoding undone. */
+struct value {
+    char text[MAGNET_TEXT_MAX + 1];
+    size_t size;
+};
+
+static int hex_digit(char digit)
+{
+    if (digit >= '0' && digit <= '9')
+        return digit - '0';
+    if (digit >= 'a' && digit <= 'f')
+        return digit - 'a' + 10;
+    if (digit >= 'A' && digit <= 'F')
+        return digit - 'A' + 10;
+    return -1;
+}
+
+/*
+ * A '%' that no two digits follow stands for itself, as in browsers. Form encoding writes '+' for a
+ * space, and links with such names are about. size <= MAGNET_TEXT_MAX.
+ */
+static void decode_percent(const char *text, size_t size, bool plus_is_space,
+                           struct value *ret_value)
+{
+    ret_value->size = 0;
+    for (size_t i = 0; i < size; i++) {
+        char byte = text[i];
+        bool escaped = byte == '%' && size - i > 2 && hex_digit(text[i + 1]) >= 0 &&
+                       hex_digit(text[i + 2]) >= 0;
+
+        if (escaped) {
+            byte = (char)(hex_digit(text[i + 1]) << 4 | hex_digit(text[i + 2]));
+            i += 2;
+        } else if (byte == '+' && plus_is_space) {
+            byte = ' ';
+        }
+        ret_value->text[ret_value->size++] = byte;
+    }
+    ret_value->text[ret_value->size] = '\0';
+}
+
+/* RFC 4648, 6: five bits a character. */
+static bool decode_base32(const char *text, uint8_t ret_hash[20])
+{
+    uint64_t bits = 0;
+    unsigned held = 0;
+    size_t used = 0;
+
+    for (size_t i = 0; i < BASE32_SIZE; i++) {
+        char c = text[i];
+        unsigned digit;
+
+        if (c >= 'a' && c <= 'z')
+            digit = (unsigned)(c - 'a');
+        else if (c >= 'A' && c <= 'Z')
+            digit = (unsigned)(c - 'A');
+        else if (c >= '2' && c <= '7')
+            digit = (unsigned)(c - '2') + 26;
+        else
+            return false;
+        bits = bits << 5 | digit;
+        held += 5;
+        if (held >= 8) {
+            held -= 8;
+            ret_hash[used++] = (uint8_t)(bits >> held);
+        }
+    }
+    return true;
+}
+
+static bool decode_hash(const char *text, uint8_t ret_hash[20])
+{
+    size_t size = strlen(text);
+
+    if (size == 40)
+        return hex_decode(text, ret_hash, 20) == LB_OK;
+    return size == BASE32_SIZE && decode_base32(text, ret_hash);
+}
+
+/* What one pass over the link found. */
+struct found {
+    bool v1;
+    bool v2;
+    bool bad_hash;
+};
+
+static void take_topic(struct magnet *self, struct found *found, const struct value *value)
+{
+    uint8_t hash[20];
+
+    if (strncasecmp(value->text, BTMH, strlen(BTMH)) == 0)
+        found->v2 = true;
+    if (strncasecmp(value->text, BTIH, strlen(BTIH)) != 0 || found->v1)
+        return;
+    if (!decode_hash(value->text + strlen(BTIH), hash)) {
+        found->bad_hash = true;
+        return;
+    }
+    memcpy(self->infohash, hash, sizeof(hash));
+    found->v1 = true;
+}
+
+static void take_name(struct magnet *self, const struct value *value)
+{
+    if (self->name[0] == '\0')
+        name_make_safe(bytes_of(value->text, value->size), self->name, sizeof(self->name));
+}
+
+static void take_tracker(struct magnet *self, const struct value *value)
+{
+    if (self->trackers_count == MAGNET_TRACKERS_MAX || value->size == 0 ||
+        value->size >= MAGNET_TRACKER_SIZE || !name_is_safe(bytes_of(value->text, value->size)))
+        return;
+    memcpy(self->trackers[self->trackers_count++], value->text, value->size + 1);
+}
+
+static void take_peer(struct magnet *self, const struct value *value)
+{
+    struct address address;
+
+    if (self->peers_count == MAGNET_PEERS_MAX || strlen(value->text) != value->size)
+        return;
+    if (address_parse(value->text, &address) == LB_OK && address_is_usable(&address))
+        self->peers[self->peers_count++] = address;
+}
+
+/* "tr.2" is "tr". */
+static bool is_key(const char *key, size_t size, const char *name)
+{
+    size_t length = strlen(name);
+
+    if (size < length || strncasecmp(key, name, length) != 0)
+        return false;
+    return size == length ||
+           (key[length] == '.' && strspn(key + length + 1, "0123456789") == size - length - 1);
+}
+
+static void take_pair(struct magnet *self, struct found *found, const char *pair, size_t size)
+{
+    const char *equals = memchr(pair, '=', size);
+    struct value value;
+    size_t key_size;
+
+    if (!equals)
+        return;
+    key_size = (size_t)(equals - pair);
+    decode_percent(equals + 1, size - key_size - 1, is_key(pair, key_size, "dn"), &value);
+    if (is_key(pair, key_size, "xt"))
+        take_topic(self, found, &value);
+    else if (is_key(pair, key_size, "dn"))
+        take_name(self, &value);
+    else if (is_key(pair, key_size, "tr"))
+        take_tracker(self, &value);
+    else if (is_key(pair, key_size, "x.pe"))
+        take_peer(self, &value);
+}
+
+lb_err magnet_parse(const char *text, struct magnet *ret_self)
+{
+    struct magnet self = { 0 };
+    struct found found = { 0 };
+
+    if (strnlen(text, MAGNET_TEXT_MAX + 1) > MAGNET_TEXT_MAX)
+        return LB_TOO_BIG;
+    if (strncasecmp(text, SCHEME, strlen(SCHEME)) != 0)
+        return LB_INVALID;
+    for (const char *at = text + strlen(SCHEME); *at;) {
+        size_t size = strcspn(at, "&");
+
+        take_pair(&self, &found, at, size);
+        at += size;
+        if (*at == '&')
+            at++;
+    }
+    if (!found.v1)
+        return found.v2 && !found.bad_hash ? LB_UNSUPPORTED : LB_INVALID;
+    *ret_self = self;
+    return LB_OK;
+}
+
+/* RFC 3986, 2.3: these need no encoding. */
+static bool is_unreserved(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+           strchr("-._~", c);
+}
+
+static void put_encoded(struct writer *to, const char *text)
+{
+    static const char digits[] = "0123456789ABCDEF";
+
+    for (; *text; text++) {
+        uint8_t byte = (uint8_t)*text;
+
+        if (is_unreserved(*text)) {
+            writer_u8(to, byte);
+            continue;
+        }
+        writer_u8(to, '%');
+        writer_u8(to, (uint8_t)digits[byte >> 4]);
+        writer_u8(to, (uint8_t)digits[byte & 15]);
+    }
+}
+
+static void put_text(struct writer *to, const char *text)
+{
+    writer_put(to, text, strlen(text));
+}
+
+lb_err magnet_format(const struct magnet *self, char *ret_text, size_t size)
+{
+    char text[MAGNET_TEXT_MAX + 1], hash[41], peer[ADDRESS_TEXT_SIZE];
+    struct writer writer;
+
+    writer_init(&writer, text, size < sizeof(text) ? size : sizeof(text));
+    hex_encode(self->infohash, sizeof(self->infohash), hash);
+    put_text(&writer, SCHEME "xt=" BTIH);
+    put_text(&writer, hash);
+    if (self->name[0]) {
+        put_text(&writer, "&dn=");
+        put_encoded(&writer, self->name);
+    }
+    for (uint32_t i = 0; i < self->trackers_count; i++) {
+        put_text(&writer, "&tr=");
+        put_encoded(&writer, self->trackers[i]);
+    }
+    for (uint32_t i = 0; i < self->peers_count; i++) {
+        address_format(&self->peers[i], peer);
+        put_text(&writer, "&x.pe=");
+        put_text(&writer, peer);
+    }
+    writer_u8(&writer, '\0');
+    if (writer.overflow)
+        return LB_TOO_BIG;
+    memcpy(ret_text, text, writer.size);
+    return LB_OK;
+}

@@ -1,0 +1,36 @@
+/*
+ * Magnet links (BEP 9): magnet:?xt=urn:btih:HASH&dn=NAME&tr=TRACKER&x.pe=ADDR:PORT
+ *
+ * HASH is 40 hexadecimal digits or 32 of base32. Unknown keys are ignored, percent-encoding is
+ * undone, keys may be numbered (xt.1, tr.2). What is over a limit is left out, not an error. A link
+ * with a v2 hash alone (urn:btmh) is LB_UNSUPPORTED. Pure; allocates nothing.
+ */
+#pragma once
+
+#include "libcommon/address.h"
+#include "libcommon/error.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define MAGNET_TEXT_MAX     16384u /* bytes of a link */
+#define MAGNET_NAME_SIZE    256u   /* a longer name is cut between characters */
+#define MAGNET_TRACKERS_MAX 16u
+#define MAGNET_TRACKER_SIZE 256u
+#define MAGNET_PEERS_MAX    16u
+#define MAGNET_FORMAT_SIZE  16384u /* what magnet_format() may need, with its NUL */
+
+struct magnet {
+    uint8_t infohash[20];
+    char name[MAGNET_NAME_SIZE]; /* for display: safe UTF-8 without control characters; may be "" */
+    uint32_t trackers_count;
+    uint32_t peers_count;
+    char trackers[MAGNET_TRACKERS_MAX][MAGNET_TRACKER_SIZE]; /* kept, not used */
+    struct address peers[MAGNET_PEERS_MAX]; /* usable ones with a numeric address */
+};
+
+/* LB_INVALID: no magnet link or no valid hash; LB_TOO_BIG; LB_UNSUPPORTED: a v2 hash alone. */
+LB_MUST_CHECK lb_err magnet_parse(const char *text, struct magnet *ret_self);
+
+/* Write the link and a NUL; size >= MAGNET_FORMAT_SIZE always suffices, else LB_TOO_BIG. */
+LB_MUST_CHECK lb_err magnet_format(const struct magnet *self, char *ret_text, size_t size);

@@ -1,0 +1,311 @@
+#include "services/swarm/service.h"
+
+#include "libcommon/memory.h"
+#include "proto/swarm.pb-c.h"
+#include "services/swarm/create.h"
+#include "services/swarm/metainfo.h"
+#include "services/swarm/transfers.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct swarm {
+    struct actor *actor; /* borrowed */
+    struct transfers *transfers;
+};
+
+static bool is_infohash(struct call **call, const ProtobufCBinaryData *infohash)
+{
+    if (infohash->len == 20)
+        return true;
+    call_fail(call, LB_INVALID, "an infohash has 20 bytes");
+    return false;
+}
+
+/* ---- Share ---- */
+
+static void on_shared(void *ctx, lb_err err, const char *reason, const struct transfer *transfer)
+{
+    struct call *call = ctx;
+    if (err != LB_OK) {
+        call_fail(&call, err, "%s", reason);
+        return;
+    }
+    struct transfer_status status;
+    transfer_status(transfer, &status);
+    Lb__Swarm__Shared shared = LB__SWARM__SHARED__INIT;
+    Lb__Swarm__Reply reply = LB__SWARM__REPLY__INIT;
+    shared.infohash.data = (uint8_t *)(uintptr_t)status.infohash;
+    shared.infohash.len = 20;
+    shared.magnet = transfer_magnet(transfer);
+    reply.body_case = LB__SWARM__REPLY__BODY_SHARED;
+    reply.shared = &shared;
+    call_reply(&call, &reply.base);
+    free(shared.magnet);
+}
+
+static void on_share(void *ctx, struct call *call, const void *body)
+{
+    struct swarm *self = ctx;
+    const Lb__Swarm__Share *share = body;
+    if (share->kind != LB__SWARM__SHARE__KIND__UNSPECIFIED &&
+        share->kind != LB__SWARM__SHARE__KIND__V1) {
+        call_fail(&call, LB_UNSUPPORTED, "only v1 torrents can be made");
+        return;
+    }
+    transfers_share(self->transfers, share->path, share->piece_length, on_shared, call);
+}
+
+/* ---- Fetch ---- */
+
+static void on_started(void *ctx, lb_err err, const char *reason, const struct transfer *transfer)
+{
+    struct call *call = ctx;
+    if (err != LB_OK) {
+        call_fail(&call, err, "%s", reason);
+        return;
+    }
+    struct transfer_status status;
+    transfer_status(transfer, &status);
+    Lb__Swarm__Started started = LB__SWARM__STARTED__INIT;
+    Lb__Swarm__Reply reply = LB__SWARM__REPLY__INIT;
+    started.infohash.data = (uint8_t *)(uintptr_t)status.infohash;
+    started.infohash.len = 20;
+    reply.body_case = LB__SWARM__REPLY__BODY_STARTED;
+    reply.started = &started;
+    call_reply(&call, &reply.base);
+}
+
+static void on_fetch(void *ctx, struct call *call, const void *body)
+{
+    struct swarm *self = ctx;
+    const Lb__Swarm__Fetch *fetch = body;
+    struct transfers_fetch order = { .folder = fetch->folder };
+    switch (fetch->source_case) {
+    case LB__SWARM__FETCH__SOURCE_MAGNET:
+        order.magnet = fetch->magnet;
+        break;
+    case LB__SWARM__FETCH__SOURCE_METAINFO:
+        order.metainfo = bytes_of(fetch->metainfo.data, fetch->metainfo.len);
+        break;
+    default:
+        call_fail(&call, LB_INVALID, "a magnet link or a .torrent file is needed");
+        return;
+    }
+    if (fetch->seeding_case == LB__SWARM__FETCH__SEEDING_SEED_FOR_S) {
+        order.has_seed_for = true;
+        order.seed_for_s = fetch->seed_for_s;
+    }
+    transfers_fetch(self->transfers, &order, on_started, call);
+}
+
+/* ---- List ---- */
+
+static const Lb__Swarm__Transfer__State states[] = {
+    [TRANSFER_CHECKING] = LB__SWARM__TRANSFER__STATE__CHECKING,
+    [TRANSFER_METADATA] = LB__SWARM__TRANSFER__STATE__METADATA,
+    [TRANSFER_FETCHING] = LB__SWARM__TRANSFER__STATE__FETCHING,
+    [TRANSFER_SEEDING] = LB__SWARM__TRANSFER__STATE__SEEDING,
+    [TRANSFER_PAUSED] = LB__SWARM__TRANSFER__STATE__PAUSED,
+    [TRANSFER_FAILED] = LB__SWARM__TRANSFER__STATE__FAILED,
+};
+
+static void describe(const struct transfer *transfer, Lb__Swarm__Transfer *ret)
+{
+    struct transfer_status status;
+    transfer_status(transfer, &status);
+    lb__swarm__transfer__init(ret);
+    ret->infohash.data = (uint8_t *)(uintptr_t)status.infohash;
+    ret->infohash.len = 20;
+    ret->name = (char *)(uintptr_t)status.name;
+    ret->path = transfer_path(transfer);
+    ret->state = states[status.state];
+    ret->size_bytes = status.size_bytes;
+    ret->have_bytes = status.have_bytes;
+    ret->received_bytes = status.received_bytes;
+    ret->sent_bytes = status.sent_bytes;
+    ret->receive_rate = status.receive_rate;
+    ret->send_rate = status.send_rate;
+    ret->peers = status.peers;
+    ret->seeds = status.seeds;
+    ret->note = (char *)(uintptr_t)status.note;
+    ret->magnet = transfer_magnet(transfer);
+    ret->wasted_bytes = status.wasted_bytes;
+}
+
+static void reply_list(struct call **call, const struct transfer *const *chosen, size_t count)
+{
+    Lb__Swarm__Transfers transfers = LB__SWARM__TRANSFERS__INIT;
+    Lb__Swarm__Reply reply = LB__SWARM__REPLY__INIT;
+    Lb__Swarm__Transfer *items = xcalloc(count + 1, sizeof *items);
+    transfers.transfers = xcalloc(count + 1, sizeof(Lb__Swarm__Transfer *));
+    transfers.n_transfers = count;
+    for (size_t i = 0; i < count; i++) {
+        describe(chosen[i], &items[i]);
+        transfers.transfers[i] = &items[i];
+    }
+    reply.body_case = LB__SWARM__REPLY__BODY_TRANSFERS;
+    reply.transfers = &transfers;
+    call_reply(call, &reply.base);
+    for (size_t i = 0; i < count; i++) {
+        free(items[i].path);
+        free(items[i].magnet);
+    }
+    free(transfers.transfers);
+    free(items);
+}
+
+static void on_list(void *ctx, struct call *call, const void *body)
+{
+    struct swarm *self = ctx;
+    const Lb__Swarm__List *list = body;
+    if (list->infohash.len == 0) {
+        const size_t count = transfers_count(self->transfers);
+        const struct transfer **all = xcalloc(count + 1, sizeof(const struct transfer *));
+        for (size_t i = 0; i < count; i++)
+            all[i] = transfers_at(self->transfers, i);
+        reply_list(&call, all, count);
+        free(all);
+        return;
+    }
+    if (!is_infohash(&call, &list->infohash))
+        return;
+    const struct transfer *one = transfers_find(self->transfers, list->infohash.data);
+    reply_list(&call, &one, one != NULL ? 1 : 0);
+}
+
+/* ---- Remove ---- */
+
+static void on_removed(void *ctx, lb_err err, const char *reason, const struct transfer *transfer)
+{
+    struct call *call = ctx;
+    (void)transfer;
+    if (err != LB_OK) {
+        call_fail(&call, err, "%s", reason);
+        return;
+    }
+    Lb__Swarm__Removed removed = LB__SWARM__REMOVED__INIT;
+    Lb__Swarm__Reply reply = LB__SWARM__REPLY__INIT;
+    reply.body_case = LB__SWARM__REPLY__BODY_REMOVED;
+    reply.removed = &removed;
+    call_reply(&call, &reply.base);
+}
+
+static void on_remove(void *ctx, struct call *call, const void *body)
+{
+    struct swarm *self = ctx;
+    const Lb__Swarm__Remove *remove = body;
+    if (is_infohash(&call, &remove->infohash))
+        transfers_remove(self->transfers, remove->infohash.data, on_removed, call);
+}
+
+/* ---- AddPeer ---- */
+
+static void on_add_peer(void *ctx, struct call *call, const void *body)
+{
+    struct swarm *self = ctx;
+    const Lb__Swarm__AddPeer *add = body;
+    struct address address;
+    if (!is_infohash(&call, &add->infohash))
+        return;
+    if (address_from_compact(bytes_of(add->address.data, add->address.len), &address) != LB_OK) {
+        call_fail(&call, LB_INVALID, "an address has 6 or 18 bytes");
+        return;
+    }
+    const lb_err err = transfers_add_peer(self->transfers, add->infohash.data, &address);
+    if (err != LB_OK) {
+        call_fail(&call, err, "%s",
+                  err == LB_NOT_FOUND     ? "there is no such transfer"
+                  : err == LB_UNAVAILABLE ? "the transfer is not running now"
+                                          : "that is no address of another peer");
+        return;
+    }
+    Lb__Swarm__PeerAdded added = LB__SWARM__PEER_ADDED__INIT;
+    Lb__Swarm__Reply reply = LB__SWARM__REPLY__INIT;
+    reply.body_case = LB__SWARM__REPLY__BODY_PEER_ADDED;
+    reply.peer_added = &added;
+    call_reply(&call, &reply.base);
+}
+
+/* ---- GetMetainfo ---- */
+
+static void on_get_metainfo(void *ctx, struct call *call, const void *body)
+{
+    struct swarm *self = ctx;
+    const Lb__Swarm__GetMetainfo *get = body;
+    if (!is_infohash(&call, &get->infohash))
+        return;
+    const struct transfer *transfer = transfers_find(self->transfers, get->infohash.data);
+    const struct metainfo *known = transfer != NULL ? transfer_metainfo(transfer) : NULL;
+    if (known == NULL) {
+        call_fail(&call, LB_NOT_FOUND, "%s",
+                  transfer == NULL ? "there is no such transfer" : "its metainfo is not known yet");
+        return;
+    }
+    uint8_t *data = NULL;
+    size_t size = 0;
+    metainfo_write_torrent(known->info, 0, &data, &size);
+    Lb__Swarm__Metainfo metainfo = LB__SWARM__METAINFO__INIT;
+    Lb__Swarm__Reply reply = LB__SWARM__REPLY__INIT;
+    metainfo.metainfo.data = data;
+    metainfo.metainfo.len = size;
+    reply.body_case = LB__SWARM__REPLY__BODY_METAINFO;
+    reply.metainfo = &metainfo;
+    call_reply(&call, &reply.base);
+    free(data);
+}
+
+static handler_fn *const handlers[] = {
+    [LB__SWARM__REQUEST__BODY_SHARE] = on_share,
+    [LB__SWARM__REQUEST__BODY_FETCH] = on_fetch,
+    [LB__SWARM__REQUEST__BODY_LIST] = on_list,
+    [LB__SWARM__REQUEST__BODY_REMOVE] = on_remove,
+    [LB__SWARM__REQUEST__BODY_ADD_PEER] = on_add_peer,
+    [LB__SWARM__REQUEST__BODY_GET_METAINFO] = on_get_metainfo,
+};
+
+/* ---- life ---- */
+
+static lb_err start(struct actor *actor, void **ret_ctx)
+{
+    struct swarm *self = xcalloc(1, sizeof *self);
+    self->actor = actor;
+    const lb_err err = transfers_new(actor, &self->transfers);
+    if (err != LB_OK) {
+        free(self);
+        return err;
+    }
+    *ret_ctx = self;
+    actor_state(actor, STATE_READY, "%s", "");
+    return LB_OK;
+}
+
+static void on_stopped(void *ctx)
+{
+    struct swarm *self = ctx;
+    actor_stopped(self->actor);
+}
+
+static void stop(void *ctx)
+{
+    struct swarm *self = ctx;
+    transfers_stop(self->transfers, on_stopped, self);
+}
+
+static void done(void *ctx)
+{
+    struct swarm *self = ctx;
+    transfers_free(&self->transfers);
+    free(self);
+}
+
+const struct service_definition swarm_service = {
+    .service = SERVICE_SWARM,
+    .request = &lb__swarm__request__descriptor,
+    .reply = &lb__swarm__reply__descriptor,
+    .handlers = handlers,
+    .handlers_count = sizeof handlers / sizeof handlers[0],
+    .start = start,
+    .stop = stop,
+    .free = done,
+};

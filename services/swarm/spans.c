@@ -1,0 +1,220 @@
+#include "services/swarm/disk_inside.h"
+
+#include "libcommon/memory.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+
+/* ---- what a job reports ---- */
+
+static const char *path_of(const struct disk_job *job, uint32_t file)
+{
+    const struct metainfo *metainfo = job->storage->metainfo;
+
+    return file < metainfo->layout.files_count ? metainfo->paths[file] : metainfo->name;
+}
+
+lb_err job_fail(struct disk_job *job, const char *verb, uint32_t file, lb_err err, int number)
+{
+    char text[128];
+
+    job->err = err;
+    job->problem_file = file;
+    snprintf(job->problem, sizeof(job->problem), "%s %.380s: %s", verb, path_of(job, file),
+             strerror_r(number, text, sizeof(text)));
+    return err;
+}
+
+static struct touched *touched_of(struct disk_job *job, uint32_t file)
+{
+    /* Ranges go through the files in order: the last one is the likely one. */
+    for (uint32_t i = job->touched_count; i-- > 0 && job->touched_count - i < 3;) {
+        if (job->touched[i].file == file)
+            return &job->touched[i];
+    }
+    if (job->touched_count == job->touched_capacity) {
+        job->touched_capacity = 2 * job->touched_capacity + 2;
+        job->touched = xrealloc(job->touched, job->touched_capacity * sizeof(job->touched[0]));
+    }
+    return &job->touched[job->touched_count++];
+}
+
+lb_err job_touch(struct disk_job *job, uint32_t file, int fd)
+{
+    struct stat found;
+
+    if (fstat(fd, &found) < 0)
+        return job_fail(job, "look at", file, LB_IO, errno);
+    *touched_of(job, file) = (struct touched){
+        .file = file,
+        .present = found.st_nlink > 0,
+        .size = (uint64_t)found.st_size,
+        .mtime_ns = (int64_t)found.st_mtim.tv_sec * 1000000000 + found.st_mtim.tv_nsec,
+    };
+    return LB_OK;
+}
+
+lb_err job_open_file(struct disk_job *job, uint32_t file, bool writable, struct files_use *ret_use)
+{
+    const struct storage *storage = job->storage;
+    struct files_request request = { .storage = storage->number,
+                                     .file = file,
+                                     .root_fd = storage->root_fd,
+                                     .path = storage->metainfo->paths[file],
+                                     .length = storage->metainfo->layout.files[file].length,
+                                     .writable = writable };
+    lb_err err = files_open(job->disk->files, &request, ret_use);
+
+    return err == LB_OK ? LB_OK : job_fail(job, "open", file, err, errno);
+}
+
+void job_close_file(struct disk_job *job, struct files_use *use)
+{
+    bool removed = job->touched_count > 0 && !job->touched[job->touched_count - 1].present;
+
+    if (removed)
+        files_discard(job->disk->files, use);
+    else
+        files_release(job->disk->files, use);
+}
+
+/* ---- moving bytes ---- */
+
+/* Where in the parts of a range we are. */
+struct place {
+    const struct iovec *parts;
+    uint32_t left; /* parts, this one included */
+    size_t offset; /* in this one */
+};
+
+/* The next `size` bytes at most, as pieces of memory for one call; does not move on. */
+static int gather(const struct place *place, uint32_t size, struct iovec *ret_parts)
+{
+    size_t offset = place->offset;
+    int count = 0;
+
+    for (uint32_t i = 0; i < place->left && size > 0 && count < (int)RANGE_PARTS_MAX; i++) {
+        size_t take = place->parts[i].iov_len - offset;
+
+        if (take > size)
+            take = size;
+        ret_parts[count].iov_base = (uint8_t *)place->parts[i].iov_base + offset;
+        ret_parts[count++].iov_len = take;
+        size -= (uint32_t)take;
+        offset = 0;
+    }
+    return count;
+}
+
+static void move_on(struct place *place, size_t size)
+{
+    place->offset += size;
+    while (place->left > 0 && place->offset >= place->parts->iov_len) {
+        place->offset -= place->parts->iov_len;
+        place->parts++;
+        place->left--;
+    }
+}
+
+static void fill_with_zeros(struct place *place, uint32_t size)
+{
+    struct iovec parts[RANGE_PARTS_MAX];
+
+    while (size > 0) {
+        int count = gather(place, size, parts);
+
+        for (int i = 0; i < count; i++) {
+            memset(parts[i].iov_base, 0, parts[i].iov_len);
+            size -= (uint32_t)parts[i].iov_len;
+            move_on(place, parts[i].iov_len);
+        }
+    }
+}
+
+/* One span: all of it lies in one file, open as fd. */
+static lb_err move_span(struct disk_job *job, const struct layout_span *span, int fd, bool write,
+                        struct place *place)
+{
+    struct iovec parts[RANGE_PARTS_MAX];
+    uint32_t done = 0;
+
+    while (done < span->size) {
+        int count = gather(place, span->size - done, parts);
+        off_t at = (off_t)(span->offset + done);
+        ssize_t moved = write ? pwritev(fd, parts, count, at) : preadv(fd, parts, count, at);
+
+        if (moved < 0 && errno == EINTR)
+            continue;
+        if (moved < 0)
+            return job_fail(job, write ? "write" : "read", span->file,
+                            errno == ENOSPC || errno == EDQUOT ? LB_NO_SPACE : LB_IO, errno);
+        if (moved == 0) {
+            job_fail(job, write ? "write" : "read", span->file, write ? LB_IO : LB_NOT_FOUND, EIO);
+            snprintf(job->problem, sizeof(job->problem), "%.380s is shorter than it was",
+                     path_of(job, span->file));
+            return job->err;
+        }
+        done += (uint32_t)moved;
+        move_on(place, (size_t)moved);
+    }
+    return LB_OK;
+}
+
+static lb_err move_in_file(struct disk_job *job, const struct layout_span *span, bool write,
+                           struct place *place)
+{
+    struct files_use use;
+    lb_err err = job_open_file(job, span->file, write, &use);
+
+    if (err != LB_OK)
+        return err;
+    err = move_span(job, span, use.fd, write, place);
+    /* Looked at after reading: a change during it shows, too. */
+    if (err == LB_OK && !write)
+        err = job_touch(job, span->file, use.fd);
+    job_close_file(job, &use);
+    return err;
+}
+
+static lb_err move_range(struct disk_job *job, const struct range *range, bool write)
+{
+    struct place place = { .parts = range->parts, .left = range->parts_count };
+    struct layout_cursor cursor;
+    struct layout_span span;
+    uint32_t size = 0;
+
+    for (uint32_t i = 0; i < range->parts_count; i++)
+        size += (uint32_t)range->parts[i].iov_len;
+    cursor = layout_spans(&job->storage->metainfo->layout, range->piece, range->offset, size);
+    while (layout_spans_next(&cursor, &span)) {
+        lb_err err = LB_OK;
+
+        if (!span.padding)
+            err = move_in_file(job, &span, write, &place);
+        else if (write)
+            move_on(&place, span.size);
+        else
+            fill_with_zeros(&place, span.size);
+        if (err != LB_OK)
+            return err;
+    }
+    if (write)
+        job->written_bytes += size;
+    else
+        job->read_bytes += size;
+    return LB_OK;
+}
+
+lb_err range_read(struct disk_job *job, const struct range *range)
+{
+    return move_range(job, range, false);
+}
+
+lb_err range_write(struct disk_job *job, const struct range *range)
+{
+    return move_range(job, range, true);
+}

@@ -1,0 +1,233 @@
+/*
+ * A torrent: one swarm as this node takes part in it. It joins picker, peers, choking and metadata
+ * and does nothing itself: events go in, actions come out, and one deadline says when to look again
+ * (torrent_turn). So the service, the simulator and the tests drive the same object.
+ *
+ * A piece is announced and served only after torrent_verified(.., LB_OK). Peers are numbers; a
+ * number that is no longer valid is ignored everywhere, so that late events do no harm. After each
+ * event the caller takes actions with torrent_next() until there is none.
+ *
+ * Bad pieces: when one peer alone sent it, that peer is dropped and refused from then on. When
+ * several did, each of them must next fetch a piece alone (picker.h), which clears or convicts it.
+ *
+ * Sources: BEP 3, 6, 9, 10, 11, 21. Pure; allocates.
+ */
+#pragma once
+
+#include "libcommon/address.h"
+#include "libcommon/error.h"
+#include "services/swarm/candidates.h"
+#include "services/swarm/choke.h"
+#include "services/swarm/extension.h"
+#include "services/swarm/peer.h"
+#include "services/swarm/picker.h"
+#include "services/swarm/wire.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define TORRENT_PEERS_MAX          10000u /* whatever the options say */
+#define TORRENT_SLOTS              16384u /* a peer's number is serial * TORRENT_SLOTS + slot */
+#define TORRENT_CONNECTING_MAX     20u    /* of one torrent at once */
+#define TORRENT_UNWANTED_MS     2000u  /* full: who wants and offers nothing for so long may go */
+#define TORRENT_UNUSED_MS       30000u /* or who made no use of it for so long */
+#define TORRENT_TURN_MS            1000u
+#define TORRENT_PEX_MS             60000u               /* BEP 11: not more often */
+#define TORRENT_LEFT_MAX           64u                  /* of those that left, remembered for PEX */
+#define TORRENT_OPEN_BYTES         (128u * 1024 * 1024) /* of pieces begun at once, about */
+#define TORRENT_OPEN_MIN           4u
+#define TORRENT_OPEN_MAX           4096u
+#define TORRENT_METADATA_GIVEN_MAX 2000u /* parts for one peer in TORRENT_METADATA_GIVEN_MS */
+#define TORRENT_METADATA_GIVEN_MS  60000u
+#define TORRENT_METADATA_ASK_MS    10000u
+
+struct torrent_options {
+    uint8_t infohash[NODE_ID_SIZE];
+    uint8_t peer_id[WIRE_PEER_ID_SIZE]; /* ours */
+    uint16_t port;                      /* ours, told to peers; 0: not */
+    uint32_t peers_max;
+    uint32_t peers_wanted; /* we stop looking for more then; the rest is for those who come */
+    uint32_t upload_slots;
+    uint32_t announce_interval_ms;
+    const char *version;                     /* told to peers; borrowed */
+    const struct choke_policy *fetch_policy; /* NULL: rate for rate */
+    const struct choke_policy *seed_policy;  /* NULL: by turns */
+};
+
+enum torrent_action_kind {
+    TORRENT_SEND,       /* message to peer */
+    TORRENT_SEND_BLOCK, /* message is a PIECE without payload: read its block and send it to peer,
+                           then torrent_sent() */
+    TORRENT_CONNECT,    /* to address; then torrent_join() or torrent_connect_failed() */
+    TORRENT_DISCONNECT, /* peer is gone here already: close it */
+    TORRENT_VERIFY,     /* message.piece is whole: check and write it, then torrent_verified() */
+    TORRENT_FORGET,     /* the bytes kept of message.piece */
+    TORRENT_METADATA,   /* message.payload is the info dictionary, matching: torrent_begin() or
+                           torrent_refuse_metadata() */
+    TORRENT_COMPLETE,   /* every piece is here */
+    TORRENT_ANNOUNCE    /* find peers and tell we are here; then torrent_announced() */
+};
+
+struct torrent_action {
+    enum torrent_action_kind kind;
+    uint32_t peer;
+    struct wire_message message; /* its payload is valid until the next torrent_next() */
+    struct address address;
+    const char *reason; /* DISCONNECT; static */
+    uint8_t *owned;     /* of the torrent */
+};
+
+struct torrent_stats {
+    uint64_t received_bytes; /* payload */
+    uint64_t sent_bytes;
+    uint64_t wasted_bytes; /* received, and bad or twice or unasked */
+    uint64_t receive_rate;
+    uint64_t send_rate;
+    uint32_t peers;
+    uint32_t seeds;
+    uint32_t unchoking_us;
+    uint32_t bad_pieces;
+    uint32_t banned;
+};
+
+struct torrent_departed {
+    struct address address;
+    uint64_t left_ms;
+};
+
+struct torrent {
+    struct torrent_options options;
+    struct random *random; /* borrowed */
+    bool has_metainfo;
+    bool is_private;
+    bool paused;
+    bool complete;
+    struct bytes info; /* borrowed, once has_metainfo */
+    struct picker picker;
+    struct metadata metadata;
+    uint32_t metadata_alone; /* after a bad one: the only peer to ask, or PICKER_NOBODY */
+    bool metadata_suspect;
+
+    struct peer **peers; /* by slot; NULL: none */
+    uint32_t slots;
+    uint32_t serial;
+    uint32_t peers_count;
+    bool refill; /* blocks became free: every peer may be hungry */
+    bool endgame;
+    uint32_t *hungry; /* slots of those that may be asked for more */
+    uint32_t hungry_count;
+
+    struct candidates candidates;
+    struct choke choke;
+    struct torrent_departed departed[TORRENT_LEFT_MAX]; /* a ring */
+    uint32_t departed_count;
+
+    struct torrent_action *actions; /* a ring */
+    uint32_t actions_head;
+    uint32_t actions_count;
+    uint32_t actions_capacity;
+    uint8_t *lent; /* payload of the action given last */
+
+    bool announcing;
+    uint32_t announce_tries;
+    uint64_t next_announce_ms;
+    uint64_t next_turn_ms;
+    struct peer_rate received;
+    struct peer_rate sent;
+    struct torrent_stats stats;
+};
+
+/* options are copied; random is kept. Without metainfo, which it gets from peers. */
+void torrent_init(struct torrent *self, const struct torrent_options *options,
+                  struct random *random, uint64_t now_ms);
+void torrent_done(struct torrent *self);
+
+/*
+ * The metainfo is known. info (the dictionary) is borrowed until torrent_done(). have: a bitfield
+ * of what is verified and on disk already, or NULL.
+ */
+void torrent_begin(struct torrent *self, struct bytes info, struct picker_shape shape,
+                   const uint8_t *have, uint64_t now_ms);
+
+/* What TORRENT_METADATA gave is of no use though its hash fits: it is not asked for again. */
+void torrent_refuse_metadata(struct torrent *self);
+
+/* BEP 27: its peers are not told of each other. Where to look for peers is the caller's matter. */
+void torrent_set_private(struct torrent *self, bool is_private);
+
+/* Ask for nothing more, or go on. Blocks under way are still taken, what is here is still given. */
+void torrent_pause(struct torrent *self, bool paused, uint64_t now_ms);
+
+/* ---- peers ---- */
+
+/* An address where a peer may be; our own is to be left out by the caller. */
+void torrent_add_address(struct torrent *self, const struct address *address, bool seed,
+                         uint64_t now_ms);
+
+/* The same, told by a person: tried at once, whatever happened before. */
+void torrent_call_address(struct torrent *self, const struct address *address, uint64_t now_ms);
+void torrent_connect_failed(struct torrent *self, const struct address *address, uint64_t now_ms);
+
+struct torrent_hello {
+    struct address address; /* of the connection's other end */
+    bool outgoing;
+    const struct wire_handshake *handshake; /* its; the infohash is ours */
+};
+
+/*
+ * A connection whose handshakes are done. LB_OK gives its number. LB_FULL: every place is taken by
+ * somebody of use; LB_DENIED: banned, or it
+ * is ourselves; LB_EXISTS: another connection to the same peer stays, or (when both called each
+ * other) is the one both ends keep. Otherwise close it; torrent_connect_failed() is not needed.
+ */
+LB_MUST_CHECK lb_err torrent_join(struct torrent *self, const struct torrent_hello *hello,
+                                  uint64_t now_ms, uint32_t *ret_peer);
+
+/* It closed or broke. */
+void torrent_left(struct torrent *self, uint32_t peer, uint64_t now_ms);
+
+enum torrent_verdict {
+    TORRENT_DONE,
+    TORRENT_TAKE /* the PIECE's payload is wanted: keep it with the piece, before torrent_next() */
+};
+enum torrent_verdict torrent_message(struct torrent *self, uint32_t peer,
+                                     const struct wire_message *message, uint64_t now_ms);
+
+/* A block of TORRENT_SEND_BLOCK went out, or (sent false) could not be read. */
+void torrent_sent(struct torrent *self, uint32_t peer, const struct wire_message *block, bool sent,
+                  uint64_t now_ms);
+
+/* ---- content ---- */
+
+/*
+ * What TORRENT_VERIFY asked for: LB_OK, it is good and written; LB_CORRUPT, it is not what it
+ * should be; any other: it could not be kept, and is to be fetched again.
+ */
+void torrent_verified(struct torrent *self, uint32_t piece, lb_err result, uint64_t now_ms);
+
+/* A piece was found on disk, or is no longer there. */
+void torrent_found(struct torrent *self, uint32_t piece, uint64_t now_ms);
+void torrent_lost(struct torrent *self, uint32_t piece, uint64_t now_ms);
+
+/* A block that was taken could not be kept: the whole piece is fetched again. */
+void torrent_abandon(struct torrent *self, uint32_t piece);
+
+/* ---- time ---- */
+
+/* The announcement ended: with how many nodes that know us now. */
+void torrent_announced(struct torrent *self, uint32_t acknowledged, uint64_t now_ms);
+void torrent_turn(struct torrent *self, uint64_t now_ms);
+uint64_t torrent_deadline_ms(const struct torrent *self);
+
+/* The next thing to do, in order. */
+bool torrent_next(struct torrent *self, uint64_t now_ms, struct torrent_action *ret_action);
+
+/* ---- looking ---- */
+
+const struct peer *torrent_peer(const struct torrent *self, uint32_t peer); /* NULL: gone */
+uint64_t torrent_have_bytes(const struct torrent *self);
+void torrent_get_stats(const struct torrent *self, struct torrent_stats *ret_stats);
+
+/* All invariants, for tests. */
+void torrent_check(const struct torrent *self);

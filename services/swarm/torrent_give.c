@@ -1,0 +1,194 @@
+#include "libcommon/memory.h"
+#include "libcommon/random.h"
+#include "services/swarm/torrent_inside.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+/* ---- places ---- */
+
+static void unchoke(struct torrent *self, struct peer *peer, uint64_t now_ms)
+{
+    peer->am_choking = false;
+    peer->unchoked_ms = now_ms;
+    peer->unchoked_total = peer->sent.total;
+    torrent_send_kind(self, peer, WIRE_UNCHOKE, now_ms);
+}
+
+static void choke(struct torrent *self, struct peer *peer, uint64_t now_ms)
+{
+    peer->am_choking = true;
+    torrent_send_kind(self, peer, WIRE_CHOKE, now_ms);
+    struct peer_wish wish;
+    while (peer_wish_next(peer, &wish))
+        torrent_give_reject(self, peer, &wish, now_ms);
+}
+
+static bool waits(const struct peer *peer)
+{
+    return peer != NULL && peer->interested && peer->am_choking;
+}
+
+static size_t places_taken(const struct torrent *self)
+{
+    size_t taken = 0;
+    for (uint32_t i = 0; i < self->slots; i++)
+        taken += self->peers[i] != NULL && !self->peers[i]->am_choking;
+    return taken;
+}
+
+/* Free places go at once to those who wait, drawn at random. */
+void torrent_give_fill(struct torrent *self, uint64_t now_ms)
+{
+    if (!self->has_metainfo)
+        return;
+    for (size_t taken = places_taken(self); choke_has_room(&self->choke, taken); taken++) {
+        struct peer *chosen = NULL;
+        uint64_t seen = 0;
+        for (uint32_t i = 0; i < self->slots; i++)
+            if (waits(self->peers[i]) && random_below(self->random, ++seen) == 0)
+                chosen = self->peers[i];
+        if (chosen == NULL)
+            return;
+        unchoke(self, chosen, now_ms);
+    }
+}
+
+void torrent_give_interested(struct torrent *self, struct peer *peer, bool interested,
+                             uint64_t now_ms)
+{
+    peer->interested = interested;
+    if (!interested && !peer->am_choking)
+        choke(self, peer, now_ms);
+    torrent_give_fill(self, now_ms);
+}
+
+void torrent_give_round(struct torrent *self, uint64_t now_ms)
+{
+    struct choke_peer *peers = xcalloc(self->slots == 0 ? 1 : self->slots, sizeof *peers);
+    size_t count = 0;
+    for (uint32_t i = 0; i < self->slots; i++) {
+        const struct peer *peer = self->peers[i];
+        if (peer == NULL)
+            continue;
+        peers[count++] = (struct choke_peer){
+            .peer = peer->number,
+            .interested = peer->interested,
+            .snubbed = peer->snubbed,
+            .unchoked = !peer->am_choking,
+            .received_rate = peer->received.per_second,
+            .sent_rate = peer->sent.per_second,
+            .sent_bytes = peer->sent.total - peer->unchoked_total,
+            .sent_total = peer->sent.total,
+            .unchoked_ms = peer->unchoked_ms,
+        };
+    }
+    const struct choke_policy *policy =
+        self->complete ? self->options.seed_policy : self->options.fetch_policy;
+    choke_round(&self->choke, policy, peers, count, self->random, now_ms);
+    for (size_t i = 0; i < count; i++) {
+        struct peer *peer = torrent_find(self, peers[i].peer);
+        assert(peer != NULL);
+        if (!peers[i].unchoked && !peer->am_choking)
+            choke(self, peer, now_ms);
+        else if (peers[i].unchoked && peer->am_choking && self->has_metainfo)
+            unchoke(self, peer, now_ms);
+    }
+    free(peers);
+}
+
+/* ---- blocks ---- */
+
+void torrent_give_reject(struct torrent *self, struct peer *peer, const struct peer_wish *wish,
+                         uint64_t now_ms)
+{
+    if (!peer->fast)
+        return;
+    const struct wire_message reject = {
+        .kind = WIRE_REJECT,
+        .piece = wish->piece,
+        .offset = wish->offset,
+        .length = wish->length,
+    };
+    torrent_send(self, peer, &reject, now_ms);
+}
+
+const char *torrent_give_request(struct torrent *self, struct peer *peer,
+                                 const struct wire_message *message, uint64_t now_ms)
+{
+    const struct peer_wish wish = {
+        .piece = message->piece,
+        .offset = message->offset,
+        .length = message->length,
+    };
+    if (message->length == 0 || message->length > WIRE_BLOCK_SIZE)
+        return "it asks for no block";
+    if (self->has_metainfo) {
+        if (wish.piece >= self->picker.shape.pieces)
+            return "it asks for a piece there is not";
+        const uint32_t size = picker_piece_size(&self->picker, wish.piece);
+        if (wish.offset >= size || wish.length > size - wish.offset)
+            return "it asks beyond a piece";
+    }
+    if (!self->has_metainfo || peer->am_choking || !picker_has(&self->picker, wish.piece) ||
+        !peer_wish_add(peer, &wish)) {
+        torrent_give_reject(self, peer, &wish, now_ms);
+        return NULL;
+    }
+    torrent_give_pump(self, peer, now_ms);
+    return NULL;
+}
+
+void torrent_give_cancel(struct torrent *self, struct peer *peer,
+                         const struct wire_message *message, uint64_t now_ms)
+{
+    const struct peer_wish wish = {
+        .piece = message->piece,
+        .offset = message->offset,
+        .length = message->length,
+    };
+    if (peer_wish_remove(peer, &wish))
+        torrent_give_reject(self, peer, &wish, now_ms);
+}
+
+void torrent_give_pump(struct torrent *self, struct peer *peer, uint64_t now_ms)
+{
+    const uint64_t ahead = peer_send_ahead(peer);
+    struct peer_wish wish;
+    while (peer->sending_bytes < ahead && peer_wish_next(peer, &wish)) {
+        if (!picker_has(&self->picker, wish.piece)) {
+            torrent_give_reject(self, peer, &wish, now_ms);
+            continue;
+        }
+        peer->sending_bytes += wish.length;
+        const struct torrent_action action = {
+            .kind = TORRENT_SEND_BLOCK,
+            .peer = peer->number,
+            .message = { .kind = WIRE_PIECE,
+                         .piece = wish.piece,
+                         .offset = wish.offset,
+                         .length = wish.length },
+        };
+        torrent_push(self, &action);
+    }
+}
+
+void torrent_sent(struct torrent *self, uint32_t number, const struct wire_message *block,
+                  bool sent, uint64_t now_ms)
+{
+    struct peer *peer = torrent_find(self, number);
+    if (sent)
+        peer_rate_add(&self->sent, block->length);
+    if (peer == NULL)
+        return;
+    assert(peer->sending_bytes >= block->length);
+    peer->sending_bytes -= block->length;
+    if (sent) {
+        peer->sent_ms = now_ms;
+        peer_rate_add(&peer->sent, block->length);
+    } else {
+        const struct peer_wish wish = { block->piece, block->offset, block->length };
+        torrent_give_reject(self, peer, &wish, now_ms);
+    }
+    torrent_give_pump(self, peer, now_ms);
+}

@@ -1,0 +1,75 @@
+/*
+ * What the files of a torrent share: torrent.c (life, peers, time), torrent_fetch.c (asking and
+ * taking), torrent_give.c (choking and giving), torrent_exchange.c (extensions). Not for others.
+ *
+ * Handlers of messages return NULL, or why the peer must go; the peer is dropped by the dispatcher
+ * alone, so a handler may use it to its end.
+ */
+#pragma once
+
+#include "services/swarm/torrent.h"
+
+struct peer *torrent_find(const struct torrent *self, uint32_t number);
+
+/* Queue an action; a message's payload is copied. */
+void torrent_push(struct torrent *self, const struct torrent_action *action);
+void torrent_send(struct torrent *self, struct peer *peer, const struct wire_message *message,
+                  uint64_t now_ms);
+void torrent_send_kind(struct torrent *self, struct peer *peer, enum wire_kind kind,
+                       uint64_t now_ms);
+
+/* Close and free a peer; *peer is NULL then. */
+void torrent_drop(struct torrent *self, struct peer **peer, const char *reason, uint64_t now_ms);
+void torrent_ban(struct torrent *self, struct peer **peer, const char *reason, uint64_t now_ms);
+void torrent_connect_more(struct torrent *self, uint64_t now_ms);
+
+/* ---- torrent_fetch.c ---- */
+
+void torrent_fetch_hungry(struct torrent *self, struct peer *peer);
+void torrent_fetch_fill(struct torrent *self, struct peer *peer, uint64_t now_ms);
+void torrent_fetch_interest(struct torrent *self, struct peer *peer, uint64_t now_ms);
+const char *torrent_fetch_block(struct torrent *self, struct peer *peer,
+                                const struct wire_message *message, uint64_t now_ms,
+                                enum torrent_verdict *ret_verdict);
+const char *torrent_fetch_reject(struct torrent *self, struct peer *peer,
+                                 const struct wire_message *message, uint64_t now_ms);
+const char *torrent_fetch_allowed(struct torrent *self, struct peer *peer, uint32_t piece);
+void torrent_fetch_choked(struct torrent *self, struct peer *peer);
+
+/* Its requests go back to the picker. */
+void torrent_fetch_release(struct torrent *self, struct peer *peer);
+void torrent_fetch_snubbed(struct torrent *self, struct peer *peer);
+
+/* What a peer has, told by messages; and its part in availability taken out again. */
+const char *torrent_fetch_have(struct torrent *self, struct peer *peer, uint32_t piece,
+                               uint64_t now_ms);
+const char *torrent_fetch_bitfield(struct torrent *self, struct peer *peer, struct bytes bitfield,
+                                   uint64_t now_ms);
+const char *torrent_fetch_have_all(struct torrent *self, struct peer *peer, uint64_t now_ms);
+void torrent_fetch_count(struct torrent *self, struct peer *peer);
+void torrent_fetch_uncount(struct torrent *self, struct peer *peer);
+
+/* ---- torrent_give.c ---- */
+
+void torrent_give_interested(struct torrent *self, struct peer *peer, bool interested,
+                             uint64_t now_ms);
+const char *torrent_give_request(struct torrent *self, struct peer *peer,
+                                 const struct wire_message *message, uint64_t now_ms);
+void torrent_give_cancel(struct torrent *self, struct peer *peer,
+                         const struct wire_message *message, uint64_t now_ms);
+void torrent_give_reject(struct torrent *self, struct peer *peer, const struct peer_wish *wish,
+                         uint64_t now_ms);
+void torrent_give_pump(struct torrent *self, struct peer *peer, uint64_t now_ms);
+void torrent_give_fill(struct torrent *self, uint64_t now_ms);
+void torrent_give_round(struct torrent *self, uint64_t now_ms);
+
+/* ---- torrent_exchange.c ---- */
+
+void torrent_exchange_hello(struct torrent *self, struct peer *peer, uint64_t now_ms);
+const char *torrent_exchange_message(struct torrent *self, struct peer *peer,
+                                     const struct wire_message *message, uint64_t now_ms);
+void torrent_exchange_turn(struct torrent *self, struct peer *peer, uint64_t now_ms);
+void torrent_exchange_left(struct torrent *self, struct peer *peer);
+
+/* A metadata size nobody stands by any more is given up. */
+void torrent_exchange_review(struct torrent *self, uint64_t now_ms);

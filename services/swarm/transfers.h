@@ -1,0 +1,103 @@
+/*
+ * Transfers: everything this node shares and fetches, running. Joins each torrent core to the disk,
+ * to the connections, to the catalogue and to the DHT (lb-storage announces and finds peers).
+ *
+ * Each order stands in the catalogue before it is answered, and is taken up again at the next
+ * start. A transfer that cannot go on (a full disk, a folder that is not there) says why and tries
+ * again every TRANSFERS_RETRY_MS. All callbacks come later, from the loop. Shell.
+ */
+#pragma once
+
+#include "libcommon/address.h"
+#include "libcommon/bytes.h"
+#include "libcommon/error.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define TRANSFERS_RETRY_MS      10000u
+#define TRANSFERS_ANNOUNCES_MAX 16u /* asked of storage at once; others wait */
+#define TRANSFERS_ANNOUNCE_MS   30000u
+#define TRANSFERS_WAITERS_MAX   64u /* who ordered the same thing while it is being begun */
+#define TRANSFERS_NOTE_SIZE     256u
+
+struct actor;
+struct call;
+struct metainfo;
+struct transfer;
+struct transfers;
+
+/* ctx is what was given; transfer is NULL on errors and after a removal. reason: for a person. */
+typedef void transfers_fn(void *ctx, lb_err err, const char *reason,
+                          const struct transfer *transfer);
+
+/* Opens catalogue, disk, sockets; LB_DENIED, LB_IO, LB_INVALID when one of them cannot be. */
+LB_MUST_CHECK lb_err transfers_new(struct actor *actor, struct transfers **ret_self);
+
+/* Ends everything in order; on_stopped is called when all is on the disk. */
+void transfers_stop(struct transfers *self, void (*on_stopped)(void *ctx), void *ctx);
+void transfers_free(struct transfers **self);
+
+/* path: absolute; piece_length 0: by size. done: LB_OK once it is being seeded. */
+void transfers_share(struct transfers *self, const char *path, uint32_t piece_length,
+                     transfers_fn *done, void *ctx);
+
+struct transfers_fetch {
+    const char *magnet;    /* or NULL */
+    struct bytes metainfo; /* a .torrent file, when there is no magnet */
+    const char *folder;    /* absolute */
+    bool has_seed_for;
+    uint32_t seed_for_s;
+};
+
+/* Everything is copied. done: LB_OK once the order is on the disk. */
+void transfers_fetch(struct transfers *self, const struct transfers_fetch *fetch,
+                     transfers_fn *done, void *ctx);
+void transfers_remove(struct transfers *self, const uint8_t infohash[20], transfers_fn *done,
+                      void *ctx);
+
+/* LB_NOT_FOUND; LB_INVALID: not usable, or our own; LB_UNAVAILABLE: it is not running now. */
+LB_MUST_CHECK lb_err transfers_add_peer(struct transfers *self, const uint8_t infohash[20],
+                                        const struct address *address);
+
+/* ---- looking ---- */
+
+size_t transfers_count(const struct transfers *self);
+const struct transfer *transfers_at(const struct transfers *self, size_t index);
+const struct transfer *transfers_find(const struct transfers *self, const uint8_t infohash[20]);
+
+enum transfer_state {
+    TRANSFER_CHECKING,
+    TRANSFER_METADATA,
+    TRANSFER_FETCHING,
+    TRANSFER_SEEDING,
+    TRANSFER_PAUSED,
+    TRANSFER_FAILED
+};
+
+struct transfer_status {
+    const uint8_t *infohash;
+    const char *name;
+    const char *note;
+    enum transfer_state state;
+    uint64_t size_bytes;
+    uint64_t have_bytes;
+    uint64_t received_bytes;
+    uint64_t sent_bytes;
+    uint64_t wasted_bytes;
+    uint64_t receive_rate;
+    uint64_t send_rate;
+    uint32_t peers;
+    uint32_t seeds;
+};
+
+/* Borrows from the transfer until the next event. */
+void transfer_status(const struct transfer *self, struct transfer_status *ret_status);
+
+/* Where it lies, and its magnet link; the caller frees. */
+char *transfer_path(const struct transfer *self);
+char *transfer_magnet(const struct transfer *self);
+
+/* NULL while it is not known. */
+const struct metainfo *transfer_metainfo(const struct transfer *self);

@@ -1,0 +1,88 @@
+#include "libcommon/actor.h"
+#include "libcommon/log.h"
+#include "libcommon/memory.h"
+#include "proto/storage.pb-c.h"
+#include "services/swarm/transfers_inside.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* One question under way; the transfer may be gone when its answer comes. */
+struct announcement {
+    struct transfers *owner;
+    uint8_t infohash[20];
+};
+
+static void ask(struct transfers *self, struct transfer *transfer);
+
+static void ask_waiting(struct transfers *self)
+{
+    for (size_t i = 0; i < self->count && self->announcing < TRANSFERS_ANNOUNCES_MAX; i++)
+        if (self->items[i]->announce_wanted)
+            ask(self, self->items[i]);
+}
+
+static void learn_peers(struct transfer *transfer, const Lb__Storage__Announced *announced)
+{
+    const uint64_t now_ms = transfers_now_ms(transfer->owner);
+    for (size_t i = 0; i < announced->n_peers; i++) {
+        struct address address;
+        const struct bytes compact = bytes_of(announced->peers[i].data, announced->peers[i].len);
+        if (address_from_compact(compact, &address) == LB_OK &&
+            !transfers_is_own(transfer->owner, &address))
+            torrent_add_address(&transfer->torrent, &address, false, now_ms);
+    }
+}
+
+static void on_announced(void *ctx, lb_err err, const char *reason, const void *message)
+{
+    struct announcement *announcement = ctx;
+    struct transfers *self = announcement->owner;
+    struct transfer *transfer = transfers_get(self, announcement->infohash);
+    const Lb__Storage__Reply *reply = message;
+    uint32_t acknowledged = 0;
+    free(announcement);
+    self->announcing--;
+    if (err != LB_OK)
+        log_debug("announce failed: %s", reason != NULL ? reason : lb_err_text(err));
+    if (transfer != NULL && transfer->running) {
+        if (err == LB_OK && reply->body_case == LB__STORAGE__REPLY__BODY_ANNOUNCED) {
+            learn_peers(transfer, reply->announced);
+            acknowledged = reply->announced->acknowledged;
+        }
+        torrent_announced(&transfer->torrent, acknowledged, transfers_now_ms(self));
+        transfers_touch(transfer);
+    }
+    if (!self->stopping)
+        ask_waiting(self);
+}
+
+static void ask(struct transfers *self, struct transfer *transfer)
+{
+    transfer->announce_wanted = false;
+    if (!transfer->running)
+        return;
+    if (transfer->metainfo != NULL && transfer->metainfo->is_private) {
+        torrent_announced(&transfer->torrent, 1, transfers_now_ms(self));
+        return;
+    }
+    Lb__Storage__Announce announce = LB__STORAGE__ANNOUNCE__INIT;
+    Lb__Storage__Request request = LB__STORAGE__REQUEST__INIT;
+    announce.infohash.data = transfer->infohash;
+    announce.infohash.len = sizeof transfer->infohash;
+    announce.port = self->port;
+    announce.seed = transfer->torrent.complete;
+    request.body_case = LB__STORAGE__REQUEST__BODY_ANNOUNCE;
+    request.announce = &announce;
+    struct announcement *announcement = xcalloc(1, sizeof *announcement);
+    announcement->owner = self;
+    memcpy(announcement->infohash, transfer->infohash, sizeof announcement->infohash);
+    self->announcing++;
+    link_call(self->storage, &request.base, TRANSFERS_ANNOUNCE_MS, on_announced, announcement);
+}
+
+void transfers_announce(struct transfers *self, struct transfer *transfer)
+{
+    transfer->announce_wanted = true;
+    ask_waiting(self);
+}

@@ -1,0 +1,187 @@
+/*
+ * What the files of transfers share: transfers.c (all of them, their sockets and timers),
+ * transfer.c (one, from its order to its actions), transfers_order.c (sharing, fetching, removing),
+ * transfers_announce.c (finding peers). Not for others.
+ */
+#pragma once
+
+#include "libcommon/random.h"
+#include "services/swarm/catalogue.h"
+#include "services/swarm/connection.h"
+#include "services/swarm/create.h"
+#include "services/swarm/disk.h"
+#include "services/swarm/metainfo.h"
+#include "services/swarm/order.h"
+#include "services/swarm/torrent.h"
+#include "services/swarm/transfers.h"
+
+#include <uv.h>
+
+#define TRANSFERS_OWN_MAX 64u /* addresses of this machine */
+
+struct link;
+struct pool;
+struct status_counter;
+
+/* A piece on its way in. */
+struct incoming {
+    struct transfer *transfer;
+    struct assembly *assembly;
+    uint32_t piece;
+    bool failed; /* could not be written: to be tried again */
+};
+
+/* A block on its way out: read, then sent. */
+struct outgoing {
+    struct disk_read read;
+    struct connection_block block;
+    struct transfer *transfer;
+    struct outgoing *next, *previous;
+    uint32_t peer;
+    bool reading;
+    bool queued;
+};
+
+struct transfer {
+    struct transfers *owner;
+    uint8_t infohash[20];
+    enum order_kind kind;
+    bool has_seed_for;
+    uint32_t seed_for_s;
+    uint64_t completed_s; /* wall clock, 0: not yet */
+    char *folder;
+    char *magnet; /* as given, or "" */
+    char *name;
+    enum transfer_state state;
+    char note[TRANSFERS_NOTE_SIZE];
+
+    struct metainfo *metainfo; /* NULL: not known yet */
+    struct storage *storage;
+    struct storage *closing; /* what it was, until `closed` comes */
+    bool storage_closing;
+    bool stop_wanted; /* in the next turn */
+    lb_err trouble;   /* of the storage, to be looked into in the next turn */
+    bool opened;
+    bool running; /* the torrent is there */
+    bool ended;   /* its time of seeding is over */
+    bool removed;
+    bool again; /* to be opened again at again_ms */
+    uint64_t again_ms;
+    uint8_t *record; /* resume record to open with, or NULL */
+    size_t record_size;
+    struct torrent torrent;
+    struct incoming **incoming; /* by piece; NULL: there is none */
+    uint32_t incoming_count;
+    bool retry; /* pieces wait to be written, at retry_ms */
+    uint64_t retry_ms;
+    struct outgoing *outgoing;
+    struct connection **connections; /* by slot of the peer's number */
+    uint32_t connections_size;
+    bool announce_wanted;
+
+    bool touched; /* actions may be waiting */
+    struct transfer *next_touched;
+
+    transfers_fn *on_open; /* who waits until it is seeded, or is not */
+    void *on_open_ctx;
+};
+
+struct connect_wish {
+    struct transfer *transfer;
+    struct address address;
+};
+
+struct ordering;
+
+struct transfers {
+    struct actor *actor;
+    struct pool *pool;
+    struct disk *disk;
+    struct catalogue *catalogue;
+    struct connections *connections;
+    struct link *storage;
+    struct random random;
+    uint8_t peer_id[WIRE_PEER_ID_SIZE];
+    struct address own[TRANSFERS_OWN_MAX];
+    unsigned own_count;
+    uint16_t port;
+
+    struct transfer **items;
+    size_t count;
+    size_t capacity;
+    size_t closing; /* transfers taken out whose storage is still being closed */
+    struct transfer *touched;
+
+    struct connect_wish *wishes; /* connections to make, a ring */
+    uint32_t wishes_head;
+    uint32_t wishes_count;
+    uint32_t wishes_capacity;
+    unsigned announcing;
+    struct ordering *orderings;
+    size_t loading; /* jobs that read a transfer from the catalogue */
+
+    uv_timer_t timer;
+    uv_timer_t stop_timer;
+    unsigned handles;
+    uint64_t armed_ms;
+    bool stopping;
+    void (*on_stopped)(void *ctx);
+    void *on_stopped_ctx;
+
+    struct status_counter *count_received;
+    struct status_counter *count_sent;
+    struct status_counter *count_peers;
+    struct status_counter *count_transfers;
+    struct status_counter *count_bad_pieces;
+    uint64_t received_before; /* of transfers that are gone */
+    uint64_t sent_before;
+    uint64_t bad_before;
+};
+
+/* ---- transfers.c ---- */
+
+struct transfer *transfers_get(const struct transfers *self, const uint8_t infohash[20]);
+void transfers_put_in(struct transfers *self, struct transfer *transfer);
+void transfers_take_out(struct transfers *self, struct transfer *transfer);
+void transfers_touch(struct transfer *transfer);
+void transfers_arm(struct transfers *self, uint64_t deadline_ms);
+void transfers_connect(struct transfers *self, struct transfer *transfer,
+                       const struct address *address);
+bool transfers_is_own(const struct transfers *self, const struct address *address);
+uint64_t transfers_now_ms(const struct transfers *self);
+
+/* ---- transfer.c ---- */
+
+struct transfer *transfer_new(struct transfers *owner, const struct order *order);
+void transfer_free(struct transfer **self);
+
+/*
+ * Begin, or begin again: with metainfo its storage is opened, without it is asked of peers. record
+ * (from malloc, or NULL) is taken.
+ */
+void transfer_start(struct transfer *self, uint8_t *record, size_t record_size);
+
+/* The metainfo is known now. */
+void transfer_adopt(struct transfer *self, struct metainfo *metainfo);
+void transfer_stop(struct transfer *self);
+void transfer_fail(struct transfer *self, lb_err err, const char *what);
+void transfer_settle(struct transfer *self);
+void transfer_turn(struct transfer *self, uint64_t now_ms);
+uint64_t transfer_deadline_ms(const struct transfer *self);
+bool transfer_hello(struct transfer *self, struct connection *connection,
+                    const struct wire_handshake *hello);
+void transfer_message(struct transfer *self, struct connection *connection,
+                      const struct wire_message *message);
+void transfer_closed(struct transfer *self, struct connection *connection, const char *reason);
+struct wire_handshake transfer_handshake(const struct transfer *self);
+void transfer_order(const struct transfer *self, struct order *ret_order);
+
+/* ---- transfers_order.c ---- */
+
+/* Take up what stands in the catalogue. */
+void transfers_load(struct transfers *self);
+void transfers_cancel_orders(struct transfers *self);
+
+/* ---- transfers_announce.c ---- */
+
+void transfers_announce(struct transfers *self, struct transfer *transfer);

@@ -1,0 +1,533 @@
+#include "libcommon/actor.h"
+#include "libcommon/clock.h"
+#include "libcommon/log.h"
+#include "libcommon/memory.h"
+#include "libcommon/pool.h"
+#include "services/swarm/magnet.h"
+#include "services/swarm/resume.h"
+#include "services/swarm/transfers_inside.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+struct waiter {
+    transfers_fn *done;
+    void *ctx;
+};
+
+/* Something being begun: what is to be shared is hashed, what is to be fetched is written down. */
+struct ordering {
+    struct job job; /* first: the pool hands it back */
+    struct ordering *next;
+    struct transfers *owner;
+    struct waiter waiters[TRANSFERS_WAITERS_MAX];
+    size_t waiters_count;
+    struct order order;
+    struct metainfo *metainfo;
+    struct create *create; /* sharing, while hashing */
+    char *path;            /* sharing: what was asked for */
+    uint8_t *record;       /* sharing: the resume record */
+    size_t record_size;
+    lb_err err;
+    bool opening; /* the transfer is there and not yet seeded */
+    uint8_t opening_infohash[20];
+};
+
+/* ---- orderings ---- */
+
+static struct ordering *ordering_new(struct transfers *owner, transfers_fn *done, void *ctx)
+{
+    struct ordering *self = xcalloc(1, sizeof *self);
+    self->owner = owner;
+    self->waiters[self->waiters_count++] = (struct waiter){ done, ctx };
+    self->next = owner->orderings;
+    owner->orderings = self;
+    return self;
+}
+
+static void ordering_end(struct ordering *self, lb_err err, const char *reason,
+                         const struct transfer *transfer)
+{
+    for (struct ordering **at = &self->owner->orderings; *at != NULL; at = &(*at)->next) {
+        if (*at != self)
+            continue;
+        *at = self->next;
+        break;
+    }
+    for (size_t i = 0; i < self->waiters_count; i++)
+        self->waiters[i].done(self->waiters[i].ctx, err, reason, transfer);
+    metainfo_free(&self->metainfo);
+    free(self->path);
+    free(self->record);
+    free(self);
+}
+
+static void join_ordering(struct ordering *self, transfers_fn *done, void *ctx)
+{
+    if (self->waiters_count == TRANSFERS_WAITERS_MAX)
+        done(ctx, LB_FULL, "too many wait for the same", NULL);
+    else
+        self->waiters[self->waiters_count++] = (struct waiter){ done, ctx };
+}
+
+void transfers_cancel_orders(struct transfers *self)
+{
+    for (struct ordering *at = self->orderings; at != NULL; at = at->next)
+        if (at->create != NULL)
+            create_cancel(at->create);
+}
+
+/* ---- loading ---- */
+
+struct loading {
+    struct job job;
+    struct transfers *owner;
+    uint8_t infohash[20];
+    struct metainfo *metainfo;
+    uint8_t *record;
+    size_t record_size;
+    lb_err err;
+    struct metainfo_problem problem;
+};
+
+/* In the pool: the parts are read and parsed there, since they may be large. */
+static void load_work(struct job *job)
+{
+    struct loading *self = (struct loading *)job;
+    uint8_t *data = NULL;
+    size_t size = 0;
+    if (catalogue_read(self->owner->catalogue, self->infohash, CATALOGUE_RESUME, &self->record,
+                       &self->record_size) != LB_OK)
+        self->record = NULL;
+    self->err =
+        catalogue_read(self->owner->catalogue, self->infohash, CATALOGUE_TORRENT, &data, &size);
+    if (self->err != LB_OK)
+        return;
+    self->err = metainfo_parse(bytes_of(data, size), &self->metainfo, &self->problem);
+    free(data);
+}
+
+static void load_done(struct job *job, void *ctx)
+{
+    struct loading *self = (struct loading *)job;
+    struct transfers *owner = ctx;
+    struct transfer *transfer = transfers_get(owner, self->infohash);
+    owner->loading--;
+    if (transfer != NULL && !owner->stopping) {
+        if (self->metainfo != NULL &&
+            memcmp(self->metainfo->infohash, self->infohash, sizeof self->infohash) != 0) {
+            metainfo_free(&self->metainfo);
+            self->err = LB_CORRUPT;
+        }
+        /* Without its metainfo a fetch asks the peers again; a share cannot. */
+        if (self->metainfo == NULL && transfer->kind == ORDER_SHARE) {
+            transfer_fail(transfer, self->err, "its .torrent file");
+        } else {
+            if (self->metainfo != NULL) {
+                transfer->metainfo = self->metainfo;
+                self->metainfo = NULL;
+                free(transfer->name);
+                transfer->name = xstrdup(transfer->metainfo->name);
+            }
+            transfer_start(transfer, self->record, self->record_size);
+            self->record = NULL;
+            transfers_arm(owner, transfer_deadline_ms(transfer));
+        }
+    }
+    metainfo_free(&self->metainfo);
+    free(self->record);
+    free(self);
+}
+
+static void load_one(struct transfers *self, const struct order *order)
+{
+    struct transfer *transfer = transfer_new(self, order);
+    transfers_put_in(self, transfer);
+    struct loading *loading = xcalloc(1, sizeof *loading);
+    loading->owner = self;
+    memcpy(loading->infohash, order->infohash, sizeof loading->infohash);
+    loading->job = (struct job){ .work = load_work, .done = load_done, .ctx = self };
+    self->loading++;
+    if (pool_submit(self->pool, &loading->job) == LB_OK)
+        return;
+    /* At most as many orders as the pool takes jobs: this does not happen, but must do no harm. */
+    load_work(&loading->job);
+    load_done(&loading->job, self);
+}
+
+void transfers_load(struct transfers *self)
+{
+    for (size_t i = 0; i < catalogue_count(self->catalogue); i++)
+        load_one(self, catalogue_at(self->catalogue, i));
+    if (catalogue_damaged(self->catalogue) > 0)
+        log_warn("%zu damaged orders were put aside", catalogue_damaged(self->catalogue));
+    if (self->count > 0)
+        log_info("%zu transfers are taken up again", self->count);
+}
+
+/* ---- removing ---- */
+
+struct removal {
+    transfers_fn *done;
+    void *ctx;
+};
+
+static void on_removed(void *ctx, lb_err err)
+{
+    struct removal *removal = ctx;
+    if (removal->done != NULL)
+        removal->done(removal->ctx, err, lb_err_text(err), NULL);
+    free(removal);
+}
+
+void transfers_remove(struct transfers *self, const uint8_t infohash[20], transfers_fn *done,
+                      void *ctx)
+{
+    struct transfer *transfer = transfers_get(self, infohash);
+    if (transfer == NULL) {
+        done(ctx, LB_NOT_FOUND, "there is no such transfer", NULL);
+        return;
+    }
+    struct removal *removal = xcalloc(1, sizeof *removal);
+    *removal = (struct removal){ .done = done, .ctx = ctx };
+    uint8_t copy[20];
+    memcpy(copy, infohash, sizeof copy);
+    transfers_take_out(self, transfer);
+    const lb_err err = catalogue_remove(self->catalogue, copy, on_removed, removal);
+    if (err != LB_OK)
+        on_removed(removal, err);
+}
+
+/* ---- sharing ---- */
+
+static void on_share_opened(void *ctx, lb_err err, const char *reason,
+                            const struct transfer *transfer)
+{
+    ordering_end(ctx, err, reason, transfer);
+}
+
+static void on_share_stored(void *ctx, lb_err err)
+{
+    struct ordering *self = ctx;
+    struct transfers *owner = self->owner;
+    if (err != LB_OK || owner->stopping) {
+        ordering_end(self, err != LB_OK ? err : LB_UNAVAILABLE, lb_err_text(err), NULL);
+        return;
+    }
+    struct transfer *transfer = transfer_new(owner, &self->order);
+    transfers_put_in(owner, transfer);
+    transfer->metainfo = metainfo_keep(self->metainfo);
+    free(transfer->name);
+    transfer->name = xstrdup(self->metainfo->name);
+    transfer->on_open = on_share_opened;
+    transfer->on_open_ctx = self;
+    self->opening = true;
+    uint8_t *copy = xmemdup(self->record, self->record_size);
+    if (catalogue_write(owner->catalogue, self->order.infohash, CATALOGUE_RESUME, &copy,
+                        self->record_size, NULL, NULL) != LB_OK)
+        log_warn("resume record not saved: too much to do");
+    uint8_t *record = self->record;
+    self->record = NULL;
+    transfer_start(transfer, record, self->record_size);
+}
+
+static bool is_share_of(const struct transfer *transfer, const char *path)
+{
+    if (transfer->kind != ORDER_SHARE || transfer->metainfo == NULL)
+        return false;
+    char *own = transfer_path(transfer);
+    const bool same = strcmp(own, path) == 0;
+    free(own);
+    return same;
+}
+
+static struct transfer *find_share(const struct transfers *self, const char *path)
+{
+    for (size_t i = 0; i < self->count; i++)
+        if (is_share_of(self->items[i], path))
+            return self->items[i];
+    return NULL;
+}
+
+/* The same path held something else before: that can no longer be served. */
+static void replace_share(struct ordering *self)
+{
+    char *path = xasprintf("%s%s%s", self->order.folder,
+                           strcmp(self->order.folder, "/") == 0 ? "" : "/", self->metainfo->name);
+    struct transfer *old = find_share(self->owner, path);
+    free(path);
+    if (old == NULL)
+        return;
+    log_info("a share gives way: its content was changed");
+    transfers_remove(self->owner, old->infohash, NULL, NULL);
+}
+
+/* It is there already: seeded, or on its way. */
+static void share_again(struct ordering *self, struct transfer *transfer)
+{
+    if (transfer->running && transfer->torrent.complete) {
+        ordering_end(self, LB_OK, "", transfer);
+    } else if (transfer->kind == ORDER_SHARE && transfer->on_open == NULL &&
+               (transfer->storage != NULL || transfer->again)) {
+        transfer->on_open = on_share_opened;
+        transfer->on_open_ctx = self;
+    } else {
+        char *path = transfer_path(transfer);
+        char *reason = xasprintf("the same content is being fetched or has failed at %s", path);
+        ordering_end(self, LB_EXISTS, reason, NULL);
+        free(reason);
+        free(path);
+    }
+}
+
+static void on_created(void *ctx, lb_err err, const struct create_result *result,
+                       const char *problem)
+{
+    struct ordering *self = ctx;
+    struct transfers *owner = self->owner;
+    self->create = NULL;
+    if (err != LB_OK) {
+        ordering_end(self, err, problem, NULL);
+        return;
+    }
+    self->metainfo = result->metainfo;
+    struct resume *resume = result->resume;
+    resume_encode(resume, &self->record, &self->record_size);
+    resume_free(&resume);
+    if (result->empty_folders > 0)
+        log_warn("share leaves %u empty folders out", result->empty_folders);
+    struct transfer *there = transfers_get(owner, self->metainfo->infohash);
+    if (there != NULL) {
+        share_again(self, there);
+        return;
+    }
+    self->order.kind = ORDER_SHARE;
+    self->order.added_s = clock_wall_s();
+    memcpy(self->order.infohash, self->metainfo->infohash, sizeof self->order.infohash);
+    if (snprintf(self->order.folder, sizeof self->order.folder, "%s", result->folder) >=
+        (int)sizeof self->order.folder) {
+        ordering_end(self, LB_TOO_BIG, "the path is too long", NULL);
+        return;
+    }
+    replace_share(self);
+    uint8_t *torrent = NULL;
+    size_t size = 0;
+    metainfo_write_torrent(self->metainfo->info, clock_wall_s(), &torrent, &size);
+    const lb_err put = catalogue_put(owner->catalogue, &self->order, bytes_of(torrent, size),
+                                     on_share_stored, self);
+    free(torrent);
+    if (put != LB_OK)
+        ordering_end(self, put, "too many transfers, or too much to do", NULL);
+}
+
+static struct resume *known_resume(const struct transfer *known)
+{
+    uint8_t *data = NULL;
+    size_t size = 0;
+    struct resume *resume = NULL;
+    if (known == NULL || known->storage == NULL || !known->opened)
+        return NULL;
+    storage_record(known->storage, clock_wall_s(), &data, &size);
+    if (resume_parse(bytes_of(data, size), known->infohash, &known->metainfo->layout, &resume) !=
+        LB_OK)
+        resume = NULL;
+    free(data);
+    return resume;
+}
+
+void transfers_share(struct transfers *self, const char *path, uint32_t piece_length,
+                     transfers_fn *done, void *ctx)
+{
+    char *clean = xstrdup(path);
+    for (size_t size = strlen(clean); size > 1 && clean[size - 1] == '/'; size--)
+        clean[size - 1] = '\0';
+    for (struct ordering *at = self->orderings; at != NULL; at = at->next) {
+        if (at->path == NULL || strcmp(at->path, clean) != 0)
+            continue;
+        free(clean);
+        join_ordering(at, done, ctx);
+        return;
+    }
+    const struct transfer *known = find_share(self, clean);
+    struct resume *resume = known_resume(known);
+    const struct create_request request = {
+        .path = clean,
+        .piece_length = piece_length,
+        .known = resume != NULL ? known->metainfo : NULL,
+        .known_resume = resume,
+    };
+    struct ordering *ordering = ordering_new(self, done, ctx);
+    ordering->path = clean;
+    const lb_err err = create_start(self->pool, &request, on_created, ordering, &ordering->create);
+    resume_free(&resume);
+    if (err == LB_INVALID)
+        ordering_end(ordering, err,
+                     "the path must be absolute, and the piece length a power of two", NULL);
+    else if (err != LB_OK)
+        ordering_end(ordering, err, lb_err_text(err), NULL);
+}
+
+/* ---- fetching ---- */
+
+static void on_fetch_stored(void *ctx, lb_err err)
+{
+    struct ordering *self = ctx;
+    struct transfers *owner = self->owner;
+    if (err != LB_OK || owner->stopping) {
+        ordering_end(self, err != LB_OK ? err : LB_UNAVAILABLE, lb_err_text(err), NULL);
+        return;
+    }
+    struct transfer *transfer = transfer_new(owner, &self->order);
+    transfers_put_in(owner, transfer);
+    if (self->metainfo != NULL) {
+        transfer->metainfo = metainfo_keep(self->metainfo);
+        free(transfer->name);
+        transfer->name = xstrdup(self->metainfo->name);
+    }
+    transfer_start(transfer, NULL, 0);
+    transfers_arm(owner, transfer_deadline_ms(transfer));
+    ordering_end(self, LB_OK, "", transfer);
+}
+
+/* In the pool: is the folder there, and may we write to it? */
+static void folder_work(struct job *job)
+{
+    struct ordering *self = (struct ordering *)job;
+    struct stat found;
+    if (stat(self->order.folder, &found) != 0)
+        self->err = errno == EACCES ? LB_DENIED : LB_NOT_FOUND;
+    else if (!S_ISDIR(found.st_mode))
+        self->err = LB_INVALID;
+    else if (access(self->order.folder, W_OK | X_OK) != 0)
+        self->err = LB_DENIED;
+}
+
+static void folder_done(struct job *job, void *ctx)
+{
+    struct ordering *self = (struct ordering *)job;
+    struct transfers *owner = ctx;
+    if (self->err != LB_OK || owner->stopping) {
+        char *reason = xasprintf("the folder %s: %s", self->order.folder,
+                                 self->err == LB_INVALID ? "is no folder" : lb_err_text(self->err));
+        ordering_end(self, self->err != LB_OK ? self->err : LB_UNAVAILABLE, reason, NULL);
+        free(reason);
+        return;
+    }
+    uint8_t *torrent = NULL;
+    size_t size = 0;
+    if (self->metainfo != NULL)
+        metainfo_write_torrent(self->metainfo->info, 0, &torrent, &size);
+    const lb_err err = catalogue_put(owner->catalogue, &self->order, bytes_of(torrent, size),
+                                     on_fetch_stored, self);
+    free(torrent);
+    if (err != LB_OK)
+        ordering_end(self, err, "too many transfers, or too much to do", NULL);
+}
+
+/* It is there already: the same answer at once, unless it was to go elsewhere. */
+static void fetch_again(struct transfer *transfer, struct metainfo **metainfo, const char *folder,
+                        transfers_fn *done, void *ctx)
+{
+    size_t length = strlen(folder);
+    while (length > 1 && folder[length - 1] == '/')
+        length--;
+    if (strlen(transfer->folder) != length || memcmp(transfer->folder, folder, length) != 0) {
+        char *reason =
+            xasprintf("it is already %s in %s",
+                      transfer->kind == ORDER_SHARE ? "shared" : "fetched", transfer->folder);
+        done(ctx, LB_EXISTS, reason, NULL);
+        free(reason);
+        return;
+    }
+    if (transfer->metainfo == NULL && *metainfo != NULL && transfer->running) {
+        struct metainfo *given = *metainfo;
+        *metainfo = NULL;
+        transfer_adopt(transfer, given);
+    } else if (transfer->state == TRANSFER_FAILED && !transfer->running &&
+               transfer->storage == NULL && !transfer->storage_closing) {
+        transfer_start(transfer, NULL, 0);
+    }
+    done(ctx, LB_OK, "", transfer);
+}
+
+static lb_err read_source(const struct transfers_fetch *fetch, uint8_t infohash[20],
+                          struct metainfo **ret_metainfo, struct metainfo_problem *problem)
+{
+    if (fetch->magnet == NULL) {
+        const lb_err err = metainfo_parse(fetch->metainfo, ret_metainfo, problem);
+        if (err == LB_OK)
+            memcpy(infohash, (*ret_metainfo)->infohash, 20);
+        return err;
+    }
+    struct magnet *magnet = xcalloc(1, sizeof *magnet);
+    const lb_err err = magnet_parse(fetch->magnet, magnet);
+    if (err == LB_OK)
+        memcpy(infohash, magnet->infohash, 20);
+    else
+        snprintf(problem->text, sizeof problem->text, "%s",
+                 err == LB_UNSUPPORTED ? "a magnet link with a v2 hash alone" : "no magnet link");
+    free(magnet);
+    return err;
+}
+
+static void begin_fetch(struct transfers *self, const struct transfers_fetch *fetch,
+                        const uint8_t infohash[20], struct metainfo *metainfo, transfers_fn *done,
+                        void *ctx)
+{
+    struct ordering *ordering = ordering_new(self, done, ctx);
+    ordering->metainfo = metainfo;
+    struct order *order = &ordering->order;
+    order->kind = ORDER_FETCH;
+    order->has_seed_for = fetch->has_seed_for;
+    order->seed_for_s = fetch->seed_for_s;
+    order->added_s = clock_wall_s();
+    memcpy(order->infohash, infohash, sizeof order->infohash);
+    snprintf(order->folder, sizeof order->folder, "%s", fetch->folder);
+    for (size_t size = strlen(order->folder); size > 1 && order->folder[size - 1] == '/'; size--)
+        order->folder[size - 1] = '\0';
+    if (fetch->magnet != NULL)
+        snprintf(order->magnet, sizeof order->magnet, "%s", fetch->magnet);
+    ordering->job = (struct job){ .work = folder_work, .done = folder_done, .ctx = self };
+    const lb_err err = pool_submit(self->pool, &ordering->job);
+    if (err != LB_OK)
+        ordering_end(ordering, err, "too much to do", NULL);
+}
+
+void transfers_fetch(struct transfers *self, const struct transfers_fetch *fetch,
+                     transfers_fn *done, void *ctx)
+{
+    struct metainfo_problem problem = { "" };
+    struct metainfo *metainfo = NULL;
+    uint8_t infohash[20];
+    if (fetch->folder[0] != '/' || strlen(fetch->folder) >= ORDER_FOLDER_SIZE ||
+        (fetch->magnet != NULL && strlen(fetch->magnet) >= ORDER_MAGNET_SIZE)) {
+        done(ctx, LB_INVALID, "the folder must be absolute, and neither it nor the link too long",
+             NULL);
+        return;
+    }
+    const lb_err err = read_source(fetch, infohash, &metainfo, &problem);
+    if (err != LB_OK) {
+        done(ctx, err, problem.text, NULL);
+        return;
+    }
+    struct transfer *there = transfers_get(self, infohash);
+    if (there != NULL) {
+        fetch_again(there, &metainfo, fetch->folder, done, ctx);
+        metainfo_free(&metainfo);
+        return;
+    }
+    for (struct ordering *at = self->orderings; at != NULL; at = at->next) {
+        if (at->order.kind != ORDER_FETCH || at->path != NULL ||
+            memcmp(at->order.infohash, infohash, sizeof infohash) != 0)
+            continue;
+        metainfo_free(&metainfo);
+        join_ordering(at, done, ctx);
+        return;
+    }
+    begin_fetch(self, fetch, infohash, metainfo, done, ctx);
+}

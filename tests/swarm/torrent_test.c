@@ -1,0 +1,719 @@
+/*
+ * Whole torrents, joined by an in-memory wire with a virtual clock: every message takes one step of
+ * 10 ms. A piece of content is a number; blocks carry whether their sender spoilt them.
+ */
+#include "libcommon/crypto.h"
+#include "libcommon/memory.h"
+#include "libcommon/random.h"
+#include "services/swarm/bitfield.h"
+#include "services/swarm/torrent.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define NODES_MAX 16
+#define LINKS_MAX 256
+#define STEP_MS   10u
+#define BLOCK     PICKER_BLOCK_SIZE
+
+/* One message under way. */
+struct parcel {
+    struct parcel *next;
+    uint64_t due_ms;
+    uint32_t link;
+    unsigned to; /* 0 or 1: which end of the link */
+    struct wire_message message;
+    bool spoilt;
+    bool hangup;
+    uint8_t payload[];
+};
+
+struct node {
+    struct world *world;
+    unsigned index;
+    struct random random;
+    struct torrent torrent;
+    bool running;
+    bool poisons;   /* its blocks are bad */
+    bool mute;      /* takes requests and answers none */
+    bool floods;    /* sends a block nobody asked for with each message */
+    bool *spoilt;   /* of each piece: a bad block is in it */
+    uint32_t completed;
+    uint32_t announced;
+    uint32_t connects;
+    uint64_t done_ms;
+};
+
+struct link {
+    bool up;
+    struct {
+        unsigned node;
+        uint32_t peer;
+    } end[2];
+};
+
+struct world {
+    uint64_t now_ms;
+    uint8_t info[20000]; /* more than one part of metadata */
+    uint8_t infohash[20];
+    struct picker_shape shape;
+    struct node nodes[NODES_MAX];
+    struct link links[LINKS_MAX];
+    uint32_t links_count;
+    struct parcel *first;
+    struct parcel **last;
+    uint64_t requests; /* sent, all together */
+};
+
+static struct address address_of(unsigned node)
+{
+    return address_v4(10, 0, 0, (uint8_t)(node + 1), 6881);
+}
+
+static void world_init(struct world *world, uint32_t pieces, uint32_t blocks)
+{
+    memset(world, 0, sizeof *world);
+    world->now_ms = 1000000;
+    world->shape = (struct picker_shape){ pieces, blocks * BLOCK,
+                                          (uint64_t)pieces * blocks * BLOCK - 1000 };
+    for (size_t i = 0; i < sizeof world->info; i++)
+        world->info[i] = (uint8_t)(i * 7);
+    sha1(bytes_of(world->info, sizeof world->info), world->infohash);
+    world->last = &world->first;
+}
+
+static struct node *node_start(struct world *world, unsigned index, bool knows, const char *have)
+{
+    struct node *node = &world->nodes[index];
+    struct torrent_options options = {
+        .port = 6881,
+        .peers_max = 100,
+        .peers_wanted = 80,
+        .upload_slots = 4,
+        .announce_interval_ms = 600000,
+        .version = "test",
+    };
+    *node = (struct node){ .world = world, .index = index, .running = true };
+    random_init(&node->random, index + 1);
+    memcpy(options.infohash, world->infohash, 20);
+    memset(options.peer_id, 'A' + (int)index, 20);
+    node->spoilt = xcalloc(world->shape.pieces, sizeof *node->spoilt);
+    torrent_init(&node->torrent, &options, &node->random, world->now_ms);
+    if (!knows)
+        return node;
+    uint8_t bits[512] = { 0 };
+    for (uint32_t i = 0; have != NULL && have[i] != '\0'; i++)
+        if (have[i] == '#')
+            bitfield_set(bits, i);
+    if (have != NULL && strcmp(have, "all") == 0)
+        bitfield_set_all(bits, world->shape.pieces);
+    torrent_begin(&node->torrent, bytes_of(world->info, sizeof world->info), world->shape, bits,
+                  world->now_ms);
+    return node;
+}
+
+static void post(struct world *world, uint32_t link, unsigned to,
+                 const struct wire_message *message, bool spoilt, bool hangup)
+{
+    struct parcel *parcel = xcalloc(1, sizeof *parcel + message->payload.size);
+    parcel->due_ms = world->now_ms + STEP_MS;
+    parcel->link = link;
+    parcel->to = to;
+    parcel->message = *message;
+    parcel->spoilt = spoilt;
+    parcel->hangup = hangup;
+    if (message->payload.size > 0) {
+        memcpy(parcel->payload, message->payload.data, message->payload.size);
+        parcel->message.payload.data = parcel->payload;
+    }
+    *world->last = parcel;
+    world->last = &parcel->next;
+}
+
+static uint32_t link_of(const struct world *world, unsigned node, uint32_t peer, unsigned *ret_end)
+{
+    for (uint32_t i = 0; i < world->links_count; i++)
+        for (unsigned end = 0; end < 2; end++)
+            if (world->links[i].up && world->links[i].end[end].node == node &&
+                world->links[i].end[end].peer == peer) {
+                *ret_end = end;
+                return i;
+            }
+    return UINT32_MAX;
+}
+
+static void hang_up(struct world *world, uint32_t link)
+{
+    if (link == UINT32_MAX || !world->links[link].up)
+        return;
+    world->links[link].up = false;
+    for (unsigned end = 0; end < 2; end++) {
+        struct node *node = &world->nodes[world->links[link].end[end].node];
+        if (node->running)
+            torrent_left(&node->torrent, world->links[link].end[end].peer, world->now_ms);
+    }
+}
+
+static void connect_to(struct world *world, unsigned from, const struct address *address)
+{
+    const unsigned to = address->ip[15] - 1u;
+    struct node *a = &world->nodes[from];
+    struct node *b = to < NODES_MAX ? &world->nodes[to] : NULL;
+    a->connects++;
+    if (b == NULL || !b->running) {
+        torrent_connect_failed(&a->torrent, address, world->now_ms);
+        return;
+    }
+    struct wire_handshake hello_a = { .fast = true, .extended = true };
+    struct wire_handshake hello_b = hello_a;
+    memset(hello_a.peer_id, 'A' + (int)from, 20);
+    memset(hello_b.peer_id, 'A' + (int)to, 20);
+    struct address back = address_of(from);
+    back.port = (uint16_t)(50000 + world->links_count);
+    const struct torrent_hello in = { .address = back, .handshake = &hello_a };
+    const struct torrent_hello out = { .address = *address, .outgoing = true,
+                                       .handshake = &hello_b };
+    assert_true(world->links_count < LINKS_MAX);
+    struct link *link = &world->links[world->links_count];
+    link->end[0].node = from;
+    link->end[1].node = to;
+    if (torrent_join(&b->torrent, &in, world->now_ms, &link->end[1].peer) != LB_OK) {
+        torrent_connect_failed(&a->torrent, address, world->now_ms);
+        return;
+    }
+    if (torrent_join(&a->torrent, &out, world->now_ms, &link->end[0].peer) != LB_OK) {
+        torrent_left(&b->torrent, link->end[1].peer, world->now_ms);
+        return;
+    }
+    link->up = true;
+    world->links_count++;
+}
+
+static void perform(struct node *node, const struct torrent_action *action)
+{
+    struct world *world = node->world;
+    unsigned end = 0;
+    uint32_t link = UINT32_MAX;
+    switch (action->kind) {
+    case TORRENT_SEND:
+        world->requests += action->message.kind == WIRE_REQUEST;
+        link = link_of(world, node->index, action->peer, &end);
+        if (link != UINT32_MAX)
+            post(world, link, 1 - end, &action->message, false, false);
+        if (link != UINT32_MAX && node->floods) {
+            const struct wire_message junk = { .kind = WIRE_PIECE, .length = BLOCK };
+            post(world, link, 1 - end, &junk, true, false);
+        }
+        break;
+    case TORRENT_SEND_BLOCK:
+        if (node->mute)
+            break;
+        link = link_of(world, node->index, action->peer, &end);
+        if (link != UINT32_MAX)
+            post(world, link, 1 - end, &action->message, node->poisons, false);
+        torrent_sent(&node->torrent, action->peer, &action->message, true, world->now_ms);
+        break;
+    case TORRENT_CONNECT:
+        connect_to(world, node->index, &action->address);
+        break;
+    case TORRENT_DISCONNECT:
+        /* What was sent before still arrives. */
+        link = link_of(world, node->index, action->peer, &end);
+        if (link != UINT32_MAX)
+            post(world, link, 1 - end, &action->message, false, true);
+        break;
+    case TORRENT_VERIFY: {
+        const uint32_t piece = action->message.piece;
+        const bool bad = node->spoilt[piece];
+        node->spoilt[piece] = false;
+        torrent_verified(&node->torrent, piece, bad ? LB_CORRUPT : LB_OK, world->now_ms);
+        break;
+    }
+    case TORRENT_FORGET:
+        node->spoilt[action->message.piece] = false;
+        break;
+    case TORRENT_METADATA:
+        assert_int_equal(action->message.payload.size, sizeof world->info);
+        assert_memory_equal(action->message.payload.data, world->info, sizeof world->info);
+        torrent_begin(&node->torrent, bytes_of(world->info, sizeof world->info), world->shape,
+                      NULL, world->now_ms);
+        break;
+    case TORRENT_COMPLETE:
+        node->completed++;
+        node->done_ms = world->now_ms;
+        break;
+    case TORRENT_ANNOUNCE:
+        node->announced++;
+        torrent_announced(&node->torrent, 3, world->now_ms);
+        break;
+    }
+}
+
+static void drain(struct world *world)
+{
+    bool busy = true;
+    while (busy) {
+        busy = false;
+        for (unsigned i = 0; i < NODES_MAX; i++) {
+            struct torrent_action action;
+            while (world->nodes[i].running &&
+                   torrent_next(&world->nodes[i].torrent, world->now_ms, &action)) {
+                busy = true;
+                perform(&world->nodes[i], &action);
+            }
+        }
+    }
+}
+
+static void deliver(struct world *world, struct parcel *parcel)
+{
+    const struct link *link = &world->links[parcel->link];
+    struct node *node = &world->nodes[link->end[parcel->to].node];
+    if (!link->up || !node->running)
+        return;
+    if (parcel->hangup) {
+        hang_up(world, parcel->link);
+        return;
+    }
+    if (torrent_message(&node->torrent, link->end[parcel->to].peer, &parcel->message,
+                        world->now_ms) == TORRENT_TAKE &&
+        parcel->spoilt)
+        node->spoilt[parcel->message.piece] = true;
+}
+
+static void run(struct world *world, uint64_t ms)
+{
+    const uint64_t end = world->now_ms + ms;
+    while (world->now_ms < end) {
+        world->now_ms += STEP_MS;
+        while (world->first != NULL && world->first->due_ms <= world->now_ms) {
+            struct parcel *parcel = world->first;
+            world->first = parcel->next;
+            if (world->first == NULL)
+                world->last = &world->first;
+            deliver(world, parcel);
+            free(parcel);
+        }
+        for (unsigned i = 0; i < NODES_MAX; i++)
+            if (world->nodes[i].running &&
+                world->now_ms >= torrent_deadline_ms(&world->nodes[i].torrent))
+                torrent_turn(&world->nodes[i].torrent, world->now_ms);
+        drain(world);
+    }
+    for (unsigned i = 0; i < NODES_MAX; i++)
+        if (world->nodes[i].running)
+            torrent_check(&world->nodes[i].torrent);
+}
+
+static void node_stop(struct world *world, unsigned index)
+{
+    struct node *node = &world->nodes[index];
+    for (uint32_t i = 0; i < world->links_count; i++)
+        if (world->links[i].up &&
+            (world->links[i].end[0].node == index || world->links[i].end[1].node == index))
+            hang_up(world, i);
+    node->running = false;
+    torrent_done(&node->torrent);
+    free(node->spoilt);
+    node->spoilt = NULL;
+}
+
+static void world_done(struct world *world)
+{
+    for (unsigned i = 0; i < NODES_MAX; i++)
+        if (world->nodes[i].running)
+            node_stop(world, i);
+    while (world->first != NULL) {
+        struct parcel *parcel = world->first;
+        world->first = parcel->next;
+        free(parcel);
+    }
+}
+
+static void meet(struct world *world, unsigned who, unsigned whom)
+{
+    const struct address address = address_of(whom);
+    torrent_add_address(&world->nodes[who].torrent, &address, false, world->now_ms);
+    drain(world);
+}
+
+static struct torrent_stats stats_of(const struct world *world, unsigned index)
+{
+    struct torrent_stats stats;
+    torrent_get_stats(&world->nodes[index].torrent, &stats);
+    return stats;
+}
+
+/* ---- the tests ---- */
+
+static void test_one_to_one(void **state)
+{
+    (void)state;
+    struct world world;
+    world_init(&world, 20, 4);
+    node_start(&world, 0, true, "all");
+    node_start(&world, 1, true, NULL);
+    meet(&world, 1, 0);
+    run(&world, 3000);
+    assert_int_equal(world.nodes[1].completed, 1);
+    assert_int_equal(torrent_have_bytes(&world.nodes[1].torrent), world.shape.total_size);
+    assert_int_equal(stats_of(&world, 1).received_bytes, world.shape.total_size);
+    assert_int_equal(stats_of(&world, 1).wasted_bytes, 0);
+    assert_int_equal(stats_of(&world, 0).sent_bytes, world.shape.total_size);
+    /* Both have everything: they part, and do not call each other again. */
+    assert_int_equal(stats_of(&world, 0).peers, 0);
+    run(&world, 60000);
+    assert_int_equal(world.nodes[1].connects, 1);
+    assert_int_equal(world.nodes[0].connects, 0);
+    world_done(&world);
+}
+
+static void test_by_magnet(void **state)
+{
+    (void)state;
+    struct world world;
+    world_init(&world, 20, 4);
+    node_start(&world, 0, true, "all");
+    node_start(&world, 1, false, NULL);
+    node_start(&world, 2, false, NULL);
+    meet(&world, 1, 0);
+    meet(&world, 2, 1); /* who learns the metadata later, and tells it then */
+    run(&world, 3000);
+    assert_int_equal(world.nodes[1].completed, 1);
+    assert_int_equal(world.nodes[2].completed, 1);
+    world_done(&world);
+}
+
+static void test_partial_peers_complete_each_other(void **state)
+{
+    (void)state;
+    struct world world;
+    world_init(&world, 8, 2);
+    node_start(&world, 0, true, "####....");
+    node_start(&world, 1, true, "....####");
+    meet(&world, 0, 1);
+    run(&world, 3000);
+    assert_int_equal(world.nodes[0].completed, 1);
+    assert_int_equal(world.nodes[1].completed, 1);
+    assert_int_equal(stats_of(&world, 0).wasted_bytes, 0);
+    world_done(&world);
+}
+
+static void test_peers_are_told_of_each_other(void **state)
+{
+    (void)state;
+    struct world world;
+    world_init(&world, 8, 4);
+    node_start(&world, 0, true, "....####");
+    node_start(&world, 1, true, "####....");
+    for (unsigned i = 2; i < 9; i++)
+        node_start(&world, i, i % 2 == 0, NULL);
+    /* Each knows the first alone, which has half of it. */
+    for (unsigned i = 1; i < 9; i++)
+        meet(&world, i, 0);
+    node_stop(&world, 0);
+    run(&world, 10000);
+    for (unsigned i = 1; i < 9; i++)
+        assert_int_equal(world.nodes[i].completed, 0);
+    node_start(&world, 0, true, "....####");
+    for (unsigned i = 1; i < 9; i++) {
+        const struct address first = address_of(0);
+        torrent_call_address(&world.nodes[i].torrent, &first, world.now_ms);
+    }
+    run(&world, 20000);
+    for (unsigned i = 0; i < 9; i++)
+        assert_int_equal(world.nodes[i].completed, 1);
+    assert_true(stats_of(&world, 2).sent_bytes > 0 || stats_of(&world, 1).sent_bytes > 0);
+    world_done(&world);
+}
+
+static bool all_out(const struct world *world, unsigned first, unsigned end)
+{
+    for (uint32_t piece = 0; piece < world->shape.pieces; piece++) {
+        bool out = false;
+        for (unsigned i = first; i < end; i++)
+            out |= picker_has(&world->nodes[i].torrent.picker, piece);
+        if (!out)
+            return false;
+    }
+    return true;
+}
+
+static void test_origin_leaves(void **state)
+{
+    (void)state;
+    struct world world;
+    world_init(&world, 120, 32);
+    node_start(&world, 0, true, "all");
+    for (unsigned i = 1; i < 6; i++)
+        node_start(&world, i, true, NULL);
+    for (unsigned i = 1; i < 6; i++)
+        for (unsigned k = 0; k < i; k++)
+            meet(&world, i, k);
+    for (int i = 0; i < 3000 && !all_out(&world, 1, 6); i++)
+        run(&world, STEP_MS);
+    node_stop(&world, 0);
+    run(&world, 60000);
+    for (unsigned i = 1; i < 6; i++)
+        assert_int_equal(world.nodes[i].completed, 1);
+    world_done(&world);
+}
+
+static void test_poisoner_is_banned(void **state)
+{
+    (void)state;
+    struct world world;
+    world_init(&world, 30, 4);
+    node_start(&world, 0, true, "all");
+    node_start(&world, 1, true, "all")->poisons = true;
+    node_start(&world, 2, true, "all");
+    node_start(&world, 3, true, NULL);
+    for (unsigned i = 0; i < 3; i++)
+        meet(&world, 3, i);
+    run(&world, 60000);
+    assert_int_equal(world.nodes[3].completed, 1);
+    assert_int_equal(stats_of(&world, 3).banned, 1);
+    const struct address bad = address_of(1);
+    const struct address good = address_of(0);
+    assert_true(candidates_is_banned(&world.nodes[3].torrent.candidates, &bad, NULL));
+    assert_false(candidates_is_banned(&world.nodes[3].torrent.candidates, &good, NULL));
+    world_done(&world);
+}
+
+static void test_three_poisoners_beside_one_honest(void **state)
+{
+    (void)state;
+    struct world world;
+    world_init(&world, 30, 4);
+    for (unsigned i = 0; i < 4; i++)
+        node_start(&world, i, true, "all")->poisons = i > 0;
+    node_start(&world, 4, true, NULL);
+    for (unsigned i = 0; i < 4; i++)
+        meet(&world, 4, i);
+    run(&world, 60000);
+    assert_int_equal(world.nodes[4].completed, 1);
+    assert_int_equal(stats_of(&world, 4).banned, 3);
+    world_done(&world);
+}
+
+static void test_flooders_beside_one_honest(void **state)
+{
+    (void)state;
+    struct world world;
+    world_init(&world, 30, 16);
+    for (unsigned i = 0; i < 4; i++)
+        node_start(&world, i, true, "all")->floods = i > 0;
+    node_start(&world, 4, true, NULL);
+    for (unsigned i = 0; i < 4; i++)
+        meet(&world, 4, i);
+    run(&world, 60000);
+    assert_int_equal(world.nodes[4].completed, 1);
+    world_done(&world);
+}
+
+static void test_mute_peer_holds_nothing_up(void **state)
+{
+    (void)state;
+    struct world world;
+    world_init(&world, 30, 4);
+    node_start(&world, 0, true, "all")->mute = true;
+    node_start(&world, 1, true, "all");
+    node_start(&world, 2, true, NULL);
+    meet(&world, 2, 0);
+    run(&world, 1000);
+    meet(&world, 2, 1);
+    run(&world, 30000);
+    assert_int_equal(world.nodes[2].completed, 1);
+    assert_true(world.nodes[2].done_ms < 1000000 + 5000);
+    world_done(&world);
+}
+
+static void test_mute_peer_alone_is_left(void **state)
+{
+    (void)state;
+    struct world world;
+    world_init(&world, 30, 4);
+    node_start(&world, 0, true, "all")->mute = true;
+    node_start(&world, 1, true, NULL);
+    meet(&world, 1, 0);
+    run(&world, PEER_SNUB_MS + 2000);
+    assert_int_equal(stats_of(&world, 1).peers, 1);
+    run(&world, PEER_BLOCK_MS + 2000);
+    assert_int_equal(world.nodes[1].connects, 2);
+    world_done(&world);
+}
+
+static void test_both_call_each_other(void **state)
+{
+    (void)state;
+    struct world world;
+    world_init(&world, 100, 16);
+    node_start(&world, 0, true, "all");
+    node_start(&world, 1, true, NULL);
+    /* As if both calls crossed: neither knew of the other's when it was made. */
+    const struct address to_1 = address_of(1);
+    const struct address to_0 = address_of(0);
+    torrent_add_address(&world.nodes[0].torrent, &to_1, false, world.now_ms);
+    torrent_add_address(&world.nodes[1].torrent, &to_0, false, world.now_ms);
+    drain(&world);
+    run(&world, 50);
+    assert_int_equal(stats_of(&world, 0).peers, 1);
+    assert_int_equal(stats_of(&world, 1).peers, 1);
+    run(&world, 3000);
+    assert_int_equal(world.nodes[1].completed, 1);
+    world_done(&world);
+}
+
+static void test_ourselves(void **state)
+{
+    (void)state;
+    struct world world;
+    world_init(&world, 4, 4);
+    node_start(&world, 0, true, NULL);
+    meet(&world, 0, 0);
+    run(&world, 120000);
+    assert_int_equal(stats_of(&world, 0).peers, 0);
+    assert_in_range(world.nodes[0].connects, 1, 9);
+    world_done(&world);
+}
+
+static void test_announces(void **state)
+{
+    (void)state;
+    struct world world;
+    world_init(&world, 4, 4);
+    node_start(&world, 0, true, NULL);
+    run(&world, 20000);
+    /* At once, then after 2, 5 and 10 s. */
+    assert_int_equal(world.nodes[0].announced, 4);
+    node_start(&world, 1, true, "all");
+    run(&world, 100000);
+    assert_int_equal(world.nodes[1].announced, 1);
+    world_done(&world);
+}
+
+static void test_interrupted_pause(void **state)
+{
+    (void)state;
+    struct world world;
+    world_init(&world, 40, 4);
+    node_start(&world, 0, true, "all");
+    node_start(&world, 1, true, NULL);
+    torrent_pause(&world.nodes[1].torrent, true, world.now_ms);
+    const struct address to_0 = address_of(0);
+    torrent_call_address(&world.nodes[1].torrent, &to_0, world.now_ms);
+    run(&world, 5000);
+    assert_int_equal(torrent_have_bytes(&world.nodes[1].torrent), 0);
+    torrent_pause(&world.nodes[1].torrent, false, world.now_ms);
+    run(&world, 5000);
+    assert_int_equal(world.nodes[1].completed, 1);
+    world_done(&world);
+}
+
+/* Sockets that say hello and nothing more do not keep others out. */
+static void test_silent_peers_make_room(void **state)
+{
+    (void)state;
+    struct world world;
+    world_init(&world, 20, 4);
+    struct node *node = node_start(&world, 0, true, "all");
+    for (uint32_t i = 0; i < 100; i++) {
+        struct wire_handshake hello = { .fast = true };
+        memcpy(hello.peer_id, &i, sizeof i);
+        const struct torrent_hello join = { .address = address_v4(10, 9, 9, (uint8_t)(i + 1), 99),
+                                            .handshake = &hello };
+        uint32_t peer = 0;
+        assert_int_equal(torrent_join(&node->torrent, &join, world.now_ms, &peer), LB_OK);
+    }
+    drain(&world);
+    node_start(&world, 1, true, NULL);
+    meet(&world, 1, 0);
+    run(&world, 1000);
+    assert_int_equal(world.nodes[1].completed, 0);
+    run(&world, 6000);
+    assert_int_equal(world.nodes[1].completed, 1);
+    world_done(&world);
+}
+
+/* Rows: one message from a peer that has said nothing yet, and whether it costs the connection. */
+static const struct fault_row {
+    const char *what;
+    struct wire_message message;
+    bool dropped;
+} fault_rows[] = {
+    { "a piece there is not",             { .kind = WIRE_HAVE, .piece = 20 },                 true },
+    { "the last piece there is",          { .kind = WIRE_HAVE, .piece = 19 },                 false },
+    { "a request beyond the last piece",  { .kind = WIRE_REQUEST, .piece = 20, .length = 9 },  true },
+    { "a request of nothing",             { .kind = WIRE_REQUEST, .length = 0 },               true },
+    { "a request of too much",            { .kind = WIRE_REQUEST, .length = BLOCK + 1 },       true },
+    { "a request across the end",         { .kind = WIRE_REQUEST, .offset = 4 * BLOCK - 1,
+                                            .length = 2 },                                     true },
+    { "a request that overflows",         { .kind = WIRE_REQUEST, .offset = UINT32_MAX,
+                                            .length = 2 },                                     true },
+    { "a request while choked",           { .kind = WIRE_REQUEST, .length = BLOCK },           false },
+    { "a cancel of nothing",              { .kind = WIRE_CANCEL, .length = BLOCK },            false },
+    { "one block nobody asked for",       { .kind = WIRE_PIECE, .length = BLOCK },             false },
+    { "a bitfield that is too short",     { .kind = WIRE_BITFIELD, .payload = { (const uint8_t *)"\0", 1 } }, true },
+    { "a bitfield with spare bits",       { .kind = WIRE_BITFIELD, .payload = { (const uint8_t *)"\0\0\1", 3 } }, true },
+    { "a bitfield",                       { .kind = WIRE_BITFIELD, .payload = { (const uint8_t *)"\1\0\x10", 3 } }, false },
+    { "an extension that makes no sense", { .kind = WIRE_EXTENDED, .payload = { (const uint8_t *)"x", 1 } }, false },
+    { "a message of a later day",         { .kind = WIRE_UNKNOWN },                            false },
+    { "a reject of nothing",              { .kind = WIRE_REJECT, .piece = 9999 },              false },
+    { "allowed-fast of nothing",          { .kind = WIRE_ALLOWED_FAST, .piece = UINT32_MAX },  false },
+};
+
+static void test_fault(void **state)
+{
+    const struct fault_row *row = *state;
+    struct world world;
+    world_init(&world, 20, 4);
+    struct node *node = node_start(&world, 0, true, "##..................");
+    struct wire_handshake hello = { .fast = true, .extended = true, .peer_id = "Z" };
+    const struct torrent_hello join = { .address = address_of(9), .handshake = &hello };
+    uint32_t peer = 0;
+    assert_int_equal(torrent_join(&node->torrent, &join, world.now_ms, &peer), LB_OK);
+    assert_int_equal(torrent_message(&node->torrent, peer, &row->message, world.now_ms),
+                     TORRENT_DONE);
+    torrent_check(&node->torrent);
+    assert_int_equal(torrent_peer(&node->torrent, peer) == NULL, row->dropped);
+    drain(&world);
+    world_done(&world);
+}
+
+int main(void)
+{
+    enum { ROWS = sizeof fault_rows / sizeof fault_rows[0] };
+    const struct CMUnitTest others[] = {
+        cmocka_unit_test(test_one_to_one),
+        cmocka_unit_test(test_by_magnet),
+        cmocka_unit_test(test_partial_peers_complete_each_other),
+        cmocka_unit_test(test_peers_are_told_of_each_other),
+        cmocka_unit_test(test_origin_leaves),
+        cmocka_unit_test(test_poisoner_is_banned),
+        cmocka_unit_test(test_three_poisoners_beside_one_honest),
+        cmocka_unit_test(test_flooders_beside_one_honest),
+        cmocka_unit_test(test_mute_peer_holds_nothing_up),
+        cmocka_unit_test(test_mute_peer_alone_is_left),
+        cmocka_unit_test(test_both_call_each_other),
+        cmocka_unit_test(test_ourselves),
+        cmocka_unit_test(test_announces),
+        cmocka_unit_test(test_interrupted_pause),
+        cmocka_unit_test(test_silent_peers_make_room),
+    };
+    enum { OTHERS = sizeof others / sizeof others[0] };
+    struct CMUnitTest tests[ROWS + OTHERS];
+    size_t count = 0;
+    for (size_t i = 0; i < ROWS; i++)
+        tests[count++] = (struct CMUnitTest){ fault_rows[i].what, test_fault, NULL, NULL,
+                                              (void *)(uintptr_t)&fault_rows[i] };
+    for (size_t i = 0; i < OTHERS; i++)
+        tests[count++] = others[i];
+    return _cmocka_run_group_tests("torrent", tests, count, NULL, NULL);
+}
