@@ -1,0 +1,25 @@
+/* The commands of both programs, one function each; they return the exit code. */
+#pragma once
+
+struct args;
+
+/* littlebird */
+int command_up(const struct args *args);
+int command_down(const struct args *args);
+int command_share(const struct args *args);
+int command_fetch(const struct args *args);
+int command_put(const struct args *args);
+int command_get(const struct args *args);
+int command_list(const struct args *args);
+int command_remove(const struct args *args);
+
+/* lb-admin */
+int command_status(const struct args *args);
+int command_wait(const struct args *args);
+int command_restart(const struct args *args);
+int command_scale(const struct args *args);
+int command_peers(const struct args *args);
+int command_table(const struct args *args);
+int command_lookup(const struct args *args);
+int command_config_check(const struct args *args);
+int command_config_show(const struct args *args);

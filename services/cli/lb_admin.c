@@ -1,0 +1,70 @@
+/* lb-admin: the inside of a node. The table of commands; what they do is beside it. */
+#include "services/cli/args.h"
+#include "services/cli/commands.h"
+#include "services/cli/session.h"
+
+static const struct args_option dir_and_json[] = {
+    SESSION_OPTION_DIR,
+    SESSION_OPTION_JSON,
+    SESSION_OPTIONS_END,
+};
+
+static const struct args_option dir_only[] = {
+    SESSION_OPTION_DIR,
+    SESSION_OPTIONS_END,
+};
+
+static const struct args_option status_options[] = {
+    SESSION_OPTION_DIR,
+    SESSION_OPTION_JSON,
+    { "watch", NULL, "again every second, until Ctrl-C" },
+    SESSION_OPTIONS_END,
+};
+
+static const struct args_option wait_options[] = {
+    SESSION_OPTION_DIR,
+    { "ready", NULL, "until every service serves and the API answers" },
+    { "timeout", "T", "give up after this time (30s, 5 min); 1 min when not given" },
+    SESSION_OPTIONS_END,
+};
+
+static const struct args_option show_options[] = {
+    SESSION_OPTION_DIR,
+    SESSION_OPTION_JSON,
+    { "origin", NULL, "say for each value where it was set" },
+    SESSION_OPTIONS_END,
+};
+
+static const struct args_command commands[] = {
+    { "status", "", 0, 0,
+      "Show every process of the node. Works while services hang.\n"
+      "Exit codes: 0 well, 1 degraded, 2 down, 3 not running.",
+      status_options, command_status },
+    { "restart", "SERVICE[@N]", 1, 1,
+      "Restart a service, or one instance of it. Returns when it is ready again.", dir_only,
+      command_restart },
+    { "scale", "SERVICE=N", 1, 1, "Run N instances of a service.", dir_only, command_scale },
+    { "wait", "", 0, 0, "Wait until the node is ready. Exit code 1 when the time is over.",
+      wait_options, command_wait },
+    { "peers", "", 0, 0, "Show who this node knows: contacts of the DHT, peers of each transfer.",
+      dir_and_json, command_peers },
+    { "table", "", 0, 0, "Show the routing table of the DHT.", dir_and_json, command_table },
+    { "lookup", "HEX", 1, 1,
+      "Look up the nodes closest to a target of 40 hexadecimal digits, over the network.",
+      dir_and_json, command_lookup },
+    { "config check", "[FILE]", 0, 1,
+      "Check a configuration file and its conf.d without starting anything.", dir_only,
+      command_config_check },
+    { "config show", "", 0, 0, "Show the configuration in effect.", show_options,
+      command_config_show },
+    { NULL, NULL, 0, 0, NULL, NULL, NULL },
+};
+
+static const struct args_program program = {
+    "lb-admin", "Looks into a Littlebird node and tends its processes.", commands
+};
+
+int main(int argc, char **argv)
+{
+    return args_main(&program, argc, argv);
+}

@@ -1,0 +1,100 @@
+/* littlebird: a node, its files and its values. The table of commands; what they do is beside it.
+ */
+#include "services/cli/args.h"
+#include "services/cli/commands.h"
+#include "services/cli/session.h"
+
+static const struct args_option up_options[] = {
+    SESSION_OPTION_DIR,
+    { "listen", "ADDR:PORT", "where to listen, UDP and TCP; again for a second address" },
+    { "bootstrap", "HOST:PORT", "a node to join through; may be given several times" },
+    { "set", "section.key=value", "override the configuration" },
+    { "detach", NULL, "return once it is ready; it logs to littlebird.log among its data" },
+    SESSION_OPTIONS_END,
+};
+
+static const struct args_option down_options[] = {
+    SESSION_OPTION_DIR,
+    SESSION_OPTIONS_END,
+};
+
+static const struct args_option share_options[] = {
+    SESSION_OPTION_DIR,
+    SESSION_OPTION_JSON,
+    { "torrent", "FILE", "write the .torrent file, too" },
+    { "v1", NULL, "BitTorrent v1 (BEP 3)" },
+    { "v2", NULL, "BitTorrent v2 (BEP 52)" },
+    { "hybrid", NULL, "both" },
+    SESSION_OPTIONS_END,
+};
+
+static const struct args_option fetch_options[] = {
+    SESSION_OPTION_DIR,
+    SESSION_OPTION_JSON,
+    { "to", "DIR", "where to put it; the current folder when not given" },
+    { "seed-for", "T", "seed for so long when it is complete (30s, 2h); else until removed" },
+    SESSION_OPTIONS_END,
+};
+
+static const struct args_option put_options[] = {
+    SESSION_OPTION_DIR,
+    SESSION_OPTION_JSON,
+    { "immutable", NULL, "the one word is the value; it is named by its own hash" },
+    { "own", NULL, "sign with this node's own key instead of the network's shared one" },
+    { "cas", "N", "store only over sequence number N; 0: only if there is none" },
+    SESSION_OPTIONS_END,
+};
+
+static const struct args_option get_options[] = {
+    SESSION_OPTION_DIR,
+    SESSION_OPTION_JSON,
+    { "immutable", NULL, "KEY is the 40 hexadecimal digits that put --immutable printed" },
+    { "public-key", "HEX", "the value that the node with this key put with --own" },
+    SESSION_OPTIONS_END,
+};
+
+static const struct args_option list_options[] = {
+    SESSION_OPTION_DIR,
+    SESSION_OPTION_JSON,
+    SESSION_OPTIONS_END,
+};
+
+static const struct args_option remove_options[] = {
+    SESSION_OPTION_DIR,
+    SESSION_OPTIONS_END,
+};
+
+static const struct args_command commands[] = {
+    { "up", "", 0, 0, "Start a node, in the foreground unless --detach is given.", up_options,
+      command_up },
+    { "down", "", 0, 0, "Stop the node; what it is doing is finished first.", down_options,
+      command_down },
+    { "share", "PATH", 1, 1,
+      "Share a file or folder: prints its magnet link. Returns when it is being seeded.",
+      share_options, command_share },
+    { "fetch", "LINK|FILE", 1, 1,
+      "Fetch what a magnet link or .torrent file names. Returns when it is complete and verified;\n"
+      "the node then seeds it. Ctrl-C ends this command, not the transfer.",
+      fetch_options, command_fetch },
+    { "put", "KEY [VALUE|-]", 1, 2,
+      "Store a value under a key that everybody in the network may read and write. Without VALUE, "
+      "or\n"
+      "with -, it is read from standard input; it has at most 1 MiB.",
+      put_options, command_put },
+    { "get", "KEY", 1, 1, "Print the value of a key. Exit code 4 when there is none.", get_options,
+      command_get },
+    { "list", "", 0, 0, "List what is shared and fetched here, and how far.", list_options,
+      command_list },
+    { "remove", "LINK|INFOHASH", 1, 1, "Stop sharing or fetching; files stay where they are.",
+      remove_options, command_remove },
+    { NULL, NULL, 0, 0, NULL, NULL, NULL },
+};
+
+static const struct args_program program = {
+    "littlebird", "A node of a file swarm and a distributed hash table, without a server.", commands
+};
+
+int main(int argc, char **argv)
+{
+    return args_main(&program, argc, argv);
+}

@@ -1,0 +1,65 @@
+/*
+ * The processes of a node as they are, straight from its status page and /proc: this works while
+ * every service hangs, and without any of them.
+ */
+#pragma once
+
+#include "libcommon/node_id.h"
+#include "libcommon/paths.h"
+#include "libcommon/status_page.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define PROCESSES_MAX (SERVICES_COUNT * STATUS_INSTANCES_MAX)
+
+/* One row of lb-admin status. */
+struct process {
+    enum service service;
+    unsigned instance;
+    enum service_state state;
+    uint32_t pid;
+    bool alive;        /* there is such a process */
+    uint64_t since_ms; /* age of the process; 0: none */
+    uint32_t restarts;
+    double cpu_percent; /* of one core, over the life of the process */
+    uint64_t memory_bytes;
+    uint32_t queue, backlog_ms;
+    int32_t last_exit;
+    uint64_t heartbeat_age_ms;
+    char note[STATUS_NOTE_SIZE + 64];
+    const struct status_slot *slot; /* for its counters */
+};
+
+enum level { LEVEL_WELL = 0, LEVEL_DEGRADED = 1, LEVEL_DOWN = 2, LEVEL_NOT_RUNNING = 3 };
+
+const char *level_text(enum level level);
+
+struct processes {
+    struct page page;
+    struct process rows[PROCESSES_MAX];
+    size_t count;
+    enum level level;
+    bool has_node_id;
+    struct node_id node_id;
+};
+
+/* LB_NOT_FOUND: no node ever ran there. Call processes_done(). */
+LB_MUST_CHECK lb_err processes_read(struct processes *ret_self, const struct paths *paths);
+void processes_done(struct processes *self);
+
+/* What the rows mean for the node as a whole. The supervisor may be missing: systemd does its part.
+ */
+enum level processes_level(const struct process *rows, size_t count);
+
+enum readiness { READINESS_STARTING, READINESS_READY, READINESS_FAILED };
+
+#define PROCESSES_WHY_SIZE 256
+
+/*
+ * Does every service serve? supervisor_pid: only of the node that this supervisor runs; 0: whoever.
+ * *ret_why: what is still missing, or failed.
+ */
+enum readiness processes_readiness(const struct paths *paths, uint32_t supervisor_pid,
+                                   char ret_why[PROCESSES_WHY_SIZE]);

@@ -1,0 +1,99 @@
+#include "services/cli/session.h"
+
+#include "services/cli/exit.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+static volatile sig_atomic_t interrupted;
+
+static void on_interrupt(int number)
+{
+    (void)number;
+    interrupted = 1;
+}
+
+void session_catch_interrupt(void)
+{
+    struct sigaction action = { .sa_handler = on_interrupt };
+
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+}
+
+bool session_interrupted(void)
+{
+    return interrupted != 0;
+}
+
+int session_paths(const struct args *args, struct paths *ret_paths)
+{
+    const char *dir = args_value(args, "dir");
+    lb_err err = paths_find(ret_paths, dir);
+
+    if (err == LB_TOO_BIG)
+        return args_failed(args,
+                           "the folder's path is too long: sockets are made below it, and the path "
+                           "of a socket has at most %d bytes",
+                           IPC_PATH_MAX);
+    if (err != LB_OK)
+        return args_failed(args, "cannot use the folder %s: %s", dir != NULL ? dir : "of the user",
+                           lb_err_text(err));
+    return EXIT_DONE;
+}
+
+static int not_running(const struct args *args, const struct paths *paths)
+{
+    args_failed(args, "the node is not running (%s); littlebird up starts it", paths->run_folder);
+    return EXIT_NOT_RUNNING;
+}
+
+static bool may_use(const struct paths *paths)
+{
+    char path[PATHS_SIZE + 32];
+
+    snprintf(path, sizeof path, "%s/api.sock", paths->run_folder);
+    return access(path, W_OK) == 0 || errno != EACCES;
+}
+
+int session_open(struct session *ret_self, const struct args *args)
+{
+    struct paths paths;
+    int code = session_paths(args, &paths);
+
+    if (code != EXIT_DONE)
+        return code;
+    if (!may_use(&paths))
+        return args_failed(args, "you may not use the node in %s: it belongs to somebody else",
+                           paths.run_folder);
+    if (!client_node_runs(&paths))
+        return not_running(args, &paths);
+    *ret_self = (struct session){ .args = args, .paths = paths, .json = args_has(args, "json") };
+    ret_self->client = client_new(&paths, &interrupted);
+    return EXIT_DONE;
+}
+
+void session_close(struct session *self)
+{
+    client_free(&self->client);
+}
+
+int session_failed(struct session *self, lb_err err)
+{
+    if (err == LB_CANCELLED && session_interrupted())
+        return EXIT_INTERRUPTED;
+    if (client_node_is_gone(self->client))
+        return not_running(self->args, &self->paths);
+    args_failed(self->args, "%s", client_problem(self->client));
+    return err == LB_NOT_FOUND ? EXIT_NOT_FOUND : EXIT_FAILED;
+}
+
+int session_call(struct session *self, const struct client_call *call, const void **ret_response)
+{
+    lb_err err = client_call(self->client, call, ret_response);
+
+    return err == LB_OK ? EXIT_DONE : session_failed(self, err);
+}

@@ -1,0 +1,263 @@
+#include "services/cli/transfers.h"
+
+#include "libcommon/bytes.h"
+#include "services/cli/commands.h"
+#include "services/cli/exit.h"
+#include "services/cli/infohash.h"
+#include "services/cli/json.h"
+#include "services/cli/table.h"
+#include "services/cli/units.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SHARE_TIMEOUT_MS (24u * 3600 * 1000) /* hashing is as fast as the disk */
+
+static const char *const state_texts[] = {
+    [LITTLEBIRD__V1__TRANSFER__STATE__STATE_CHECKING] = "checking",
+    [LITTLEBIRD__V1__TRANSFER__STATE__STATE_METADATA] = "looking for it",
+    [LITTLEBIRD__V1__TRANSFER__STATE__STATE_FETCHING] = "fetching",
+    [LITTLEBIRD__V1__TRANSFER__STATE__STATE_SEEDING] = "seeding",
+    [LITTLEBIRD__V1__TRANSFER__STATE__STATE_PAUSED] = "paused",
+    [LITTLEBIRD__V1__TRANSFER__STATE__STATE_FAILED] = "failed",
+};
+
+const char *transfer_state_text(const Littlebird__V1__Transfer *transfer)
+{
+    unsigned state = (unsigned)transfer->state;
+
+    if (state >= sizeof state_texts / sizeof state_texts[0] || state_texts[state] == NULL)
+        return "unknown";
+    return state_texts[state];
+}
+
+int transfers_list(struct session *session, const uint8_t *infohash,
+                   const Littlebird__V1__ListTransfersResponse **ret_list)
+{
+    Littlebird__V1__ListTransfersRequest request = LITTLEBIRD__V1__LIST_TRANSFERS_REQUEST__INIT;
+    struct client_call call = { .method = "SwarmService/ListTransfers",
+                                .request = &request.base,
+                                .response = &littlebird__v1__list_transfers_response__descriptor,
+                                .timeout_ms = SESSION_TIMEOUT_MS };
+    const void *response;
+    int code;
+
+    if (infohash != NULL)
+        request.infohash = (ProtobufCBinaryData){ INFOHASH_SIZE, (uint8_t *)(uintptr_t)infohash };
+    code = session_call(session, &call, &response);
+    if (code == EXIT_DONE)
+        *ret_list = response;
+    return code;
+}
+
+/* What is left at the present rate; "" when that says nothing. */
+static void format_left(const Littlebird__V1__Transfer *transfer, char ret_text[UNITS_SIZE + 16])
+{
+    char duration[UNITS_SIZE];
+
+    ret_text[0] = '\0';
+    if (transfer->receive_rate == 0 || transfer->have_bytes >= transfer->size_bytes)
+        return;
+    units_duration((transfer->size_bytes - transfer->have_bytes) / transfer->receive_rate + 1,
+                   duration);
+    snprintf(ret_text, UNITS_SIZE + 16, "  %s left", duration);
+}
+
+void transfer_format_progress(const Littlebird__V1__Transfer *transfer,
+                              char ret_line[TRANSFER_LINE_SIZE])
+{
+    char percent[UNITS_SIZE], have[UNITS_SIZE], size[UNITS_SIZE], rate[UNITS_SIZE];
+    char left[UNITS_SIZE + 16];
+    const char *name = transfer->name[0] != '\0' ? transfer->name : "the description";
+
+    format_left(transfer, left);
+    if (transfer->state == LITTLEBIRD__V1__TRANSFER__STATE__STATE_FETCHING)
+        snprintf(ret_line, TRANSFER_LINE_SIZE, "%.200s  %s  %s of %s  %s  %u peers%s", name,
+                 units_percent(transfer->have_bytes, transfer->size_bytes, percent),
+                 units_bytes(transfer->have_bytes, have), units_bytes(transfer->size_bytes, size),
+                 units_rate(transfer->receive_rate, rate), transfer->peers, left);
+    else
+        snprintf(ret_line, TRANSFER_LINE_SIZE, "%.200s  %s  %u peers%s%.200s", name,
+                 transfer_state_text(transfer), transfer->peers,
+                 transfer->note[0] != '\0' ? "  " : "", transfer->note);
+    table_sanitize(ret_line);
+}
+
+/* ---- list ---- */
+
+static void print_transfers(const Littlebird__V1__ListTransfersResponse *list)
+{
+    static const struct table_column columns[] = { { "INFOHASH", false }, { "STATE", false },
+                                                   { "DONE", true },      { "SIZE", true },
+                                                   { "IN", true },        { "OUT", true },
+                                                   { "PEERS", true },     { "NAME", false },
+                                                   { "NOTE", false },     { NULL, false } };
+    struct table *table = table_new(columns);
+    char text[UNITS_SIZE], infohash[2 * INFOHASH_SIZE + 1];
+
+    for (size_t i = 0; i < list->n_transfers; i++) {
+        const Littlebird__V1__Transfer *transfer = list->transfers[i];
+
+        infohash[0] = '\0';
+        if (transfer->infohash.len == INFOHASH_SIZE)
+            hex_encode(transfer->infohash.data, INFOHASH_SIZE, infohash);
+        table_add(table, "%s", infohash);
+        table_add(table, "%s", transfer_state_text(transfer));
+        table_add(table, "%s", units_percent(transfer->have_bytes, transfer->size_bytes, text));
+        table_add(table, "%s", units_bytes(transfer->size_bytes, text));
+        table_add(table, "%s", units_rate(transfer->receive_rate, text));
+        table_add(table, "%s", units_rate(transfer->send_rate, text));
+        table_add(table, "%u", transfer->peers);
+        table_add(table, "%s", transfer->name);
+        table_add(table, "%s", transfer->note);
+    }
+    table_print(table, stdout);
+    table_free(&table);
+}
+
+int command_list(const struct args *args)
+{
+    const Littlebird__V1__ListTransfersResponse *list;
+    struct session session;
+    int code = session_open(&session, args);
+
+    if (code != EXIT_DONE)
+        return code;
+    code = transfers_list(&session, NULL, &list);
+    if (code == EXIT_DONE && session.json)
+        json_print(json_of_message(&list->base));
+    else if (code == EXIT_DONE && list->n_transfers > 0)
+        print_transfers(list);
+    session_close(&session);
+    return code;
+}
+
+/* ---- remove ---- */
+
+static int parse_name(const struct args *args, const char *text,
+                      uint8_t ret_infohash[INFOHASH_SIZE])
+{
+    switch (infohash_parse(text, ret_infohash)) {
+    case LB_OK:
+        return EXIT_DONE;
+    case LB_UNSUPPORTED:
+        return args_failed(args, "BitTorrent v2 is not supported yet: the link has no btih");
+    default:
+        return args_usage(args, "'%.60s' is no magnet link and no info-hash of 40 digits", text);
+    }
+}
+
+int command_remove(const struct args *args)
+{
+    Littlebird__V1__RemoveTransferRequest request = LITTLEBIRD__V1__REMOVE_TRANSFER_REQUEST__INIT;
+    struct client_call call = { .method = "SwarmService/RemoveTransfer",
+                                .request = &request.base,
+                                .response = &littlebird__v1__remove_transfer_response__descriptor,
+                                .timeout_ms = SESSION_TIMEOUT_MS };
+    uint8_t infohash[INFOHASH_SIZE];
+    struct session session;
+    const void *response;
+    int code = parse_name(args, args->words[0], infohash);
+
+    if (code == EXIT_DONE)
+        code = session_open(&session, args);
+    if (code != EXIT_DONE)
+        return code;
+    request.infohash = (ProtobufCBinaryData){ sizeof infohash, infohash };
+    code = session_call(&session, &call, &response);
+    session_close(&session);
+    return code;
+}
+
+/* ---- share ---- */
+
+static int write_file(const struct args *args, const char *path, const ProtobufCBinaryData *content)
+{
+    FILE *file = fopen(path, "we");
+    bool written = file != NULL && fwrite(content->data, 1, content->len, file) == content->len;
+    int failed = file != NULL ? fclose(file) : -1;
+
+    if (!written || failed != 0)
+        return args_failed(args, "cannot write %s: %s", path, strerror(errno));
+    return EXIT_DONE;
+}
+
+static int write_torrent(struct session *session, const uint8_t infohash[INFOHASH_SIZE],
+                         const char *path)
+{
+    Littlebird__V1__GetMetainfoRequest request = LITTLEBIRD__V1__GET_METAINFO_REQUEST__INIT;
+    struct client_call call = { .method = "SwarmService/GetMetainfo",
+                                .request = &request.base,
+                                .response = &littlebird__v1__get_metainfo_response__descriptor,
+                                .timeout_ms = SESSION_TIMEOUT_MS };
+    const void *response;
+    int code;
+
+    request.infohash = (ProtobufCBinaryData){ INFOHASH_SIZE, (uint8_t *)(uintptr_t)infohash };
+    code = session_call(session, &call, &response);
+    if (code != EXIT_DONE)
+        return code;
+    return write_file(session->args, path,
+                      &((const Littlebird__V1__GetMetainfoResponse *)response)->metainfo);
+}
+
+static int share(struct session *session, const Littlebird__V1__ShareRequest *request)
+{
+    const char *torrent = args_value(session->args, "torrent");
+    struct client_call call = { .method = "SwarmService/Share",
+                                .request = &request->base,
+                                .response = &littlebird__v1__share_response__descriptor,
+                                .timeout_ms = SHARE_TIMEOUT_MS };
+    const Littlebird__V1__ShareResponse *shared;
+    uint8_t infohash[INFOHASH_SIZE];
+    const void *response;
+    int code = session_call(session, &call, &response);
+
+    if (code != EXIT_DONE)
+        return code;
+    shared = response;
+    if (shared->infohash.len != INFOHASH_SIZE)
+        return args_failed(session->args, "the node's answer is malformed");
+    memcpy(infohash, shared->infohash.data, sizeof infohash);
+    if (session->json)
+        json_print(json_of_message(&shared->base));
+    else
+        printf("%s\n", shared->magnet);
+    return torrent != NULL ? write_torrent(session, infohash, torrent) : EXIT_DONE;
+}
+
+int command_share(const struct args *args)
+{
+    static const struct {
+        const char *option;
+        Littlebird__V1__ShareRequest__Kind kind;
+    } kinds[] = { { "v1", LITTLEBIRD__V1__SHARE_REQUEST__KIND__KIND_V1 },
+                  { "v2", LITTLEBIRD__V1__SHARE_REQUEST__KIND__KIND_V2 },
+                  { "hybrid", LITTLEBIRD__V1__SHARE_REQUEST__KIND__KIND_HYBRID } };
+    Littlebird__V1__ShareRequest request = LITTLEBIRD__V1__SHARE_REQUEST__INIT;
+    struct session session;
+    int code, kinds_given = 0;
+
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+        if (!args_has(args, kinds[i].option))
+            continue;
+        request.kind = kinds[i].kind;
+        kinds_given++;
+    }
+    if (kinds_given > 1)
+        return args_usage(args, "--v1, --v2 and --hybrid exclude each other");
+    code = session_open(&session, args);
+    if (code != EXIT_DONE)
+        return code;
+    request.path = realpath(args->words[0], NULL);
+    if (request.path == NULL)
+        code = args_failed(args, "%s: %s", args->words[0], strerror(errno));
+    else
+        code = share(&session, &request);
+    free(request.path);
+    session_close(&session);
+    return code;
+}

@@ -1,0 +1,52 @@
+/* Addresses in the configuration: what config_load() takes for any list of texts. */
+#include "services/cli/settings.h"
+
+#include "tests/libcommon/cmocka_row.h"
+
+#include <string.h>
+
+static const struct address_row {
+    const char *what, *override;
+    const char *said; /* NULL: it is accepted */
+} address_rows[] = {
+    { "the defaults", NULL, NULL },
+    { "one address", "node.listen=127.0.0.1:7001", NULL },
+    { "any free port", "node.listen=127.0.0.1:0", NULL },
+    { "one of each family", "node.listen=[::1]:7001,127.0.0.1:7001", NULL },
+    { "a name", "node.listen=here:7001",
+      "command line: 'here:7001' does not fit 'listen' in [node]: expected ADDR:PORT, as "
+      "0.0.0.0:6881 or [::]:6881" },
+    { "no port", "node.listen=127.0.0.1",
+      "command line: '127.0.0.1' does not fit 'listen' in [node]: expected ADDR:PORT, as "
+      "0.0.0.0:6881 or [::]:6881" },
+    { "two of one family", "node.listen=127.0.0.1:1,127.0.0.2:1",
+      "command line: '127.0.0.2:1' does not fit 'listen' in [node]: at most one IPv4 and one IPv6 "
+      "address" },
+    { "a bootstrap name", "node.bootstrap=teacher.example:6881", NULL },
+    { "a bootstrap address", "node.bootstrap=192.0.2.1:6881 [2001:db8::1]:6881", NULL },
+    { "a bootstrap without a port", "node.bootstrap=teacher",
+      "command line: 'teacher' does not fit 'bootstrap' in [node]: expected HOST:PORT" },
+    { "a bootstrap of port 0", "node.bootstrap=teacher:0",
+      "command line: 'teacher:0' does not fit 'bootstrap' in [node]: expected HOST:PORT" },
+    { "a bootstrap without brackets", "node.bootstrap=2001:db8::1:6881",
+      "command line: '2001:db8::1:6881' does not fit 'bootstrap' in [node]: expected HOST:PORT" },
+};
+
+static void addresses(void **state)
+{
+    const struct address_row *row = *state;
+    const char *overrides[] = { row->override, NULL };
+    struct config_problem problem = { "" };
+    struct config *config;
+
+    assert_int_equal(config_load(&config, NULL, overrides, &problem), LB_OK);
+    assert_int_equal(settings_check_addresses(config, &problem),
+                     row->said != NULL ? LB_INVALID : LB_OK);
+    assert_string_equal(problem.text, row->said != NULL ? row->said : "");
+    config_free(&config);
+}
+
+int main(void)
+{
+    return RUN_ROWS(address_rows, addresses);
+}
