@@ -1,0 +1,22 @@
+"""status.shm as libcommon/status_page.h lays it out, for tests that must not ask a service."""
+import os
+import struct
+
+SERVICES = ["supervisor", "routing", "storage", "transport", "swarm", "gateway"]
+STATES = ["absent", "starting", "ready", "degraded", "draining", "backoff", "failed", "stopped",
+          "hung"]
+HEADER_SIZE, SLOT_SIZE, INSTANCES, NOTE_AT, NOTE_SIZE = 16, 1200, 16, 56, 120
+
+
+def read_slot(run_folder, service, instance=0):
+    try:
+        with open(os.path.join(run_folder, "status.shm"), "rb") as file:
+            page = file.read()
+    except FileNotFoundError:
+        page = bytes(HEADER_SIZE + len(SERVICES) * INSTANCES * SLOT_SIZE)
+    start = HEADER_SIZE + (SERVICES.index(service) * INSTANCES + instance) * SLOT_SIZE
+    pid, state, _, _, restarts, _, _, _, last_exit, next_start = struct.unpack_from(
+        "=IIQQIIIIi4xQ", page, start)
+    note = page[start + NOTE_AT:start + NOTE_AT + NOTE_SIZE].split(b"\0")[0]
+    return {"pid": pid, "state": STATES[state], "restarts": restarts, "last_exit": last_exit,
+            "next_start": next_start, "note": note.decode(errors="replace")}
