@@ -32,6 +32,7 @@
 
 #define EXIT_CONFIGURATION 78 /* EX_CONFIG of sysexits.h: restarting will not help */
 #define EXIT_PERMISSION    77
+#define EXIT_DEFECT        70 /* EX_SOFTWARE */
 
 struct call {
     struct actor *actor;
@@ -675,11 +676,33 @@ static bool prepare(struct actor *self, int argc, char **argv, int *ret_exit)
     return true;
 }
 
+const char *actor_unhandled(const struct service_definition *definition)
+{
+    const ProtobufCMessageDescriptor *request = definition->request;
+
+    if (definition->handlers == NULL)
+        return NULL;
+    for (unsigned i = 0; i < request->n_fields; i++) {
+        uint32_t oneof_case = request->fields[i].id;
+
+        if (oneof_case >= definition->handlers_count || definition->handlers[oneof_case] == NULL)
+            return request->fields[i].name;
+    }
+    return NULL;
+}
+
 int actor_main(const struct service_definition *definition, int argc, char **argv)
 {
-    struct actor *self = xcalloc(1, sizeof *self);
+    const char *unhandled = definition->is_partial ? NULL : actor_unhandled(definition);
+    struct actor *self;
     int result = 0;
 
+    if (unhandled != NULL) {
+        fprintf(stderr, "lb-%s: nothing handles the request %s: this is a defect of the program\n",
+                service_text(definition->service), unhandled);
+        return EXIT_DEFECT;
+    }
+    self = xcalloc(1, sizeof *self);
     self->definition = definition;
     self->arguments = argv + (argc > 0 ? 1 : 0);
     prepare_process();

@@ -41,8 +41,9 @@ struct service_definition {
     enum service service;
     const ProtobufCMessageDescriptor *request; /* a message with one oneof */
     const ProtobufCMessageDescriptor *reply;
-    handler_fn *const *handlers; /* indexed by the oneof case */
+    handler_fn *const *handlers; /* indexed by the oneof case; NULL: others ask it for nothing */
     size_t handlers_count;
+    bool is_partial; /* for tests: requests without a handler are meant to be refused */
 
     /*
      * Called in order by actor_main: start opens what the service owns and returns its state in
@@ -73,6 +74,13 @@ struct service_definition {
  * the exit code.
  */
 int actor_main(const struct service_definition *definition, int argc, char **argv);
+
+/*
+ * The first request of its descriptor that the service has no handler for, by name; NULL when it
+ * has them all. actor_main ends with code 70 when there is one, before it looks at anything else:
+ * every start of a program tests its table, and tests/libcommon/handlers_test starts them all.
+ */
+const char *actor_unhandled(const struct service_definition *definition);
 
 /* ---- for services ---- */
 

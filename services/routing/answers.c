@@ -64,7 +64,7 @@ static void pack_findings(const struct findings *from, struct packed_found *to,
         to->peers[at].data = to->addresses[at];
     }
     for (size_t i = 0; i < from->items_count && found->n_items < FINDINGS_ITEMS_MAX; i++) {
-        const struct item *item = &from->items[i]->item;
+        const struct found_item *item = &from->items[i]->item;
         Lb__Item *message = &to->items[found->n_items];
         lb__item__init(message);
         message->value = binary(item->value);

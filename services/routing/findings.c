@@ -31,7 +31,7 @@ void findings_add_peer(struct findings *self, const struct address *peer)
     self->peers[self->peers_count++] = *peer;
 }
 
-static bool item_equal(const struct item *a, const struct item *b)
+static bool item_equal(const struct found_item *a, const struct found_item *b)
 {
     return a->seq == b->seq && bytes_equal(a->value, b->value) &&
            bytes_equal(a->public_key, b->public_key) && bytes_equal(a->salt, b->salt) &&
@@ -49,7 +49,7 @@ static struct bytes copy_bytes(uint8_t **cursor, struct bytes from)
     return copy;
 }
 
-static bool item_fits(const struct item *item)
+static bool item_fits(const struct found_item *item)
 {
     /* BEP 44: a value of at most 1000 bytes, a salt of at most 64. */
     return item->value.size <= 1000 && item->salt.size <= 64 &&
@@ -57,7 +57,7 @@ static bool item_fits(const struct item *item)
            (item->signature.size == 0 || item->signature.size == 64);
 }
 
-bool findings_add_item(struct findings *self, const struct item *item)
+bool findings_add_item(struct findings *self, const struct found_item *item)
 {
     if (!item_fits(item)) {
         return false;
@@ -71,7 +71,7 @@ bool findings_add_item(struct findings *self, const struct item *item)
         return true;
     }
     size_t size = item->value.size + item->public_key.size + item->salt.size + item->signature.size;
-    struct found_item *copy = xcalloc(1, sizeof(*copy) + size);
+    struct kept_item *copy = xcalloc(1, sizeof(*copy) + size);
     uint8_t *cursor = copy->bytes;
     copy->item.value = copy_bytes(&cursor, item->value);
     copy->item.public_key = copy_bytes(&cursor, item->public_key);

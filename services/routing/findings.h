@@ -10,15 +10,15 @@
 #define FINDINGS_ITEMS_MAX 32u
 
 /* A copy of an item; the bytes of its fields follow in one allocation. */
-struct found_item {
-    struct item item;
+struct kept_item {
+    struct found_item item;
     uint8_t bytes[];
 };
 
 struct findings {
     struct address *peers;
     size_t peers_count, peers_capacity;
-    struct found_item *items[FINDINGS_ITEMS_MAX];
+    struct kept_item *items[FINDINGS_ITEMS_MAX];
     size_t items_count;
 };
 
@@ -26,4 +26,4 @@ void findings_done(struct findings *self);
 void findings_add_peer(struct findings *self, const struct address *peer);
 
 /* False when the item breaks a limit of BEP 44; such a one is left out. */
-bool findings_add_item(struct findings *self, const struct item *item);
+bool findings_add_item(struct findings *self, const struct found_item *item);

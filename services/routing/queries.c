@@ -56,7 +56,7 @@ static void take_answer(struct routing *self, uint32_t ticket, const Lb__Transpo
 {
     struct contact nodes[NODES_MAX];
     struct address peers[PEERS_MAX];
-    struct item item;
+    struct found_item item;
     struct reply reply = { .outcome = REPLY_REFUSED, .rtt_us = answer->rtt_us };
 
     if (answer->krpc_error == 0 && answer->node_id.len == NODE_ID_SIZE) {
@@ -69,11 +69,11 @@ static void take_answer(struct routing *self, uint32_t ticket, const Lb__Transpo
         reply.token = view(answer->token);
     }
     if (reply.outcome == REPLY_ANSWERED && answer->item != NULL) {
-        item = (struct item){ .value = view(answer->item->value),
-                              .public_key = view(answer->item->public_key),
-                              .salt = view(answer->item->salt),
-                              .signature = view(answer->item->signature),
-                              .seq = answer->item->seq };
+        item = (struct found_item){ .value = view(answer->item->value),
+                                    .public_key = view(answer->item->public_key),
+                                    .salt = view(answer->item->salt),
+                                    .signature = view(answer->item->signature),
+                                    .seq = answer->item->seq };
         reply.item = &item;
     }
     router_reply(self->router, ticket, &reply, actor_now_ms(self->actor));

@@ -31,7 +31,7 @@ enum reply_outcome {
 };
 
 /* A BEP 44 item, not verified. Immutable: value alone. Borrowed bytes. */
-struct item {
+struct found_item {
     struct bytes value, public_key, salt, signature;
     uint64_t seq;
 };
@@ -44,7 +44,7 @@ struct reply {
     size_t nodes_count;
     const struct address *peers;
     size_t peers_count;
-    struct bytes token;      /* size 0: none */
-    const struct item *item; /* NULL: none */
+    struct bytes token;            /* size 0: none */
+    const struct found_item *item; /* NULL: none */
     uint32_t rtt_us;
 };

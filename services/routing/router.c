@@ -23,6 +23,7 @@ struct router *router_new(const struct node_id *self_id, uint64_t seed, bool exp
     probes_init(&self->probes, now_ms);
     join_init(&self->join, expects_bootstrap, &self->random);
     self->maintenance_ms = now_ms + MAINTENANCE_LEAST_MS;
+    self->began_ms = now_ms;
     return self;
 }
 
@@ -277,6 +278,7 @@ static bool search_next(struct router *self, uint32_t index, uint64_t now_ms,
 /* The searches in turn, so that none starves the others. */
 static bool next_search(struct router *self, uint64_t now_ms, struct query *ret_query)
 {
+    router_start_waiting(self, now_ms);
     for (uint32_t i = 0; i < self->searches_count; i++) {
         uint32_t index = (self->next_search + i) % self->searches_count;
         struct search *search = self->searches[index];
@@ -347,6 +349,8 @@ static uint64_t asking_deadline_ms(const struct router *self)
         const struct search *search = self->searches[i];
         if (search != NULL && search->started) {
             deadline_ms = earlier(deadline_ms, search->ready ? 0 : search->wake_ms);
+        } else if (search != NULL && self->searches_running < ROUTER_LOOKUPS_MAX) {
+            deadline_ms = earlier(deadline_ms, router_is_joined(self) ? 0 : search->held_ms);
         }
     }
     for (unsigned i = 0; i < ROUTER_INTROS_MAX; i++) {

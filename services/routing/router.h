@@ -27,6 +27,7 @@
 #define ROUTER_PROBES_MAX    32u    /* pings on their way */
 #define ROUTER_INTROS_MAX    16u    /* addresses being tried by hand at once */
 #define ROUTER_SEARCH_MS     60000u /* a search ends with what it has after this */
+#define ROUTER_JOIN_MS       2000u  /* a search waits for a join under way, this long at most */
 #define ROUTER_PAUSE_MS      50u    /* after transport was not there */
 #define ROUTER_SLOW_LEAST_MS 100u   /* bounds of the time after which a query gives its slot away */
 #define ROUTER_SLOW_MOST_MS  1000u
@@ -76,6 +77,7 @@ struct router {
     struct flight *flights;
     uint32_t flights_count, flights_used, probing;
     struct intro intros[ROUTER_INTROS_MAX];
+    uint64_t began_ms;
     uint64_t paused_ms;                /* nothing is sent before */
     uint64_t maintenance_ms;           /* when tables are looked through next */
     uint64_t rtt_us, rtt_deviation_us; /* of all answers; 0: none yet */
@@ -114,8 +116,9 @@ uint64_t router_deadline_ms(const struct router *self);
 /* ---- searches ---- */
 
 /*
- * Begin a search; ctx comes back with it. LB_FULL when ROUTER_LOOKUPS_MAX run and
- * ROUTER_WAITING_MAX wait. k from 1 to LOOKUP_K_MAX.
+ * Begin a search; ctx comes back with it. While we are joining it waits, ROUTER_JOIN_MS or half of
+ * its time at most: from an empty table it would find nobody. LB_FULL when ROUTER_LOOKUPS_MAX run
+ * and ROUTER_WAITING_MAX wait. k from 1 to LOOKUP_K_MAX.
  */
 LB_MUST_CHECK lb_err router_search(struct router *self, enum lookup_kind kind,
                                    const struct node_id *target, unsigned k, uint64_t deadline_ms,

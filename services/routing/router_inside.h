@@ -17,4 +17,7 @@ struct flight *router_flight_add(struct router *self, enum flight_purpose purpos
 void router_search_own(struct router *self, enum search_purpose purpose,
                        const struct node_id *target, uint64_t now_ms);
 
+/* Start the searches that wait, for a place or for us to have joined. */
+void router_start_waiting(struct router *self, uint64_t now_ms);
+
 struct table *router_table_of(struct router *self, const struct address *address);

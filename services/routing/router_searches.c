@@ -51,6 +51,36 @@ static struct search *search_add(struct router *self, const struct search *templ
     return search;
 }
 
+void router_start_waiting(struct router *self, uint64_t now_ms)
+{
+    bool joined = router_is_joined(self);
+
+    if (self->searches_running == self->searches_asked) {
+        return;
+    }
+    for (uint32_t i = 0; i < self->searches_count && self->searches_running < ROUTER_LOOKUPS_MAX;
+         i++) {
+        struct search *search = self->searches[i];
+        if (search != NULL && !search->started && (joined || now_ms >= search->held_ms)) {
+            self->searches_running++;
+            search_start(self, search, now_ms);
+        }
+    }
+}
+
+/* How long a search waits for a join: while one is under way, and half of its time at most. */
+static uint64_t held_until_ms(const struct router *self, const struct search *search)
+{
+    uint64_t half_ms = (search->deadline_ms - search->asked_ms) / 2;
+    bool is_joining =
+        router_view(self).contacts > 0 || search->asked_ms < self->began_ms + ROUTER_JOIN_MS;
+
+    if (router_is_joined(self) || !is_joining) {
+        return 0;
+    }
+    return search->asked_ms + (half_ms < ROUTER_JOIN_MS ? half_ms : ROUTER_JOIN_MS);
+}
+
 lb_err router_search(struct router *self, enum lookup_kind kind, const struct node_id *target,
                      unsigned k, uint64_t deadline_ms, void *ctx, uint64_t now_ms)
 {
@@ -68,13 +98,11 @@ lb_err router_search(struct router *self, enum lookup_kind kind, const struct no
     if (deadline_ms > now_ms + ROUTER_SEARCH_MS) {
         search.deadline_ms = now_ms + ROUTER_SEARCH_MS;
     }
-    struct search *added = search_add(self, &search);
+    search.held_ms = held_until_ms(self, &search);
+    (void)search_add(self, &search);
     self->searches_asked++;
     self->stats.lookups++;
-    if (self->searches_running < ROUTER_LOOKUPS_MAX) {
-        self->searches_running++;
-        search_start(self, added, now_ms);
-    }
+    router_start_waiting(self, now_ms);
     return LB_OK;
 }
 
@@ -92,17 +120,6 @@ void router_search_own(struct router *self, enum search_purpose purpose,
     self->searches_refresh += purpose == SEARCH_REFRESH;
     self->stats.refreshes += purpose != SEARCH_SELF;
     search_start(self, search_add(self, &search), now_ms);
-}
-
-static void start_waiting(struct router *self, uint64_t now_ms)
-{
-    for (uint32_t i = 0; i < self->searches_count && self->searches_running < ROUTER_LOOKUPS_MAX;
-         i++) {
-        if (self->searches[i] != NULL && !self->searches[i]->started) {
-            self->searches_running++;
-            search_start(self, self->searches[i], now_ms);
-        }
-    }
 }
 
 /* A search of our own has ended: tell who wanted it. */
@@ -136,7 +153,7 @@ struct search *router_finished(struct router *self, uint64_t now_ms)
         if (search->purpose == SEARCH_ASKED) {
             self->searches_asked--;
             self->searches_running -= search->started;
-            start_waiting(self, now_ms);
+            router_start_waiting(self, now_ms);
             return search;
         }
         own_finished(self, search, now_ms);

@@ -24,6 +24,7 @@ struct search {
     unsigned k;
     uint64_t asked_ms;
     uint64_t deadline_ms; /* ends then with what it has */
+    uint64_t held_ms;     /* not started before, unless we have joined; 0: as soon as may be */
     uint64_t wake_ms;     /* when it may have something to ask, but for replies */
     bool started, ready;
     struct lookup *lookups[ROUTING_FAMILIES]; /* NULL: nobody known in that family */

@@ -16,8 +16,6 @@
 #define OPEN_PAUSE_NS 10000000 /* 10 ms */
 #define KEY_SCHEMA    "schema"
 #define KEY_CLOCK     "clock"
-#define DATA_FILE     "data.mdb"
-#define PATH_MAX_SIZE 600
 
 lb_err db_err_of(int rc)
 {
@@ -181,6 +179,8 @@ lb_err db_open(struct db **ret_db, const struct db_options *options, const struc
     self->options.folder = folder;
     if (mkdir(folder, 0700) != 0 && errno != EEXIST)
         rc = errno;
+    else if (db_check_file(options) != LB_OK)
+        rc = MDB_CORRUPTED;
     else
         rc = open_environment(self);
     err = db_err_of(rc);
@@ -220,11 +220,11 @@ void db_close(struct db **self)
 
 lb_err db_set_aside(const char *folder)
 {
-    char from[PATH_MAX_SIZE];
-    char to[PATH_MAX_SIZE];
+    char from[DB_PATH_SIZE];
+    char to[DB_PATH_SIZE];
 
-    snprintf(from, sizeof from, "%s/" DATA_FILE, folder);
-    snprintf(to, sizeof to, "%s/" DATA_FILE ".damaged", folder);
+    snprintf(from, sizeof from, "%s/" DB_DATA_FILE, folder);
+    snprintf(to, sizeof to, "%s/" DB_DATA_FILE ".damaged", folder);
     return rename(from, to) == 0 ? LB_OK : LB_IO;
 }
 

@@ -40,7 +40,14 @@ struct db_write {
     bool low_space;               /* the file system is nearly full: nothing new */
 };
 
+#define DB_DATA_FILE "data.mdb"
+#define DB_PATH_SIZE 600
+
 lb_err db_err_of(int rc);
+
+/* LB_CORRUPT when the data file was cut short; LB_OK when it is whole, or not there (db_check.c).
+ */
+lb_err db_check_file(const struct db_options *options);
 
 /* Save the line of the store clock. */
 int db_put_clock(struct db *self, MDB_txn *txn, const struct store_clock *clock);

@@ -278,6 +278,7 @@ static enum spread_answer own_answer(const struct db_op *op)
         return SPREAD_ACCEPTED;
     case LB_CONFLICT:
         return SPREAD_OUTDATED;
+    case LB_FULL: /* what stands here is nearer, or fresher */
     case LB_NO_SPACE:
         return SPREAD_NO_SPACE;
     default:

@@ -94,7 +94,7 @@ static const char *why(lb_err err)
     case LB_CONFLICT:
         return "another version of this key stands: read it and try again";
     case LB_NO_SPACE:
-        return "no node could be reached and the disk here is full";
+        return "no other node took it and the store here is full";
     case LB_FULL:
         return "too much is under way, try again";
     case LB_CANCELLED:

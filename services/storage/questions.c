@@ -177,7 +177,7 @@ static void read_item(struct batch *self, size_t index)
     outcome->item = message;
     if (record->item.is_mutable && body->newer_case == LB__STORAGE__GET_ITEM__NEWER_SEQ &&
         record->item.seq <= body->seq)
-        message->value = message->public_key = message->signature = binary_of(bytes_of(NULL, 0));
+        message->value = message->signature = binary_of(bytes_of(NULL, 0));
 }
 
 static void add_peer(struct answer_memory *memory, const struct address *peer)

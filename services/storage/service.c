@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #define TICK_MS         1000u
+#define TICK_HURRY_MS   50u /* while routing is not there: its return is not to be told late */
 #define CARE_TICKS      60u /* how often readers and the clock are cared for */
 #define SWEEP_BUDGET    512u
 #define DEADLINE_MARGIN 250u /* ms between our answer and the caller's patience */
@@ -228,11 +229,8 @@ static void tell_state(struct storage *self)
         actor_state(self->actor, STATE_READY, "%s", "");
 }
 
-static void on_tick(uv_timer_t *timer)
+static void do_tick(struct storage *self)
 {
-    struct storage *self = timer->data;
-
-    tell_state(self);
     count_store(self);
     if (!self->knows_own_id || self->ticks % CARE_TICKS == 0)
         learn_own_id(self);
@@ -245,6 +243,18 @@ static void on_tick(uv_timer_t *timer)
         }
     }
     self->ticks++;
+}
+
+static void on_tick(uv_timer_t *timer)
+{
+    struct storage *self = timer->data;
+
+    tell_state(self);
+    if (storage_now_ms(self) >= self->tick_ms) {
+        self->tick_ms = storage_now_ms(self) + TICK_MS;
+        do_tick(self);
+    }
+    uv_timer_start(timer, on_tick, link_is_up(self->routing) ? TICK_MS : TICK_HURRY_MS, 0);
 }
 
 /* ---- statistics ---- */
@@ -348,7 +358,7 @@ static void open_timers(struct storage *self)
     uv_timer_init(actor_loop(self->actor), &self->tick);
     uv_timer_init(actor_loop(self->actor), &self->pace);
     self->tick.data = self->pace.data = self;
-    uv_timer_start(&self->tick, on_tick, 0, TICK_MS);
+    uv_timer_start(&self->tick, on_tick, 0, 0);
 }
 
 static lb_err storage_start(struct actor *actor, void **ret_ctx)

@@ -73,8 +73,9 @@ struct storage {
     uint64_t drained_ms; /* then the drain ends, finished or not */
     uint64_t removed;    /* since the presence page was built */
 
-    uv_timer_t tick; /* care: every second */
-    uv_timer_t pace; /* retries of errands and finds, while there are any */
+    uv_timer_t tick;  /* care: every second */
+    uv_timer_t pace;  /* retries of errands and finds, while there are any */
+    uint64_t tick_ms; /* when the next is due */
     unsigned ticks;
     struct commit sweep_commit;
     struct commit clock_commit;

@@ -14,7 +14,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#define PAGES_RETRY_MS 50
+#define PAGES_RETRY_MS 5
 #define PAGES_LOOK_MS  1000
 
 struct routing_page;

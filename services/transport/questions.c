@@ -26,6 +26,7 @@ struct question_draft {
 /* What is kept of a message under way. */
 struct question_batch {
     struct questions *questions;
+    bool stores;
     unsigned count;
     struct responder_ask asks[];
 };
@@ -229,7 +230,7 @@ static void on_answers(void *ctx, lb_err err, const char *reason, const void *me
     struct question_batch *batch = ctx;
     struct questions *self = batch->questions;
 
-    self->batches--;
+    self->batches[batch->stores]--;
     if (err != LB_OK) {
         log_debug("storage did not answer questions=%u: %s", batch->count,
                   reason && *reason ? reason : lb_err_text(err));
@@ -245,41 +246,66 @@ static void on_answers(void *ctx, lb_err err, const char *reason, const void *me
     free(batch);
 }
 
-static struct question_batch *batch_new(struct questions *self)
+static bool is_store(const struct question_draft *draft)
 {
-    struct question_batch *batch =
-        xmalloc(sizeof(*batch) + self->drafts_count * sizeof(batch->asks[0]));
+    return draft->ask.method == KRPC_ANNOUNCE_PEER || draft->ask.method == KRPC_PUT;
+}
+
+/* Returns how many of the drafts they are. */
+static unsigned select_drafts(const struct questions *self, bool stores,
+                              struct question_draft *ret_drafts[QUESTIONS_BATCH_MAX])
+{
+    unsigned count = 0;
+
+    for (unsigned i = 0; i < self->drafts_count; i++) {
+        if (is_store(&self->drafts[i]) == stores)
+            ret_drafts[count++] = &self->drafts[i];
+    }
+    return count;
+}
+
+static struct question_batch *batch_new(struct questions *self, bool stores,
+                                        struct question_draft *const *drafts, unsigned count)
+{
+    struct question_batch *batch = xmalloc(sizeof(*batch) + count * sizeof(batch->asks[0]));
 
     batch->questions = self;
-    batch->count = self->drafts_count;
-    for (unsigned i = 0; i < batch->count; i++)
-        batch->asks[i] = self->drafts[i].ask;
+    batch->stores = stores;
+    batch->count = count;
+    for (unsigned i = 0; i < count; i++)
+        batch->asks[i] = drafts[i]->ask;
     return batch;
+}
+
+static void send_batch(struct questions *self, bool stores)
+{
+    struct question_draft *drafts[QUESTIONS_BATCH_MAX];
+    unsigned count = select_drafts(self, stores, drafts);
+    Lb__Storage__Question *list[QUESTIONS_BATCH_MAX];
+    Lb__Storage__Questions questions = LB__STORAGE__QUESTIONS__INIT;
+    Lb__Storage__Request request = LB__STORAGE__REQUEST__INIT;
+
+    if (count == 0)
+        return;
+    if (self->batches[stores] == QUESTIONS_BATCHES_MAX || !link_is_up(self->transport->storage)) {
+        for (unsigned i = 0; i < count; i++)
+            answer_unavailable(self, &drafts[i]->ask, 1);
+        return;
+    }
+    for (unsigned i = 0; i < count; i++)
+        list[i] = &drafts[i]->question;
+    questions.questions = list;
+    questions.n_questions = count;
+    request.body_case = LB__STORAGE__REQUEST__BODY_QUESTIONS;
+    request.questions = &questions;
+    self->batches[stores]++;
+    link_call(self->transport->storage, &request.base, QUESTIONS_TIMEOUT_MS, on_answers,
+              batch_new(self, stores, drafts, count));
 }
 
 void questions_flush(struct questions *self)
 {
-    Lb__Storage__Question *list[QUESTIONS_BATCH_MAX];
-    Lb__Storage__Questions questions = LB__STORAGE__QUESTIONS__INIT;
-    Lb__Storage__Request request = LB__STORAGE__REQUEST__INIT;
-    struct question_batch *batch;
-
-    if (self->drafts_count == 0)
-        return;
-    if (self->batches == QUESTIONS_BATCHES_MAX || !link_is_up(self->transport->storage)) {
-        for (unsigned i = 0; i < self->drafts_count; i++)
-            answer_unavailable(self, &self->drafts[i].ask, 1);
-        self->drafts_count = 0;
-        return;
-    }
-    batch = batch_new(self);
-    for (unsigned i = 0; i < self->drafts_count; i++)
-        list[i] = &self->drafts[i].question;
-    questions.questions = list;
-    questions.n_questions = self->drafts_count;
-    request.body_case = LB__STORAGE__REQUEST__BODY_QUESTIONS;
-    request.questions = &questions;
-    self->batches++;
+    send_batch(self, false);
+    send_batch(self, true);
     self->drafts_count = 0;
-    link_call(self->transport->storage, &request.base, QUESTIONS_TIMEOUT_MS, on_answers, batch);
 }

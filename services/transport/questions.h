@@ -1,10 +1,11 @@
 /*
  * Other nodes' queries that need the store: collected during a batch of datagrams, asked of
- * lb-storage in one message, and answered from its reply.
+ * lb-storage in one message, and answered from its reply. Stores go in a message of their own: they
+ * wait for the disk, and nobody who only reads shall wait for it.
  *
- * At most QUESTIONS_BATCHES_MAX messages are under way. Beyond that, without storage, or when it
- * takes longer than QUESTIONS_TIMEOUT_MS, the asker gets the closest nodes without a token, or
- * error 202.
+ * At most QUESTIONS_BATCHES_MAX messages of either kind are under way. Beyond that, without
+ * storage, or when it takes longer than QUESTIONS_TIMEOUT_MS, the asker gets the closest nodes
+ * without a token, or error 202.
  */
 #pragma once
 
@@ -21,7 +22,7 @@ struct questions {
     struct transport *transport;   /* borrowed */
     struct question_draft *drafts; /* QUESTIONS_BATCH_MAX; views into the datagrams of this batch */
     unsigned drafts_count;
-    unsigned batches; /* under way */
+    unsigned batches[2]; /* under way: those that read, those that store */
 };
 
 void questions_init(struct questions *self, struct transport *transport);

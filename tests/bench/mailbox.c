@@ -62,6 +62,7 @@ static const struct service_definition server = { .service = SERVICE_STORAGE,
                                                   .handlers = handlers,
                                                   .handlers_count =
                                                       sizeof handlers / sizeof handlers[0],
+                                                  .is_partial = true,
                                                   .start = start_server,
                                                   .free = free_nothing };
 
@@ -114,13 +115,9 @@ static lb_err start_client(struct actor *actor, void **ret_ctx)
     return LB_OK;
 }
 
-static handler_fn *const no_handlers[] = { NULL };
-
 static const struct service_definition client = { .service = SERVICE_GATEWAY,
                                                   .request = &lb__storage__request__descriptor,
                                                   .reply = &lb__storage__reply__descriptor,
-                                                  .handlers = no_handlers,
-                                                  .handlers_count = 1,
                                                   .start = start_client,
                                                   .free = free };
 

@@ -138,6 +138,7 @@ static const struct service_definition server_definition = {
     .reply = &lb__storage__reply__descriptor,
     .handlers = server_handlers,
     .handlers_count = sizeof server_handlers / sizeof server_handlers[0],
+    .is_partial = true,
     .start = server_start,
     .stop = server_stop,
     .free = server_free,
@@ -209,14 +210,10 @@ static void client_free(void *ctx)
     (void)ctx;
 }
 
-static handler_fn *const no_handlers[] = { NULL };
-
 static const struct service_definition client_definition = {
     .service = SERVICE_GATEWAY,
     .request = &lb__storage__request__descriptor,
     .reply = &lb__storage__reply__descriptor,
-    .handlers = no_handlers,
-    .handlers_count = 1,
     .start = client_start,
     .stop = client_stop,
     .free = client_free,
@@ -888,6 +885,36 @@ static void exit_codes(void **state)
     }
 }
 
+static void a_request_without_a_handler_is_found(void **state)
+{
+    handler_fn *table[] = {
+        [LB__STORAGE__REQUEST__BODY_QUESTIONS] = on_get,
+        [LB__STORAGE__REQUEST__BODY_PUT] = on_put,
+        [LB__STORAGE__REQUEST__BODY_GET] = on_get,
+        [LB__STORAGE__REQUEST__BODY_ANNOUNCE] = on_announce,
+        [LB__STORAGE__REQUEST__BODY_GET_STATS] = on_get_stats,
+    };
+    struct service_definition definition = server_definition;
+    char *argv[] = { "lb-storage", "--version", NULL };
+    pid_t pid;
+
+    (void)state;
+    definition.is_partial = false;
+    assert_string_equal(actor_unhandled(&definition), "questions");
+    pid = fork();
+    if (pid == 0)
+        _exit(freopen("/dev/null", "w", stderr) != NULL ? actor_main(&definition, 2, argv) : 99);
+    assert_int_equal(wait_for(pid), 70);
+    definition.handlers = table;
+    assert_null(actor_unhandled(&definition));
+    table[LB__STORAGE__REQUEST__BODY_GET] = NULL;
+    assert_string_equal(actor_unhandled(&definition), "get");
+    table[LB__STORAGE__REQUEST__BODY_GET] = on_get;
+    definition.handlers_count--;
+    assert_string_equal(actor_unhandled(&definition), "get_stats");
+    assert_null(actor_unhandled(&client_definition));
+}
+
 static int make_folder(void **state)
 {
     (void)state;
@@ -923,6 +950,7 @@ int main(void)
         cmocka_unit_test(the_status_slot_tells_how_it_is),
         cmocka_unit_test(a_second_signal_ends_a_drain_that_does_not_end),
         cmocka_unit_test(exit_codes),
+        cmocka_unit_test(a_request_without_a_handler_is_found),
     };
 
     return cmocka_run_group_tests_name("actor", tests, make_folder, remove_folder);

@@ -287,7 +287,7 @@ static void peers_and_tokens_are_gathered(void **state)
 
 static void items_are_gathered_once_each(void **state)
 {
-    struct item items[] = { { .value = bytes_of_text("1:a") },
+    struct found_item items[] = { { .value = bytes_of_text("1:a") },
                             { .value = bytes_of_text("1:b"), .seq = 7 },
                             { .value = bytes_of_text("1:a") } };
     const struct candidate *closest[3];
@@ -314,9 +314,9 @@ static void items_beyond_their_limits_are_left_out(void **state)
 {
     static uint8_t bytes[1001];
     struct findings findings = { 0 };
-    struct item value = { .value = bytes_of(bytes, 1001) };
-    struct item salt = { .value = bytes_of(bytes, 3), .salt = bytes_of(bytes, 65) };
-    struct item key = { .value = bytes_of(bytes, 3), .public_key = bytes_of(bytes, 31) };
+    struct found_item value = { .value = bytes_of(bytes, 1001) };
+    struct found_item salt = { .value = bytes_of(bytes, 3), .salt = bytes_of(bytes, 65) };
+    struct found_item key = { .value = bytes_of(bytes, 3), .public_key = bytes_of(bytes, 31) };
 
     (void)state;
     assert_false(findings_add_item(&findings, &value));
@@ -334,7 +334,7 @@ static void what_is_gathered_is_bounded(void **state)
     for (unsigned i = 0; i < 2 * FINDINGS_PEERS_MAX; i++) {
         struct address peer = address_v4(10, 2, (uint8_t)(i >> 8), (uint8_t)i, 1);
         uint8_t value[2] = { (uint8_t)(i >> 8), (uint8_t)i };
-        struct item item = { .value = bytes_of(value, 2) };
+        struct found_item item = { .value = bytes_of(value, 2) };
         findings_add_peer(&findings, &peer);
         (void)findings_add_item(&findings, &item);
     }

@@ -267,6 +267,70 @@ static void a_lookup_where_nobody_is_known_ends_at_once(void **state)
     end(&router);
 }
 
+/* In virtual milliseconds after the router began. */
+static const struct join_row {
+    const char *what;
+    bool bootstrap;       /* one is configured */
+    uint64_t answered_ms; /* when it answers; 0: never */
+    uint64_t asked_ms;    /* when the lookup is asked for */
+    uint64_t time_ms;     /* that it is given */
+    uint64_t ended_ms;
+    size_t found;
+} join_rows[] = {
+    { "a node alone on purpose finds nobody at once", false, 0, 0, 10000, 0, 0 },
+    { "a lookup waits for the join", true, 300, 0, 10000, 300, 1 },
+    { "it waits half of its time at most", true, 0, 0, 1000, 500, 0 },
+    { "and two seconds", true, 0, 100, 60000, 100 + ROUTER_JOIN_MS, 0 },
+    { "nobody waits for a bootstrap node that has long been away", true, 0, 3000, 60000, 3000, 0 },
+    { "after the join nobody waits", true, 300, 400, 60000, 400, 1 },
+};
+
+static void joining(void **state)
+{
+    const struct join_row *row = *state;
+    const struct node_id target = { { 1 } };
+    struct router *router = begin(row->bootstrap);
+    struct contact first = contact(1);
+    struct search *search = NULL;
+    struct query query, seed = { 0 };
+    bool is_asked = false;
+
+    for (uint64_t ms = 0; search == NULL && ms < 70000; ms++) {
+        uint64_t now_ms = NOW_MS + ms;
+        if (ms == row->asked_ms) {
+            assert_int_equal(router_search(router, LOOKUP_NODES, &target, 8, now_ms + row->time_ms,
+                                           NULL, now_ms),
+                             LB_OK);
+        }
+        if (is_asked && ms == row->answered_ms) {
+            answer(router, &seed, &first, now_ms);
+        }
+        for (unsigned turn = 0; turn < 4 && search == NULL; turn++) {
+            while (router_next(router, now_ms, &query)) {
+                if (row->answered_ms > 0 && ms >= row->answered_ms) {
+                    answer(router, &query, &first, now_ms);
+                } else if (row->answered_ms > 0 && !is_asked) {
+                    is_asked = true;
+                    seed = query;
+                } else {
+                    fails(router, &query, REPLY_SILENT, now_ms);
+                }
+            }
+            search = router_finished(router, now_ms);
+        }
+        if (search != NULL) {
+            assert_int_equal(ms, row->ended_ms);
+        } else {
+            assert_true(row->answered_ms > 0 || ms < row->asked_ms ||
+                        router_deadline_ms(router) <= NOW_MS + row->ended_ms);
+        }
+    }
+    assert_non_null(search);
+    assert_int_equal(search_effort(search).answers, row->found);
+    search_free(&search);
+    end(&router);
+}
+
 static void introductions(void **state)
 {
     struct router *router = begin(false);
@@ -392,6 +456,6 @@ int main(void)
         cmocka_unit_test(pings_are_bounded),
     };
 
-    return RUN_ROWS(challenges, an_id_from_two_addresses) +
+    return RUN_ROWS(challenges, an_id_from_two_addresses) + RUN_ROWS(join_rows, joining) +
            cmocka_run_group_tests(tests, NULL, NULL);
 }

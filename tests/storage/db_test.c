@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -611,6 +612,26 @@ static void a_file_of_something_else_is_set_aside(void **state)
     assert_int_equal(world_stats(&world).items, 0);
 }
 
+static void a_file_cut_short_is_set_aside(void **state)
+{
+    char path[128];
+    struct stat whole;
+
+    (void)state;
+    assert_int_equal(world_put_many(&world, 0, 200, 500, "self"), 200);
+    world_close(&world);
+    snprintf(path, sizeof path, "%s/data.mdb", world.folder);
+    assert_int_equal(stat(path, &whole), 0);
+    for (int part = 3; part > 0; part--) {
+        assert_int_equal(truncate(path, whole.st_size / 4 * part / 4096 * 4096), 0);
+        assert_int_equal(world_try_open(&world), LB_CORRUPT);
+        assert_null(world.db);
+    }
+    assert_int_equal(db_set_aside(world.folder), LB_OK);
+    world_open(&world);
+    assert_int_equal(world_stats(&world).items, 0);
+}
+
 static void a_store_of_a_later_version_is_left_alone(void **state)
 {
     static uint8_t later[] = { 0, 0, 0, 99 };
@@ -702,6 +723,7 @@ int main(void)
         IN(set_up, a_new_version_takes_the_place_of_all_parts_of_the_old),
         IN(set_up, every_target_is_told_once),
         IN(set_up, a_file_of_something_else_is_set_aside),
+        IN(set_up, a_file_cut_short_is_set_aside),
         IN(set_up, a_store_of_a_later_version_is_left_alone),
         IN(set_up, damaged_records_are_left_out),
     };

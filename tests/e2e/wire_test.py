@@ -1,0 +1,231 @@
+#!/usr/bin/python3
+"""What a node answers on the wire, datagram by datagram, in rows: BEP 5, 32, 42, 43 and 44.
+
+The asker here is no part of Littlebird: a socket and a few lines of bencode. Its signatures are the
+test vectors of BEP 44.
+"""
+
+import hashlib
+import itertools
+import socket
+
+from node import Lab, wait_for
+
+PUBLIC = bytes.fromhex("77ff84905a91936367c01360803104f92432fcd904a43511876df5cdf3e7e548")
+VALUE = b"Hello World!"
+PLAIN = {"k": PUBLIC, "seq": 1, "v": VALUE, "sig": bytes.fromhex(
+    "305ac8aeb6c9c151fa120f120ea2cfb923564e11552d06a5d856091e5e853cff"
+    "1260d3f39e4999684aa92eb73ffd136e6f4f3ecbfda0ce53a1608ecd7ae21f01")}
+SALTED = {**PLAIN, "salt": b"foobar", "sig": bytes.fromhex(
+    "6834284b6b24c3204eb2fea824d82f88883a3d95e8b4a21b8c0ded553d17d17d"
+    "df9a8a7104b1258f30bed3787e6cb896fca78c58f8e03b5f18f14951a87d9a08")}
+PLAIN_TARGET = bytes.fromhex("4a533d47ec9c7d95b1ad75f576cffc641853b750")
+SALTED_TARGET = bytes.fromhex("411eba73b6f087ca51a3795d9c8c938d365e32c1")
+ME = b"abcdefghij0123456789"
+INFOHASH = b"mnopqrstuvwxyz123456"
+
+
+class Raw(bytes):
+    """Bencoded already, well or not."""
+
+
+def encode(value):
+    if isinstance(value, Raw):
+        return bytes(value)
+    if isinstance(value, int):
+        return b"i%de" % value
+    if isinstance(value, bytes):
+        return b"%d:%s" % (len(value), value)
+    if isinstance(value, list):
+        return b"l" + b"".join(map(encode, value)) + b"e"
+    return b"d" + b"".join(encode(k.encode()) + encode(v) for k, v in sorted(value.items())) + b"e"
+
+
+def decode(data):
+    def one(at):
+        if data[at:at + 1] == b"i":
+            end = data.index(b"e", at)
+            return int(data[at + 1:end]), end + 1
+        if data[at:at + 1] in (b"l", b"d"):
+            items, here = [], at + 1
+            while data[here:here + 1] != b"e":
+                item, here = one(here)
+                items.append(item)
+            if data[at:at + 1] == b"l":
+                return items, here + 1
+            assert items[::2] == sorted(items[::2]), f"keys out of order: {items[::2]}"
+            return {k.decode(): v for k, v in zip(items[::2], items[1::2])}, here + 1
+        colon = data.index(b":", at)
+        end = colon + 1 + int(data[at:colon])
+        return data[colon + 1:end], end
+
+    value, end = one(0)
+    assert end == len(data)
+    return value
+
+
+class Asker:
+    numbers = itertools.count()
+
+    def __init__(self, node, family=socket.AF_INET):
+        self.socket = socket.socket(family, socket.SOCK_DGRAM)
+        self.socket.settimeout(5)
+        self.socket.connect((node.host, node.port))
+
+    def ask(self, method, read_only=1, **arguments):
+        """The whole answer; its transaction and its "ip" have been looked at."""
+        transaction = b"t%d" % next(self.numbers)
+        self.socket.send(encode({"t": transaction, "y": b"q", "q": method.encode(),
+                                 "ro": read_only, "a": {"id": ME, **arguments}}))
+        answer = decode(self.socket.recv(2048))
+        assert answer["t"] == transaction, answer
+        host, port = self.socket.getsockname()[:2]
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        assert answer["ip"] == socket.inet_pton(family, host) + port.to_bytes(2, "big"), answer
+        return answer
+
+    def reply(self, method, **arguments):
+        answer = self.ask(method, **arguments)
+        assert answer["y"] == b"r", answer
+        return answer["r"]
+
+    def code(self, method, **arguments):
+        """Of the error it answers with; 0 for a reply."""
+        answer = self.ask(method, **arguments)
+        return answer["e"][0] if answer["y"] == b"e" else 0
+
+
+def token(asker, target=PLAIN_TARGET):
+    return asker.reply("get", target=target)["token"]
+
+
+def without(item, *keys):
+    return {k: v for k, v in item.items() if k not in keys}
+
+
+def check_puts(asker):
+    """Refused first, so that nothing stands there; the codes are BEP 44's."""
+    good = token(asker)
+    rows = (
+        ("a token of nobody", 203, {**PLAIN, "token": b"12345678"}),
+        ("no token", 203, without(PLAIN, "token")),
+        ("no value", 203, {**without(PLAIN, "v"), "token": good}),
+        ("a signature of something else", 206, {**PLAIN, "token": good, "v": b"Hello World?"}),
+        ("a signature without its salt", 206, {**SALTED, "token": good, "salt": b"foo"}),
+        ("a number that was not signed", 206, {**PLAIN, "token": good, "seq": 2}),
+        ("a number below zero", 203, {**PLAIN, "token": good, "seq": -1}),
+        ("no number", 203, {**without(PLAIN, "seq"), "token": good}),
+        ("no signature", 203, {**without(PLAIN, "sig"), "token": good}),
+        ("a short key", 203, {**PLAIN, "token": good, "k": b"short"}),
+        ("a salt of 65 bytes", 207, {**PLAIN, "token": good, "salt": b"s" * 65}),
+        ("a value of 1001 bytes", 205, {"token": good, "v": b"x" * 997}),
+        ("keys out of order", 203, {"token": good, "v": Raw(b"d1:bi1e1:ai2ee")}),
+        ("an unknown value", 203, {"token": good, "v": Raw(b"d1:ai1e1:ai2ee")}),
+    )
+    for what, code, arguments in rows:
+        got = asker.code("put", **arguments)
+        assert got == code, f"{what}: {got}, not {code}"
+    assert "v" not in asker.reply("get", target=PLAIN_TARGET)
+
+
+def check_mutable(asker, other):
+    assert asker.code("put", **PLAIN, token=token(asker)) == 0
+    assert asker.code("put", **PLAIN, token=token(asker)) == 0, "the same again is a refresh"
+    assert asker.code("put", **SALTED, token=token(asker)) == 0
+    got = asker.reply("get", target=PLAIN_TARGET)
+    assert {k: got[k] for k in PLAIN} == PLAIN, got
+    assert "nodes" in got and "token" in got, got
+    got = asker.reply("get", target=SALTED_TARGET)
+    assert got["v"] == VALUE and got["sig"] == SALTED["sig"] and "salt" not in got, got
+    assert asker.reply("get", target=PLAIN_TARGET, seq=0)["v"] == VALUE
+    for seq in (1, 7):
+        got = asker.reply("get", target=PLAIN_TARGET, seq=seq)
+        assert got.get("seq") == 1 and not {"v", "k", "sig"} & set(got), f"not newer than {seq}: {got}"
+    assert other.code("put", **PLAIN, cas=9, token=token(other)) == 301, "another's number compared"
+    assert other.code("put", **PLAIN, cas=1, token=token(other)) == 0
+
+
+def check_immutable(asker):
+    for value in (VALUE, 7, [b"a", [1]], {"a": b"b", "c": {}}, b"", b"x" * 996):
+        target = hashlib.sha1(encode(value)).digest()
+        for _ in range(2):  # over an existing one
+            assert asker.code("put", v=value, token=token(asker, target)) == 0, value
+        got = asker.reply("get", target=target)
+        assert got["v"] == value and not {"k", "seq", "sig"} & set(got), got
+        assert asker.reply("get", target=target, seq=5)["v"] == value, "it has no number"
+
+
+def check_peers(asker):
+    good = asker.reply("get_peers", info_hash=INFOHASH)["token"]
+    rows = (
+        ("a token of nobody", 203, {"port": 5000, "token": b"12345678"}),
+        ("no token", 203, {"port": 5000}),
+        ("no port", 203, {"token": good}),
+        ("port 0", 203, {"token": good, "port": 0}),
+        ("port 65536", 203, {"token": good, "port": 65536}),
+        ("its own port", 0, {"token": good, "port": 5000}),
+        ("the port it comes from, whatever it says", 0, {"token": good, "port": 0, "implied_port": 1}),
+    )
+    for what, code, arguments in rows:
+        got = asker.code("announce_peer", info_hash=INFOHASH, **arguments)
+        assert got == code, f"{what}: {got}, not {code}"
+    here = socket.inet_aton("127.0.0.1")
+    ports = {5000, asker.socket.getsockname()[1]}
+    got = asker.reply("get_peers", info_hash=INFOHASH)
+    assert set(got["values"]) == {here + port.to_bytes(2, "big") for port in ports}, got
+    assert asker.code("get_peers", info_hash=b"short") == 203
+
+
+def check_nodes(asker):
+    rows = ((None, {"nodes"}), ([b"n4"], {"nodes"}), ([b"n6"], {"nodes6"}),
+            ([b"n4", b"n6"], {"nodes", "nodes6"}), ([b"n9"], {"nodes"}))
+    for want, keys in rows:
+        got = asker.reply("find_node", target=INFOHASH, **({"want": want} if want else {}))
+        assert {"nodes", "nodes6"} & set(got) == keys, f"{want}: {got}"
+        assert len(got.get("nodes", b"")) % 26 == 0 and len(got.get("nodes6", b"")) % 38 == 0
+    assert asker.code("ping") == 0
+    assert asker.code("frobnicate") == 204
+    assert asker.code("find_node") == 203
+    assert asker.code("find_node", target=b"short") == 203
+
+
+def known(node, asker):
+    """Does the node keep the asker in its table? It pings us first, if at all."""
+    host, port = asker.socket.getsockname()[:2]
+    return any(contact["address"] == f"{host}:{port}" for contact in node.contacts())
+
+
+def answer_pings(asker, seconds):
+    """Live for a while as a node would; returns how often we were asked."""
+    asker.socket.settimeout(seconds)
+    asked = 0
+    try:
+        while True:
+            query = decode(asker.socket.recv(2048))
+            asker.socket.send(encode({"t": query["t"], "y": b"r", "r": {"id": ME, "nodes": b""}}))
+            assert "ro" not in query, "we are no read-only node"
+            asked += 1
+    except TimeoutError:
+        return asked
+
+
+def check_read_only(node):
+    quiet, loud = Asker(node), Asker(node)
+    assert quiet.ask("ping", read_only=1)["y"] == b"r"
+    assert loud.ask("ping", read_only=0)["y"] == b"r"
+    wait_for("a node that asks to be pinged", lambda: answer_pings(loud, 0.5), limit_s=20)
+    assert answer_pings(quiet, 0.5) == 0, "a read-only node was pinged (BEP 43)"
+    wait_for("it to be known", lambda: known(node, loud) or answer_pings(loud, 0.2) < 0, limit_s=20)
+
+
+with Lab() as lab:
+    node = lab.node("n")
+    node.up()
+    node.await_well()
+    asker, other = Asker(node), Asker(node)
+    check_nodes(asker)
+    check_puts(asker)
+    check_mutable(asker, other)
+    check_immutable(asker)
+    check_peers(asker)
+    check_read_only(node)
