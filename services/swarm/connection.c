@@ -3,6 +3,7 @@
 #include "libcommon/log.h"
 #include "libcommon/memory.h"
 #include "services/swarm/disk.h"
+#include "services/swarm/outbox.h"
 #include "services/swarm/stream.h"
 
 #include <assert.h>
@@ -23,14 +24,6 @@
 #define WRITE_PER_ROUND  (1024u * 1024)
 #define ACCEPTS_PER_TURN 64
 #define CARE_MS          1000u
-#define BYTES_KEPT       4096u /* of an empty queue of small messages */
-
-/* A run of bytes to write: of `bytes`, in order, or of a block. */
-struct segment {
-    const uint8_t *data; /* NULL: the next of `bytes` */
-    uint32_t size;
-    struct connection_block *ends; /* it is the last of this block */
-};
 
 enum stage { STAGE_CONNECTING, STAGE_HANDSHAKE, STAGE_OPEN, STAGE_CLOSED };
 
@@ -51,14 +44,7 @@ struct connection {
     void *user;
     uint32_t number;
 
-    uint8_t *bytes; /* small messages, from bytes_head to bytes_size */
-    size_t bytes_head;
-    size_t bytes_size;
-    size_t bytes_capacity;
-    struct segment *segments; /* a ring */
-    uint32_t segments_head;
-    uint32_t segments_count;
-    uint32_t segments_capacity;
+    struct outbox outbox;
 };
 
 struct listener {
@@ -183,49 +169,10 @@ static void unmark_dirty(struct connection *self)
 
 /* ---- what is to be sent ---- */
 
-static struct segment *add_segment(struct connection *self)
+static void on_block_done(void *block, bool sent)
 {
-    if (self->segments_count == self->segments_capacity) {
-        const uint32_t capacity = self->segments_capacity == 0 ? 8 : 2 * self->segments_capacity;
-        struct segment *segments = xcalloc(capacity, sizeof *segments);
-        for (uint32_t i = 0; i < self->segments_count; i++)
-            segments[i] = self->segments[(self->segments_head + i) % self->segments_capacity];
-        free(self->segments);
-        self->segments = segments;
-        self->segments_head = 0;
-        self->segments_capacity = capacity;
-    }
-    return &self->segments[(self->segments_head + self->segments_count++) %
-                           self->segments_capacity];
-}
-
-static struct segment *last_segment(struct connection *self)
-{
-    return &self->segments[(self->segments_head + self->segments_count - 1) %
-                           self->segments_capacity];
-}
-
-/* Room for `size` bytes at the end of the small messages. */
-static uint8_t *reserve_bytes(struct connection *self, size_t size)
-{
-    if (self->bytes_head > 0 && self->bytes_size + size > self->bytes_capacity) {
-        memmove(self->bytes, self->bytes + self->bytes_head, self->bytes_size - self->bytes_head);
-        self->bytes_size -= self->bytes_head;
-        self->bytes_head = 0;
-    }
-    if (self->bytes_size + size > self->bytes_capacity) {
-        size_t capacity = self->bytes_capacity == 0 ? 512 : 2 * self->bytes_capacity;
-        while (capacity < self->bytes_size + size)
-            capacity *= 2;
-        self->bytes = xrealloc(self->bytes, capacity);
-        self->bytes_capacity = capacity;
-    }
-    if (self->segments_count == 0 || last_segment(self)->data != NULL)
-        *add_segment(self) = (struct segment){ 0 };
-    last_segment(self)->size += (uint32_t)size;
-    uint8_t *room = self->bytes + self->bytes_size;
-    self->bytes_size += size;
-    return room;
+    struct connection_block *self = block;
+    self->done(self, sent);
 }
 
 void connection_send_hello(struct connection *self, const struct wire_handshake *hello)
@@ -233,7 +180,7 @@ void connection_send_hello(struct connection *self, const struct wire_handshake 
     struct writer writer;
     if (self->stage == STAGE_CLOSED)
         return;
-    writer_init(&writer, reserve_bytes(self, WIRE_HANDSHAKE_SIZE), WIRE_HANDSHAKE_SIZE);
+    writer_init(&writer, outbox_reserve(&self->outbox, WIRE_HANDSHAKE_SIZE), WIRE_HANDSHAKE_SIZE);
     wire_put_handshake(&writer, hello);
     assert(!writer.overflow && writer.size == WIRE_HANDSHAKE_SIZE);
     if (self->stage != STAGE_CONNECTING)
@@ -246,7 +193,7 @@ void connection_send(struct connection *self, const struct wire_message *message
     if (self->stage == STAGE_CLOSED)
         return;
     const size_t size = wire_size(message);
-    writer_init(&writer, reserve_bytes(self, size), size);
+    writer_init(&writer, outbox_reserve(&self->outbox, size), size);
     wire_put(&writer, message);
     assert(!writer.overflow && writer.size == size);
     mark_dirty(self);
@@ -259,29 +206,10 @@ void connection_send_block(struct connection *self, struct connection_block *blo
         return;
     }
     connection_send(self, &block->message);
-    for (uint32_t i = 0; i < block->data->parts_count; i++)
-        *add_segment(self) = (struct segment){
-            .data = block->data->parts[i].data,
-            .size = block->data->parts[i].size,
-        };
-    last_segment(self)->ends = block;
-}
-
-static void free_queue(struct connection *self)
-{
-    while (self->segments_count > 0) {
-        struct segment *segment = &self->segments[self->segments_head];
-        self->segments_head = (self->segments_head + 1) % self->segments_capacity;
-        self->segments_count--;
-        if (segment->ends != NULL)
-            segment->ends->done(segment->ends, false);
-    }
-    free(self->segments);
-    free(self->bytes);
-    self->segments = NULL;
-    self->segments_capacity = 0;
-    self->bytes = NULL;
-    self->bytes_head = self->bytes_size = self->bytes_capacity = 0;
+    const struct disk_data *data = block->data;
+    for (uint32_t i = 0; i < data->parts_count; i++)
+        outbox_point(&self->outbox, data->parts[i].data, data->parts[i].size,
+                     i + 1 == data->parts_count ? block : NULL);
 }
 
 /* ---- the end ---- */
@@ -301,7 +229,7 @@ static void close_connection(struct connection *self)
     unmark_dirty(self);
     unlink_connection(self);
     set_stage(self, STAGE_CLOSED);
-    free_queue(self);
+    outbox_clear(&self->outbox);
     /* The peer hears of it now, the descriptor is free when the loop has let go of it. */
     shutdown(self->stream.fd, SHUT_RDWR);
     uv_close((uv_handle_t *)&self->poll, on_closed);
@@ -319,67 +247,12 @@ static void fail(struct connection *self, const char *reason)
 
 /* ---- writing ---- */
 
-static int gather(struct connection *self, struct iovec *parts, size_t *ret_size)
-{
-    int count = 0;
-    size_t size = 0;
-    size_t bytes_at = self->bytes_head;
-    for (uint32_t i = 0; i < self->segments_count && count < PARTS_MAX && size < WRITE_PER_ROUND;
-         i++) {
-        const struct segment *segment =
-            &self->segments[(self->segments_head + i) % self->segments_capacity];
-        const uint8_t *data = segment->data;
-        if (data == NULL) {
-            data = self->bytes + bytes_at;
-            bytes_at += segment->size;
-        }
-        parts[count++] =
-            (struct iovec){ .iov_base = (void *)(uintptr_t)data, .iov_len = segment->size };
-        size += segment->size;
-    }
-    *ret_size = size;
-    return count;
-}
-
-static void consume(struct connection *self, size_t size)
-{
-    while (size > 0) {
-        struct segment *segment = &self->segments[self->segments_head];
-        const uint32_t taken = size < segment->size ? (uint32_t)size : segment->size;
-        size -= taken;
-        segment->size -= taken;
-        if (segment->data != NULL)
-            segment->data += taken;
-        else
-            self->bytes_head += taken;
-        if (segment->size > 0)
-            return;
-        struct connection_block *ends = segment->ends;
-        self->segments_head = (self->segments_head + 1) % self->segments_capacity;
-        self->segments_count--;
-        if (ends != NULL)
-            ends->done(ends, true);
-    }
-}
-
-static void shrink_queue(struct connection *self)
-{
-    if (self->bytes_head < self->bytes_size)
-        return;
-    self->bytes_head = self->bytes_size = 0;
-    if (self->bytes_capacity > BYTES_KEPT) {
-        free(self->bytes);
-        self->bytes = NULL;
-        self->bytes_capacity = 0;
-    }
-}
-
 /* Write what can be written, at most WRITE_PER_ROUND. False: it is broken. */
 static bool write_some(struct connection *self)
 {
     struct iovec parts[PARTS_MAX];
     size_t size = 0;
-    const int count = gather(self, parts, &size);
+    const int count = outbox_gather(&self->outbox, parts, PARTS_MAX, WRITE_PER_ROUND, &size);
     if (count == 0)
         return true;
     const ssize_t written = self->stream.kind->write(&self->stream, parts, count);
@@ -388,15 +261,14 @@ static bool write_some(struct connection *self)
         return self->blocked || errno == EINTR;
     }
     self->blocked = (size_t)written < size;
-    consume(self, (size_t)written);
-    shrink_queue(self);
+    outbox_consume(&self->outbox, (size_t)written);
     return true;
 }
 
 static void flush(struct connection *self)
 {
     if (self->blocked) {
-        if (self->bytes_size - self->bytes_head > CONNECTION_QUEUE_MAX)
+        if (outbox_small_bytes(&self->outbox) > CONNECTION_QUEUE_MAX)
             fail(self, "it does not take what we say");
         return;
     }
@@ -405,7 +277,7 @@ static void flush(struct connection *self)
         return;
     }
     watch_events(self);
-    if (!self->blocked && self->segments_count > 0)
+    if (!self->blocked && !outbox_is_empty(&self->outbox))
         mark_dirty(self);
 }
 
@@ -418,6 +290,16 @@ void connection_close(struct connection **self)
     if (closing->stage == STAGE_OPEN && !closing->blocked)
         (void)write_some(closing);
     close_connection(closing);
+}
+
+void connections_close_of(struct connections *self, const void *user)
+{
+    struct connection *next = NULL;
+    for (struct connection *at = self->first; at != NULL; at = next) {
+        next = at->next;
+        if (at->user == user)
+            close_connection(at);
+    }
 }
 
 /* ---- reading ---- */
@@ -523,6 +405,7 @@ static struct connection *new_connection(struct connections *owner, int fd,
     self->since_ms = uv_now(owner->loop);
     stream_plain(&self->stream, fd);
     wire_reader_init(&self->reader);
+    outbox_init(&self->outbox, on_block_done);
     const int failed = uv_poll_init(owner->loop, &self->poll, fd);
     if (failed != 0) {
         self->stream.kind->close(&self->stream);

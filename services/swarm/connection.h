@@ -96,6 +96,9 @@ struct connection_block {
 };
 void connection_send_block(struct connection *self, struct connection_block *block);
 
+/* Close all of this user, also those still being made. */
+void connections_close_of(struct connections *self, const void *user);
+
 /* What is queued goes out if it can at once; `done` of blocks that do not is called. Consumes it.
  */
 void connection_close(struct connection **self);

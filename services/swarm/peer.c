@@ -126,6 +126,19 @@ void peer_forget_pieces(struct peer *self)
     self->wanted = 0;
 }
 
+void peer_clear_piece(struct peer *self, uint32_t piece, uint32_t piece_count)
+{
+    assert(piece < piece_count && peer_has(self, piece));
+    if (self->everything) {
+        self->everything = false;
+        reserve_pieces(self, bitfield_size(piece_count));
+        bitfield_set_all(self->pieces, piece_count);
+        self->pieces_count = piece_count;
+    }
+    bitfield_clear(self->pieces, piece);
+    self->pieces_count--;
+}
+
 bool peer_fit_pieces(struct peer *self, uint32_t piece_count)
 {
     if (self->everything || self->pieces == NULL) {
@@ -232,10 +245,8 @@ bool peer_cancel_ask(struct peer *self, struct picker_ask ask)
     return true;
 }
 
-uint32_t peer_asks_wanted(const struct peer *self, uint64_t now_ms)
+uint32_t peer_asks_wanted(const struct peer *self)
 {
-    if (now_ms < self->rests_until_ms)
-        return 0;
     uint32_t target = self->snubbed ? 1 : self->asks_target;
     if (target > self->asks_limit)
         target = self->asks_limit;

@@ -108,7 +108,7 @@ struct peer {
     uint32_t cancelled; /* blocks that may still come though we cancelled them */
     uint32_t rejects;   /* in a row */
     uint32_t faults;
-    uint64_t rests_until_ms; /* asked for nothing until then */
+    uint64_t rejected_ms; /* last reject while it served us; 0: none */
     uint32_t allowed[PEER_ALLOWED_MAX];
     uint32_t allowed_count;
 
@@ -142,6 +142,9 @@ void peer_set_pieces(struct peer *self, struct bytes bitfield);
 /* As if it had said nothing of its pieces. */
 void peer_forget_pieces(struct peer *self);
 
+/* It said it has this piece, and has not. It had it. piece_count is known. */
+void peer_clear_piece(struct peer *self, uint32_t piece, uint32_t piece_count);
+
 /* Make what was heard before the metainfo fit it; false when it cannot. */
 bool peer_fit_pieces(struct peer *self, uint32_t piece_count);
 
@@ -166,7 +169,7 @@ const struct picker_ask *peer_asks(const struct peer *self);
 bool peer_is_asked(const struct peer *self, struct picker_ask ask);
 
 /* How many more to ask for now. */
-uint32_t peer_asks_wanted(const struct peer *self, uint64_t now_ms);
+uint32_t peer_asks_wanted(const struct peer *self);
 
 /* ---- its requests ---- */
 

@@ -141,6 +141,12 @@ void picker_add_piece(struct picker *self, uint32_t piece)
     more_available(self, piece);
 }
 
+void picker_remove_piece(struct picker *self, uint32_t piece)
+{
+    assert(piece < self->shape.pieces);
+    less_available(self, piece);
+}
+
 void picker_add_bitfield(struct picker *self, const uint8_t *bitfield)
 {
     for (uint32_t i = 0; i < self->shape.pieces; i++)

@@ -3,10 +3,10 @@
  *
  * Pieces begun come first, the oldest before the others and each shared by several peers; then the
  * rarest, ties at random. When every missing block is asked for (end game), the caller may ask for
- * some a second time: picker_ask_again(). What is missing lies in one array sorted by availability with the start of each run
- * beside it, so that a HAVE moves a piece in constant time (as BEP 3 clients have long done it).
- * A peer under suspicion (view.alone) takes only pieces nobody else has a part in, so that a bad
- * piece names its sender.
+ * some a second time: picker_ask_again(). What is missing lies in one array sorted by availability
+ * with the start of each run beside it, so that a HAVE moves a piece in constant time (as BEP 3
+ * clients have long done it). A peer under suspicion (view.alone) takes only pieces nobody else has
+ * a part in, so that a bad piece names its sender.
  *
  * Invariant: a piece is MISSING and in the array, OPEN or CHECKING with a state for each of its
  * blocks, or HAVE. Availability does not count peers that have everything; those are `seeds`.
@@ -113,6 +113,7 @@ uint32_t picker_block_size(const struct picker *self, uint32_t piece, uint32_t b
 void picker_add_bitfield(struct picker *self, const uint8_t *bitfield);
 void picker_remove_bitfield(struct picker *self, const uint8_t *bitfield);
 void picker_add_piece(struct picker *self, uint32_t piece);
+void picker_remove_piece(struct picker *self, uint32_t piece);
 void picker_add_seed(struct picker *self);
 void picker_remove_seed(struct picker *self);
 

@@ -373,7 +373,7 @@ static uint32_t free_slot(struct torrent *self)
 }
 
 /* The first thing a peer hears: what we have (BEP 3, BEP 6), then what we can (BEP 10). */
-static void greet(struct torrent *self, struct peer *peer, uint64_t now_ms)
+static void greet(struct torrent *self, struct peer *peer, bool dht, uint64_t now_ms)
 {
     const struct picker *picker = &self->picker;
     const uint32_t pieces = self->has_metainfo ? picker->shape.pieces : 0;
@@ -396,6 +396,10 @@ static void greet(struct torrent *self, struct peer *peer, uint64_t now_ms)
     }
     if (peer->extended)
         torrent_exchange_hello(self, peer, now_ms);
+    if (dht && self->options.dht_port != 0 && !self->is_private) {
+        const struct wire_message port = { .kind = WIRE_PORT, .port = self->options.dht_port };
+        torrent_send(self, peer, &port, now_ms);
+    }
 }
 
 lb_err torrent_join(struct torrent *self, const struct torrent_hello *hello, uint64_t now_ms,
@@ -412,7 +416,7 @@ lb_err torrent_join(struct torrent *self, const struct torrent_hello *hello, uin
         self->next_turn_ms = now_ms + TORRENT_TURN_MS;
     if (hello->outgoing)
         candidates_connected(&self->candidates, &hello->address);
-    greet(self, peer, now_ms);
+    greet(self, peer, hello->handshake->dht, now_ms);
     *ret_peer = peer->number;
     return LB_OK;
 }
@@ -674,6 +678,12 @@ static void turn_peer(struct torrent *self, struct peer **peer, uint64_t now_ms)
     case PEER_WELL:
         break;
     }
+    /* What it rejected it may have by now: a new connection tells. */
+    if ((*peer)->rejected_ms != 0 && (*peer)->wanted == 0 && !self->complete &&
+        now_ms - (*peer)->rejected_ms >= TORRENT_REJECTED_MS) {
+        torrent_drop(self, peer, "it rejected all we lack", now_ms);
+        return;
+    }
     torrent_exchange_turn(self, *peer, now_ms);
     torrent_give_pump(self, *peer, now_ms);
 }
@@ -705,7 +715,8 @@ uint64_t torrent_deadline_ms(const struct torrent *self)
     uint64_t other = self->next_turn_ms;
     /* Rates fade out and addresses are tried by turns; without both nothing is due. */
     if (self->peers_count == 0 && self->received.per_second == 0 && self->sent.per_second == 0)
-        other = self->candidates.connecting >= TORRENT_CONNECTING_MAX || self->paused
+        other = self->candidates.connecting >= TORRENT_CONNECTING_MAX ||
+                        self->candidates.connecting >= self->options.peers_wanted || self->paused
                     ? UINT64_MAX
                     : candidates_deadline_ms(&self->candidates, self->complete);
     return deadline < other ? deadline : other;

@@ -30,8 +30,9 @@
 #define TORRENT_PEERS_MAX          10000u /* whatever the options say */
 #define TORRENT_SLOTS              16384u /* a peer's number is serial * TORRENT_SLOTS + slot */
 #define TORRENT_CONNECTING_MAX     20u    /* of one torrent at once */
-#define TORRENT_UNWANTED_MS     2000u  /* full: who wants and offers nothing for so long may go */
-#define TORRENT_UNUSED_MS       30000u /* or who made no use of it for so long */
+#define TORRENT_UNWANTED_MS        2000u /* full: who wants and offers nothing for so long may go */
+#define TORRENT_UNUSED_MS          30000u /* or who made no use of it for so long */
+#define TORRENT_REJECTED_MS        60000u /* then a peer that rejected all we lack is called anew */
 #define TORRENT_TURN_MS            1000u
 #define TORRENT_PEX_MS             60000u               /* BEP 11: not more often */
 #define TORRENT_LEFT_MAX           64u                  /* of those that left, remembered for PEX */
@@ -46,6 +47,7 @@ struct torrent_options {
     uint8_t infohash[NODE_ID_SIZE];
     uint8_t peer_id[WIRE_PEER_ID_SIZE]; /* ours */
     uint16_t port;                      /* ours, told to peers; 0: not */
+    uint16_t dht_port;                  /* of our DHT node, likewise (BEP 5) */
     uint32_t peers_max;
     uint32_t peers_wanted; /* we stop looking for more then; the rest is for those who come */
     uint32_t upload_slots;

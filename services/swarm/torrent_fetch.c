@@ -4,9 +4,6 @@
 #include <assert.h>
 #include <stdlib.h>
 
-/* A peer that rejected a request is left in peace this long. */
-#define REJECT_REST_MS 1000u
-
 /* So often a peer may say anew what it has as a whole: each costs a walk over all pieces. */
 #define RESTATED_MAX 8u
 
@@ -67,8 +64,7 @@ static struct picker_view view_of(const struct peer *peer)
 static uint64_t eta_ms(const struct peer *peer, uint64_t now_ms)
 {
     const uint64_t bytes = (uint64_t)(peer->asks_count - peer->asks_late) * PICKER_BLOCK_SIZE;
-    return bytes * 1000 / (peer_rate_now(&peer->received, now_ms) + 1) +
-           (now_ms - peer->block_ms);
+    return bytes * 1000 / (peer_rate_now(&peer->received, now_ms) + 1) + (now_ms - peer->block_ms);
 }
 
 /* Whom it takes longest, of those asked for something `helper` has. */
@@ -84,8 +80,8 @@ static struct peer *slowest(const struct torrent *self, const struct peer *helpe
         if (eta < longest)
             continue;
         const struct picker_ask last = peer_asks(peer)[peer->asks_count - 1];
-        if (!peer_has(helper, last.piece) ||
-            picker_asked(&self->picker, last) >= PICKER_ASKS_MAX || peer_is_asked(helper, last))
+        if (!peer_has(helper, last.piece) || picker_asked(&self->picker, last) >= PICKER_ASKS_MAX ||
+            peer_is_asked(helper, last))
             continue;
         found = peer;
         longest = eta;
@@ -125,7 +121,7 @@ void torrent_fetch_fill(struct torrent *self, struct peer *peer, uint64_t now_ms
         (peer->choking && peer->allowed_count == 0))
         return;
     struct picker_ask asks[PEER_ASKS_MAX];
-    size_t most = peer_asks_wanted(peer, now_ms);
+    size_t most = peer_asks_wanted(peer);
     if (most == 0)
         return;
     const struct picker_view view = view_of(peer);
@@ -219,8 +215,9 @@ const char *torrent_fetch_have(struct torrent *self, struct peer *peer, uint32_t
 }
 
 /*
- * A peer says what it has as a whole. BEP 3 wants that as its first word, but aria2 sends a bitfield
- * after its first have messages, so a later statement replaces what was said before; a few of them.
+ * A peer says what it has as a whole. BEP 3 wants that as its first word, but aria2 sends a
+ * bitfield after its first have messages, so a later statement replaces what was said before; a few
+ * of them.
  */
 static const char *restate(struct torrent *self, struct peer *peer)
 {
@@ -233,6 +230,23 @@ static const char *restate(struct torrent *self, struct peer *peer)
     torrent_fetch_uncount(self, peer);
     peer_forget_pieces(peer);
     return NULL;
+}
+
+/* Who rejects a request though it serves us has lost that piece; a HAVE may bring it back. */
+static void lose_piece(struct torrent *self, struct peer *peer, uint32_t piece, uint64_t now_ms)
+{
+    if (!peer_has(peer, piece))
+        return;
+    if (peer->everything) {
+        torrent_fetch_uncount(self, peer);
+        peer_clear_piece(peer, piece, self->picker.shape.pieces);
+        torrent_fetch_count(self, peer);
+    } else {
+        peer_clear_piece(peer, piece, self->picker.shape.pieces);
+        picker_remove_piece(&self->picker, piece);
+        peer->wanted -= !picker_has(&self->picker, piece);
+    }
+    torrent_fetch_interest(self, peer, now_ms);
 }
 
 const char *torrent_fetch_bitfield(struct torrent *self, struct peer *peer, struct bytes bitfield,
@@ -324,7 +338,8 @@ const char *torrent_fetch_reject(struct torrent *self, struct peer *peer,
     self->endgame = false;
     if (peer->choking)
         return NULL;
-    peer->rests_until_ms = now_ms + REJECT_REST_MS;
+    peer->rejected_ms = now_ms;
+    lose_piece(self, peer, message->piece, now_ms);
     return ++peer->rejects > PEER_REJECTS_MAX ? "it rejects everything" : NULL;
 }
 

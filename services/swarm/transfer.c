@@ -19,7 +19,7 @@
 
 static const char version[] = "Littlebird " LB_VERSION;
 
-static void log_transfer(const struct transfer *self, const char *what)
+void transfer_log(const struct transfer *self, const char *what)
 {
     char hex[41];
     hex_encode(self->infohash, 20, hex);
@@ -27,7 +27,7 @@ static void log_transfer(const struct transfer *self, const char *what)
              self->note);
 }
 
-static void set_state(struct transfer *self, enum transfer_state state, const char *note)
+void transfer_set_state(struct transfer *self, enum transfer_state state, const char *note)
 {
     self->state = state;
     snprintf(self->note, sizeof self->note, "%s", note);
@@ -48,7 +48,7 @@ struct transfer *transfer_new(struct transfers *owner, const struct order *order
     self->folder = xstrdup(order->folder);
     self->magnet = xstrdup(order->magnet);
     self->name = magnet_parse(order->magnet, magnet) == LB_OK ? xstrdup(magnet->name) : xstrdup("");
-    set_state(self, TRANSFER_CHECKING, "reading its state");
+    transfer_set_state(self, TRANSFER_CHECKING, "reading its state");
     free(magnet);
     return self;
 }
@@ -93,8 +93,8 @@ void transfer_fail(struct transfer *self, lb_err err, const char *what)
 {
     char note[TRANSFERS_NOTE_SIZE];
     snprintf(note, sizeof note, "%s%s%s", what, what[0] != '\0' ? ": " : "", lb_err_text(err));
-    set_state(self, TRANSFER_FAILED, note);
-    log_transfer(self, "failed");
+    transfer_set_state(self, TRANSFER_FAILED, note);
+    transfer_log(self, "failed");
     answer_open(self, err, self->note);
 }
 
@@ -109,11 +109,11 @@ static void stop_soon(struct transfer *self)
 static void try_again(struct transfer *self, lb_err err)
 {
     const char *problem = self->storage != NULL ? storage_problem(self->storage) : "";
-    set_state(self, TRANSFER_PAUSED, problem[0] != '\0' ? problem : lb_err_text(err));
+    transfer_set_state(self, TRANSFER_PAUSED, problem[0] != '\0' ? problem : lb_err_text(err));
     stop_soon(self);
     self->again = true;
     self->again_ms = transfers_now_ms(self->owner) + TRANSFERS_RETRY_MS;
-    log_transfer(self, "pauses");
+    transfer_log(self, "pauses");
     answer_open(self, err, self->note);
 }
 
@@ -133,6 +133,7 @@ static void begin_torrent(struct transfer *self)
         wanted = WANTED_AT_MOST;
     struct torrent_options options = {
         .port = owner->port,
+        .dht_port = owner->port,
         .peers_max = peers_max,
         .peers_wanted = wanted,
         .upload_slots = (uint32_t)config_number(config, CONFIG_SWARM_UPLOAD_SLOTS),
@@ -161,15 +162,15 @@ static void add_magnet_peers(struct transfer *self)
 /* ---- storage events ---- */
 
 /* It runs, and nothing hinders it: but a share is never fetched, nor written to. */
-static void go_on(struct transfer *self)
+void transfer_go_on(struct transfer *self)
 {
     const bool stuck = self->kind == ORDER_SHARE && !self->torrent.complete;
     if (stuck)
-        set_state(self, TRANSFER_FAILED, "it was changed or removed since it was shared");
+        transfer_set_state(self, TRANSFER_FAILED, "it was changed or removed since it was shared");
     else if (self->torrent.complete)
-        set_state(self, TRANSFER_SEEDING, "");
+        transfer_set_state(self, TRANSFER_SEEDING, "");
     else
-        set_state(self, TRANSFER_FETCHING, "");
+        transfer_set_state(self, TRANSFER_FETCHING, "");
     torrent_pause(&self->torrent, stuck, transfers_now_ms(self->owner));
 }
 
@@ -202,9 +203,9 @@ static void on_opened(void *ctx, lb_err err)
     if (bitfield_count(doubtful, layout->piece_count) > 0 &&
         storage_check(self->storage, doubtful) == LB_OK) {
         torrent_pause(&self->torrent, true, now_ms);
-        set_state(self, TRANSFER_CHECKING, "hashing what is on disk");
+        transfer_set_state(self, TRANSFER_CHECKING, "hashing what is on disk");
     } else {
-        go_on(self);
+        transfer_go_on(self);
     }
     transfers_touch(self);
     answer_open(self, LB_OK, "");
@@ -255,7 +256,7 @@ static void on_check_done(void *ctx, lb_err err)
         try_again(self, err);
         return;
     }
-    go_on(self);
+    transfer_go_on(self);
     transfers_touch(self);
 }
 
@@ -291,16 +292,16 @@ void transfer_start(struct transfer *self, uint8_t *record, size_t record_size)
     self->again = false;
     if (seeding_is_over(self)) {
         self->ended = true;
-        set_state(self, TRANSFER_SEEDING, "complete; its time of seeding is over");
+        transfer_set_state(self, TRANSFER_SEEDING, "complete; its time of seeding is over");
         return;
     }
     if (self->metainfo == NULL) {
-        set_state(self, TRANSFER_METADATA, "looking for peers");
+        transfer_set_state(self, TRANSFER_METADATA, "looking for peers");
         begin_torrent(self);
         add_magnet_peers(self);
         return;
     }
-    set_state(self, TRANSFER_CHECKING, "looking at what is on disk");
+    transfer_set_state(self, TRANSFER_CHECKING, "looking at what is on disk");
     self->storage = storage_open(self->owner->disk, self->metainfo, self->folder,
                                  self->kind == ORDER_SHARE ? STORAGE_SHARE : STORAGE_FETCH,
                                  bytes_of(self->record, self->record_size), &events);
@@ -315,282 +316,6 @@ void transfer_adopt(struct transfer *self, struct metainfo *metainfo)
     if (self->storage_closing || self->again)
         return;
     transfer_start(self, NULL, 0);
-}
-
-/* ---- what comes in ---- */
-
-static void free_incoming(struct transfer *self, uint32_t piece)
-{
-    struct incoming *incoming = self->incoming != NULL ? self->incoming[piece] : NULL;
-    if (incoming == NULL)
-        return;
-    self->incoming[piece] = NULL;
-    self->incoming_count--;
-    assembly_free(&incoming->assembly);
-    free(incoming);
-}
-
-static void pause_writing(struct transfer *self, lb_err err)
-{
-    const char *problem = storage_problem(self->storage);
-    if (self->state != TRANSFER_PAUSED) {
-        set_state(self, TRANSFER_PAUSED, problem[0] != '\0' ? problem : lb_err_text(err));
-        log_transfer(self, "pauses");
-    }
-    torrent_pause(&self->torrent, true, transfers_now_ms(self->owner));
-    self->retry = true;
-    self->retry_ms = transfers_now_ms(self->owner) + TRANSFERS_RETRY_MS;
-    transfers_arm(self->owner, self->retry_ms);
-}
-
-static void on_piece_finished(void *ctx, lb_err err)
-{
-    struct incoming *incoming = ctx;
-    struct transfer *self = incoming->transfer;
-    const uint32_t piece = incoming->piece;
-    const uint64_t now_ms = transfers_now_ms(self->owner);
-    transfers_touch(self);
-    if (err == LB_OK || err == LB_CORRUPT) {
-        const bool paused = incoming->failed;
-        free_incoming(self, piece);
-        torrent_verified(&self->torrent, piece, err, now_ms);
-        if (paused && self->state == TRANSFER_PAUSED) {
-            go_on(self);
-            log_transfer(self, "goes on");
-        }
-        return;
-    }
-    if (err == LB_CANCELLED) {
-        free_incoming(self, piece);
-        return;
-    }
-    incoming->failed = true;
-    pause_writing(self, err);
-}
-
-static void retry_writing(struct transfer *self)
-{
-    self->retry = false;
-    bool any = false;
-    const uint32_t pieces = self->metainfo->layout.piece_count;
-    for (uint32_t i = 0; i < pieces && self->incoming_count > 0; i++) {
-        struct incoming *incoming = self->incoming[i];
-        if (incoming == NULL || !incoming->failed)
-            continue;
-        any = true;
-        assembly_finish(incoming->assembly, on_piece_finished, incoming);
-    }
-    if (!any && self->state == TRANSFER_PAUSED)
-        go_on(self);
-}
-
-static struct incoming *incoming_of(struct transfer *self, uint32_t piece)
-{
-    if (self->incoming == NULL)
-        self->incoming = xcalloc(self->metainfo->layout.piece_count, sizeof(struct incoming *));
-    if (self->incoming[piece] != NULL)
-        return self->incoming[piece];
-    struct assembly *assembly = assembly_new(self->storage, piece);
-    if (assembly == NULL)
-        return NULL;
-    struct incoming *incoming = xcalloc(1, sizeof *incoming);
-    *incoming = (struct incoming){ .transfer = self, .assembly = assembly, .piece = piece };
-    self->incoming[piece] = incoming;
-    self->incoming_count++;
-    return incoming;
-}
-
-static void take_block(struct transfer *self, const struct wire_message *message)
-{
-    struct incoming *incoming = incoming_of(self, message->piece);
-    if (incoming == NULL) {
-        torrent_abandon(&self->torrent, message->piece);
-        pause_writing(self, LB_IO);
-        return;
-    }
-    (void)assembly_put(incoming->assembly, message->offset / LAYOUT_BLOCK_SIZE,
-                       message->payload.data);
-}
-
-static void verify(struct transfer *self, uint32_t piece)
-{
-    struct incoming *incoming = self->incoming != NULL ? self->incoming[piece] : NULL;
-    if (incoming == NULL || !assembly_complete(incoming->assembly)) {
-        free_incoming(self, piece);
-        torrent_verified(&self->torrent, piece, LB_IO, transfers_now_ms(self->owner));
-        return;
-    }
-    assembly_finish(incoming->assembly, on_piece_finished, incoming);
-}
-
-/* ---- what goes out ---- */
-
-static struct connection *connection_of(const struct transfer *self, uint32_t peer)
-{
-    const uint32_t slot = peer % TORRENT_SLOTS;
-    struct connection *connection = slot < self->connections_size ? self->connections[slot] : NULL;
-    return connection != NULL && connection_number(connection) == peer ? connection : NULL;
-}
-
-static void end_outgoing(struct outgoing *outgoing, bool sent)
-{
-    struct transfer *self = outgoing->transfer;
-    if (outgoing->previous != NULL)
-        outgoing->previous->next = outgoing->next;
-    else
-        self->outgoing = outgoing->next;
-    if (outgoing->next != NULL)
-        outgoing->next->previous = outgoing->previous;
-    disk_data_release(self->owner->disk, &outgoing->read.data);
-    torrent_sent(&self->torrent, outgoing->peer, &outgoing->block.message, sent,
-                 transfers_now_ms(self->owner));
-    transfers_touch(self);
-    free(outgoing);
-}
-
-static void on_block_done(struct connection_block *block, bool sent)
-{
-    struct outgoing *outgoing =
-        (struct outgoing *)((char *)block - offsetof(struct outgoing, block));
-    end_outgoing(outgoing, sent);
-}
-
-static void queue_block(struct outgoing *outgoing)
-{
-    struct connection *connection = connection_of(outgoing->transfer, outgoing->peer);
-    if (connection == NULL) {
-        end_outgoing(outgoing, false);
-        return;
-    }
-    outgoing->queued = true;
-    connection_send_block(connection, &outgoing->block);
-}
-
-static void on_read(struct disk_read *read, lb_err err)
-{
-    struct outgoing *outgoing = (struct outgoing *)((char *)read - offsetof(struct outgoing, read));
-    struct transfer *self = outgoing->transfer;
-    outgoing->reading = false;
-    transfers_touch(self);
-    if (err == LB_OK) {
-        queue_block(outgoing);
-        return;
-    }
-    end_outgoing(outgoing, false);
-}
-
-static void send_block(struct transfer *self, const struct torrent_action *action)
-{
-    struct outgoing *outgoing = xcalloc(1, sizeof *outgoing);
-    outgoing->transfer = self;
-    outgoing->peer = action->peer;
-    outgoing->block = (struct connection_block){
-        .message = action->message,
-        .data = &outgoing->read.data,
-        .done = on_block_done,
-    };
-    outgoing->read.piece = action->message.piece;
-    outgoing->read.offset = action->message.offset;
-    outgoing->read.size = action->message.length;
-    outgoing->read.done = on_read;
-    outgoing->next = self->outgoing;
-    if (self->outgoing != NULL)
-        self->outgoing->previous = outgoing;
-    self->outgoing = outgoing;
-    outgoing->reading = true;
-    if (storage_read(self->storage, &outgoing->read)) {
-        outgoing->reading = false;
-        queue_block(outgoing);
-    }
-}
-
-/* ---- peers ---- */
-
-struct wire_handshake transfer_handshake(const struct transfer *self)
-{
-    struct wire_handshake hello = { .fast = true, .extended = true, .dht = false };
-    memcpy(hello.infohash, self->infohash, sizeof hello.infohash);
-    memcpy(hello.peer_id, self->owner->peer_id, sizeof hello.peer_id);
-    return hello;
-}
-
-static void keep_connection(struct transfer *self, struct connection *connection, uint32_t peer)
-{
-    const uint32_t slot = peer % TORRENT_SLOTS;
-    if (slot >= self->connections_size) {
-        const uint32_t size = slot < 8 ? 8 : 2 * slot;
-        self->connections = xrealloc(self->connections, size * sizeof(struct connection *));
-        memset(self->connections + self->connections_size, 0,
-               (size - self->connections_size) * sizeof(struct connection *));
-        self->connections_size = size;
-    }
-    /* Its slot is free, so whoever had it is gone, though the action to close it still waits. */
-    connection_close(&self->connections[slot]);
-    self->connections[slot] = connection;
-    connection_set_user(connection, self, peer);
-}
-
-bool transfer_hello(struct transfer *self, struct connection *connection,
-                    const struct wire_handshake *hello)
-{
-    const bool outgoing = connection_is_outgoing(connection);
-    const uint64_t now_ms = transfers_now_ms(self->owner);
-    transfers_touch(self);
-    if (memcmp(hello->infohash, self->infohash, sizeof hello->infohash) != 0) {
-        torrent_connect_failed(&self->torrent, connection_address(connection), now_ms);
-        return false;
-    }
-    if (!outgoing) {
-        const struct wire_handshake ours = transfer_handshake(self);
-        connection_send_hello(connection, &ours);
-    }
-    const struct torrent_hello join = {
-        .address = *connection_address(connection),
-        .outgoing = outgoing,
-        .handshake = hello,
-    };
-    uint32_t peer = 0;
-    if (torrent_join(&self->torrent, &join, now_ms, &peer) != LB_OK)
-        return false;
-    keep_connection(self, connection, peer);
-    return true;
-}
-
-void transfer_message(struct transfer *self, struct connection *connection,
-                      const struct wire_message *message)
-{
-    if (torrent_message(&self->torrent, connection_number(connection), message,
-                        transfers_now_ms(self->owner)) == TORRENT_TAKE)
-        take_block(self, message);
-    transfers_touch(self);
-}
-
-void transfer_closed(struct transfer *self, struct connection *connection, const char *reason)
-{
-    const uint32_t peer = connection_number(connection);
-    const uint64_t now_ms = transfers_now_ms(self->owner);
-    char text[ADDRESS_TEXT_SIZE];
-    address_format(connection_address(connection), text);
-    log_debug("peer left address=%s: %s", text, reason);
-    transfers_touch(self);
-    if (connection_of(self, peer) != connection) {
-        torrent_connect_failed(&self->torrent, connection_address(connection), now_ms);
-        return;
-    }
-    self->connections[peer % TORRENT_SLOTS] = NULL;
-    torrent_left(&self->torrent, peer, now_ms);
-}
-
-static void disconnect(struct transfer *self, const struct torrent_action *action)
-{
-    struct connection *connection = connection_of(self, action->peer);
-    char text[ADDRESS_TEXT_SIZE];
-    if (connection == NULL)
-        return;
-    address_format(&action->address, text);
-    log_debug("peer dropped address=%s: %s", text, action->reason);
-    self->connections[action->peer % TORRENT_SLOTS] = NULL;
-    connection_close(&connection);
 }
 
 /* ---- actions ---- */
@@ -615,7 +340,7 @@ static void save_order(struct transfer *self)
 static void complete(struct transfer *self)
 {
     if (self->state == TRANSFER_FETCHING || self->state == TRANSFER_PAUSED)
-        set_state(self, TRANSFER_SEEDING, "");
+        transfer_set_state(self, TRANSFER_SEEDING, "");
     if (self->completed_s != 0)
         return;
     self->completed_s = clock_wall_s();
@@ -623,7 +348,7 @@ static void complete(struct transfer *self)
         return;
     save_order(self);
     storage_sync(self->storage);
-    log_transfer(self, "complete");
+    transfer_log(self, "complete");
 }
 
 /* The info dictionary came from peers and its hash fits. */
@@ -643,7 +368,7 @@ static void take_metadata(struct transfer *self, struct bytes info)
     if (catalogue_write(self->owner->catalogue, self->infohash, CATALOGUE_TORRENT, &file, size,
                         NULL, NULL) != LB_OK)
         log_warn("metainfo not saved: too much to do");
-    log_transfer(self, "knows its metainfo");
+    transfer_log(self, "knows its metainfo");
     transfer_adopt(self, metainfo);
 }
 
@@ -652,24 +377,24 @@ static void perform(struct transfer *self, const struct torrent_action *action)
     struct connection *connection = NULL;
     switch (action->kind) {
     case TORRENT_SEND:
-        connection = connection_of(self, action->peer);
+        connection = transfer_connection(self, action->peer);
         if (connection != NULL)
             connection_send(connection, &action->message);
         break;
     case TORRENT_SEND_BLOCK:
-        send_block(self, action);
+        transfer_send_block(self, action);
         break;
     case TORRENT_CONNECT:
         transfers_connect(self->owner, self, &action->address);
         break;
     case TORRENT_DISCONNECT:
-        disconnect(self, action);
+        transfer_disconnect(self, action);
         break;
     case TORRENT_VERIFY:
-        verify(self, action->message.piece);
+        transfer_verify(self, action->message.piece);
         break;
     case TORRENT_FORGET:
-        free_incoming(self, action->message.piece);
+        transfer_free_incoming(self, action->message.piece);
         break;
     case TORRENT_METADATA:
         take_metadata(self, action->message.payload);
@@ -710,23 +435,10 @@ static void content_changed(struct transfer *self)
     }
     if (any && storage_check(self->storage, lost) == LB_OK) {
         torrent_pause(&self->torrent, true, now_ms);
-        set_state(self, TRANSFER_CHECKING, storage_problem(self->storage));
-        log_transfer(self, "is checked again");
+        transfer_set_state(self, TRANSFER_CHECKING, storage_problem(self->storage));
+        transfer_log(self, "is checked again");
     }
     free(lost);
-}
-
-/* Pieces begun could not be written out early: their memory is given up until there is room. */
-static void give_up_incoming(struct transfer *self, lb_err err)
-{
-    const uint32_t pieces = self->metainfo->layout.piece_count;
-    for (uint32_t i = 0; i < pieces && self->incoming_count > 0; i++) {
-        if (self->incoming[i] == NULL)
-            continue;
-        free_incoming(self, i);
-        torrent_abandon(&self->torrent, i);
-    }
-    pause_writing(self, err);
 }
 
 static void look_into_trouble(struct transfer *self)
@@ -738,7 +450,7 @@ static void look_into_trouble(struct transfer *self)
     if (err == LB_CONFLICT || err == LB_NOT_FOUND)
         content_changed(self);
     else
-        give_up_incoming(self, err);
+        transfer_give_up_incoming(self, err);
     transfers_touch(self);
 }
 
@@ -749,7 +461,7 @@ uint64_t transfer_deadline_ms(const struct transfer *self)
     uint64_t deadline = self->stop_wanted || self->trouble != LB_OK ? 0 : UINT64_MAX;
     if (self->running && !self->stop_wanted)
         deadline = torrent_deadline_ms(&self->torrent);
-    if (self->running && self->has_seed_for && self->completed_s != 0) {
+    if (self->running && self->torrent.complete && self->has_seed_for && self->completed_s != 0) {
         const uint64_t left_s =
             seeding_is_over(self) ? 0 : self->completed_s + self->seed_for_s - clock_wall_s();
         const uint64_t end_ms = transfers_now_ms(self->owner) + left_s * 1000;
@@ -789,12 +501,12 @@ void transfer_turn(struct transfer *self, uint64_t now_ms)
     if (self->torrent.complete && seeding_is_over(self)) {
         transfer_stop(self);
         self->ended = true;
-        set_state(self, TRANSFER_SEEDING, "complete; its time of seeding is over");
-        log_transfer(self, "ends");
+        transfer_set_state(self, TRANSFER_SEEDING, "complete; its time of seeding is over");
+        transfer_log(self, "ends");
         return;
     }
     if (self->retry && now_ms >= self->retry_ms)
-        retry_writing(self);
+        transfer_retry_writing(self);
     if (now_ms >= torrent_deadline_ms(&self->torrent)) {
         torrent_turn(&self->torrent, now_ms);
         transfers_touch(self);
@@ -802,14 +514,6 @@ void transfer_turn(struct transfer *self, uint64_t now_ms)
 }
 
 /* ---- the end ---- */
-
-static void drop_incoming(struct transfer *self)
-{
-    for (uint32_t i = 0; self->incoming_count > 0; i++)
-        free_incoming(self, i);
-    free(self->incoming);
-    self->incoming = NULL;
-}
 
 void transfer_stop(struct transfer *self)
 {
@@ -821,13 +525,8 @@ void transfer_stop(struct transfer *self)
     if (self->running) {
         for (uint32_t i = 0; i < self->connections_size; i++)
             connection_close(&self->connections[i]);
-        struct outgoing *next = NULL;
-        for (struct outgoing *at = self->outgoing; at != NULL; at = next) {
-            next = at->next;
-            if (at->reading)
-                disk_read_cancel(&at->read);
-            end_outgoing(at, false);
-        }
+        connections_close_of(self->owner->connections, self);
+        transfer_drop_outgoing(self);
         struct torrent_stats stats;
         torrent_get_stats(&self->torrent, &stats);
         self->owner->received_before += stats.received_bytes;
@@ -836,7 +535,7 @@ void transfer_stop(struct transfer *self)
         torrent_done(&self->torrent);
         self->running = false;
     }
-    drop_incoming(self);
+    transfer_drop_incoming(self);
     if (self->storage != NULL) {
         self->storage_closing = true;
         self->opened = false;
@@ -869,7 +568,9 @@ void transfer_status(const struct transfer *self, struct transfer_status *ret_st
     };
     if (self->ended)
         ret_status->have_bytes = ret_status->size_bytes;
-    if (self->note[0] == '\0' && self->state == TRANSFER_FETCHING && stats.peers == 0)
+    if (self->state == TRANSFER_METADATA && stats.peers > 0)
+        ret_status->note = "asking peers what it is";
+    else if (self->note[0] == '\0' && self->state == TRANSFER_FETCHING && stats.peers == 0)
         ret_status->note = "looking for peers";
     else if (self->note[0] == '\0' && self->state == TRANSFER_FETCHING && stats.unchoking_us == 0)
         ret_status->note = "waiting for a peer to serve us";

@@ -1,6 +1,7 @@
 /*
  * What the files of transfers share: transfers.c (all of them, their sockets and timers),
- * transfer.c (one, from its order to its actions), transfers_order.c (sharing, fetching, removing),
+ * transfer.c (one, from its order to its actions), transfer_blocks.c (its content),
+ * transfer_peers.c (its connections), transfers_order.c (sharing, fetching, removing),
  * transfers_announce.c (finding peers). Not for others.
  */
 #pragma once
@@ -168,13 +169,40 @@ void transfer_fail(struct transfer *self, lb_err err, const char *what);
 void transfer_settle(struct transfer *self);
 void transfer_turn(struct transfer *self, uint64_t now_ms);
 uint64_t transfer_deadline_ms(const struct transfer *self);
+void transfer_order(const struct transfer *self, struct order *ret_order);
+void transfer_set_state(struct transfer *self, enum transfer_state state, const char *note);
+
+/* It runs, and nothing hinders it: but a share is never fetched, nor written to. */
+void transfer_go_on(struct transfer *self);
+
+/* One line about what happened to it. */
+void transfer_log(const struct transfer *self, const char *what);
+
+/* ---- transfer_blocks.c ---- */
+
+void transfer_take_block(struct transfer *self, const struct wire_message *message);
+void transfer_verify(struct transfer *self, uint32_t piece);
+void transfer_free_incoming(struct transfer *self, uint32_t piece);
+void transfer_retry_writing(struct transfer *self);
+void transfer_send_block(struct transfer *self, const struct torrent_action *action);
+
+/* Pieces begun could not be written out early: their memory is given up until there is room. */
+void transfer_give_up_incoming(struct transfer *self, lb_err err);
+void transfer_drop_incoming(struct transfer *self);
+void transfer_drop_outgoing(struct transfer *self);
+
+/* ---- transfer_peers.c ---- */
+
 bool transfer_hello(struct transfer *self, struct connection *connection,
                     const struct wire_handshake *hello);
 void transfer_message(struct transfer *self, struct connection *connection,
                       const struct wire_message *message);
 void transfer_closed(struct transfer *self, struct connection *connection, const char *reason);
+void transfer_disconnect(struct transfer *self, const struct torrent_action *action);
 struct wire_handshake transfer_handshake(const struct transfer *self);
-void transfer_order(const struct transfer *self, struct order *ret_order);
+
+/* NULL: the peer of this number has none any more. */
+struct connection *transfer_connection(const struct transfer *self, uint32_t peer);
 
 /* ---- transfers_order.c ---- */
 

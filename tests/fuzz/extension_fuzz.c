@@ -23,9 +23,8 @@ static void hello(struct bytes payload)
     assert(err == LB_OK);
     assert(first.ut_metadata == second.ut_metadata && first.ut_pex == second.ut_pex &&
            first.port == second.port && first.requests_max == second.requests_max &&
-           first.metadata_size == second.metadata_size &&
-           first.upload_only == second.upload_only && bytes_equal(first.yourip, second.yourip) &&
-           bytes_equal(first.version, second.version));
+           first.metadata_size == second.metadata_size && first.upload_only == second.upload_only &&
+           bytes_equal(first.yourip, second.yourip) && bytes_equal(first.version, second.version));
 }
 
 static void metadata(struct bytes payload)

@@ -21,13 +21,14 @@ static const struct row {
     uint32_t slots;
     const char *interested, *rates, *before, *after;
 } rows[] = {
-    { "all interested have room",             false, 4, "iii",    "000",    "...",    "UUU" },
-    { "who is not interested gets no place",  false, 4, "i-i",    "090",    ".U.",    "U.U" },
-    { "who gives most keeps a place",         false, 3, "iiiii",  "13952",  ".....",  "??UU?" },
-    { "one place is for luck, so the best but one are sure", false, 3, "iiii", "9810", "....", "UU??" },
-    { "of equals those who have it keep it",  false, 3, "iiii",   "5555",   ".UU.",   "?UU?" },
-    { "with one place there is no luck",      false, 1, "iii",    "129",    "U..",    "..U" },
-    { "a seed has no luck to give",           true,  2, "iii",    "000",    "UU.",    "UU." },
+    { "all interested have room", false, 4, "iii", "000", "...", "UUU" },
+    { "who is not interested gets no place", false, 4, "i-i", "090", ".U.", "U.U" },
+    { "who gives most keeps a place", false, 3, "iiiii", "13952", ".....", "??UU?" },
+    { "one place is for luck, so the best but one are sure", false, 3, "iiii", "9810", "....",
+      "UU??" },
+    { "of equals those who have it keep it", false, 3, "iiii", "5555", ".UU.", "?UU?" },
+    { "with one place there is no luck", false, 1, "iii", "129", "U..", "..U" },
+    { "a seed has no luck to give", true, 2, "iii", "000", "UU.", "UU." },
 };
 
 static struct choke_peer peer(uint32_t number)
@@ -78,8 +79,7 @@ static void test_row(void **state)
         for (size_t i = 0; i < count; i++)
             if (row->after[i] != '?')
                 assert_int_equal(find(peers, count, (uint32_t)i)->unchoked, row->after[i] == 'U');
-        assert_int_equal(places(peers, count),
-                         interested < row->slots ? interested : row->slots);
+        assert_int_equal(places(peers, count), interested < row->slots ? interested : row->slots);
         assert_int_equal(choke_deadline_ms(&choke), NOW_MS + CHOKE_ROUND_MS);
     }
 }
@@ -190,8 +190,8 @@ int main(void)
     struct CMUnitTest tests[ROWS + OTHERS];
     size_t count = 0;
     for (size_t i = 0; i < ROWS; i++)
-        tests[count++] = (struct CMUnitTest){ rows[i].what, test_row, NULL, NULL,
-                                              (void *)(uintptr_t)&rows[i] };
+        tests[count++] =
+            (struct CMUnitTest){ rows[i].what, test_row, NULL, NULL, (void *)(uintptr_t)&rows[i] };
     const struct CMUnitTest others[OTHERS] = {
         cmocka_unit_test(test_optimistic_stays_its_time),
         cmocka_unit_test(test_snubbing_peer_loses_its_place),

@@ -17,13 +17,19 @@ static const struct hello_row {
     struct extension_handshake expected;
 } hello_rows[] = {
     { "an empty dictionary says nothing", "de", LB_OK, { 0 } },
-    { "metadata and pex", "d1:md11:ut_metadatai3e6:ut_pexi1eee", LB_OK,
+    { "metadata and pex",
+      "d1:md11:ut_metadatai3e6:ut_pexi1eee",
+      LB_OK,
       { .ut_metadata = 3, .ut_pex = 1 } },
-    { "all of it, unordered", "d4:reqqi250e1:md11:ut_metadatai2ee1:pi6881e13:metadata_sizei99ee",
-      LB_OK, { .ut_metadata = 2, .requests_max = 250, .port = 6881, .metadata_size = 99 } },
+    { "all of it, unordered",
+      "d4:reqqi250e1:md11:ut_metadatai2ee1:pi6881e13:metadata_sizei99ee",
+      LB_OK,
+      { .ut_metadata = 2, .requests_max = 250, .port = 6881, .metadata_size = 99 } },
     { "an extension turned off", "d1:md11:ut_metadatai0eee", LB_OK, { 0 } },
-    { "a number out of bounds counts as none", "d1:md11:ut_metadatai256ee1:pi65536e4:reqqi-1ee",
-      LB_OK, { 0 } },
+    { "a number out of bounds counts as none",
+      "d1:md11:ut_metadatai256ee1:pi65536e4:reqqi-1ee",
+      LB_OK,
+      { 0 } },
     { "metadata over 10 MiB counts as none", "d13:metadata_sizei10485761ee", LB_OK, { 0 } },
     { "metadata of 10 MiB", "d13:metadata_sizei10485760ee", LB_OK, { .metadata_size = 10485760 } },
     { "upload only", "d11:upload_onlyi1ee", LB_OK, { .upload_only = true } },
@@ -84,11 +90,17 @@ static const struct metadata_row {
     lb_err err;
     struct extension_metadata expected; /* of data the size alone */
 } metadata_rows[] = {
-    { "a request", "d8:msg_typei0e5:piecei7ee", LB_OK,
+    { "a request",
+      "d8:msg_typei0e5:piecei7ee",
+      LB_OK,
       { .type = EXTENSION_METADATA_REQUEST, .part = 7 } },
-    { "data behind the dictionary", "d8:msg_typei1e5:piecei0e10:total_sizei5eehello", LB_OK,
+    { "data behind the dictionary",
+      "d8:msg_typei1e5:piecei0e10:total_sizei5eehello",
+      LB_OK,
       { .type = EXTENSION_METADATA_DATA, .total_size = 5, .data = { .size = 5 } } },
-    { "a reject", "d8:msg_typei2e5:piecei1ee", LB_OK,
+    { "a reject",
+      "d8:msg_typei2e5:piecei1ee",
+      LB_OK,
       { .type = EXTENSION_METADATA_REJECT, .part = 1 } },
     { "a type of a later day", "d8:msg_typei3e5:piecei1ee", LB_UNSUPPORTED, { 0 } },
     { "no type", "d5:piecei1ee", LB_INVALID, { 0 } },
@@ -214,8 +226,7 @@ static void test_pex_bounds(void **state)
     assert_int_equal(extension_read_pex(bytes_of(text, at), &read), LB_OK);
     assert_int_equal(read.added_count, EXTENSION_PEX_MAX);
     /* What is no place to connect to is left out; a remainder of bytes too. */
-    assert_int_equal(extension_read_pex(bytes_of("d5:added8:\x0a\0\0\1\0\0zze", 19), &read),
-                     LB_OK);
+    assert_int_equal(extension_read_pex(bytes_of("d5:added8:\x0a\0\0\1\0\0zze", 19), &read), LB_OK);
     assert_int_equal(read.added_count, 0);
 }
 

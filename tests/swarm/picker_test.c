@@ -34,15 +34,15 @@ static void bits(const char *drawn, uint8_t *ret)
 static const struct new_row {
     const char *what, *have, *available, *peer, *picked;
 } new_rows[] = {
-    { "the only piece is picked",                     ".",     "0",     "*",     "*" },
-    { "the rarest piece is picked",                   "....",  "3123",  "****",  ".*.." },
-    { "not the rarest when the peer lacks it",        "....",  "3123",  "*.**",  "..*." },
-    { "what is here is not picked",                   ".#..",  "3123",  "****",  "..*." },
-    { "equals are drawn",                             "....",  "2112",  "****",  ".**." },
-    { "nothing when the peer has nothing new",        "##..",  "1111",  "**..",  "...." },
-    { "nothing when the peer has nothing",            "....",  "1111",  "....",  "...." },
-    { "what only this peer has comes first",          ".....", "10101", "*.***", "...*." },
-    { "many availabilities keep their order",         "......", "956847", "******", "....*." },
+    { "the only piece is picked", ".", "0", "*", "*" },
+    { "the rarest piece is picked", "....", "3123", "****", ".*.." },
+    { "not the rarest when the peer lacks it", "....", "3123", "*.**", "..*." },
+    { "what is here is not picked", ".#..", "3123", "****", "..*." },
+    { "equals are drawn", "....", "2112", "****", ".**." },
+    { "nothing when the peer has nothing new", "##..", "1111", "**..", "...." },
+    { "nothing when the peer has nothing", "....", "1111", "....", "...." },
+    { "what only this peer has comes first", ".....", "10101", "*.***", "...*." },
+    { "many availabilities keep their order", "......", "956847", "******", "....*." },
 };
 
 static void test_new_piece(void **state)

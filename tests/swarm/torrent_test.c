@@ -41,10 +41,10 @@ struct node {
     struct random random;
     struct torrent torrent;
     bool running;
-    bool poisons;   /* its blocks are bad */
-    bool mute;      /* takes requests and answers none */
-    bool floods;    /* sends a block nobody asked for with each message */
-    bool *spoilt;   /* of each piece: a bad block is in it */
+    bool poisons; /* its blocks are bad */
+    bool mute;    /* takes requests and answers none */
+    bool floods;  /* sends a block nobody asked for with each message */
+    bool *spoilt; /* of each piece: a bad block is in it */
     uint32_t completed;
     uint32_t announced;
     uint32_t connects;
@@ -81,8 +81,8 @@ static void world_init(struct world *world, uint32_t pieces, uint32_t blocks)
 {
     memset(world, 0, sizeof *world);
     world->now_ms = 1000000;
-    world->shape = (struct picker_shape){ pieces, blocks * BLOCK,
-                                          (uint64_t)pieces * blocks * BLOCK - 1000 };
+    world->shape =
+        (struct picker_shape){ pieces, blocks * BLOCK, (uint64_t)pieces * blocks * BLOCK - 1000 };
     for (size_t i = 0; i < sizeof world->info; i++)
         world->info[i] = (uint8_t)(i * 7);
     sha1(bytes_of(world->info, sizeof world->info), world->infohash);
@@ -178,7 +178,8 @@ static void connect_to(struct world *world, unsigned from, const struct address 
     struct address back = address_of(from);
     back.port = (uint16_t)(50000 + world->links_count);
     const struct torrent_hello in = { .address = back, .handshake = &hello_a };
-    const struct torrent_hello out = { .address = *address, .outgoing = true,
+    const struct torrent_hello out = { .address = *address,
+                                       .outgoing = true,
                                        .handshake = &hello_b };
     assert_true(world->links_count < LINKS_MAX);
     struct link *link = &world->links[world->links_count];
@@ -242,8 +243,8 @@ static void perform(struct node *node, const struct torrent_action *action)
     case TORRENT_METADATA:
         assert_int_equal(action->message.payload.size, sizeof world->info);
         assert_memory_equal(action->message.payload.data, world->info, sizeof world->info);
-        torrent_begin(&node->torrent, bytes_of(world->info, sizeof world->info), world->shape,
-                      NULL, world->now_ms);
+        torrent_begin(&node->torrent, bytes_of(world->info, sizeof world->info), world->shape, NULL,
+                      world->now_ms);
         break;
     case TORRENT_COMPLETE:
         node->completed++;
@@ -617,6 +618,26 @@ static void test_interrupted_pause(void **state)
     world_done(&world);
 }
 
+/* A seed whose file lost a piece rejects it; the rest still comes from it, without delay. */
+static void test_seed_that_lost_a_piece(void **state)
+{
+    (void)state;
+    struct world world;
+    world_init(&world, 20, 4);
+    node_start(&world, 0, true, "all");
+    node_start(&world, 1, true, NULL);
+    meet(&world, 1, 0);
+    torrent_lost(&world.nodes[0].torrent, 7, world.now_ms);
+    run(&world, 2000);
+    assert_int_equal(torrent_have_bytes(&world.nodes[1].torrent),
+                     world.shape.total_size - 4 * BLOCK);
+    node_start(&world, 2, true, "all");
+    meet(&world, 1, 2);
+    run(&world, 3000);
+    assert_int_equal(world.nodes[1].completed, 1);
+    world_done(&world);
+}
+
 /* Sockets that say hello and nothing more do not keep others out. */
 static void test_silent_peers_make_room(void **state)
 {
@@ -648,25 +669,35 @@ static const struct fault_row {
     struct wire_message message;
     bool dropped;
 } fault_rows[] = {
-    { "a piece there is not",             { .kind = WIRE_HAVE, .piece = 20 },                 true },
-    { "the last piece there is",          { .kind = WIRE_HAVE, .piece = 19 },                 false },
-    { "a request beyond the last piece",  { .kind = WIRE_REQUEST, .piece = 20, .length = 9 },  true },
-    { "a request of nothing",             { .kind = WIRE_REQUEST, .length = 0 },               true },
-    { "a request of too much",            { .kind = WIRE_REQUEST, .length = BLOCK + 1 },       true },
-    { "a request across the end",         { .kind = WIRE_REQUEST, .offset = 4 * BLOCK - 1,
-                                            .length = 2 },                                     true },
-    { "a request that overflows",         { .kind = WIRE_REQUEST, .offset = UINT32_MAX,
-                                            .length = 2 },                                     true },
-    { "a request while choked",           { .kind = WIRE_REQUEST, .length = BLOCK },           false },
-    { "a cancel of nothing",              { .kind = WIRE_CANCEL, .length = BLOCK },            false },
-    { "one block nobody asked for",       { .kind = WIRE_PIECE, .length = BLOCK },             false },
-    { "a bitfield that is too short",     { .kind = WIRE_BITFIELD, .payload = { (const uint8_t *)"\0", 1 } }, true },
-    { "a bitfield with spare bits",       { .kind = WIRE_BITFIELD, .payload = { (const uint8_t *)"\0\0\1", 3 } }, true },
-    { "a bitfield",                       { .kind = WIRE_BITFIELD, .payload = { (const uint8_t *)"\1\0\x10", 3 } }, false },
-    { "an extension that makes no sense", { .kind = WIRE_EXTENDED, .payload = { (const uint8_t *)"x", 1 } }, false },
-    { "a message of a later day",         { .kind = WIRE_UNKNOWN },                            false },
-    { "a reject of nothing",              { .kind = WIRE_REJECT, .piece = 9999 },              false },
-    { "allowed-fast of nothing",          { .kind = WIRE_ALLOWED_FAST, .piece = UINT32_MAX },  false },
+    { "a piece there is not", { .kind = WIRE_HAVE, .piece = 20 }, true },
+    { "the last piece there is", { .kind = WIRE_HAVE, .piece = 19 }, false },
+    { "a request beyond the last piece", { .kind = WIRE_REQUEST, .piece = 20, .length = 9 }, true },
+    { "a request of nothing", { .kind = WIRE_REQUEST, .length = 0 }, true },
+    { "a request of too much", { .kind = WIRE_REQUEST, .length = BLOCK + 1 }, true },
+    { "a request across the end",
+      { .kind = WIRE_REQUEST, .offset = 4 * BLOCK - 1, .length = 2 },
+      true },
+    { "a request that overflows",
+      { .kind = WIRE_REQUEST, .offset = UINT32_MAX, .length = 2 },
+      true },
+    { "a request while choked", { .kind = WIRE_REQUEST, .length = BLOCK }, false },
+    { "a cancel of nothing", { .kind = WIRE_CANCEL, .length = BLOCK }, false },
+    { "one block nobody asked for", { .kind = WIRE_PIECE, .length = BLOCK }, false },
+    { "a bitfield that is too short",
+      { .kind = WIRE_BITFIELD, .payload = { (const uint8_t *)"\0", 1 } },
+      true },
+    { "a bitfield with spare bits",
+      { .kind = WIRE_BITFIELD, .payload = { (const uint8_t *)"\0\0\1", 3 } },
+      true },
+    { "a bitfield",
+      { .kind = WIRE_BITFIELD, .payload = { (const uint8_t *)"\1\0\x10", 3 } },
+      false },
+    { "an extension that makes no sense",
+      { .kind = WIRE_EXTENDED, .payload = { (const uint8_t *)"x", 1 } },
+      false },
+    { "a message of a later day", { .kind = WIRE_UNKNOWN }, false },
+    { "a reject of nothing", { .kind = WIRE_REJECT, .piece = 9999 }, false },
+    { "allowed-fast of nothing", { .kind = WIRE_ALLOWED_FAST, .piece = UINT32_MAX }, false },
 };
 
 static void test_fault(void **state)
@@ -705,6 +736,7 @@ int main(void)
         cmocka_unit_test(test_ourselves),
         cmocka_unit_test(test_announces),
         cmocka_unit_test(test_interrupted_pause),
+        cmocka_unit_test(test_seed_that_lost_a_piece),
         cmocka_unit_test(test_silent_peers_make_room),
     };
     enum { OTHERS = sizeof others / sizeof others[0] };

@@ -1,0 +1,218 @@
+/* A transfer's blocks: what comes in goes to the disk, what is asked for comes from it. */
+#include "libcommon/memory.h"
+#include "services/swarm/transfers_inside.h"
+
+#include <stddef.h>
+#include <stdlib.h>
+
+/* ---- what comes in ---- */
+
+void transfer_free_incoming(struct transfer *self, uint32_t piece)
+{
+    struct incoming *incoming = self->incoming != NULL ? self->incoming[piece] : NULL;
+    if (incoming == NULL)
+        return;
+    self->incoming[piece] = NULL;
+    self->incoming_count--;
+    assembly_free(&incoming->assembly);
+    free(incoming);
+}
+
+static void pause_writing(struct transfer *self, lb_err err)
+{
+    const char *problem = storage_problem(self->storage);
+    if (self->state != TRANSFER_PAUSED) {
+        transfer_set_state(self, TRANSFER_PAUSED, problem[0] != '\0' ? problem : lb_err_text(err));
+        transfer_log(self, "pauses");
+    }
+    torrent_pause(&self->torrent, true, transfers_now_ms(self->owner));
+    self->retry = true;
+    self->retry_ms = transfers_now_ms(self->owner) + TRANSFERS_RETRY_MS;
+    transfers_arm(self->owner, self->retry_ms);
+}
+
+static void on_piece_finished(void *ctx, lb_err err)
+{
+    struct incoming *incoming = ctx;
+    struct transfer *self = incoming->transfer;
+    const uint32_t piece = incoming->piece;
+    const uint64_t now_ms = transfers_now_ms(self->owner);
+    transfers_touch(self);
+    if (err == LB_OK || err == LB_CORRUPT) {
+        const bool paused = incoming->failed;
+        transfer_free_incoming(self, piece);
+        torrent_verified(&self->torrent, piece, err, now_ms);
+        if (paused && self->state == TRANSFER_PAUSED) {
+            transfer_go_on(self);
+            transfer_log(self, "goes on");
+        }
+        return;
+    }
+    if (err == LB_CANCELLED) {
+        transfer_free_incoming(self, piece);
+        return;
+    }
+    incoming->failed = true;
+    pause_writing(self, err);
+}
+
+void transfer_retry_writing(struct transfer *self)
+{
+    self->retry = false;
+    bool any = false;
+    const uint32_t pieces = self->metainfo->layout.piece_count;
+    for (uint32_t i = 0; i < pieces && self->incoming_count > 0; i++) {
+        struct incoming *incoming = self->incoming[i];
+        if (incoming == NULL || !incoming->failed)
+            continue;
+        any = true;
+        assembly_finish(incoming->assembly, on_piece_finished, incoming);
+    }
+    if (!any && self->state == TRANSFER_PAUSED)
+        transfer_go_on(self);
+}
+
+static struct incoming *incoming_of(struct transfer *self, uint32_t piece)
+{
+    if (self->incoming == NULL)
+        self->incoming = xcalloc(self->metainfo->layout.piece_count, sizeof(struct incoming *));
+    if (self->incoming[piece] != NULL)
+        return self->incoming[piece];
+    struct assembly *assembly = assembly_new(self->storage, piece);
+    if (assembly == NULL)
+        return NULL;
+    struct incoming *incoming = xcalloc(1, sizeof *incoming);
+    *incoming = (struct incoming){ .transfer = self, .assembly = assembly, .piece = piece };
+    self->incoming[piece] = incoming;
+    self->incoming_count++;
+    return incoming;
+}
+
+void transfer_take_block(struct transfer *self, const struct wire_message *message)
+{
+    struct incoming *incoming = incoming_of(self, message->piece);
+    if (incoming == NULL) {
+        torrent_abandon(&self->torrent, message->piece);
+        pause_writing(self, LB_IO);
+        return;
+    }
+    (void)assembly_put(incoming->assembly, message->offset / LAYOUT_BLOCK_SIZE,
+                       message->payload.data);
+}
+
+void transfer_verify(struct transfer *self, uint32_t piece)
+{
+    struct incoming *incoming = self->incoming != NULL ? self->incoming[piece] : NULL;
+    if (incoming == NULL || !assembly_complete(incoming->assembly)) {
+        transfer_free_incoming(self, piece);
+        torrent_verified(&self->torrent, piece, LB_IO, transfers_now_ms(self->owner));
+        return;
+    }
+    assembly_finish(incoming->assembly, on_piece_finished, incoming);
+}
+
+/* Pieces begun could not be written out early: their memory is given up until there is room. */
+void transfer_give_up_incoming(struct transfer *self, lb_err err)
+{
+    const uint32_t pieces = self->metainfo->layout.piece_count;
+    for (uint32_t i = 0; i < pieces && self->incoming_count > 0; i++) {
+        if (self->incoming[i] == NULL)
+            continue;
+        transfer_free_incoming(self, i);
+        torrent_abandon(&self->torrent, i);
+    }
+    pause_writing(self, err);
+}
+
+void transfer_drop_incoming(struct transfer *self)
+{
+    for (uint32_t i = 0; self->incoming_count > 0; i++)
+        transfer_free_incoming(self, i);
+    free(self->incoming);
+    self->incoming = NULL;
+}
+
+/* ---- what goes out ---- */
+
+static void end_outgoing(struct outgoing *outgoing, bool sent)
+{
+    struct transfer *self = outgoing->transfer;
+    if (outgoing->previous != NULL)
+        outgoing->previous->next = outgoing->next;
+    else
+        self->outgoing = outgoing->next;
+    if (outgoing->next != NULL)
+        outgoing->next->previous = outgoing->previous;
+    disk_data_release(self->owner->disk, &outgoing->read.data);
+    torrent_sent(&self->torrent, outgoing->peer, &outgoing->block.message, sent,
+                 transfers_now_ms(self->owner));
+    transfers_touch(self);
+    free(outgoing);
+}
+
+static void on_block_done(struct connection_block *block, bool sent)
+{
+    struct outgoing *outgoing =
+        (struct outgoing *)((char *)block - offsetof(struct outgoing, block));
+    end_outgoing(outgoing, sent);
+}
+
+static void queue_block(struct outgoing *outgoing)
+{
+    struct connection *connection = transfer_connection(outgoing->transfer, outgoing->peer);
+    if (connection == NULL) {
+        end_outgoing(outgoing, false);
+        return;
+    }
+    outgoing->queued = true;
+    connection_send_block(connection, &outgoing->block);
+}
+
+static void on_read(struct disk_read *read, lb_err err)
+{
+    struct outgoing *outgoing = (struct outgoing *)((char *)read - offsetof(struct outgoing, read));
+    struct transfer *self = outgoing->transfer;
+    outgoing->reading = false;
+    transfers_touch(self);
+    if (err == LB_OK) {
+        queue_block(outgoing);
+        return;
+    }
+    end_outgoing(outgoing, false);
+}
+
+void transfer_send_block(struct transfer *self, const struct torrent_action *action)
+{
+    struct outgoing *outgoing = xcalloc(1, sizeof *outgoing);
+    outgoing->transfer = self;
+    outgoing->peer = action->peer;
+    outgoing->block = (struct connection_block){
+        .message = action->message,
+        .data = &outgoing->read.data,
+        .done = on_block_done,
+    };
+    outgoing->read.piece = action->message.piece;
+    outgoing->read.offset = action->message.offset;
+    outgoing->read.size = action->message.length;
+    outgoing->read.done = on_read;
+    outgoing->next = self->outgoing;
+    if (self->outgoing != NULL)
+        self->outgoing->previous = outgoing;
+    self->outgoing = outgoing;
+    outgoing->reading = true;
+    if (storage_read(self->storage, &outgoing->read)) {
+        outgoing->reading = false;
+        queue_block(outgoing);
+    }
+}
+
+void transfer_drop_outgoing(struct transfer *self)
+{
+    struct outgoing *next = NULL;
+    for (struct outgoing *at = self->outgoing; at != NULL; at = next) {
+        next = at->next;
+        if (at->reading)
+            disk_read_cancel(&at->read);
+        end_outgoing(at, false);
+    }
+}
