@@ -251,7 +251,11 @@ uint32_t peer_asks_wanted(const struct peer *self)
     if (target > self->asks_limit)
         target = self->asks_limit;
     const uint32_t under_way = self->asks_count - self->asks_late;
-    return under_way < target ? target - under_way : 0;
+    const uint32_t wanted = under_way < target ? target - under_way : 0;
+    /* What was given back to the picker still stands in its queue: beyond its limit it rejects. */
+    const uint32_t room =
+        self->asks_count < self->asks_limit ? self->asks_limit - self->asks_count : 0;
+    return wanted < room ? wanted : room;
 }
 
 /* ---- its requests ---- */

@@ -172,6 +172,7 @@ void transfer_go_on(struct transfer *self)
     else
         transfer_set_state(self, TRANSFER_FETCHING, "");
     torrent_pause(&self->torrent, stuck, transfers_now_ms(self->owner));
+    answer_open(self, stuck ? LB_CONFLICT : LB_OK, self->note);
 }
 
 static void on_opened(void *ctx, lb_err err)
@@ -356,6 +357,9 @@ static void take_metadata(struct transfer *self, struct bytes info)
 {
     struct metainfo_problem problem = { "" };
     struct metainfo *metainfo = NULL;
+    /* A person gave it meanwhile, and its storage is being opened. */
+    if (self->metainfo != NULL)
+        return;
     const lb_err err = metainfo_parse_info(info, self->infohash, &metainfo, &problem);
     if (err != LB_OK) {
         torrent_refuse_metadata(&self->torrent);
@@ -522,6 +526,8 @@ void transfer_stop(struct transfer *self)
     self->stop_wanted = false;
     self->trouble = LB_OK;
     answer_open(self, LB_UNAVAILABLE, "it was stopped");
+    /* Made later, they would outlive it. */
+    transfers_forget_wishes(self->owner, self);
     if (self->running) {
         for (uint32_t i = 0; i < self->connections_size; i++)
             connection_close(&self->connections[i]);

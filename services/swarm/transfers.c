@@ -49,7 +49,7 @@ void transfers_put_in(struct transfers *self, struct transfer *transfer)
     self->items[self->count++] = transfer;
 }
 
-static void forget_wishes(struct transfers *self, const struct transfer *transfer)
+void transfers_forget_wishes(struct transfers *self, const struct transfer *transfer)
 {
     uint32_t kept = 0;
     for (uint32_t i = 0; i < self->wishes_count; i++) {
@@ -80,7 +80,6 @@ void transfers_take_out(struct transfers *self, struct transfer *transfer)
         self->items[i] = self->items[--self->count];
         break;
     }
-    forget_wishes(self, transfer);
     transfer_stop(transfer);
     untouch(self, transfer);
     transfer->removed = true;

@@ -148,6 +148,9 @@ void transfers_touch(struct transfer *transfer);
 void transfers_arm(struct transfers *self, uint64_t deadline_ms);
 void transfers_connect(struct transfers *self, struct transfer *transfer,
                        const struct address *address);
+
+/* Connections it wants and that are not begun yet. */
+void transfers_forget_wishes(struct transfers *self, const struct transfer *transfer);
 bool transfers_is_own(const struct transfers *self, const struct address *address);
 uint64_t transfers_now_ms(const struct transfers *self);
 

@@ -82,6 +82,15 @@ void transfers_cancel_orders(struct transfers *self)
             create_cancel(at->create);
 }
 
+/* Its order is on its way to the disk; there is no transfer before it is there. */
+static bool is_being_written(const struct transfers *self, const uint8_t infohash[20])
+{
+    return transfers_get(self, infohash) == NULL &&
+           catalogue_find(self->catalogue, infohash) != NULL;
+}
+
+static const char being_begun[] = "the same content is being begun by another order";
+
 /* ---- loading ---- */
 
 struct loading {
@@ -302,10 +311,19 @@ static void on_created(void *ctx, lb_err err, const struct create_result *result
     if (result->empty_folders > 0)
         log_warn("share leaves %u empty folders out", result->empty_folders);
     struct transfer *there = transfers_get(owner, self->metainfo->infohash);
-    if (there != NULL) {
+    const bool failed =
+        there != NULL && there->kind == ORDER_SHARE && there->state == TRANSFER_FAILED;
+    if (there != NULL && !failed) {
         share_again(self, there);
         return;
     }
+    if (there == NULL && is_being_written(owner, self->metainfo->infohash)) {
+        ordering_end(self, LB_EXISTS, being_begun, NULL);
+        return;
+    }
+    /* What failed since its content was not there begins anew: its content was just read. */
+    if (failed)
+        transfers_take_out(owner, there);
     self->order.kind = ORDER_SHARE;
     self->order.added_s = clock_wall_s();
     memcpy(self->order.infohash, self->metainfo->infohash, sizeof self->order.infohash);
@@ -416,6 +434,11 @@ static void folder_done(struct job *job, void *ctx)
                                  self->err == LB_INVALID ? "is no folder" : lb_err_text(self->err));
         ordering_end(self, self->err != LB_OK ? self->err : LB_UNAVAILABLE, reason, NULL);
         free(reason);
+        return;
+    }
+    /* A share of the same may have come first while the folder was looked at. */
+    if (catalogue_find(owner->catalogue, self->order.infohash) != NULL) {
+        ordering_end(self, LB_EXISTS, being_begun, NULL);
         return;
     }
     uint8_t *torrent = NULL;

@@ -47,6 +47,22 @@ static void test_window_follows_the_rate(void **state)
     assert_int_equal(window_at(5000, 5), PEER_ASKS_MAX);
 }
 
+/* Snubbed and then quick again: what was given back to the picker is still in its queue. */
+static void test_late_requests_count_for_its_limit(void **state)
+{
+    (void)state;
+    struct peer *peer = new_peer();
+    peer->asks_limit = 20;
+    peer->asks_target = 20;
+    for (uint32_t i = 0; i < 20; i++)
+        peer_ask(peer, ask(i), START_MS);
+    peer->asks_late = peer->asks_count;
+    assert_int_equal(peer_answered(peer, ask(0)), PEER_LATE);
+    peer_block_came(peer, WIRE_BLOCK_SIZE, START_MS + 1);
+    assert_int_equal(peer_asks_wanted(peer), 1);
+    peer_free(&peer);
+}
+
 static void test_window_keeps_its_limit(void **state)
 {
     (void)state;
@@ -208,7 +224,7 @@ static void test_send_ahead(void **state)
 
 int main(void)
 {
-    enum { ROWS = sizeof health_rows / sizeof health_rows[0], OTHERS = 7 };
+    enum { ROWS = sizeof health_rows / sizeof health_rows[0], OTHERS = 8 };
     struct CMUnitTest tests[ROWS + OTHERS];
     size_t count = 0;
     for (size_t i = 0; i < ROWS; i++)
@@ -217,6 +233,7 @@ int main(void)
     const struct CMUnitTest others[OTHERS] = {
         cmocka_unit_test(test_window_follows_the_rate),
         cmocka_unit_test(test_window_keeps_its_limit),
+        cmocka_unit_test(test_late_requests_count_for_its_limit),
         cmocka_unit_test(test_answers),
         cmocka_unit_test(test_wishes),
         cmocka_unit_test(test_pieces_before_metainfo),
