@@ -29,11 +29,51 @@ class Problem(Exception):
     """Something the demonstration promises did not happen."""
 
 
-def run(*command, check=True, timeout=600):
-    result = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout)
-    if check and result.returncode != 0:
-        raise Problem(f"{' '.join(command)}\n  ended with {result.returncode}: {result.stderr.strip()}")
-    return result
+class Interrupt:
+    """Ctrl-C and its kin: what runs is ended, what waits to be run is not begun; then we clean up."""
+
+    def __init__(self):
+        self.asked, self.running = False, set()
+
+    def end_all(self):
+        self.asked = True
+        for process in list(self.running):
+            process.terminate()
+
+    def catch(self, *_):
+        self.end_all()
+        raise KeyboardInterrupt
+
+    def watch(self):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, self.catch)
+
+    def ignore(self):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+
+
+interrupt = Interrupt()
+
+
+def run(*command, check=True, timeout=600, cleaning_up=False):
+    """A command of ours, in a session of its own: Ctrl-C reaches us alone, and we pass it on."""
+    if interrupt.asked and not cleaning_up:
+        raise Problem("interrupted")
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          text=True, start_new_session=True) as process:
+        interrupt.running.add(process)
+        try:
+            out, err = process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            raise Problem(f"{' '.join(command)}\n  is not done after {timeout} s")
+        finally:
+            interrupt.running.discard(process)
+            if process.poll() is None:
+                process.terminate()
+    if check and process.returncode != 0:
+        raise Problem(f"{' '.join(command)}\n  ended with {process.returncode}: {err.strip()}")
+    return subprocess.CompletedProcess(command, process.returncode, out, err)
 
 
 class Network:
@@ -75,7 +115,7 @@ class Network:
 
     def remove(self):
         for space in reversed(self.spaces):
-            run("ip", "netns", "del", space, check=False)
+            run("ip", "netns", "del", space, check=False, cleaning_up=True)
 
 
 class Node:
@@ -114,7 +154,7 @@ class Node:
     def stop(self):
         if self.up:
             self.up = False
-            run(self.littlebird, "down", "--dir", self.dir, check=False, timeout=60)
+            run(self.littlebird, "down", "--dir", self.dir, check=False, timeout=60, cleaning_up=True)
 
 
 def real_file(folder):
@@ -148,41 +188,58 @@ def sha256(path):
     return digest.hexdigest()
 
 
-def progress(nodes, infohash):
-    """Per node the part it has, 0 to 1; None while it has not begun."""
-    parts = []
-    for node in nodes:
-        text = node.call("list", "--json", check=False).stdout
-        transfers = json.loads(text)["transfers"] if text else []
-        mine = next((t for t in transfers if t["infohash"] == infohash), None)
-        parts.append(mine["have_bytes"] / mine["size_bytes"] if mine and mine["size_bytes"] else None)
-    return parts
+def transfer(node, infohash):
+    """What the node says about this transfer, {} while it has none."""
+    text = node.call("list", "--json", check=False).stdout
+    transfers = json.loads(text)["transfers"] if text else []
+    return next((t for t in transfers if t["infohash"] == infohash), {})
 
 
-def draw(students, parts, rewind):
+def part(fetching):
+    """How much of it there is, 0 to 1; None while that is not known."""
+    return fetching["have_bytes"] / fetching["size_bytes"] if fetching.get("size_bytes") else None
+
+
+def table_lines(students, fetching, teacher_sent, size, seconds):
+    for node, one in zip(students, fetching):
+        done, rate = part(one), one.get("receive_rate", 0) / 1e6
+        cells = int((done or 0) * 40)
+        state = "looking for the teacher" if done is None else "has it" if done == 1 else \
+            f"{done * 100:5.1f} %  {rate:6.1f} MB/s from {one['peers']}"
+        yield f"  {node.name:<9} [{'#' * cells}{'.' * (40 - cells)}] {state}"
+    had = sum(one.get("have_bytes", 0) for one in fetching) / size
+    yield f"  {seconds:.0f} s: {had:.1f} copies are there; the teacher has sent {teacher_sent / size:.1f} of them."
+
+
+def draw(lines, rewind):
+    width = shutil.get_terminal_size().columns  # a line that wraps could not be drawn over
     if rewind:
-        sys.stdout.write(f"\033[{len(parts)}A")
-    for node, part in zip(students, parts):
-        cells = int((part or 0) * 40)
-        state = "looking for the teacher" if part is None else f"{part * 100:5.1f} %"
-        sys.stdout.write(f"  {node.name:<10} [{'#' * cells}{'.' * (40 - cells)}] {state}\033[K\n")
+        sys.stdout.write(f"\033[{len(lines)}A")
+    for line in lines:
+        sys.stdout.write(f"{line[:width - 1]}\033[K\n")
     sys.stdout.flush()
 
 
-def watch(students, infohash, jobs):
+def watch(teacher, students, infohash, size, jobs):
     """A live table on a terminal, a line every few seconds elsewhere, until all jobs are done."""
-    live, drawn, last_line = sys.stdout.isatty(), False, 0.0
+    live, drawn, next_line, begin = sys.stdout.isatty(), False, 0.0, time.monotonic()
     while True:
         finished = all(job.done() for job in jobs)
+        seconds = time.monotonic() - begin
+        if live or finished or seconds >= next_line:
+            fetching = [transfer(node, infohash) for node in students]
+            sent = transfer(teacher, infohash).get("sent_bytes", 0)
         if live:
-            draw(students, progress(students, infohash), drawn)
+            draw(list(table_lines(students, fetching, sent, size, seconds)), drawn)
             drawn = True
-        elif finished or time.monotonic() - last_line > 5:
-            last_line = time.monotonic()
-            parts = progress(students, infohash)
-            say("  " + "  ".join("  ... " if p is None else f"{p * 100:5.1f}%" for p in parts))
+        elif finished or seconds >= next_line:
+            next_line = seconds + 5
+            parts = [part(one) for one in fetching]
+            say(f"  {seconds:3.0f} s " + " ".join("    ...." if p is None else f"{p * 100:6.1f} %" for p in parts))
         if finished:
-            return
+            return sent
+        if any(job.done() and job.exception() for job in jobs):
+            raise next(job.exception() for job in jobs if job.done() and job.exception())
         concurrent.futures.wait(jobs, timeout=0.5)
 
 
@@ -204,21 +261,25 @@ def file_part(teacher, students, file, folder, shaped):
     begin = time.monotonic()
     with concurrent.futures.ThreadPoolExecutor(len(students)) as pool:
         jobs = [pool.submit(fetch, node) for node in students]
-        watch(students, infohash, jobs)
+        try:
+            sent = watch(teacher, students, infohash, size, jobs)
+        except Problem:
+            interrupt.end_all()  # the others need not go on
+            raise
     results = [job.result() for job in jobs]
     last = max(seconds for seconds, _ in results)
     say(f"\nAll {len(students)} students have it after {time.monotonic() - begin:.1f} s "
-        f"(first {min(s for s, _ in results):.1f} s, last {last:.1f} s).")
+        f"(first {min(s for s, _ in results):.1f} s). The teacher sent {sent / size:.2f} copies.")
     if shaped:
         rate = MBIT * 1e6 / 8
-        say(f"One server on the same {MBIT} Mbit/s link, sending to each in turn, needs at least "
+        say(f"One server on the same {MBIT} Mbit/s link, sending to each in turn, needs at least\n"
             f"{len(students) * size / rate:.1f} s: {len(students) * size / rate / last:.1f} times as long.")
     else:
         begin = time.monotonic()
         shutil.copyfile(file, os.path.join(folder, "copy"))
         one = time.monotonic() - begin
-        say(f"Links are not shaped without root: a plain copy of the file takes {one:.1f} s here, "
-            f"{len(students)} in turn {len(students) * one:.1f} s.")
+        say(f"On loopback no link is the limit, so a swarm gains nothing: a plain copy of the file takes\n"
+            f"{one:.1f} s here, {len(students)} in turn {len(students) * one:.1f} s. Run it as root to see the difference.")
     wanted = sha256(file)
     for node, (_, copy) in zip(students, results):
         if sha256(copy) != wanted:
@@ -259,16 +320,15 @@ def restart_part(node):
 
 def main():
     bin_folder = os.path.abspath(sys.argv[1])
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    interrupt.watch()
     folder = tempfile.mkdtemp(prefix="lb-")
     network, nodes, code = None, [], 1
     try:
         file = os.path.abspath(sys.argv[2]) if len(sys.argv) > 2 else real_file(folder)
         network = Network()
-        say(f"A class on this machine: one teacher and {STUDENTS} students, "
-            + (f"each in its own network namespace behind {MBIT} Mbit/s." if network.shaped
-               else "on loopback (root would give each its own shaped link)."))
+        say(f"A class on this machine: one teacher and {STUDENTS} students, each a whole node, "
+            + (f"each in a\nnetwork namespace of its own behind a link of {MBIT} Mbit/s." if network.shaped
+               else "on ports\nof loopback (root would give each a shaped link of its own)."))
         for number, name in enumerate(["teacher"] + [f"student{n}" for n in range(1, STUDENTS + 1)], 1):
             nodes.append(Node(bin_folder, folder, name, network.add(number)))
         teacher, students = nodes[0], nodes[1:]
@@ -283,13 +343,14 @@ def main():
         say("\nAll as promised.")
         code = 0
     except KeyboardInterrupt:
-        say("\ninterrupted")
+        say("\ninterrupted; the nodes are being stopped")
         code = 130
     except Problem as problem:
+        if interrupt.asked and str(problem) == "interrupted":
+            code = 130
         say(f"\nconfig/demo: {problem}")
     finally:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, signal.SIG_IGN)
+        interrupt.ignore()
         with concurrent.futures.ThreadPoolExecutor(4) as pool:
             list(pool.map(Node.stop, nodes))
         if network:

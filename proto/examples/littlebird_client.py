@@ -2,43 +2,34 @@
 """Lists what a Littlebird node shares and fetches, puts a value and reads it back.
 
 usage: littlebird_client.py [KEY VALUE]         the node: $LITTLEBIRD_API, else the system's
-Needs python3-zmq, python3-protobuf, protobuf-compiler; generates its modules as it runs.
+Needs python3-zmq, python3-protobuf and protobuf-compiler; generates its modules as it runs.
 """
-import os, pathlib, subprocess, sys, tempfile, uuid, zmq
+import os, pathlib, subprocess, sys, tempfile, zmq
 
-protos = pathlib.Path(__file__).resolve().parent.parent
-generated = tempfile.TemporaryDirectory()
-subprocess.run(["protoc", f"--proto_path={protos}", f"--python_out={generated.name}",
-                *protos.glob("littlebird/v1/*.proto")], check=True)
-sys.path.insert(0, generated.name)
+protos, out = pathlib.Path(__file__).resolve().parents[1], tempfile.TemporaryDirectory()
+subprocess.run(["protoc", f"-I{protos}", f"--python_out={out.name}", *protos.glob("littlebird/v1/*.proto")], check=True)
+sys.path.insert(0, out.name)
 from littlebird.v1 import header_pb2, storage_pb2, swarm_pb2
 
-socket = zmq.Context().socket(zmq.DEALER)
-socket.linger = 0
-socket.connect(os.environ.get("LITTLEBIRD_API", "ipc:///run/littlebird/api.sock"))
+api = zmq.Context().socket(zmq.DEALER)
+api.linger = 0
+api.connect(os.environ.get("LITTLEBIRD_API", "ipc:///run/littlebird/api.sock"))
 
-def call(method, request, response):
-    header = header_pb2.Header(protocol=1, method=method, request_id=uuid.uuid4().bytes,
-                               timeout_ms=30000, idempotency_key=uuid.uuid4().hex)
-    socket.send_multipart([header.SerializeToString(), request.SerializeToString()])
-    if not socket.poll(31000):
-        sys.exit("no answer from " + socket.last_endpoint.decode())
-    frames = socket.recv_multipart()
-    status = header_pb2.Header.FromString(frames[0]).status
+def call(module, method, **fields):
+    """call(storage_pb2, "StorageService/Get", key="x"): the response."""
+    name = method.split("/")[1]
+    header = header_pb2.Header(protocol=1, method="littlebird.v1." + method, request_id=os.urandom(8), timeout_ms=30000)
+    request = getattr(module, name + "Request")(**fields)
+    api.send_multipart([header.SerializeToString(), request.SerializeToString()])
+    head, body = api.recv_multipart() if api.poll(31000) else sys.exit("no answer: does the node run?")
+    status = header_pb2.Header.FromString(head).status
     if status.code != 0:
         sys.exit(f"{method}: {status.reason}: {status.message}")
-    return response.FromString(frames[1])
+    return getattr(module, name + "Response").FromString(body)
 
-listed = call("littlebird.v1.SwarmService/ListTransfers", swarm_pb2.ListTransfersRequest(),
-              swarm_pb2.ListTransfersResponse)
-print(len(listed.transfers), "transfers")
-for t in listed.transfers:
-    print(t.infohash.hex(), swarm_pb2.Transfer.State.Name(t.state), t.have_bytes, t.size_bytes, t.name)
-
+for t in call(swarm_pb2, "SwarmService/ListTransfers").transfers:
+    print(t.infohash.hex(), t.State.Name(t.state), t.have_bytes, t.size_bytes, t.name)
 key, value = sys.argv[1:3] if len(sys.argv) == 3 else ("example", "a value")
-put = call("littlebird.v1.StorageService/Put",
-           storage_pb2.PutRequest(key=key, value=value.encode()), storage_pb2.PutResponse)
+put = call(storage_pb2, "StorageService/Put", key=key, value=value.encode())
 print(f"put {key}: on {put.acknowledged} of {put.asked} nodes at {put.target.hex()}")
-got = call("littlebird.v1.StorageService/Get", storage_pb2.GetRequest(key=key),
-           storage_pb2.GetResponse)
-print(f"get {key}: {got.value.decode()}")
+print(f"get {key}:", call(storage_pb2, "StorageService/Get", key=key).value.decode())

@@ -212,7 +212,8 @@ static void print_program_help(const struct args_program *program, FILE *to)
         fprintf(to, "  %-28s %.*s\n", name, first_sentence(command->help), command->help);
     }
     fprintf(to, "Without --dir: $LITTLEBIRD_DIR, else the system's node, else your own.\n"
-                "Exit codes: 0 done, 1 failed, 2 usage, 3 not running, 4 not found, 5 partly.\n");
+                "Exit codes: 0 done, 1 failed, 2 usage, 3 not running, 4 not found, 5 partly,\n"
+                "130 interrupted.\n");
 }
 
 void args_print_help(const struct args *self, FILE *to)

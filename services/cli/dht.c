@@ -6,6 +6,7 @@
 #include "services/cli/exit.h"
 #include "services/cli/json.h"
 #include "services/cli/table.h"
+#include "services/cli/text.h"
 #include "services/cli/transfers.h"
 #include "services/cli/units.h"
 
@@ -46,7 +47,7 @@ static void print_routing_table(const Littlebird__V1__GetTableResponse *routing)
     char id[NODE_ID_TEXT_SIZE], text[UNITS_SIZE];
 
     format_id(&routing->node_id, id);
-    printf("node %s, %zu contacts, %s\n", id, routing->n_nodes,
+    printf("node %s, %zu contact%s, %s\n", id, routing->n_nodes, text_plural(routing->n_nodes),
            routing->joined ? "joined" : "not joined");
     for (size_t i = 0; i < routing->n_nodes; i++) {
         const Littlebird__V1__DhtNode *node = routing->nodes[i];
@@ -99,8 +100,10 @@ static void print_found(const Littlebird__V1__LookupResponse *found)
     }
     table_print(table, stdout);
     table_free(&table);
-    printf("%zu nodes, nearest first; %u queries, %u answers, %u rounds, %u ms\n", found->n_closest,
-           found->queries, found->answers, found->rounds, found->elapsed_ms);
+    printf("%zu node%s, nearest first; %u quer%s, %u answer%s, %u round%s, %u ms\n",
+           found->n_closest, text_plural(found->n_closest), found->queries,
+           found->queries == 1 ? "y" : "ies", found->answers, text_plural(found->answers),
+           found->rounds, text_plural(found->rounds), found->elapsed_ms);
 }
 
 int command_lookup(const struct args *args)
@@ -189,7 +192,8 @@ static int show_peers(struct session *session)
     if (code != EXIT_DONE)
         return code;
     if (!session->json) {
-        printf("DHT: %zu contacts, %zu good (lb-admin table shows them)\n", nodes, good);
+        printf("DHT: %zu contact%s, %zu good (lb-admin table shows them)\n", nodes,
+               text_plural(nodes), good);
         if (list->n_transfers > 0)
             print_peers(list);
         return EXIT_DONE;

@@ -194,6 +194,7 @@ static void end_progress(struct fetch *self)
 static void say_complete(struct fetch *self, const Littlebird__V1__Transfer *transfer)
 {
     uint64_t elapsed_ms = clock_monotonic_ms() - self->begin_ms;
+    bool watched = self->line_ms != 0; /* else it was here already: no time of ours to tell */
     char size[UNITS_SIZE], rate[UNITS_SIZE], path[PATH_MAX];
 
     end_progress(self);
@@ -201,9 +202,11 @@ static void say_complete(struct fetch *self, const Littlebird__V1__Transfer *tra
         json_print(json_of_message(&transfer->base));
     snprintf(path, sizeof path, "%s", transfer->path);
     table_sanitize(path);
-    fprintf(stderr, "complete and verified: %s (%s in %.1f s, %s)\n", path,
-            units_bytes(transfer->size_bytes, size), (double)elapsed_ms / 1000,
-            units_rate(transfer->size_bytes * 1000 / (elapsed_ms + 1), rate));
+    fprintf(stderr, "complete and verified: %s (%s", path, units_bytes(transfer->size_bytes, size));
+    if (watched)
+        fprintf(stderr, " in %.1f s, %s", (double)elapsed_ms / 1000,
+                units_rate(transfer->size_bytes * 1000 / (elapsed_ms + 1), rate));
+    fputs(")\n", stderr);
 }
 
 enum step { STEP_GO_ON, STEP_END };

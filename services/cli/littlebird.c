@@ -39,7 +39,7 @@ static const struct args_option fetch_options[] = {
 static const struct args_option put_options[] = {
     SESSION_OPTION_DIR,
     SESSION_OPTION_JSON,
-    { "immutable", NULL, "the one word is the value; it is named by its own hash" },
+    { "immutable", NULL, "put --immutable [VALUE|-]: no key, it is named by its own hash" },
     { "own", NULL, "sign with this node's own key instead of the network's shared one" },
     { "cas", "N", "store only over sequence number N; 0: only if there is none" },
     SESSION_OPTIONS_END,
@@ -70,19 +70,21 @@ static const struct args_command commands[] = {
     { "down", "", 0, 0, "Stop the node; what it is doing is finished first.", down_options,
       command_down },
     { "share", "PATH", 1, 1,
-      "Share a file or folder: prints its magnet link. Returns when it is being seeded.",
+      "Share a file or folder: prints its magnet link. Returns when it is being seeded.\n"
+      "Ctrl-C ends this command, not the sharing.",
       share_options, command_share },
     { "fetch", "LINK|FILE", 1, 1,
       "Fetch what a magnet link or .torrent file names. Returns when it is complete and verified;\n"
       "the node then seeds it. Ctrl-C ends this command, not the transfer.",
       fetch_options, command_fetch },
-    { "put", "KEY [VALUE|-]", 1, 2,
-      "Store a value under a key that everybody in the network may read and write. Without VALUE, "
-      "or\n"
-      "with -, it is read from standard input; it has at most 1 MiB.",
+    { "put", "KEY [VALUE|-]", 0, 2,
+      "Store a value under a key; everybody in the network may read it and put another one there.\n"
+      "Without VALUE, or with -, it is read from standard input; it has at most 1 MiB.",
       put_options, command_put },
-    { "get", "KEY", 1, 1, "Print the value of a key. Exit code 4 when there is none.", get_options,
-      command_get },
+    { "get", "KEY", 1, 1,
+      "Print the value of a key, as it was put; on a terminal only if it is text.\n"
+      "Exit code 4 when there is none.",
+      get_options, command_get },
     { "list", "", 0, 0, "List what is shared and fetched here, and how far.", list_options,
       command_list },
     { "remove", "LINK|INFOHASH", 1, 1, "Stop sharing or fetching; files stay where they are.",

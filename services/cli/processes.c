@@ -275,7 +275,7 @@ static enum readiness judge(const struct processes *self, uint32_t supervisor_pi
         snprintf(ret_why, PROCESSES_WHY_SIZE, "not every service runs");
         return READINESS_STARTING;
     }
-    return READINESS_READY;
+    return self->level == LEVEL_DEGRADED ? READINESS_DEGRADED : READINESS_READY;
 }
 
 enum readiness processes_readiness(const struct paths *paths, uint32_t supervisor_pid,

@@ -53,7 +53,8 @@ void processes_done(struct processes *self);
  */
 enum level processes_level(const struct process *rows, size_t count);
 
-enum readiness { READINESS_STARTING, READINESS_READY, READINESS_FAILED };
+/* READINESS_DEGRADED: every service serves, but not all are well. */
+enum readiness { READINESS_STARTING, READINESS_DEGRADED, READINESS_READY, READINESS_FAILED };
 
 #define PROCESSES_WHY_SIZE 256
 

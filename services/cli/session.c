@@ -3,8 +3,10 @@
 #include "services/cli/exit.h"
 
 #include <errno.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static volatile sig_atomic_t interrupted;
@@ -81,12 +83,30 @@ void session_close(struct session *self)
     client_free(&self->client);
 }
 
+/* It is the node that reads and writes, and it may run as another user than the one who asks. */
+static int denied(const struct session *self)
+{
+    char path[PATHS_SIZE + 32];
+    const struct passwd *owner;
+    struct stat info;
+
+    snprintf(path, sizeof path, "%s/api.sock", self->paths.run_folder);
+    if (stat(path, &info) != 0 || info.st_uid == geteuid())
+        return args_failed(self->args, "%s", client_problem(self->client));
+    owner = getpwuid(info.st_uid);
+    return args_failed(self->args, "%s: the node runs as %s, which needs the right to",
+                       client_problem(self->client),
+                       owner != NULL ? owner->pw_name : "another user");
+}
+
 int session_failed(struct session *self, lb_err err)
 {
     if (err == LB_CANCELLED && session_interrupted())
         return EXIT_INTERRUPTED;
     if (client_node_is_gone(self->client))
         return not_running(self->args, &self->paths);
+    if (err == LB_DENIED)
+        return denied(self);
     args_failed(self->args, "%s", client_problem(self->client));
     return err == LB_NOT_FOUND ? EXIT_NOT_FOUND : EXIT_FAILED;
 }

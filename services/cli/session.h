@@ -17,7 +17,7 @@
     }
 #define SESSION_OPTION_JSON                                                                        \
     {                                                                                              \
-        "json", NULL, "print JSON"                                                                 \
+        "json", NULL, "print JSON; bytes are hexadecimal digits"                                   \
     }
 #define SESSION_OPTIONS_END                                                                        \
     {                                                                                              \

@@ -166,6 +166,14 @@ int command_status(const struct args *args)
 
 /* ---- wait ---- */
 
+/* On failure *ret_why says what is missing. */
+static bool processes_serve(const struct paths *paths, char ret_why[PROCESSES_WHY_SIZE])
+{
+    enum readiness readiness = processes_readiness(paths, 0, ret_why);
+
+    return readiness == READINESS_READY || readiness == READINESS_DEGRADED;
+}
+
 static bool api_answers(const struct paths *paths)
 {
     Littlebird__V1__GetServerInfoRequest request = LITTLEBIRD__V1__GET_SERVER_INFO_REQUEST__INIT;
@@ -196,7 +204,7 @@ int command_wait(const struct args *args)
     if (code != EXIT_DONE)
         return code;
     until_ms = clock_monotonic_ms() + timeout_ms;
-    while (processes_readiness(&paths, 0, why) != READINESS_READY || !api_answers(&paths)) {
+    while (!processes_serve(&paths, why) || !api_answers(&paths)) {
         if (clock_monotonic_ms() >= until_ms)
             return args_failed(args, "not ready: %s", why);
         nanosleep(&pause, NULL);

@@ -61,17 +61,24 @@ static size_t text_width(const char *text)
     return width;
 }
 
-static void print_cell(const struct table *self, size_t column, const char *text, size_t width,
-                       FILE *to)
+/* Blanks are owed until something follows them: no line ends in blanks. */
+static void print_row(const struct table *self, char *const *cells, const size_t *widths, FILE *to)
 {
-    bool last = column + 1 == self->columns_count;
-    int pad = (int)(width - text_width(text));
+    size_t owed = 0;
 
-    if (self->columns[column].right)
-        fprintf(to, "%*s%s", pad, "", text);
-    else
-        fprintf(to, "%s%*s", text, last ? 0 : pad, "");
-    fputs(last ? "\n" : "  ", to);
+    for (size_t column = 0; column < self->columns_count; column++) {
+        const char *text = cells != NULL ? cells[column] : self->columns[column].title;
+        size_t pad = widths[column] - text_width(text);
+
+        owed += column > 0 ? 2 : 0;
+        owed += self->columns[column].right ? pad : 0;
+        if (text[0] != '\0') {
+            fprintf(to, "%*s%s", (int)owed, "", text);
+            owed = 0;
+        }
+        owed += self->columns[column].right ? 0 : pad;
+    }
+    fputc('\n', to);
 }
 
 void table_print(const struct table *self, FILE *to)
@@ -86,11 +93,9 @@ void table_print(const struct table *self, FILE *to)
         if (width > widths[column])
             widths[column] = width;
     }
-    for (size_t column = 0; column < self->columns_count; column++)
-        print_cell(self, column, self->columns[column].title, widths[column], to);
-    for (size_t i = 0; i < self->cells_count; i++)
-        print_cell(self, i % self->columns_count, self->cells[i], widths[i % self->columns_count],
-                   to);
+    print_row(self, NULL, widths, to);
+    for (size_t i = 0; i + self->columns_count <= self->cells_count; i += self->columns_count)
+        print_row(self, self->cells + i, widths, to);
 }
 
 void table_free(struct table **self)

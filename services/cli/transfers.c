@@ -6,6 +6,7 @@
 #include "services/cli/infohash.h"
 #include "services/cli/json.h"
 #include "services/cli/table.h"
+#include "services/cli/text.h"
 #include "services/cli/units.h"
 
 #include <errno.h>
@@ -13,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define SHARE_TIMEOUT_MS (24u * 3600 * 1000) /* hashing is as fast as the disk */
 
@@ -66,23 +68,37 @@ static void format_left(const Littlebird__V1__Transfer *transfer, char ret_text[
     snprintf(ret_text, UNITS_SIZE + 16, "  %s left", duration);
 }
 
+/* What it does, and why: while it is looked for, the note says both. */
+static void format_doing(const Littlebird__V1__Transfer *transfer, char ret_text[256])
+{
+    const char *state = transfer_state_text(transfer);
+
+    if (transfer->note[0] == '\0')
+        snprintf(ret_text, 256, "%s", state);
+    else if (transfer->state == LITTLEBIRD__V1__TRANSFER__STATE__STATE_METADATA)
+        snprintf(ret_text, 256, "%.200s", transfer->note);
+    else
+        snprintf(ret_text, 256, "%s: %.200s", state, transfer->note);
+}
+
 void transfer_format_progress(const Littlebird__V1__Transfer *transfer,
                               char ret_line[TRANSFER_LINE_SIZE])
 {
     char percent[UNITS_SIZE], have[UNITS_SIZE], size[UNITS_SIZE], rate[UNITS_SIZE];
-    char left[UNITS_SIZE + 16];
+    char left[UNITS_SIZE + 16], doing[256];
     const char *name = transfer->name[0] != '\0' ? transfer->name : "the description";
 
     format_left(transfer, left);
+    format_doing(transfer, doing);
     if (transfer->state == LITTLEBIRD__V1__TRANSFER__STATE__STATE_FETCHING)
-        snprintf(ret_line, TRANSFER_LINE_SIZE, "%.200s  %s  %s of %s  %s  %u peers%s", name,
+        snprintf(ret_line, TRANSFER_LINE_SIZE, "%.200s  %s  %s of %s  %s  %u peer%s%s", name,
                  units_percent(transfer->have_bytes, transfer->size_bytes, percent),
                  units_bytes(transfer->have_bytes, have), units_bytes(transfer->size_bytes, size),
-                 units_rate(transfer->receive_rate, rate), transfer->peers, left);
+                 units_rate(transfer->receive_rate, rate), transfer->peers,
+                 text_plural(transfer->peers), left);
     else
-        snprintf(ret_line, TRANSFER_LINE_SIZE, "%.200s  %s  %u peers%s%.200s", name,
-                 transfer_state_text(transfer), transfer->peers,
-                 transfer->note[0] != '\0' ? "  " : "", transfer->note);
+        snprintf(ret_line, TRANSFER_LINE_SIZE, "%.200s  %s  %u peer%s", name, doing,
+                 transfer->peers, text_plural(transfer->peers));
     table_sanitize(ret_line);
 }
 
@@ -204,6 +220,21 @@ static int write_torrent(struct session *session, const uint8_t infohash[INFOHAS
                       &((const Littlebird__V1__GetMetainfoResponse *)response)->metainfo);
 }
 
+/* Hashing takes as long as reading it: a terminal is told what it waits for, and rid of it then. */
+static void show_hashing(const char *path, bool done)
+{
+    char text[PATH_MAX];
+
+    if (isatty(STDERR_FILENO) == 0)
+        return;
+    snprintf(text, sizeof text, "%s", path);
+    table_sanitize(text);
+    if (done)
+        fputs("\r\033[K", stderr);
+    else
+        fprintf(stderr, "hashing %.60s ...", text);
+}
+
 static int share(struct session *session, const Littlebird__V1__ShareRequest *request)
 {
     const char *torrent = args_value(session->args, "torrent");
@@ -214,8 +245,14 @@ static int share(struct session *session, const Littlebird__V1__ShareRequest *re
     const Littlebird__V1__ShareResponse *shared;
     uint8_t infohash[INFOHASH_SIZE];
     const void *response;
-    int code = session_call(session, &call, &response);
+    int code;
 
+    show_hashing(request->path, false);
+    code = session_call(session, &call, &response);
+    show_hashing(request->path, true);
+    if (code == EXIT_INTERRUPTED)
+        fprintf(stderr, "interrupted; the node goes on and shares it then: littlebird list shows "
+                        "it, littlebird remove ends it\n");
     if (code != EXIT_DONE)
         return code;
     shared = response;
@@ -227,6 +264,15 @@ static int share(struct session *session, const Littlebird__V1__ShareRequest *re
     else
         printf("%s\n", shared->magnet);
     return torrent != NULL ? write_torrent(session, infohash, torrent) : EXIT_DONE;
+}
+
+/* What other systems cannot have as a name is refused: the last part of the path becomes one. */
+static bool name_is_shareable(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    const char *name = slash != NULL ? slash + 1 : path;
+
+    return text_is_harmless((const uint8_t *)name, strlen(name)) && strpbrk(name, "\t\n") == NULL;
 }
 
 int command_share(const struct args *args)
@@ -253,8 +299,13 @@ int command_share(const struct args *args)
     if (code != EXIT_DONE)
         return code;
     request.path = realpath(args->words[0], NULL);
+    session_catch_interrupt();
     if (request.path == NULL)
         code = args_failed(args, "%s: %s", args->words[0], strerror(errno));
+    else if (!text_is_utf8((const uint8_t *)request.path, strlen(request.path)) ||
+             !name_is_shareable(request.path))
+        code = args_failed(args, "%s: this name cannot be shared (no UTF-8, or control characters)",
+                           args->words[0]);
     else
         code = share(&session, &request);
     free(request.path);

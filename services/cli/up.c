@@ -21,6 +21,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#define SETTLE_MS       2000u   /* serving already: how long until all is well, at most */
 #define READY_LIMIT_MS  120000u /* a large store, a slow disk, a busy machine */
 #define STOP_LIMIT_MS   90000u  /* the supervisor's own limit is 60 s */
 #define API_TIMEOUT_MS  10000u
@@ -241,7 +242,7 @@ static int wait_for_api(const struct start *self, pid_t pid)
 
 static int wait_until_ready(const struct start *self, pid_t pid)
 {
-    uint64_t until_ms = clock_monotonic_ms() + READY_LIMIT_MS;
+    uint64_t until_ms = clock_monotonic_ms() + READY_LIMIT_MS, settled_ms = 0;
     char why[PROCESSES_WHY_SIZE];
     int status;
 
@@ -256,10 +257,20 @@ static int wait_until_ready(const struct start *self, pid_t pid)
         switch (processes_readiness(&self->paths, (uint32_t)pid, why)) {
         case READINESS_READY:
             return wait_for_api(self, pid);
+        case READINESS_DEGRADED: /* alone in the network, say: that may stay so */
+            if (settled_ms == 0)
+                settled_ms = clock_monotonic_ms() + SETTLE_MS;
+            if (clock_monotonic_ms() >= settled_ms)
+                return wait_for_api(self, pid);
+            break;
         case READINESS_FAILED:
             return give_up(self, pid, why);
         case READINESS_STARTING:
             break;
+        }
+        if (session_interrupted()) {
+            give_up(self, pid, "interrupted");
+            return EXIT_INTERRUPTED;
         }
         if (clock_monotonic_ms() >= until_ms)
             return give_up(self, pid, why);
@@ -279,6 +290,7 @@ static int detach(struct start *self)
     if (pid == 0)
         become_supervisor(self, log);
     close(log);
+    session_catch_interrupt(); /* a node that is half up is not left behind */
     if (pid < 0)
         return args_failed(self->args, "cannot start a process: %s", strerror(errno));
     code = wait_until_ready(self, pid);

@@ -7,6 +7,7 @@
 #include "services/cli/exit.h"
 #include "services/cli/json.h"
 #include "services/cli/session.h"
+#include "services/cli/text.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -15,6 +16,7 @@
 #include <unistd.h>
 
 #define VALUE_BYTES_MAX (1024u * 1024)
+#define KEY_BYTES_MAX   1024u
 #define PUBLIC_KEY_SIZE 32
 #define SEQ_MAX         (UINT64_MAX / 2)
 
@@ -102,22 +104,39 @@ static int put(struct session *session, const Littlebird__V1__PutRequest *reques
     return code;
 }
 
+/* EXIT_DONE when the API takes it as a key. */
+static int check_key(const struct args *args, const char *key)
+{
+    if (key[0] == '\0')
+        return args_usage(args, "the key is empty");
+    if (strlen(key) > KEY_BYTES_MAX)
+        return args_usage(args, "the key is too long: it may have %u bytes", KEY_BYTES_MAX);
+    if (!text_is_utf8((const uint8_t *)key, strlen(key)))
+        return args_usage(args, "the key is no UTF-8 text");
+    return EXIT_DONE;
+}
+
 /* Key and options into the request; the value comes later. EXIT_DONE or EXIT_USAGE. */
 static int prepare_put(const struct args *args, Littlebird__V1__PutRequest *request,
                        const char **ret_value)
 {
     const char *cas = args_value(args, "cas");
 
+    int code;
+
     *ret_value = args->words_count > 1 ? args->words[1] : NULL;
     request->own = args_has(args, "own");
     if (args_has(args, "immutable")) {
         if (args->words_count > 1 || request->own || cas != NULL)
             return args_usage(args, "--immutable goes with a value alone: no key, --own or --cas");
-        *ret_value = args->words[0];
+        *ret_value = args->words[0]; /* NULL: none was given */
         return EXIT_DONE;
     }
-    if (args->words[0][0] == '\0')
-        return args_usage(args, "the key is empty");
+    if (args->words_count == 0)
+        return args_usage(args, "it needs a key");
+    code = check_key(args, args->words[0]);
+    if (code != EXIT_DONE)
+        return code;
     request->key = (char *)(uintptr_t)args->words[0];
     if (cas != NULL) {
         if (!args_number(cas, SEQ_MAX, &request->cas))
@@ -147,6 +166,25 @@ int command_put(const struct args *args)
     return code;
 }
 
+/*
+ * Anybody may have put it. A program gets its bytes; a terminal only what it shows and does not
+ * obey, and the line end that a short answer lacks.
+ */
+static int print_value(const struct args *args, const ProtobufCBinaryData *value)
+{
+    bool terminal = isatty(STDOUT_FILENO) != 0;
+
+    if (terminal && !text_is_harmless(value->data, value->len))
+        return args_failed(args,
+                           "the value is no plain text (%zu bytes) and not for a terminal: put "
+                           "it in a file with > FILE, or see it with --json",
+                           value->len);
+    fwrite(value->data, 1, value->len, stdout); /* args_main() checks the stream */
+    if (terminal && value->len > 0 && value->data[value->len - 1] != '\n')
+        putchar('\n');
+    return EXIT_DONE;
+}
+
 static int get(struct session *session, const Littlebird__V1__GetRequest *request)
 {
     struct client_call call = { .method = "StorageService/Get",
@@ -160,10 +198,9 @@ static int get(struct session *session, const Littlebird__V1__GetRequest *reques
     if (code != EXIT_DONE)
         return code;
     value = response;
-    if (session->json)
-        json_print(json_of_message(&value->base));
-    else
-        fwrite(value->value.data, 1, value->value.len, stdout); /* args_main() checks the stream */
+    if (!session->json)
+        return print_value(session->args, &value->value);
+    json_print(json_of_message(&value->base));
     return EXIT_DONE;
 }
 
@@ -181,6 +218,9 @@ int command_get(const struct args *args)
         request.name_case = LITTLEBIRD__V1__GET_REQUEST__NAME_TARGET;
         request.target = (ProtobufCBinaryData){ sizeof target, target };
     } else {
+        code = check_key(args, args->words[0]);
+        if (code != EXIT_DONE)
+            return code;
         request.name_case = LITTLEBIRD__V1__GET_REQUEST__NAME_KEY;
         request.key = (char *)(uintptr_t)args->words[0];
     }

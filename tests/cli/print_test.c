@@ -2,6 +2,7 @@
 #include "proto/littlebird/v1/storage.pb-c.h"
 #include "services/cli/json.h"
 #include "services/cli/table.h"
+#include "services/cli/text.h"
 #include "services/cli/transfers.h"
 #include "services/cli/units.h"
 #include "tests/libcommon/cmocka_row.h"
@@ -86,7 +87,7 @@ static void columns_are_as_wide_as_their_widest_cell(void **state)
     assert_null(table);
     fclose(to);
     assert_string_equal(text, "NAME      N  NOTE\n"
-                              "Übung     7  \n"
+                              "Übung     7\n"
                               "x      1234  bad?[31m?line\n");
 }
 
@@ -99,6 +100,36 @@ static void control_bytes_are_replaced(void **state)
     table_sanitize(text);
     assert_string_equal(text, "a?b??\x9b"
                               "31m \xc3\xa4");
+}
+
+/* ---- what a terminal is given ---- */
+
+static const struct text_row {
+    const char *what, *text;
+    size_t size;
+    bool utf8, harmless;
+} text_rows[] = {
+    { "nothing", "", 0, true, true },
+    { "words", "What is a leaf?", 15, true, true },
+    { "lines and tabs", "a\tb\n", 4, true, true },
+    { "letters of two bytes", "\xc3\xa4", 2, true, true },
+    { "half a letter", "\xc3", 1, false, false },
+    { "a letter in too many bytes", "\xc0\xaf", 2, false, false },
+    { "bytes", "\xff\xfe", 2, false, false },
+    { "NUL", "a\0b", 3, false, false },
+    { "an escape sequence", "\033[31m", 5, true, false },
+    { "carriage return, that hides what stands before it", "a\rb", 3, true, false },
+    { "delete", "\x7f", 1, true, false },
+    { "a control character of two bytes", "\xc2\x9b", 2, true, false },
+};
+
+static void text(void **state)
+{
+    const struct text_row *row = *state;
+    const uint8_t *bytes = (const uint8_t *)row->text;
+
+    assert_int_equal(text_is_utf8(bytes, row->size), row->utf8);
+    assert_int_equal(text_is_harmless(bytes, row->size), row->harmless);
 }
 
 /* ---- progress ---- */
@@ -129,7 +160,15 @@ static void progress_is_one_line(void **state)
     transfer = transfer_of(LITTLEBIRD__V1__TRANSFER__STATE__STATE_METADATA, "");
     transfer.note = (char *)(uintptr_t) "no peer yet";
     transfer_format_progress(&transfer, line);
-    assert_string_equal(line, "the description  looking for it  0 peers  no peer yet");
+    assert_string_equal(line, "the description  no peer yet  0 peers");
+    transfer.note = (char *)(uintptr_t) "";
+    transfer.peers = 1;
+    transfer_format_progress(&transfer, line);
+    assert_string_equal(line, "the description  looking for it  1 peer");
+    transfer.state = LITTLEBIRD__V1__TRANSFER__STATE__STATE_PAUSED;
+    transfer.note = (char *)(uintptr_t) "No space left on device";
+    transfer_format_progress(&transfer, line);
+    assert_string_equal(line, "the description  paused: No space left on device  1 peer");
     transfer.state = (Littlebird__V1__Transfer__State)99;
     assert_string_equal(transfer_state_text(&transfer), "unknown");
 }
@@ -180,6 +219,6 @@ int main(void)
         cmocka_unit_test(messages_become_json_by_their_descriptors),
     };
 
-    return RUN_ROWS(unit_rows, unit) + RUN_ROWS(percent_rows, percent) +
+    return RUN_ROWS(unit_rows, unit) + RUN_ROWS(percent_rows, percent) + RUN_ROWS(text_rows, text) +
            cmocka_run_group_tests_name("print", tests, NULL, NULL);
 }

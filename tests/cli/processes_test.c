@@ -18,8 +18,8 @@ static const struct level_row {
     const char *why;
 } level_rows[] = {
     { "all are ready", "rrrrrr", LEVEL_WELL, READINESS_READY, NULL },
-    { "one is degraded", "rrdrrr", LEVEL_DEGRADED, READINESS_READY, NULL },
-    { "the supervisor is degraded", "drrrrr", LEVEL_DEGRADED, READINESS_READY, NULL },
+    { "one is degraded", "rrdrrr", LEVEL_DEGRADED, READINESS_DEGRADED, NULL },
+    { "the supervisor is degraded", "drrrrr", LEVEL_DEGRADED, READINESS_DEGRADED, NULL },
     { "there is no supervisor", ".rrrrr", LEVEL_WELL, READINESS_READY, NULL },
     { "one waits to be started again", "rrrrbr", LEVEL_DOWN, READINESS_STARTING,
       "swarm is backoff: a note" },

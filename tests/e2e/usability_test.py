@@ -3,6 +3,7 @@
 
 import contextlib
 import os
+import shlex
 import signal
 import subprocess
 import time
@@ -76,6 +77,86 @@ def foreground(lab):
     wait_for("its services to end", lambda: not any(os.path.exists(f"/proc/{pid}") for pid in pids), limit_s=20)
 
 
+def on_a_terminal(lab, *command):
+    """What the command shows when its output is a terminal, and its exit code."""
+    result = lab.run("script", "-qec", shlex.join(command), "/dev/null", check=False)
+    return result.returncode, result.stdout.decode(errors="replace").replace("\r\n", "\n")
+
+
+def values_and_names(lab):
+    """Keys, values and names that are empty, too long, binary, or full of blanks and commands for a terminal."""
+    node = lab.node("values")
+    node.up()
+    assert node.admin("status").returncode == 0, "up --detach returns when all is well"
+    for wrong in ([""], ["k" * 1025], ["--immutable", "abc"], ["k", "--public-key", "ab"]):
+        assert node.cli("get", *wrong, check=False).returncode == 2, wrong
+    for wrong in ([], ["", "v"], ["k" * 1025, "v"], [b"\xff", "v"], ["k", "v", "--cas", "x"], ["k", "v", "--immutable"]):
+        result = node.cli("put", *wrong, check=False)
+        assert result.returncode == 2 and result.stderr, (wrong, result)
+    key, most = "two words,\nein Ü", os.urandom(1 << 20)
+    node.cli("put", key, "-", input=most)
+    assert node.get(key) == most
+    assert node.cli("put", key, "-", input=most + b"x", check=False).returncode == 1
+    assert node.get(key) == most
+    name = node.cli("put", "--immutable", input=b"from stdin").stdout.split()[0].decode()
+    assert node.get(name, "--immutable") == b"from stdin"
+    node.put("short", "no line end")
+    node.put("evil", "\033]0;gotcha\007")
+    get = (program("littlebird"), "get", "--dir", node.dir)
+    assert on_a_terminal(lab, *get, "short") == (0, "no line end\n")
+    for binary in (key, "evil"):
+        code, shown = on_a_terminal(lab, *get, binary)
+        assert code == 1 and "no plain text" in shown and "\033" not in shown, shown
+    assert node.get("evil") == b"\033]0;gotcha\007" and node.get("short") == b"no line end", "a pipe gets the bytes"
+    control = lab.make_file("a\nb", 10)
+    refused = node.cli("share", control, check=False)
+    assert refused.returncode == 1 and b"control characters" in refused.stderr, refused
+    odd = lab.make_file("-%41&= \"n\"", 10)
+    node.share(odd)
+    again = node.cli("fetch", node.share(odd), "--to", os.path.dirname(odd), check=False)
+    assert again.returncode == 0 and again.stderr.endswith(b"(10 B)\n"), again
+    for wrong, needle in ((["swarm=2"], b"not scaled yet"), (["transport=2"], b"transport.workers")):
+        refused = node.admin("scale", *wrong, check=False)
+        assert refused.returncode == 1 and needle in refused.stderr, refused
+    for wrong in ("swarm=0", "swarm", "sparrow=2", "swarm=x"):
+        assert node.admin("scale", wrong, check=False).returncode == 2, wrong
+    node.down()
+    assert node.down(check=False).returncode == 3
+
+
+def interrupted_start(lab):
+    """Ctrl-C while a node is started in the background leaves none."""
+    node = lab.node("halfway")
+    process = lab.start(program("littlebird"), "up", "--dir", node.dir, "--listen", node.address, "--detach",
+                        "--bootstrap", "nowhere.invalid:1", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wait_for("its services", lambda: len(node.status()) == 6)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) in (0, 130)  # 0: it was ready before
+    if process.returncode == 0:
+        node.down()
+    assert node.admin("status", check=False).returncode == 3
+
+
+def the_users_node(lab):
+    """Without --dir: $LITTLEBIRD_DIR, else what lies in the user's own folders; a file as DIR is refused."""
+    home = lab.make_folder("home")
+    env = {name: value for name, value in os.environ.items()
+           if name not in ("LITTLEBIRD_DIR", "XDG_RUNTIME_DIR", "XDG_DATA_HOME")}
+    env["HOME"] = home
+    if os.path.exists("/run/littlebird/api.sock"):
+        print("the user's node: skipped, the system's node runs")
+        return
+    own = lab.node("own")
+    lab.run(program("littlebird"), "up", "--listen", own.address, "--detach", env=env)
+    try:
+        assert lab.run(program("lb-admin"), "status", "--json", env=env, check=False).returncode == 0
+        assert os.path.isdir(os.path.join(home, ".local/share/littlebird"))
+        elsewhere = lab.run(program("littlebird"), "list", env={**env, "LITTLEBIRD_DIR": own.dir}, check=False)
+        assert elsewhere.returncode == 3 and own.dir.encode() in elsewhere.stderr, elsewhere
+    finally:
+        lab.run(program("littlebird"), "down", env=env)
+
+
 def unwritable_folder(lab):
     """As a user without rights; the programs have to be readable for that user."""
     nobody = {"user": 65534, "group": 65534, "extra_groups": [], "cwd": "/"}
@@ -134,5 +215,8 @@ with Lab() as lab:
     not_running(lab)
     bad_start(lab)
     foreground(lab)
+    interrupted_start(lab)
+    values_and_names(lab)
+    the_users_node(lab)
     unwritable_folder(lab)
     full_disk(lab)
