@@ -10,7 +10,7 @@
 
 static void print_help(const char *service)
 {
-    printf("lb-%s %s: the %s service of a Littlebird node; lb-supervisor starts it.\n"
+    printf("lb-%s %s: the %s service of a Littlebird node; littlebird up starts it.\n"
            "usage: lb-%s [--dir D | --system] [--instance N] [--set section.key=value]...\n"
            "  --dir D                  the node's folder\n"
            "  --system                 the system's node (/etc, /var/lib and /run/littlebird)\n"

@@ -234,9 +234,9 @@ static void tell_state(struct routing *self, const struct join_view *view, bool 
     } else if (view->live == 0) {
         actor_state(actor, STATE_READY, "alone");
     } else if (!router_is_joined(self->router)) {
-        actor_state(actor, STATE_DEGRADED, "joining, %zu contacts", view->contacts);
+        actor_state(actor, STATE_DEGRADED, "joining, contacts: %zu", view->contacts);
     } else {
-        actor_state(actor, STATE_READY, "%zu contacts", view->contacts);
+        actor_state(actor, STATE_READY, "contacts: %zu", view->contacts);
     }
 }
 
