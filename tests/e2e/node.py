@@ -252,6 +252,17 @@ def same_content(a, b):
                 return True
 
 
+def wait_for_content(wanted, written):
+    """A client says that it is done before all of it is in its files: wait for that too."""
+    def equal():
+        try:
+            return same_content(wanted, written)
+        except OSError:
+            return False
+
+    wait_for(f"{written} to equal {wanted}", equal)
+
+
 def skip(reason):
     print(f"skipped: {reason}")
     sys.exit(SKIPPED)

@@ -9,7 +9,7 @@ lan.enter()
 
 import libtorrent as lt  # noqa: E402
 
-from node import Lab, same_content, wait_for  # noqa: E402
+from node import Lab, same_content, wait_for, wait_for_content  # noqa: E402
 from rival import make_torrent, session  # noqa: E402
 
 
@@ -23,7 +23,7 @@ def littlebird_seeds(lab, teacher):
     order.save_path = lab.make_folder("lt-in")
     handle = client.add_torrent(order)
     wait_for("libtorrent to finish its fetch", lambda: handle.status().is_seeding)
-    assert same_content(content, os.path.join(order.save_path, "lab"))
+    wait_for_content(content, os.path.join(order.save_path, "lab"))
     client.remove_torrent(handle)
     print("libtorrent fetched from Littlebird")
 

@@ -8,7 +8,7 @@ import lan
 
 lan.enter()
 
-from node import Lab, same_content, wait_for  # noqa: E402
+from node import Lab, same_content, wait_for, wait_for_content  # noqa: E402
 from rival import make_torrent  # noqa: E402
 
 
@@ -50,7 +50,7 @@ def littlebird_seeds(lab, teacher):
     client = Transmission(lab, 4, teacher.address)
     client.remote("-a", magnet)
     wait_for("transmission to finish its fetch", lambda: client.percent() == "100%", pause_s=0.5)
-    assert same_content(content, os.path.join(client.files, "lesson.bin"))
+    wait_for_content(content, os.path.join(client.files, "lesson.bin"))
     print("transmission fetched from Littlebird")
 
 
