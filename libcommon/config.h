@@ -32,14 +32,22 @@ enum config_type {
       "Nodes to join through, HOST:PORT each; none: rejoin from the snapshot only")                \
     X(NETWORK, "node", "network", TEXT, "littlebird", 0, 0,                                        \
       "Name of the network; shared keys of put and get belong to it")                              \
+    X(CLIENT, "node", "client", BOOL, "no", 0, 1,                                                  \
+      "Ask the DHT without being part of it (BEP 43): for laptops and short visits")               \
+    X(LAN_DISCOVERY, "node", "lan_discovery", BOOL, "yes", 0, 1,                                   \
+      "Find nodes of the same network on the local net by multicast")                              \
     X(LOG_LEVEL, "node", "log_level", LEVEL, "info", 0, 0, "error, warn, info or debug")           \
     X(WATCHDOG, "supervisor", "watchdog", TIME, "10s", 3000, 600000,                               \
       "A service whose event loop is silent for so long is killed and started again")              \
     X(TRANSPORT_WORKERS, "transport", "workers", COUNT, "1", 1, 16, "UDP workers")                 \
+    X(ROUTING_PATHS, "routing", "paths", COUNT, "1", 1, 8,                                         \
+      "Disjoint paths of a lookup against nodes that lie; each costs as much as one lookup")       \
     X(STORAGE_SIZE, "storage", "max_size", SIZE, "1 GiB", 1048576, 1099511627776,                  \
       "Most disk space of the DHT store")                                                          \
     X(STORAGE_ITEM_TTL, "storage", "item_ttl", TIME, "2h", 60000, 604800000,                       \
       "How long an item is kept after it was last put (BEP 44 says 2 hours)")                      \
+    X(STORAGE_VALUE_TTL, "storage", "value_ttl", TIME, "720h", 3600000, 31536000000,               \
+      "How long a value put here lives on when nobody renews it any more")                         \
     X(STORAGE_PEER_TTL, "storage", "peer_ttl", TIME, "30min", 60000, 86400000,                     \
       "How long a peer announcement is kept after it was last made")                               \
     X(SWARM_PEERS_MAX, "swarm", "peers_max", COUNT, "200", 1, 10000, "Most peers of one torrent")  \

@@ -429,12 +429,21 @@ static void storage_free(void *ctx)
     actor_free_later(self->actor, self);
 }
 
+static void on_unsupported(void *ctx, struct call *call, const void *body)
+{
+    (void)ctx;
+    (void)body;
+    call_fail(&call, LB_UNSUPPORTED, "not supported yet");
+}
+
 static handler_fn *const handlers[] = {
     [LB__STORAGE__REQUEST__BODY_QUESTIONS] = on_questions,
     [LB__STORAGE__REQUEST__BODY_PUT] = on_put,
     [LB__STORAGE__REQUEST__BODY_GET] = on_get,
     [LB__STORAGE__REQUEST__BODY_ANNOUNCE] = on_announce,
     [LB__STORAGE__REQUEST__BODY_GET_STATS] = on_get_stats,
+    [LB__STORAGE__REQUEST__BODY_REMOVE] = on_unsupported,
+    [LB__STORAGE__REQUEST__BODY_AUDIT] = on_unsupported,
 };
 
 const struct service_definition storage_definition = {
