@@ -82,7 +82,7 @@ static void repair(struct storage *storage, const struct wanted *wanted,
                    const struct version *version, const Lb__Routing__Found *message)
 {
     const struct item *item = &version->item;
-    struct spread_node nodes[SPREAD_K];
+    struct spread_node nodes[SPREAD_NODES_MAX];
     struct spread_found found = { .nodes = nodes,
                                   .self_is_close = message->self_is_close,
                                   .has_item = true,
@@ -94,7 +94,7 @@ static void repair(struct storage *storage, const struct wanted *wanted,
                                       .ctx = storage };
     bool lacks = false;
 
-    found.nodes_count = nodes_from_message(message, nodes, SPREAD_K);
+    found.nodes_count = nodes_from_message(message, nodes, SPREAD_NODES_MAX);
     for (size_t i = 0; i < found.nodes_count; i++)
         lacks = lacks ||
                 (nodes[i].token_size > 0 && (!nodes[i].has_item || nodes[i].item_seq < item->seq));
