@@ -472,6 +472,7 @@ lb_err krpc_decode(struct bytes data, struct krpc_message *ret_message)
     memset(message, 0, sizeof(*message));
     if (data.size > KRPC_RECEIVE_MAX || !take_message(data, message, &envelope))
         return LB_INVALID;
+    message->size = (uint16_t)data.size;
     switch (envelope.type.data[0]) {
     case 'q':
         if (!envelope.method.data || envelope.has_r)

@@ -96,6 +96,7 @@ enum { KRPC_FIELDS(KRPC_FIELD_BIT) KRPC_HAS_NOTHING = 0 };
 #undef KRPC_FIELD_BIT
 
 struct krpc_message {
+    uint16_t size; /* bytes of the datagram */
     enum krpc_type type;
     enum krpc_method method;  /* queries */
     int32_t fault;            /* queries: 0, or the code of the error to answer with */

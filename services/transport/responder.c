@@ -11,30 +11,36 @@ struct draft {
     uint8_t token[TOKEN_SIZE];
 };
 
-static enum responder_verdict pay(struct responder *self, const struct address *to, size_t size,
-                                  uint64_t now_ms, size_t *ret_size)
+/* What a reply goes to. */
+struct asker {
+    const struct address *from;
+    struct bytes transaction;
+    size_t asked; /* bytes of the query */
+    uint64_t now_ms;
+};
+
+static bool pay(struct responder *self, const struct asker *to, size_t size)
 {
-    if (size == 0 || !budget_take(&self->budget, to, size, now_ms))
+    return size > 0 && budget_take(&self->budget, to->from, size, to->asked, to->now_ms);
+}
+
+static enum responder_verdict refuse(struct responder *self, const struct asker *to, int32_t code,
+                                     struct bytes text, uint8_t *ret_reply, size_t *ret_size)
+{
+    size_t size =
+        krpc_encode_error(to->transaction, to->from, code, text, ret_reply, KRPC_SEND_MAX);
+
+    if (!pay(self, to, size))
         return RESPONDER_OVER_BUDGET;
     *ret_size = size;
-    return RESPONDER_REPLY;
+    return RESPONDER_REFUSAL;
 }
 
-static enum responder_verdict refuse(struct responder *self, struct bytes transaction,
-                                     const struct address *to, int32_t code, struct bytes text,
-                                     uint64_t now_ms, uint8_t *ret_reply, size_t *ret_size)
+static void draft_begin(const struct responder *self, struct draft *draft, const struct asker *to)
 {
-    size_t size = krpc_encode_error(transaction, to, code, text, ret_reply, KRPC_SEND_MAX);
-    enum responder_verdict verdict = pay(self, to, size, now_ms, ret_size);
-
-    return verdict == RESPONDER_REPLY ? RESPONDER_REFUSAL : verdict;
-}
-
-static void draft_begin(const struct responder *self, struct draft *draft, struct bytes transaction,
-                        const struct address *to)
-{
-    draft->reply =
-        (struct krpc_reply){ .transaction = transaction, .to = to, .id = &self->routing->self_id };
+    draft->reply = (struct krpc_reply){ .transaction = to->transaction,
+                                        .to = to->from,
+                                        .id = &self->routing->self_id };
 }
 
 static void draft_nodes(const struct responder *self, struct draft *draft,
@@ -78,14 +84,31 @@ static bool shrink(struct krpc_reply *reply)
     return true;
 }
 
-static size_t encode(struct draft *draft, uint8_t *ret_reply)
+static size_t encode(struct draft *draft, size_t capacity, uint8_t *ret_reply)
 {
-    size_t capacity = draft->reply.item ? KRPC_SEND_MAX : KRPC_REPLY_MAX, size;
+    size_t size;
 
     do
         size = krpc_encode_reply(&draft->reply, ret_reply, capacity);
     while (size == 0 && shrink(&draft->reply));
     return size;
+}
+
+static enum responder_verdict reply(struct responder *self, const struct asker *to,
+                                    struct draft *draft, uint8_t *ret_reply, size_t *ret_size)
+{
+    size_t capacity = draft->reply.item ? KRPC_SEND_MAX : KRPC_REPLY_MAX;
+    size_t size = encode(draft, capacity, ret_reply);
+
+    if (!pay(self, to, size)) {
+        size_t room = budget_room(&self->budget, to->from, to->asked, to->now_ms);
+
+        size = encode(draft, room < capacity ? room : capacity, ret_reply);
+        if (!pay(self, to, size))
+            return RESPONDER_OVER_BUDGET;
+    }
+    *ret_size = size;
+    return RESPONDER_REPLY;
 }
 
 /* The families of nodes to return: those wanted, else that of the query. */
@@ -105,6 +128,7 @@ static void ask_storage(const struct krpc_message *query, const struct address *
     ret_ask->method = query->method;
     ret_ask->from = *from;
     ret_ask->scrape = query->scrape == 1;
+    ret_ask->asked = query->size;
     ret_ask->transaction_size = (uint8_t)query->transaction.size;
     memcpy(ret_ask->transaction, query->transaction.data, query->transaction.size);
     if (query->method != KRPC_PUT)
@@ -122,6 +146,9 @@ enum responder_verdict responder_query(struct responder *self, const struct krpc
                                        uint8_t ret_reply[KRPC_SEND_MAX], size_t *ret_size,
                                        struct responder_ask *ret_ask)
 {
+    const struct asker to = {
+        .from = from, .transaction = query->transaction, .asked = query->size, .now_ms = now_ms
+    };
     struct draft draft;
     struct node_id target;
     bool v4, v6;
@@ -129,17 +156,18 @@ enum responder_verdict responder_query(struct responder *self, const struct krpc
     if (!self->routing)
         return RESPONDER_NO_TABLE;
     if (query->fault)
-        return refuse(self, query->transaction, from, query->fault,
-                      bytes_of_text(query->fault_text), now_ms, ret_reply, ret_size);
-    draft_begin(self, &draft, query->transaction, from);
+        return refuse(self, &to, query->fault, bytes_of_text(query->fault_text), ret_reply,
+                      ret_size);
+    draft_begin(self, &draft, &to);
     switch (query->method) {
     case KRPC_PING:
         break;
     case KRPC_ANNOUNCE_PEER:
     case KRPC_PUT:
         if (!tokens_accept(&self->tokens, from, query->token, now_ms))
-            return refuse(self, query->transaction, from, KRPC_ERROR_PROTOCOL,
-                          bytes_of_text("bad token"), now_ms, ret_reply, ret_size);
+            return refuse(self, &to, KRPC_ERROR_PROTOCOL, bytes_of_text("bad token"), ret_reply,
+                          ret_size);
+        budget_prove(&self->budget, from, now_ms);
         ask_storage(query, from, ret_ask);
         return RESPONDER_ASK;
     default:
@@ -154,7 +182,7 @@ enum responder_verdict responder_query(struct responder *self, const struct krpc
         families(query, from, &v4, &v6);
         draft_nodes(self, &draft, &target, v4, v6);
     }
-    return pay(self, from, encode(&draft, ret_reply), now_ms, ret_size);
+    return reply(self, &to, &draft, ret_reply, ret_size);
 }
 
 /*
@@ -175,19 +203,21 @@ enum responder_verdict responder_answer(struct responder *self, const struct res
                                         const struct responder_outcome *outcome, uint64_t now_ms,
                                         uint8_t ret_reply[KRPC_SEND_MAX], size_t *ret_size)
 {
-    struct bytes transaction = bytes_of(ask->transaction, ask->transaction_size);
+    const struct asker to = { .from = &ask->from,
+                              .transaction = bytes_of(ask->transaction, ask->transaction_size),
+                              .asked = ask->asked,
+                              .now_ms = now_ms };
     bool writes = ask->method == KRPC_ANNOUNCE_PEER || ask->method == KRPC_PUT;
     struct draft draft;
 
     if (!self->routing)
         return RESPONDER_NO_TABLE;
     if (outcome->unavailable && writes)
-        return refuse(self, transaction, &ask->from, KRPC_ERROR_SERVER,
-                      bytes_of_text("storage is not available"), now_ms, ret_reply, ret_size);
-    if (outcome->error)
-        return refuse(self, transaction, &ask->from, outcome->error, outcome->error_text, now_ms,
+        return refuse(self, &to, KRPC_ERROR_SERVER, bytes_of_text("storage is not available"),
                       ret_reply, ret_size);
-    draft_begin(self, &draft, transaction, &ask->from);
+    if (outcome->error)
+        return refuse(self, &to, outcome->error, outcome->error_text, ret_reply, ret_size);
+    draft_begin(self, &draft, &to);
     if (!writes) {
         draft_nodes(self, &draft, &ask->target, ask->want_v4, ask->want_v6);
         if (!outcome->unavailable)
@@ -198,5 +228,5 @@ enum responder_verdict responder_answer(struct responder *self, const struct res
         draft.reply.peers_filter = outcome->peers_filter;
         draft.reply.item = outcome->item;
     }
-    return pay(self, &ask->from, encode(&draft, ret_reply), now_ms, ret_size);
+    return reply(self, &to, &draft, ret_reply, ret_size);
 }

@@ -4,7 +4,9 @@
  * ping, find_node and the node part of get_peers and get come from the routing page that lb-routing
  * publishes; whether a value or peers may be there at all from storage's presence page. Only what
  * those cannot answer becomes a question for storage: get_peers and get of a target that may be
- * present, announce_peer and put with a token that is ours. Every reply is paid for (budget.h).
+ * present, announce_peer and put with a token that is ours. Every reply is paid for (budget.h); one
+ * that is too dear goes out with fewer nodes and peers, and not at all when even that is too dear.
+ * A token of ours proves its sender's address.
  * Replies hold the nodes of the family of the query, or of those in `want` (BEP 32), in no order:
  * BEP 5 asks for none, and sorting them costs more than finding them. Pure.
  */
@@ -45,6 +47,7 @@ struct responder_ask {
     struct node_id target; /* get_peers, announce_peer, get */
     bool want_v4, want_v6;
     bool scrape;
+    uint16_t asked; /* bytes of the query */
     uint8_t transaction_size;
     uint8_t transaction[KRPC_TRANSACTION_MAX];
 };
