@@ -8,6 +8,7 @@
 #include "services/storage/messages.h"
 #include "services/storage/scrape.h"
 #include "services/storage/service.h"
+#include "services/storage/watches.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -79,6 +80,8 @@ static void on_stored(struct commit *commit)
     storage_count(batch->storage, verdict == ITEM_ACCEPTED ? COUNTER_STORED : COUNTER_REFUSED, 1);
     if (verdict != ITEM_ACCEPTED)
         refuse(outcome, verdict);
+    else if (commit->op.kind == DB_PUT)
+        watches_stored(batch->storage, &commit->op.put.target);
     if (--batch->left == 0)
         answer(batch);
 }
