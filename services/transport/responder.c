@@ -9,6 +9,7 @@ struct draft {
     struct contact nodes[RESPONDER_NODES];
     struct contact nodes6[RESPONDER_NODES];
     uint8_t token[TOKEN_SIZE];
+    struct krpc_samples samples;
 };
 
 /* What a reply goes to. */
@@ -38,6 +39,7 @@ static enum responder_verdict refuse(struct responder *self, const struct asker 
 
 static void draft_begin(const struct responder *self, struct draft *draft, const struct asker *to)
 {
+    draft->samples = (struct krpc_samples){ .total = 0 };
     draft->reply = (struct krpc_reply){ .transaction = to->transaction,
                                         .to = to->from,
                                         .id = &self->routing->self_id };
@@ -69,12 +71,18 @@ static void draft_token(const struct responder *self, struct draft *draft, uint6
 }
 
 /* Leave out what can be done without; false when nothing is left to leave out. */
-static bool shrink(struct krpc_reply *reply)
+static bool shrink(struct draft *draft)
 {
+    struct krpc_reply *reply = &draft->reply;
+
     if (reply->values_count > 0)
         reply->values_count /= 2;
+    else if (draft->samples.infohashes.size > 0)
+        draft->samples.infohashes.size -= NODE_ID_SIZE;
     else if (reply->with_nodes6 && reply->with_nodes)
-        reply->with_nodes6 = false;
+        reply->with_nodes6 = false; /* as BEP 33 says, rather than the filters */
+    else if (reply->seeds_filter.size + reply->peers_filter.size > 0)
+        reply->seeds_filter = reply->peers_filter = bytes_of(NULL, 0);
     else if (reply->nodes6_count > 0 && reply->with_nodes6)
         reply->nodes6_count--;
     else if (reply->nodes_count > 0)
@@ -90,7 +98,7 @@ static size_t encode(struct draft *draft, size_t capacity, uint8_t *ret_reply)
 
     do
         size = krpc_encode_reply(&draft->reply, ret_reply, capacity);
-    while (size == 0 && shrink(&draft->reply));
+    while (size == 0 && shrink(draft));
     return size;
 }
 
@@ -131,7 +139,7 @@ static void ask_storage(const struct krpc_message *query, const struct address *
     ret_ask->asked = query->size;
     ret_ask->transaction_size = (uint8_t)query->transaction.size;
     memcpy(ret_ask->transaction, query->transaction.data, query->transaction.size);
-    if (query->method != KRPC_PUT)
+    if (query->method != KRPC_PUT && query->method != KRPC_OFFER)
         ret_ask->target = node_id_from(query->target.data);
     families(query, from, &ret_ask->want_v4, &ret_ask->want_v6);
 }
@@ -170,9 +178,13 @@ enum responder_verdict responder_query(struct responder *self, const struct krpc
         budget_prove(&self->budget, from, now_ms);
         ask_storage(query, from, ret_ask);
         return RESPONDER_ASK;
+    case KRPC_OFFER:
+    case KRPC_SAMPLE_INFOHASHES:
+        ask_storage(query, from, ret_ask);
+        return RESPONDER_ASK;
     default:
         target = node_id_from(query->target.data);
-        if (query->method != KRPC_FIND_NODE) {
+        if (query->method == KRPC_GET || query->method == KRPC_GET_PEERS) {
             if (may_have(self, &target)) {
                 ask_storage(query, from, ret_ask);
                 return RESPONDER_ASK;
@@ -186,17 +198,53 @@ enum responder_verdict responder_query(struct responder *self, const struct krpc
 }
 
 /*
- * Counted with the longest form of each part: envelope with an IPv6 "ip" and a long transaction id
- * 112, token 17, "values" 10; nodes 8 * 26 + 10, nodes6 8 * 38 + 12; two filters of 266.
+ * What a reply takes besides its peers or samples, counted with the longest form of each part:
+ * envelope with an IPv6 "ip" and a long transaction id 112, token 17, "values" 10; nodes
+ * 8 * 26 + 10, nodes6 8 * 38 + 12; two filters of 266. The rest of "samples" is 50.
  */
+static size_t room_beside_nodes(const struct responder_ask *ask)
+{
+    return KRPC_REPLY_MAX - 140 - (ask->want_v4 ? 218u : 0u) - (ask->want_v6 ? 316u : 0u);
+}
+
 uint32_t responder_peers_max(const struct responder_ask *ask)
 {
-    size_t used =
-        140 + (ask->want_v4 ? 218u : 0u) + (ask->want_v6 ? 316u : 0u) + (ask->scrape ? 532u : 0u);
+    size_t room = room_beside_nodes(ask), filters = ask->scrape ? 532 : 0;
     size_t each = address_is_v4(&ask->from) ? 2 + ADDRESS_COMPACT_V4 : 3 + ADDRESS_COMPACT_V6;
-    size_t room = used < KRPC_REPLY_MAX ? (KRPC_REPLY_MAX - used) / each : 0;
+    size_t count = room > filters ? (room - filters) / each : 0;
 
-    return room < RESPONDER_PEERS_MAX ? (uint32_t)room : RESPONDER_PEERS_MAX;
+    return count < RESPONDER_PEERS_MAX ? (uint32_t)count : RESPONDER_PEERS_MAX;
+}
+
+uint32_t responder_samples_max(const struct responder_ask *ask)
+{
+    size_t count = (room_beside_nodes(ask) - 50) / NODE_ID_SIZE;
+
+    return count < RESPONDER_SAMPLES_MAX ? (uint32_t)count : RESPONDER_SAMPLES_MAX;
+}
+
+static void draft_outcome(const struct responder *self, struct draft *draft,
+                          const struct responder_ask *ask, const struct responder_outcome *outcome,
+                          uint64_t now_ms)
+{
+    struct krpc_reply *reply = &draft->reply;
+
+    if (ask->method != KRPC_OFFER)
+        draft_nodes(self, draft, &ask->target, ask->want_v4, ask->want_v6);
+    if (outcome->unavailable)
+        return; /* BEP 33: no token says that we do not store now */
+    if (ask->method != KRPC_SAMPLE_INFOHASHES)
+        draft_token(self, draft, now_ms);
+    reply->values = outcome->peers;
+    reply->values_count = outcome->peers_count;
+    reply->seeds_filter = outcome->seeds_filter;
+    reply->peers_filter = outcome->peers_filter;
+    reply->item = outcome->item;
+    reply->need = outcome->need;
+    if (outcome->samples) {
+        draft->samples = *outcome->samples;
+        reply->samples = &draft->samples;
+    }
 }
 
 enum responder_verdict responder_answer(struct responder *self, const struct responder_ask *ask,
@@ -212,21 +260,13 @@ enum responder_verdict responder_answer(struct responder *self, const struct res
 
     if (!self->routing)
         return RESPONDER_NO_TABLE;
-    if (outcome->unavailable && writes)
+    if (outcome->unavailable && (writes || ask->method == KRPC_OFFER))
         return refuse(self, &to, KRPC_ERROR_SERVER, bytes_of_text("storage is not available"),
                       ret_reply, ret_size);
     if (outcome->error)
         return refuse(self, &to, outcome->error, outcome->error_text, ret_reply, ret_size);
     draft_begin(self, &draft, &to);
-    if (!writes) {
-        draft_nodes(self, &draft, &ask->target, ask->want_v4, ask->want_v6);
-        if (!outcome->unavailable)
-            draft_token(self, &draft, now_ms); /* BEP 33: no token says that we do not store now */
-        draft.reply.values = outcome->peers;
-        draft.reply.values_count = outcome->peers_count;
-        draft.reply.seeds_filter = outcome->seeds_filter;
-        draft.reply.peers_filter = outcome->peers_filter;
-        draft.reply.item = outcome->item;
-    }
+    if (!writes)
+        draft_outcome(self, &draft, ask, outcome, now_ms);
     return reply(self, &to, &draft, ret_reply, ret_size);
 }

@@ -4,9 +4,11 @@
  * ping, find_node and the node part of get_peers and get come from the routing page that lb-routing
  * publishes; whether a value or peers may be there at all from storage's presence page. Only what
  * those cannot answer becomes a question for storage: get_peers and get of a target that may be
- * present, announce_peer and put with a token that is ours. Every reply is paid for (budget.h); one
- * that is too dear goes out with fewer nodes and peers, and not at all when even that is too dear.
- * A token of ours proves its sender's address.
+ * present, announce_peer and put with a token that is ours, lb_offer and sample_infohashes. A
+ * method that is not known and names a target is find_node. Every reply is paid for (budget.h); one
+ * that is too dear goes out with fewer nodes, peers and samples, and not at all when even that is
+ * too dear. That to an lb_offer, which needs no token, is no longer than the query. A token of ours
+ * proves its sender's address.
  * Replies hold the nodes of the family of the query, or of those in `want` (BEP 32), in no order:
  * BEP 5 asks for none, and sorting them costs more than finding them. Pure.
  */
@@ -22,8 +24,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define RESPONDER_NODES     8u  /* BEP 5: K */
-#define RESPONDER_PEERS_MAX 50u /* of one reply; fewer when they do not fit into KRPC_REPLY_MAX */
+#define RESPONDER_NODES       8u  /* BEP 5: K */
+#define RESPONDER_PEERS_MAX   50u /* of one reply; fewer when they do not fit into KRPC_REPLY_MAX */
+#define RESPONDER_SAMPLES_MAX 20u /* likewise; libtorrent gives as many */
 
 struct responder {
     const struct routing_page *routing;   /* borrowed; NULL: no table, nothing is answered */
@@ -44,7 +47,7 @@ enum responder_verdict {
 struct responder_ask {
     enum krpc_method method;
     struct address from;
-    struct node_id target; /* get_peers, announce_peer, get */
+    struct node_id target; /* get_peers, announce_peer, get, sample_infohashes */
     bool want_v4, want_v6;
     bool scrape;
     uint16_t asked; /* bytes of the query */
@@ -57,8 +60,9 @@ enum responder_verdict responder_query(struct responder *self, const struct krpc
                                        uint8_t ret_reply[KRPC_SEND_MAX], size_t *ret_size,
                                        struct responder_ask *ret_ask);
 
-/* How many peers a reply to this has room for. */
+/* How many peers, or infohashes, a reply to this has room for. */
 uint32_t responder_peers_max(const struct responder_ask *ask);
+uint32_t responder_samples_max(const struct responder_ask *ask);
 
 /* What storage said. Views are borrowed. */
 struct responder_outcome {
@@ -68,7 +72,9 @@ struct responder_outcome {
     const struct bytes *peers; /* compact */
     size_t peers_count;
     struct bytes seeds_filter, peers_filter;
-    const struct krpc_item *item; /* NULL: none */
+    const struct krpc_item *item;       /* NULL: none */
+    struct bytes need;                  /* lb_offer */
+    const struct krpc_samples *samples; /* sample_infohashes */
 };
 
 /* RESPONDER_ASK is never answered here. */
