@@ -21,8 +21,7 @@ static struct bytes target_bytes(const struct node_id *target)
     return bytes_of(target->bytes, NODE_ID_SIZE);
 }
 
-/* A record of version 1 does not say when it ends. */
-static int unpack(const struct db *db, const MDB_val *data, struct item_record *ret_record)
+int db_item_unpack(const struct db *db, const MDB_val *data, struct item_record *ret_record)
 {
     if (item_record_get(db_bytes(data), ret_record) != LB_OK)
         return MDB_NOTFOUND;
@@ -40,7 +39,7 @@ static int find_item(const struct db *db, MDB_txn *txn, const struct node_id *ta
     int rc = mdb_get(txn, db->items, &key, &data);
 
     if (rc == 0)
-        rc = unpack(db, &data, ret_record);
+        rc = db_item_unpack(db, &data, ret_record);
     if (rc == 0 && ret_size != NULL)
         *ret_size = data.mv_size;
     return rc;
@@ -481,29 +480,6 @@ lb_err db_read_item(struct db *self, const struct node_id *target, uint64_t now_
         return rc == MDB_NOTFOUND ? LB_NOT_FOUND : LB_IO;
     if (policy_is_over(record.ends_s, now_s))
         return LB_NOT_FOUND;
-    *ret_record = record;
-    return LB_OK;
-}
-
-lb_err db_read_next_item(struct db *self, const struct node_id *from, uint64_t now_s,
-                         struct node_id *ret_target, struct item_record *ret_record)
-{
-    MDB_val key = target_key(from);
-    MDB_val data;
-    MDB_cursor *cursor;
-    struct item_record record;
-    int rc;
-
-    assert(self->is_reading);
-    if (mdb_cursor_open(self->reader, self->items, &cursor) != 0)
-        return LB_IO;
-    rc = mdb_cursor_get(cursor, &key, &data, MDB_SET_RANGE);
-    while (rc == 0 && (unpack(self, &data, &record) != 0 || policy_is_over(record.ends_s, now_s)))
-        rc = mdb_cursor_get(cursor, &key, &data, MDB_NEXT);
-    mdb_cursor_close(cursor);
-    if (rc != 0)
-        return rc == MDB_NOTFOUND ? LB_NOT_FOUND : LB_IO;
-    *ret_target = db_target_of(&key);
     *ret_record = record;
     return LB_OK;
 }

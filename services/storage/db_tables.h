@@ -90,6 +90,9 @@ int db_take_apply(struct db_write *write, struct db_op *op);
 int db_set_check_apply(struct db_write *write, struct db_op *op);
 int db_drop_apply(struct db_write *write, struct db_op *op);
 
+/* MDB_NOTFOUND when it is damaged. ends_s is set, also of a record of version 1, which has none. */
+int db_item_unpack(const struct db *db, const MDB_val *data, struct item_record *ret_record);
+
 /* The number remembered for a target; 0: none. */
 int db_seen_find(const struct db *db, MDB_txn *txn, const struct node_id *target, uint64_t now_s,
                  uint64_t *ret_seq);
