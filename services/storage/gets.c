@@ -89,6 +89,7 @@ static void repair(struct storage *storage, const struct wanted *wanted,
                                   .highest_seq = item->seq };
     struct errand_options options = { .target = wanted->target,
                                       .item = *item,
+                                      .ttl_s = version->ttl_s,
                                       .found = &found,
                                       .on_done = on_repaired,
                                       .ctx = storage };
