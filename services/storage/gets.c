@@ -257,7 +257,7 @@ static void on_found(void *ctx, lb_err err, const Lb__Routing__Found *found)
     struct version *version = &self->version;
 
     if (err == LB_OK)
-        version_take_found(version, &self->wanted, found);
+        version_take_found(self->storage, &self->wanted, found, version);
     if (err == LB_OK && version->is_there && self->wanted.is_mutable)
         repair(self->storage, &self->wanted, version, found);
     if (version->is_there) {

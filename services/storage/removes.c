@@ -57,7 +57,7 @@ static void on_found(void *ctx, lb_err err, const Lb__Routing__Found *found)
         fail(self, err == LB_CANCELLED ? LB_UNAVAILABLE : err, lb_err_text(err));
         return;
     }
-    version_take_found(&self->version, &self->wanted, found);
+    version_take_found(self->storage, &self->wanted, found, &self->version);
     if (!version->is_there) {
         fail(self, LB_NOT_FOUND, "no node has a value under this key");
     } else if (version_is_removal(version)) {

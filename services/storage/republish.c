@@ -113,7 +113,7 @@ static void on_done(void *ctx, const struct errand_result *result)
 {
     struct again *again = ctx;
     const struct spread_result *spread = &result->spread;
-    bool is_newer = again->item.is_mutable && spread->seq > again->item.seq;
+    bool is_newer = spread->superseded || (again->item.is_mutable && spread->seq > again->item.seq);
 
     if (spread->err == LB_CONFLICT || (spread->err == LB_OK && is_newer)) {
         forget(again);

@@ -358,15 +358,30 @@ static unsigned count_repaired(const struct spread *self)
     return repaired;
 }
 
+/*
+ * A copy that outlived a newer version, on a node that was away: those who saw that one refuse ours
+ * by its number. Most have to: one alone could make us forget what is true.
+ */
+static bool is_superseded(const struct spread *self)
+{
+    unsigned outdated = 0;
+
+    for (size_t i = 0; i < self->nodes_count; i++)
+        outdated += self->places[i] == SPREAD_ANSWERED && self->answers[i] == SPREAD_OUTDATED;
+    return self->options.is_mutable && outdated > self->found / 2;
+}
+
 static void add_check(const struct spread *self, struct spread_result *result)
 {
     result->found = self->found;
     result->holders = self->holders;
     result->lacking = self->lacking;
     result->repaired = count_repaired(self);
+    result->superseded = is_superseded(self);
     result->may_drop = !self->self_is_close && result->holders + result->repaired >= SPREAD_K &&
                        /* Of two families each has its own k closest: all of them then. */
                        (self->found <= SPREAD_K || result->lacking == result->repaired);
+    result->may_drop = result->may_drop || result->superseded;
 }
 
 struct spread_result spread_result(const struct spread *self)

@@ -159,6 +159,7 @@ struct spread_result {
     unsigned holders;  /* of them, that had this version or a newer one before */
     unsigned lacking;  /* of them, that had not */
     unsigned repaired; /* of these, that took it now */
-    bool may_drop;     /* we are not among the k closest, and k others have it now */
+    bool superseded;   /* most of them remember a newer version, which has ended meanwhile */
+    bool may_drop;     /* we are not among the k closest and k others have it now, or superseded */
 };
 struct spread_result spread_result(const struct spread *self);

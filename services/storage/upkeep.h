@@ -126,7 +126,7 @@ struct upkeep_check {
     unsigned nodes;   /* the closest that answered, ourselves not counted */
     unsigned holders; /* of them, that had the item before */
     unsigned lacking; /* of them, that did not */
-    bool may_drop;    /* we are not among the k closest, and k others have it now */
+    bool may_drop;    /* we need not keep it: see spread_result */
     bool gone;        /* the item is not held here any more: there was nothing to check */
 };
 

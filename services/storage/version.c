@@ -14,6 +14,14 @@ static void take(struct version *self, const struct wanted *wanted, const struct
     self->item.salt = wanted->salt;
 }
 
+/* A higher number stood here and is remembered: older ones are not to be read any more. */
+static bool is_outdated(struct storage *storage, const struct node_id *target,
+                        const struct item *item)
+{
+    return item->is_mutable &&
+           db_read_seen(storage->db, target, storage_now_s(storage)) > item->seq;
+}
+
 void version_look_here(struct storage *storage, const struct wanted *wanted,
                        struct version *ret_self)
 {
@@ -29,7 +37,8 @@ void version_look_here(struct storage *storage, const struct wanted *wanted,
     has_stored = db_read_item(storage->db, &wanted->target, now_s, &stored) == LB_OK &&
                  is_wanted(&stored.item, wanted);
     has_published = db_read_published(storage->db, &wanted->target, &published) == LB_OK &&
-                    is_wanted(&published.item, wanted);
+                    is_wanted(&published.item, wanted) &&
+                    !is_outdated(storage, &wanted->target, &published.item);
     if (has_stored && (!has_published || !item_is_newer(&published.item, &stored.item))) {
         take(ret_self, wanted, &stored.item);
         ret_self->is_stored = true;
@@ -51,13 +60,26 @@ static unsigned count_holders(const Lb__Routing__Found *found, const struct item
     return holders;
 }
 
-void version_take_found(struct version *self, const struct wanted *wanted,
-                        const Lb__Routing__Found *found)
+/* The best of those found that is not outdated. */
+static bool take_best(struct storage *storage, const struct wanted *wanted,
+                      const Lb__Routing__Found *found, struct item *ret_best)
+{
+    bool outdated;
+
+    if (!best_from_message(found, wanted, ret_best) || db_read_begin(storage->db) != LB_OK)
+        return false;
+    outdated = is_outdated(storage, &wanted->target, ret_best);
+    db_read_end(storage->db);
+    return !outdated;
+}
+
+void version_take_found(struct storage *storage, const struct wanted *wanted,
+                        const Lb__Routing__Found *found, struct version *self)
 {
     struct item best;
     uint64_t ttl_s;
 
-    if (best_from_message(found, wanted, &best) &&
+    if (take_best(storage, wanted, found, &best) &&
         (!self->is_there || item_is_newer(&best, &self->item))) {
         self->is_stored = false; /* what we hold ourselves is an older one */
         self->holders = 0;

@@ -1,7 +1,7 @@
 /*
  * The best version known of what is looked for: of our own store, of what this node publishes and
  * of what a lookup brought, the valid one with the highest sequence number. Get, watch and remove
- * begin with it.
+ * begin with it. What is older than a version that once stood in our own store is left out.
  */
 #pragma once
 
@@ -28,8 +28,8 @@ void version_look_here(struct storage *storage, const struct wanted *wanted,
                        struct version *ret_self);
 
 /* And what a lookup brought: it takes the place of an older one. */
-void version_take_found(struct version *self, const struct wanted *wanted,
-                        const Lb__Routing__Found *found);
+void version_take_found(struct storage *storage, const struct wanted *wanted,
+                        const Lb__Routing__Found *found, struct version *self);
 
 /* The mark of a removal (value.h). */
 bool version_is_removal(const struct version *self);

@@ -69,7 +69,7 @@ static void on_found(void *ctx, lb_err err, const Lb__Routing__Found *found)
         return;
     self->look = NULL;
     if (err == LB_OK)
-        version_take_found(&self->version, &self->wanted, found);
+        version_take_found(self->storage, &self->wanted, found, &self->version);
     if (err == LB_CANCELLED)
         fail(self, LB_UNAVAILABLE, "the service is stopping");
     else if (is_newer(self))

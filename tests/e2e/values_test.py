@@ -15,6 +15,11 @@ def is_gone(node, *name):
     return node.cli("get", *name, check=False).returncode == 4
 
 
+def await_all_met(nodes):
+    for node in nodes:
+        wait_for(f"{node.name} to know all", lambda: len(node.contacts()) >= len(nodes) - 1)
+
+
 def await_gone(nodes, *name):
     for node in nodes:
         wait_for(f"{name[0]} to have ended on {node.name}", lambda: is_gone(node, *name))
@@ -67,29 +72,6 @@ def removal(nodes):
     assert is_gone(a, "gone/large")
     for wrong in (["gone/1", "v"], ["gone/1", "--ttl", "3s"], ["gone/1", "--immutable"], [], ["gone/1", "--cas", "x"]):
         assert a.cli("put", "--remove", *wrong, check=False).returncode == 2, wrong
-
-
-def an_old_copy_does_not_come_back(nodes):
-    """A node that put a value, and holds it, is away while the others remove it."""
-    a, b, away = nodes[0], nodes[1], nodes[4]
-    away.put("old", "before")
-    away.put("old/changed", "before")
-    away.down()
-    wait_for("b to remove it", lambda: b.cli("put", "old", "--remove", check=False).returncode in (0, 4))
-    b.put("old/changed", "after")
-    away.up(bootstrap=a)
-    wait_for("it to know the others again", lambda: len(away.contacts()) >= len(nodes) - 1)
-    for node in nodes:
-        assert is_gone(node, "old") and node.get("old/changed") == b"after", node.name
-    wait_for("it to have the removal", lambda: json.loads(
-        away.admin("audit", "keys", "--json", check=False).stdout)["short_count"] == 0)
-    for other in nodes[:3]:
-        other.down()
-    wait_for("it to be asked alone", lambda: is_gone(away, "old"))
-    for other in nodes[:3]:
-        other.up(bootstrap=nodes[3])
-    for node in nodes:
-        wait_for("all to know each other", lambda: len(node.contacts()) >= len(nodes) - 1)
 
 
 def compare_and_set(nodes):
@@ -236,14 +218,12 @@ with Lab() as lab:
     assert json.loads(nodes[0].admin("audit", "keys", "--json").stdout)["held"] == 0
     for node in nodes[1:]:
         node.up(bootstrap=nodes[0])
-    for node in nodes:
-        wait_for("all to know each other", lambda: len(node.contacts()) >= len(nodes) - 1)
+    await_all_met(nodes)
     times_to_live(nodes)
     removal(nodes)
     compare_and_set(nodes)
     a_counter_loses_no_step(nodes)
     watching(lab, nodes)
     watchers_are_bounded(nodes[0])
-    an_old_copy_does_not_come_back(nodes)
     one_mebibyte(nodes)
     audits(nodes)
