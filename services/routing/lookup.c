@@ -1,4 +1,4 @@
-#include "services/routing/lookup.h"
+#include "services/routing/lookup_inside.h"
 
 #include "libcommon/memory.h"
 
@@ -17,6 +17,7 @@ struct lookup *lookup_new(const struct node_id *self_id, const struct lookup_aim
     self->family = family;
     self->parallel = LOOKUP_ALPHA;
     self->slow_ms = 1000;
+    proof_init(&self->proof, &aim->target);
     self->candidates = xcalloc(LOOKUP_CANDIDATES_MAX, sizeof(*self->candidates));
     return self;
 }
@@ -39,8 +40,7 @@ void lookup_set_slow(struct lookup *self, uint64_t slow_ms)
 
 /* ---- candidates ---- */
 
-/* Where in the order an id belongs; *ret_there when it stands there already. */
-static uint16_t find_rank(const struct lookup *self, const struct node_id *id, bool *ret_there)
+uint16_t lookup_find_rank(const struct lookup *self, const struct node_id *id, bool *ret_there)
 {
     uint16_t low = 0, high = self->count;
 
@@ -72,7 +72,7 @@ static bool has_address(const struct lookup *self, const struct address *address
     return false;
 }
 
-static void order_insert(struct lookup *self, uint16_t rank, uint16_t index)
+void lookup_order_insert(struct lookup *self, uint16_t rank, uint16_t index)
 {
     memmove(&self->order[rank + 1], &self->order[rank],
             (size_t)(self->count - rank) * sizeof(self->order[0]));
@@ -80,7 +80,7 @@ static void order_insert(struct lookup *self, uint16_t rank, uint16_t index)
     self->count++;
 }
 
-static void order_remove(struct lookup *self, uint16_t rank)
+void lookup_order_remove(struct lookup *self, uint16_t rank)
 {
     self->count--;
     memmove(&self->order[rank], &self->order[rank + 1],
@@ -97,7 +97,7 @@ static bool make_room(struct lookup *self, uint16_t rank, uint16_t *ret_index)
     for (uint16_t i = self->count; i > rank; i--) {
         uint16_t index = self->order[i - 1];
         if (self->candidates[index].state == CANDIDATE_NEW) {
-            order_remove(self, (uint16_t)(i - 1));
+            lookup_order_remove(self, (uint16_t)(i - 1));
             *ret_index = index;
             return true;
         }
@@ -105,8 +105,7 @@ static bool make_room(struct lookup *self, uint16_t rank, uint16_t *ret_index)
     return false;
 }
 
-/* Returns whether it now stands among the k nearest. */
-static bool add_candidate(struct lookup *self, const struct contact *contact, unsigned round)
+bool lookup_add(struct lookup *self, const struct contact *contact, unsigned round)
 {
     bool there;
     uint16_t index;
@@ -115,149 +114,62 @@ static bool add_candidate(struct lookup *self, const struct contact *contact, un
         address_is_v4(&contact->address) != (self->family == ROUTING_V4)) {
         return false;
     }
-    uint16_t rank = find_rank(self, &contact->id, &there);
+    uint16_t rank = lookup_find_rank(self, &contact->id, &there);
     if (there || has_address(self, &contact->address) || !make_room(self, rank, &index)) {
         return false;
     }
     self->candidates[index] = (struct candidate){ .contact = *contact, .round = (uint16_t)round };
-    order_insert(self, rank, index);
+    lookup_order_insert(self, rank, index);
     return rank < self->aim.k;
+}
+
+/* ---- other paths ---- */
+
+void lookup_share(struct lookup *self, struct lookup *const *paths, unsigned paths_count)
+{
+    self->paths = paths;
+    self->paths_count = paths_count;
+}
+
+static const struct candidate *find_contact(const struct lookup *self,
+                                            const struct contact *contact)
+{
+    bool there;
+    uint16_t rank = lookup_find_rank(self, &contact->id, &there);
+
+    if (there) {
+        return &self->candidates[self->order[rank]];
+    }
+    for (uint16_t i = 0; i < self->count; i++) {
+        const struct candidate *candidate = &self->candidates[self->order[i]];
+        if (address_equal(&candidate->contact.address, &contact->address)) {
+            return candidate;
+        }
+    }
+    return NULL;
+}
+
+const struct candidate *lookup_known(const struct lookup *self, const struct candidate *candidate)
+{
+    for (unsigned i = 0; i < self->paths_count && candidate->state == CANDIDATE_NEW; i++) {
+        const struct lookup *path = self->paths[i];
+        const struct candidate *other =
+            path == NULL || path == self ? NULL : find_contact(path, &candidate->contact);
+        if (other != NULL && other->state != CANDIDATE_NEW) {
+            return other;
+        }
+    }
+    return candidate;
 }
 
 void lookup_seed(struct lookup *self, const struct contact *contact)
 {
-    (void)add_candidate(self, contact, 1);
-}
-
-/* ---- the end ---- */
-
-static bool may_ask_more(const struct lookup *self)
-{
-    return self->queries < LOOKUP_QUERIES_MAX;
-}
-
-/* Whether the end must wait for this candidate. */
-static bool is_open(const struct lookup *self, const struct candidate *candidate)
-{
-    switch (candidate->state) {
-    case CANDIDATE_NEW:
-        return may_ask_more(self);
-    case CANDIDATE_ASKED:
-        return true;
-    case CANDIDATE_SLOW:
-        return !candidate->suspect;
-    default:
-        return false;
-    }
-}
-
-static bool is_result(const struct candidate *candidate)
-{
-    return candidate->state == CANDIDATE_ANSWERED && !candidate->no_values;
-}
-
-static struct node_id flip_bit(const struct node_id *id, unsigned bit)
-{
-    struct node_id flipped = *id;
-
-    flipped.bytes[bit / 8] ^= (uint8_t)(0x80u >> (bit % 8));
-    return flipped;
-}
-
-/* The index-th part's target: ours with some of the bits from widened_bits on changed. */
-static struct node_id wide_target(const struct lookup *self, unsigned index)
-{
-    struct node_id target = self->aim.target;
-
-    for (unsigned i = 0; i < LOOKUP_WIDE_BITS && self->widened_bits + i < NODE_ID_BITS; i++) {
-        if (((index + 1) >> i & 1) != 0) {
-            target = flip_bit(&target, self->widened_bits + i);
-        }
-    }
-    return target;
-}
-
-static bool is_widening(const struct lookup *self)
-{
-    return (self->widened > 0 && self->wide_next < LOOKUP_WIDE_QUERIES) || self->wide_open > 0;
-}
-
-/*
- * What stands before the k-th result. Slow ones are passed over: what they would hide is looked for
- * while we wait for them.
- */
-struct front {
-    const struct candidate *last; /* the k-th result, or the last there is */
-    unsigned results;
-    bool asking;  /* somebody is to be asked, or may still answer soon */
-    bool waiting; /* a slow one is still waited for */
-    bool gaps;    /* some do not answer, or are we ourselves */
-};
-
-static struct front look_at_front(const struct lookup *self)
-{
-    struct front front = { .last = NULL };
-
-    for (uint16_t i = 0; i < self->count && front.results < self->aim.k && !front.asking; i++) {
-        const struct candidate *candidate = &self->candidates[self->order[i]];
-        bool open = is_open(self, candidate);
-        if (is_result(candidate)) {
-            front.results++;
-            front.last = candidate;
-        } else if (open && candidate->state != CANDIDATE_SLOW) {
-            front.asking = true;
-        } else {
-            front.gaps = true;
-            front.waiting |= open;
-        }
-    }
-    /* Answers name us, too, in the place of somebody we could ask. */
-    front.gaps |= front.last != NULL && node_id_compare_distance(&self->aim.target, &self->self_id,
-                                                                 &front.last->contact.id) < 0;
-    return front;
-}
-
-/*
- * Dead nodes nearer than the last result hide others: an answer names 8 contacts, dead ones
- * included. So the part of the id space up to the last result is cut into 2^LOOKUP_WIDE_BITS parts,
- * and the nodes nearest to each are asked who is there; where there are too few results, of a part
- * twice as large each time. Returns whether there is something to ask.
- */
-static bool widen(struct lookup *self, const struct front *front)
-{
-    if (!front->gaps || !self->crowded || front->last == NULL ||
-        self->widened >= LOOKUP_WIDENINGS_MAX || !may_ask_more(self)) {
-        return false;
-    }
-    bool same = self->widened > 0 && node_id_equal(&self->widened_to, &front->last->contact.id);
-    unsigned bits = node_id_shared_bits(&self->aim.target, &front->last->contact.id);
-    if (front->results < self->aim.k) {
-        bits = same && self->widened_bits < bits ? self->widened_bits : bits;
-        same = same && bits == 0;
-        bits -= bits > 0;
-    }
-    if (same) {
-        return false;
-    }
-    self->widened++;
-    self->widened_to = front->last->contact.id;
-    self->widened_bits = bits;
-    self->wide_next = 0;
-    return true;
-}
-
-static void check_end(struct lookup *self)
-{
-    struct front front = look_at_front(self);
-
-    if (!self->finished && !front.asking && !is_widening(self) && !widen(self, &front)) {
-        self->finished = !front.waiting;
-    }
+    (void)lookup_add(self, contact, 1);
 }
 
 void lookup_start(struct lookup *self)
 {
-    check_end(self);
+    lookup_check_end(self);
 }
 
 bool lookup_is_finished(const struct lookup *self)
@@ -272,7 +184,7 @@ size_t lookup_closest(const struct lookup *self, const struct candidate **ret_cl
 
     for (uint16_t i = 0; i < self->count && count < most; i++) {
         const struct candidate *candidate = &self->candidates[self->order[i]];
-        if (is_result(candidate)) {
+        if (lookup_is_result(candidate)) {
             ret_closest[count++] = candidate;
         }
     }
@@ -297,7 +209,7 @@ static unsigned update_slots(struct lookup *self, uint64_t now_ms, unsigned *ret
         slow += candidate->state == CANDIDATE_SLOW;
     }
     if (changed) {
-        check_end(self);
+        lookup_check_end(self);
     }
     *ret_unanswered = holding + slow;
     return holding;
@@ -313,10 +225,11 @@ static struct candidate *find_next(struct lookup *self)
 
     for (uint16_t i = 0; i < self->count && live < self->aim.k; i++) {
         struct candidate *candidate = &self->candidates[self->order[i]];
-        if (candidate->state == CANDIDATE_NEW) {
+        const struct candidate *known = lookup_known(self, candidate);
+        if (known->state == CANDIDATE_NEW) {
             return candidate;
         }
-        live += candidate->state == CANDIDATE_ASKED || is_result(candidate);
+        live += known->state == CANDIDATE_ASKED || lookup_is_result(known);
     }
     return NULL;
 }
@@ -329,63 +242,6 @@ static enum query_method method_of(const struct lookup *self, const struct candi
     return self->aim.kind == LOOKUP_PEERS ? QUERY_GET_PEERS : QUERY_GET;
 }
 
-/* The result that is the rank-th nearest to a target; NULL: there are not as many. */
-static const struct candidate *find_near(const struct lookup *self, const struct node_id *target,
-                                         unsigned rank)
-{
-    const struct candidate *near = NULL, *floor = NULL;
-
-    for (unsigned i = 0; i <= rank; i++) {
-        floor = near;
-        near = NULL;
-        for (uint16_t j = 0; j < self->count; j++) {
-            const struct candidate *candidate = &self->candidates[self->order[j]];
-            if (is_result(candidate) &&
-                (floor == NULL || node_id_compare_distance(target, &candidate->contact.id,
-                                                           &floor->contact.id) > 0) &&
-                (near == NULL ||
-                 node_id_compare_distance(target, &candidate->contact.id, &near->contact.id) < 0)) {
-                near = candidate;
-            }
-        }
-        if (near == NULL) {
-            return NULL;
-        }
-    }
-    return near;
-}
-
-static bool next_wide(struct lookup *self, uint64_t now_ms, struct query *ret_query)
-{
-    while (self->widened > 0 && self->wide_next < LOOKUP_WIDE_QUERIES) {
-        unsigned index = self->wide_next++;
-        struct node_id target = wide_target(self, index / LOOKUP_WIDE_NODES);
-        const struct candidate *near = find_near(self, &target, index % LOOKUP_WIDE_NODES);
-        if (near == NULL || !may_ask_more(self)) {
-            continue;
-        }
-        self->queries++;
-        self->wide_open++;
-        self->wide_asked_ms = now_ms;
-        *ret_query = (struct query){ .ticket = (uint32_t)(near - self->candidates) | LOOKUP_WIDE,
-                                     .method = QUERY_FIND_NODE,
-                                     .to = near->contact.address,
-                                     .id = near->contact.id,
-                                     .target = target };
-        return true;
-    }
-    return false;
-}
-
-/* A node that has just answered does so again soon, or is not waited for. */
-static void give_up_widening(struct lookup *self, uint64_t now_ms)
-{
-    if (self->wide_open > 0 && self->wide_asked_ms + self->slow_ms <= now_ms) {
-        self->wide_open = 0;
-        check_end(self);
-    }
-}
-
 bool lookup_next(struct lookup *self, uint64_t now_ms, struct query *ret_query)
 {
     unsigned unanswered;
@@ -394,13 +250,13 @@ bool lookup_next(struct lookup *self, uint64_t now_ms, struct query *ret_query)
         return false;
     }
     unsigned holding = update_slots(self, now_ms, &unanswered);
-    give_up_widening(self, now_ms);
-    if (next_wide(self, now_ms, ret_query)) {
+    lookup_give_up_parts(self, now_ms);
+    if (lookup_next_part(self, now_ms, ret_query)) {
         return true;
     }
-    check_end(self); /* the last of these may just have been passed over */
+    lookup_check_end(self); /* the last of these may just have been passed over */
     if (self->finished || holding >= self->parallel || unanswered >= LOOKUP_UNANSWERED_MAX ||
-        !may_ask_more(self)) {
+        !lookup_may_ask_more(self)) {
         return false;
     }
     struct candidate *candidate = find_next(self);
@@ -427,7 +283,7 @@ bool lookup_next(struct lookup *self, uint64_t now_ms, struct query *ret_query)
 
 void lookup_suspect(struct lookup *self, uint32_t ticket)
 {
-    if ((ticket & LOOKUP_WIDE) == 0) {
+    if ((ticket & LOOKUP_PROOF) == 0) {
         assert(ticket < LOOKUP_CANDIDATES_MAX);
         self->candidates[ticket].suspect = true;
     }
@@ -447,141 +303,8 @@ uint64_t lookup_deadline_ms(const struct lookup *self)
             deadline_ms = candidate->asked_ms + self->slow_ms;
         }
     }
-    if (self->wide_open > 0 && self->wide_asked_ms + self->slow_ms < deadline_ms) {
-        deadline_ms = self->wide_asked_ms + self->slow_ms;
+    if (self->proof_open > 0 && self->proof_asked_ms + self->slow_ms < deadline_ms) {
+        deadline_ms = self->proof_asked_ms + self->slow_ms;
     }
     return deadline_ms;
-}
-
-/* ---- answers ---- */
-
-/* Somebody else than we were told lives there. Returns false when that one is known already. */
-static bool rename_candidate(struct lookup *self, struct candidate *candidate,
-                             const struct node_id *id)
-{
-    bool there;
-    uint16_t old_rank = find_rank(self, &candidate->contact.id, &there);
-
-    assert(there);
-    if (node_id_equal(id, &self->self_id)) {
-        return false;
-    }
-    (void)find_rank(self, id, &there);
-    if (there) {
-        return false;
-    }
-    uint16_t index = self->order[old_rank];
-    order_remove(self, old_rank);
-    candidate->contact.id = *id;
-    order_insert(self, find_rank(self, id, &there), index);
-    return true;
-}
-
-static void take_token(struct candidate *candidate, struct bytes token)
-{
-    candidate->token_size = 0;
-    if (token.size > 0 && token.size <= LOOKUP_TOKEN_MAX) {
-        memcpy(candidate->token, token.data, token.size);
-        candidate->token_size = (uint8_t)token.size;
-    }
-}
-
-static void take_item(struct lookup *self, struct candidate *candidate,
-                      const struct found_item *item)
-{
-    bool is_sent = item->value.size > 0;
-
-    if (!is_sent || findings_add_item(&self->findings, item)) {
-        candidate->has_item = true;
-        candidate->item_seq = item->seq;
-    }
-}
-
-static void take_nodes(struct lookup *self, const struct reply *reply, unsigned round)
-{
-    bool nearer = false;
-    size_t count = reply->nodes_count;
-
-    if (count > LOOKUP_REPLY_NODES_MAX) {
-        count = LOOKUP_REPLY_NODES_MAX;
-    }
-    for (size_t i = 0; i < count; i++) {
-        nearer |= add_candidate(self, &reply->nodes[i], round + 1);
-    }
-    self->crowded |= count >= LOOKUP_ANSWER_FULL;
-    /* Nothing nearer: the end is in sight, ask what is left of the k nearest together. */
-    self->parallel = nearer ? LOOKUP_ALPHA : LOOKUP_PARALLEL_MAX;
-}
-
-static void take_answer(struct lookup *self, struct candidate *candidate, const struct reply *reply)
-{
-    if (!node_id_equal(&reply->id, &candidate->contact.id) &&
-        !rename_candidate(self, candidate, &reply->id)) {
-        candidate->state = CANDIDATE_FAILED;
-        return;
-    }
-    candidate->state = CANDIDATE_ANSWERED;
-    candidate->littlebird = reply->littlebird;
-    self->answers++;
-    take_token(candidate, reply->token);
-    if (self->aim.kind == LOOKUP_PEERS) {
-        for (size_t i = 0; i < reply->peers_count; i++) {
-            findings_add_peer(&self->findings, &reply->peers[i]);
-        }
-    }
-    if (self->aim.kind == LOOKUP_VALUE && reply->item != NULL) {
-        take_item(self, candidate, reply->item);
-    }
-    take_nodes(self, reply, candidate->round);
-}
-
-static void wide_reply(struct lookup *self, const struct candidate *candidate,
-                       const struct reply *reply)
-{
-    self->wide_open -= self->wide_open > 0;
-    if (reply->outcome == REPLY_ANSWERED) {
-        self->answers++;
-        take_nodes(self, reply, candidate->round);
-    }
-    check_end(self);
-}
-
-void lookup_reply(struct lookup *self, uint32_t ticket, const struct reply *reply)
-{
-    assert((ticket & ~LOOKUP_WIDE) < LOOKUP_CANDIDATES_MAX);
-    struct candidate *candidate = &self->candidates[ticket & ~LOOKUP_WIDE];
-
-    if (self->finished) {
-        return;
-    }
-    if ((ticket & LOOKUP_WIDE) != 0) {
-        wide_reply(self, candidate, reply);
-        return;
-    }
-    if (candidate->state != CANDIDATE_ASKED && candidate->state != CANDIDATE_SLOW) {
-        return;
-    }
-    switch (reply->outcome) {
-    case REPLY_ANSWERED:
-        take_answer(self, candidate, reply);
-        break;
-    case REPLY_REFUSED:
-        /* It may still know nodes: BEP 44 is not everywhere. */
-        candidate->state = candidate->no_values || self->aim.kind == LOOKUP_NODES ? CANDIDATE_FAILED
-                                                                                  : CANDIDATE_NEW;
-        candidate->no_values = true;
-        break;
-    case REPLY_UNSENT:
-        self->queries -= self->queries > 0;
-        candidate->state = CANDIDATE_NEW;
-        if (++candidate->unsent > LOOKUP_UNSENT_MAX) {
-            candidate->state = CANDIDATE_FAILED;
-        }
-        break;
-    case REPLY_SILENT:
-    case REPLY_UNREACHABLE:
-        candidate->state = CANDIDATE_FAILED;
-        break;
-    }
-    check_end(self);
 }

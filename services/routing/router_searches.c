@@ -9,22 +9,21 @@
 
 static void search_start(struct router *self, struct search *search, uint64_t now_ms)
 {
-    uint32_t seeds[ROUTER_SEEDS], count;
+    struct contact seeds[ROUTER_SEEDS_MAX];
+    uint32_t indices[ROUTER_SEEDS_MAX], count;
+    size_t wanted = (size_t)search->order.paths * ROUTER_SEEDS;
 
     search->started = true;
     search->ready = true;
     for (unsigned i = 0; i < ROUTING_FAMILIES; i++) {
-        const struct contact *sorted = router_sorted(self, (enum routing_family)i, &count);
+        enum routing_family family = (enum routing_family)i;
+        const struct contact *sorted = router_sorted(self, family, &count);
         table_touch(&self->tables[i], &search->order.aim.target, now_ms);
-        size_t found = closest_find(sorted, count, &search->order.aim.target, ROUTER_SEEDS, seeds);
-        if (found == 0) {
-            continue;
-        }
-        search->lookups[i] = lookup_new(&self->self_id, &search->order.aim, (enum routing_family)i);
+        size_t found = closest_find(sorted, count, &search->order.aim.target, wanted, indices);
         for (size_t j = 0; j < found; j++) {
-            lookup_seed(search->lookups[i], &sorted[seeds[j]]);
+            seeds[j] = sorted[indices[j]];
         }
-        lookup_start(search->lookups[i]);
+        search_begin(search, family, seeds, found);
     }
 }
 
@@ -87,6 +86,9 @@ lb_err router_search(struct router *self, const struct search_order *order, uint
     if (self->searches_asked >= ROUTER_LOOKUPS_MAX + ROUTER_WAITING_MAX) {
         return LB_FULL;
     }
+    if (search.order.paths == 0) {
+        search.order.paths = self->paths;
+    }
     if (order->deadline_ms > now_ms + ROUTER_SEARCH_MS) {
         search.order.deadline_ms = now_ms + ROUTER_SEARCH_MS;
     }
@@ -101,17 +103,47 @@ lb_err router_search(struct router *self, const struct search_order *order, uint
 void router_search_own(struct router *self, enum search_purpose purpose,
                        const struct node_id *target, uint64_t now_ms)
 {
-    struct search search = {
-        .purpose = purpose,
-        .order = { .aim = { .kind = LOOKUP_NODES, .target = *target, .k = TABLE_K },
-                   .deadline_ms = now_ms + ROUTER_SEARCH_MS },
-        .asked_ms = now_ms
-    };
+    struct search search = { .purpose = purpose,
+                             .order = { .aim = { .kind = LOOKUP_NODES,
+                                                 .target = *target,
+                                                 .k = purpose == SEARCH_WIDE ? ROUTER_WIDE_K
+                                                                             : TABLE_K },
+                                        .paths = 1,
+                                        .deadline_ms = now_ms + ROUTER_SEARCH_MS },
+                             .asked_ms = now_ms };
 
     self->searches_own++;
     self->searches_refresh += purpose == SEARCH_REFRESH;
-    self->stats.refreshes += purpose != SEARCH_SELF;
+    self->stats.refreshes += purpose == SEARCH_JOIN || purpose == SEARCH_REFRESH;
     search_start(self, search_add(self, &search), now_ms);
+}
+
+/*
+ * A lookup of our own id has found all that are as near as its last result: the buckets beyond need
+ * no refresh.
+ */
+static void self_found(struct router *self, const struct search *search, uint64_t now_ms)
+{
+    const struct candidate *closest[LOOKUP_K_MAX];
+
+    unsigned far_buckets = 0, families = 0;
+
+    for (unsigned i = 0; i < ROUTING_FAMILIES; i++) {
+        size_t count = search_closest_of(search, (enum routing_family)i, closest);
+        if (count == 0) {
+            continue;
+        }
+        unsigned far =
+            count < search->order.aim.k
+                ? 0
+                : node_id_shared_bits(&self->self_id, &closest[count - 1]->contact.id) + 1;
+        table_touch_from(&self->tables[i], far, now_ms);
+        far_buckets = far > far_buckets ? far : far_buckets;
+        families++;
+    }
+    if (families > 0) {
+        self->far_buckets = far_buckets;
+    }
 }
 
 /* A search of our own has ended: tell who wanted it. */
@@ -127,6 +159,7 @@ static void own_finished(struct router *self, struct search *search, uint64_t no
         join_found_bucket(&self->join);
     } else {
         size_t count = search_closest(search, closest);
+        self_found(self, search, now_ms);
         for (size_t i = 0; i < count; i++) {
             ids[i] = closest[i]->contact.id;
         }

@@ -16,6 +16,7 @@ struct dht_options {
     uint32_t check_every; /* events between checks of a node's invariants; 0: never */
     uint32_t spread_ms;   /* the nodes start at random times within this */
     uint8_t top_sizes[TABLE_TOP_LEVELS]; /* all 0: the table's own */
+    uint32_t k;                          /* closest nodes looked for; 0: TABLE_K */
 };
 
 #define DHT_CONTACTS_MAX 8u /* in one answer: BEP 5 */
@@ -93,7 +94,7 @@ void dht_kill_some(struct dht *self, uint32_t percent);
 
 void dht_run(struct dht *self, uint64_t duration_ms);
 
-/* A live node asks for the 8 closest to target; runs on until *ret_lookup is done. */
+/* A live node asks for the k closest to target; runs on until *ret_lookup is done. */
 void dht_look_up(struct dht *self, uint32_t origin, const struct node_id *target,
                  struct dht_lookup *ret_lookup);
 
@@ -108,6 +109,15 @@ struct dht_report {
 
 /* Lookups of random targets by random live nodes, all judged. */
 void dht_measure(struct dht *self, uint32_t lookups, struct dht_report *ret_report);
+
+/*
+ * Whether the own contacts of those among the k closest to random targets are enough to know all of
+ * the k closest: what handing values over to newcomers rests on.
+ */
+struct dht_views {
+    uint32_t views, complete;
+};
+void dht_measure_views(struct dht *self, uint32_t targets, uint32_t k, struct dht_views *ret_views);
 
 /* The true k closest live nodes to target but for origin, nearest first. Returns how many. */
 size_t dht_oracle(const struct dht *self, uint32_t origin, const struct node_id *target, size_t k,
