@@ -11,8 +11,11 @@
 #include "libcommon/address.h"
 #include "libcommon/bytes.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+struct overload_rule;
 
 struct datagram_receiver {
     void *ctx;
@@ -22,6 +25,10 @@ struct datagram_receiver {
 
 /* Counted by the carrier, read by its owner. */
 struct datagram_counts {
+    uint64_t packets_in;
+    uint64_t reads,
+        short_reads; /* system calls to read; those that found less than they had room for */
+    bool busy;       /* reads at every turn of the loop */
     uint64_t packets_out;
     uint64_t bytes_out;
     uint64_t send_failed; /* the kernel did not take them; they are gone, as on any network */
@@ -31,6 +38,10 @@ struct datagram_ops {
     uint8_t *(*reserve)(void *self); /* KRPC_SEND_MAX bytes, valid until commit or flush */
     void (*commit)(void *self, const struct address *to, size_t size);
     void (*flush)(void *self);
+    uint32_t (*dropped)(void *self); /* by the kernel before they were read; wraps */
+    void (*discard)(void *self);     /* what waits to be read; not from within receive() */
+    /* Hear some sources in part only (overload.h); false: that is not to be had. */
+    bool (*shape)(void *self, const struct overload_rule *rules, unsigned count);
     void (*close)(void *self); /* frees it; from the loop's thread */
 };
 

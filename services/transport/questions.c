@@ -146,11 +146,45 @@ static void draft_sample_infohashes(struct question_draft *draft)
     draft->question.sample_infohashes = body;
 }
 
+static bool is_store(const struct responder_ask *ask)
+{
+    return ask->method == KRPC_ANNOUNCE_PEER || ask->method == KRPC_PUT;
+}
+
+static void answer(struct questions *self, const struct responder_ask *ask,
+                   const struct responder_outcome *outcome)
+{
+    struct transport *transport = self->transport;
+    struct datagram_port *port = transport_port(transport, &ask->from);
+    uint8_t *room;
+    size_t size;
+
+    if (!port)
+        return;
+    room = port->ops->reserve(port->self);
+    size = endpoint_answer(&transport->endpoint, ask, outcome, uv_hrtime() / 1000, room);
+    if (size > 0)
+        port->ops->commit(port->self, &ask->from, size);
+}
+
+static void answer_unavailable(struct questions *self, const struct responder_ask *asks,
+                               unsigned count)
+{
+    const struct responder_outcome outcome = { .unavailable = true };
+
+    for (unsigned i = 0; i < count; i++)
+        answer(self, &asks[i], &outcome);
+}
+
 void questions_add(struct questions *self, const struct endpoint_result *result)
 {
     const struct krpc_message *message = &result->message;
     struct question_draft *draft;
 
+    if (!shaping_admits(&self->transport->shaping, is_store(&result->ask), &result->ask.from)) {
+        answer_unavailable(self, &result->ask, 1);
+        return;
+    }
     if (self->drafts_count == QUESTIONS_BATCH_MAX)
         questions_flush(self);
     draft = &self->drafts[self->drafts_count++];
@@ -180,31 +214,6 @@ void questions_add(struct questions *self, const struct endpoint_result *result)
 }
 
 /* ---- the way back ---- */
-
-static void answer(struct questions *self, const struct responder_ask *ask,
-                   const struct responder_outcome *outcome)
-{
-    struct transport *transport = self->transport;
-    struct datagram_port *port = transport_port(transport, &ask->from);
-    uint8_t *room;
-    size_t size;
-
-    if (!port)
-        return;
-    room = port->ops->reserve(port->self);
-    size = endpoint_answer(&transport->endpoint, ask, outcome, uv_hrtime() / 1000, room);
-    if (size > 0)
-        port->ops->commit(port->self, &ask->from, size);
-}
-
-static void answer_unavailable(struct questions *self, const struct responder_ask *asks,
-                               unsigned count)
-{
-    const struct responder_outcome outcome = { .unavailable = true };
-
-    for (unsigned i = 0; i < count; i++)
-        answer(self, &asks[i], &outcome);
-}
 
 /* What does not have the size it must have is left out, whoever said it. */
 static struct bytes sized(ProtobufCBinaryData from, size_t size)
@@ -294,11 +303,6 @@ static void on_answers(void *ctx, lb_err err, const char *reason, const void *me
     free(batch);
 }
 
-static bool is_store(const struct question_draft *draft)
-{
-    return draft->ask.method == KRPC_ANNOUNCE_PEER || draft->ask.method == KRPC_PUT;
-}
-
 /* Returns how many of the drafts they are. */
 static unsigned select_drafts(const struct questions *self, bool stores,
                               struct question_draft *ret_drafts[QUESTIONS_BATCH_MAX])
@@ -306,7 +310,7 @@ static unsigned select_drafts(const struct questions *self, bool stores,
     unsigned count = 0;
 
     for (unsigned i = 0; i < self->drafts_count; i++) {
-        if (is_store(&self->drafts[i]) == stores)
+        if (is_store(&self->drafts[i].ask) == stores)
             ret_drafts[count++] = &self->drafts[i];
     }
     return count;
@@ -336,6 +340,8 @@ static void send_batch(struct questions *self, bool stores)
     if (count == 0)
         return;
     if (self->batches[stores] == QUESTIONS_BATCHES_MAX || !link_is_up(self->transport->storage)) {
+        if (self->batches[stores] == QUESTIONS_BATCHES_MAX)
+            shaping_refused(&self->transport->shaping, stores, count);
         for (unsigned i = 0; i < count; i++)
             answer_unavailable(self, &drafts[i]->ask, 1);
         return;

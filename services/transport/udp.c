@@ -1,10 +1,12 @@
 #include "services/transport/udp.h"
 
 #include "libcommon/memory.h"
+#include "services/transport/gate.h"
 #include "services/transport/krpc.h"
 
 #include <assert.h>
 #include <errno.h>
+#include <linux/sock_diag.h>
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,6 +28,7 @@ struct udp {
     uv_idle_t idle; /* busy */
     unsigned handles_open;
     int fd;
+    bool v4;
     const struct datagram_receiver *receiver;
     struct datagram_counts *counts;
     struct lane in, out;
@@ -115,8 +118,11 @@ static unsigned receive(struct udp *self)
     for (unsigned i = 0; i < UDP_BATCHES_PER_TURN; i++) {
         int count = recvmmsg(self->fd, self->in.messages, UDP_BATCH, MSG_DONTWAIT, NULL);
 
+        self->counts->reads++;
+        self->counts->short_reads += count < (int)UDP_BATCH;
         if (count <= 0)
             break;
+        self->counts->packets_in += (unsigned)count;
         deliver(self, (unsigned)count);
         udp_flush(self);
         total += (unsigned)count;
@@ -138,6 +144,7 @@ static void on_readable(uv_poll_t *handle, int status, int events)
         return;
     uv_poll_stop(&self->poll);
     uv_idle_start(&self->idle, on_idle);
+    self->counts->busy = true;
 }
 
 static void on_idle(uv_idle_t *handle)
@@ -147,6 +154,7 @@ static void on_idle(uv_idle_t *handle)
     if (receive(self) >= UDP_BUSY_MIN || uv_is_closing((uv_handle_t *)handle))
         return;
     uv_idle_stop(&self->idle);
+    self->counts->busy = false;
     uv_poll_start(&self->poll, UV_READABLE, on_readable);
 }
 
@@ -169,10 +177,42 @@ static void udp_close(void *ctx)
     uv_close((uv_handle_t *)&self->idle, on_closed);
 }
 
+static uint32_t udp_dropped(void *ctx)
+{
+    const struct udp *self = ctx;
+    uint32_t memory[SK_MEMINFO_VARS] = { 0 };
+    socklen_t size = sizeof(memory);
+
+    (void)getsockopt(self->fd, SOL_SOCKET, SO_MEMINFO, memory, &size);
+    return memory[SK_MEMINFO_DROPS];
+}
+
+static void udp_discard(void *ctx)
+{
+    struct udp *self = ctx;
+
+    for (unsigned i = 0; i < UDP_DISCARDS_MAX; i++) {
+        if (recvmmsg(self->fd, self->in.messages, UDP_BATCH, MSG_DONTWAIT, NULL) < (int)UDP_BATCH)
+            break;
+    }
+    for (unsigned i = 0; i < UDP_BATCH; i++)
+        self->in.messages[i].msg_hdr.msg_namelen = sizeof(self->in.names[i]);
+}
+
+static bool udp_shape(void *ctx, const struct overload_rule *rules, unsigned count)
+{
+    const struct udp *self = ctx;
+
+    return gate_set(self->fd, self->v4, rules, count) == LB_OK;
+}
+
 static const struct datagram_ops udp_ops = {
     .reserve = udp_reserve,
     .commit = udp_commit,
     .flush = udp_flush,
+    .dropped = udp_dropped,
+    .discard = udp_discard,
+    .shape = udp_shape,
     .close = udp_close,
 };
 
@@ -191,6 +231,8 @@ lb_err udp_open(struct uv_loop_s *loop, int fd, const struct datagram_receiver *
         return LB_IO;
     self = xcalloc(1, sizeof(*self));
     self->fd = fd;
+    self->v4 = address_is_v4(&bound);
+    gate_open(fd);
     self->receiver = receiver;
     self->counts = &ret_port->counts;
     lane_init(&self->in, self->in_data[0], RECEIVE_SIZE);
