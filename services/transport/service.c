@@ -20,6 +20,9 @@
 #define CARE_MS       1000 /* how often pages and neighbours are looked at */
 #define CARE_HURRY_MS 50   /* ... while something is missing */
 
+_Static_assert(COUNTERS_COUNT + 3 <= STATUS_COUNTERS_MAX,
+               "there is a place for each counter, those of the actor included");
+
 /* ---- sending ---- */
 
 struct datagram_port *transport_port(struct transport *self, const struct address *to)
@@ -290,7 +293,8 @@ static void open_endpoint(struct transport *self)
 
     random_init(&self->random, actor_random_seed(self->actor));
     token_key_load(actor_paths(self->actor)->run_folder, key);
-    endpoint_init(&self->endpoint, &limits, key, &self->random, uv_hrtime() / 1000);
+    endpoint_init(&self->endpoint, &limits, key, &self->random);
+    self->endpoint.read_only = config_number(actor_config(self->actor), CONFIG_CLIENT) != 0;
     for (unsigned i = 0; i < COUNTERS_COUNT; i++)
         self->counters[i] = actor_counter(self->actor, endpoint_counter_text(i));
     self->deadline_us = UINT64_MAX;
