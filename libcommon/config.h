@@ -29,7 +29,7 @@ enum config_type {
     X(LISTEN, "node", "listen", LIST, "0.0.0.0:6881, [::]:6881", 0, 0,                             \
       "Addresses for UDP and TCP, ADDR:PORT; at most one IPv4 and one IPv6")                       \
     X(BOOTSTRAP, "node", "bootstrap", LIST, "", 0, 0,                                              \
-      "Nodes to join through, HOST:PORT each; none: rejoin from the snapshot only")                \
+      "Nodes to join through, HOST:PORT each; none: known ones and those of the local net")        \
     X(NETWORK, "node", "network", TEXT, "littlebird", 0, 0,                                        \
       "Name of the network; shared keys of put and get belong to it")                              \
     X(CLIENT, "node", "client", BOOL, "no", 0, 1,                                                  \

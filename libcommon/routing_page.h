@@ -71,3 +71,9 @@ size_t routing_page_closest(const struct routing_page *self, enum routing_family
 size_t routing_page_closest_any(const struct routing_page *self, enum routing_family family,
                                 const struct node_id *target, size_t k,
                                 struct contact *ret_contacts);
+
+/* How many contacts there are, of both families; 0 also when nothing is published. */
+size_t routing_page_count(const struct routing_page *self);
+
+/* Is this the address of one of them? false also after 8 torn reads. */
+bool routing_page_holds(const struct routing_page *self, const struct address *address);

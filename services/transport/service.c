@@ -332,6 +332,7 @@ static lb_err transport_start(struct actor *actor, void **ret_ctx)
     if (err != LB_OK)
         return err;
     uv_prepare_start(&self->prepare, on_prepare);
+    lan_open(&self->lan, self);
     on_care(&self->care_timer); /* says that we are ready */
     return LB_OK;
 }
@@ -343,6 +344,7 @@ static void transport_stop(void *ctx)
     self->stopping = true;
     queries_cancel(self);
     resolver_cancel(&self->resolver);
+    lan_close(&self->lan);
     close_ports(self);
     actor_stopped(self->actor);
 }
@@ -361,11 +363,12 @@ static void transport_free(void *ctx)
     self->stopping = true;
     queries_cancel(self);
     resolver_cancel(&self->resolver);
+    lan_close(&self->lan);
     close_ports(self);
     uv_close((uv_handle_t *)&self->deadline_timer, on_closed);
     uv_close((uv_handle_t *)&self->care_timer, on_closed);
     uv_close((uv_handle_t *)&self->prepare, on_closed);
-    while (self->handles_open > 0)
+    while (self->handles_open + self->lan.handles_open > 0)
         uv_run(actor_loop(self->actor), UV_RUN_NOWAIT);
     questions_done(&self->questions);
     endpoint_done(&self->endpoint);
