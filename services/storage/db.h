@@ -160,6 +160,11 @@ void db_read_end(struct db *self);
 LB_MUST_CHECK lb_err db_read_item(struct db *self, const struct node_id *target, uint64_t now_s,
                                   struct item_record *ret_record);
 
+/* The item with the least target that is not less than `from`, and has not expired. LB_NOT_FOUND
+ * when there is none. */
+LB_MUST_CHECK lb_err db_read_next_item(struct db *self, const struct node_id *from, uint64_t now_s,
+                                       struct node_id *ret_target, struct item_record *ret_record);
+
 /* The item of our own that lies at this target, in the group it is the root of. */
 LB_MUST_CHECK lb_err db_read_published(struct db *self, const struct node_id *root,
                                        struct item_record *ret_record);

@@ -91,10 +91,14 @@ static uint64_t wall_ms(void)
     return (uint64_t)now.tv_sec * MS_PER_S + (uint64_t)(now.tv_nsec / NS_PER_MS);
 }
 
-static void know(struct spread_found *found, uint64_t seq)
+static void know(struct spread_found *found, const struct item *item)
 {
-    if (!found->has_item || seq > found->highest_seq)
-        found->highest_seq = seq;
+    struct bytes raw;
+
+    if (!found->has_item || item->seq > found->highest_seq) {
+        found->highest_seq = item->seq;
+        found->is_removal = item->is_mutable && value_unwrap(item->value, &raw) == VALUE_REMOVED;
+    }
     found->has_item = true;
 }
 
@@ -110,11 +114,11 @@ static void add_own(struct errand *self, struct spread_found *found)
         LB_OK) {
         found->self_has_item = true;
         found->self_seq = record.item.seq;
-        know(found, record.item.seq);
+        know(found, &record.item);
     }
     if (self->options.spread.mode == SPREAD_VERSION &&
         db_read_published(storage->db, &self->options.target, &record) == LB_OK)
-        know(found, record.item.seq);
+        know(found, &record.item);
     db_read_end(storage->db);
 }
 
@@ -153,7 +157,7 @@ static void take_found(struct errand *self, const Lb__Routing__Found *message)
         memcpy(with_key.public_key, self->item.public_key, sizeof with_key.public_key);
         add_own(self, &found);
         if (self->item.is_mutable && best_from_message(message, &with_key, &best))
-            know(&found, best.seq);
+            know(&found, &best);
     }
     if (self->options.spread.mode == SPREAD_VERSION &&
         value_next_seq(found.has_item ? found.highest_seq : 0, wall_ms(), &next_seq) != LB_OK) {

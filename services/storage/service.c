@@ -5,6 +5,7 @@
 #include "libcommon/log.h"
 #include "libcommon/memory.h"
 #include "libcommon/routing_page.h"
+#include "services/storage/audits.h"
 #include "services/storage/errand.h"
 #include "services/storage/find.h"
 #include "services/storage/local_address.h"
@@ -83,6 +84,7 @@ static void on_pace(uv_timer_t *timer)
     bool errands_wait = errand_pace(self);
     bool finds_wait = find_pace(self);
 
+    audits_pace(self);
     if (errands_wait || finds_wait)
         storage_need_pace(self, STORAGE_PACE_MS);
 }
@@ -409,6 +411,7 @@ static void storage_stop(void *ctx)
         save_clock(self);
     self->is_draining = true;
     watches_cancel(self);
+    audits_cancel(self);
     self->drained_ms = storage_now_ms(self) + DRAIN_MS;
     uv_timer_start(&self->tick, on_drained, 0, DRAIN_LOOK_MS);
 }
@@ -420,6 +423,7 @@ static void storage_free(void *ctx)
 
     self->is_stopping = true;
     watches_cancel(self);
+    audits_cancel(self);
     commits_free(&self->commits);
     errands_cancel(self);
     (void)find_pace(self);
@@ -433,13 +437,6 @@ static void storage_free(void *ctx)
     actor_free_later(self->actor, self);
 }
 
-static void on_unsupported(void *ctx, struct call *call, const void *body)
-{
-    (void)ctx;
-    (void)body;
-    call_fail(&call, LB_UNSUPPORTED, "not supported yet");
-}
-
 static handler_fn *const handlers[] = {
     [LB__STORAGE__REQUEST__BODY_QUESTIONS] = on_questions,
     [LB__STORAGE__REQUEST__BODY_PUT] = on_put,
@@ -447,7 +444,7 @@ static handler_fn *const handlers[] = {
     [LB__STORAGE__REQUEST__BODY_ANNOUNCE] = on_announce,
     [LB__STORAGE__REQUEST__BODY_GET_STATS] = on_get_stats,
     [LB__STORAGE__REQUEST__BODY_REMOVE] = on_remove,
-    [LB__STORAGE__REQUEST__BODY_AUDIT] = on_unsupported,
+    [LB__STORAGE__REQUEST__BODY_AUDIT] = on_audit,
 };
 
 const struct service_definition storage_definition = {

@@ -5,6 +5,7 @@
  *     puts.c gets.c removes.c announces.c   what this node's programs ask
  *     errand.c      one item or announcement on its way to the k closest (spread.h decides)
  *     watches.c     gets that wait for a newer version
+ *     audits.c      how many replicas there are
  *     find.c        one lookup
  *     republish.c   what was put here is put again, about hourly
  *     commits.c     the way to disk
@@ -38,6 +39,7 @@
 #define STORAGE_WORKERS_MAX   STATUS_INSTANCES_MAX
 
 struct answer_memory;
+struct auditing;
 struct errand;
 struct find;
 struct getting;
@@ -67,7 +69,8 @@ struct storage {
     unsigned puttings_count;
     unsigned gettings_count;
     struct getting *watches;
-    unsigned watches_count; /* those being answered too */
+    unsigned watches_count;    /* those being answered too */
+    struct auditing *auditing; /* NULL: none */
     unsigned republishing;
     bool is_taking; /* a look for what is to be put again is under way */
     bool is_sweeping;
@@ -117,7 +120,7 @@ uint64_t storage_deadline_ms(const struct storage *self, const struct call *call
 /* See that errand_pace() and find_pace() are called after this time, at the latest. */
 void storage_need_pace(struct storage *self, uint64_t delay_ms);
 
-handler_fn on_questions, on_put, on_get, on_remove, on_announce, on_get_stats;
+handler_fn on_questions, on_put, on_get, on_remove, on_audit, on_announce, on_get_stats;
 
 /* Put again what is due. Every second. */
 void republish_tick(struct storage *self);
