@@ -95,8 +95,9 @@ enum upkeep_step {
                      upkeep_answered() */
     UPKEEP_SET,   /* write check_s, checked_s and calm of item, unless its seq is another by now;
                      then upkeep_written() */
-    UPKEEP_DROP   /* remove the item at target, unless its seq is higher by now, and remember the
+    UPKEEP_DROP,  /* remove the item at target, unless its seq is higher by now, and remember the
                      number; then upkeep_written() */
+    UPKEEP_STEPS  /* how many there are */
 };
 
 struct upkeep_digest {
