@@ -11,6 +11,13 @@ struct draft {
     uint8_t token[TOKEN_SIZE];
 };
 
+const struct node_id *responder_self_id(const struct responder *self)
+{
+    if (self->routing)
+        return &self->routing->self_id;
+    return self->list ? &self->list->self_id : NULL;
+}
+
 static enum responder_verdict pay(struct responder *self, const struct address *to, size_t size,
                                   uint64_t now_ms, size_t *ret_size)
 {
@@ -34,7 +41,15 @@ static void draft_begin(const struct responder *self, struct draft *draft, struc
                         const struct address *to)
 {
     draft->reply =
-        (struct krpc_reply){ .transaction = transaction, .to = to, .id = &self->routing->self_id };
+        (struct krpc_reply){ .transaction = transaction, .to = to, .id = responder_self_id(self) };
+}
+
+static inline size_t closest(const struct responder *self, enum routing_family family,
+                             const struct node_id *target, struct contact *ret_nodes)
+{
+    if (self->routing)
+        return routing_page_closest_any(self->routing, family, target, RESPONDER_NODES, ret_nodes);
+    return routing_list_closest_any(self->list, family, target, RESPONDER_NODES, ret_nodes);
 }
 
 static void draft_nodes(const struct responder *self, struct draft *draft,
@@ -45,14 +60,12 @@ static void draft_nodes(const struct responder *self, struct draft *draft,
     if (v4) {
         reply->with_nodes = true;
         reply->nodes = draft->nodes;
-        reply->nodes_count = routing_page_closest_any(self->routing, ROUTING_V4, target,
-                                                      RESPONDER_NODES, draft->nodes);
+        reply->nodes_count = closest(self, ROUTING_V4, target, draft->nodes);
     }
     if (v6) {
         reply->with_nodes6 = true;
         reply->nodes6 = draft->nodes6;
-        reply->nodes6_count = routing_page_closest_any(self->routing, ROUTING_V6, target,
-                                                       RESPONDER_NODES, draft->nodes6);
+        reply->nodes6_count = closest(self, ROUTING_V6, target, draft->nodes6);
     }
 }
 
@@ -126,7 +139,7 @@ enum responder_verdict responder_query(struct responder *self, const struct krpc
     struct node_id target;
     bool v4, v6;
 
-    if (!self->routing)
+    if (!responder_self_id(self))
         return RESPONDER_NO_TABLE;
     if (query->fault)
         return refuse(self, query->transaction, from, query->fault,
@@ -179,7 +192,7 @@ enum responder_verdict responder_answer(struct responder *self, const struct res
     bool writes = ask->method == KRPC_ANNOUNCE_PEER || ask->method == KRPC_PUT;
     struct draft draft;
 
-    if (!self->routing)
+    if (!responder_self_id(self))
         return RESPONDER_NO_TABLE;
     if (outcome->unavailable && writes)
         return refuse(self, transaction, &ask->from, KRPC_ERROR_SERVER,
