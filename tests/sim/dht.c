@@ -118,11 +118,12 @@ static void take_result(struct dht_node *self, struct search *search)
 {
     const struct candidate *closest[SEARCH_CLOSEST_MAX];
     uint32_t truth[LOOKUP_K_MAX];
-    struct dht_lookup *lookup = search->ctx;
+    struct dht_lookup *lookup = search->order.ctx;
     struct search_effort effort = search_effort(search);
 
     size_t count = search_closest(search, closest);
-    size_t expected = dht_oracle(self->dht, self->host, &search->target, search->k, truth);
+    size_t expected =
+        dht_oracle(self->dht, self->host, &search->order.aim.target, search->order.aim.k, truth);
     lookup->done = true;
     lookup->expected = (uint32_t)expected;
     for (size_t i = 0; i < count; i++) {
@@ -411,8 +412,12 @@ static void begin_lookup(struct dht *self, struct dht_lookup *lookup)
     uint64_t now_ms = world_now_ms(self->world);
 
     lookup->started_ms = now_ms;
-    lb_err err = router_search(node->router, LOOKUP_NODES, &lookup->target, TABLE_K,
-                               now_ms + ROUTER_SEARCH_MS, lookup, now_ms);
+    const struct search_order order = {
+        .aim = { .kind = LOOKUP_NODES, .target = lookup->target, .k = TABLE_K },
+        .deadline_ms = now_ms + ROUTER_SEARCH_MS,
+        .ctx = lookup
+    };
+    lb_err err = router_search(node->router, &order, now_ms);
     assert(err == LB_OK);
     node_pump(node);
 }
