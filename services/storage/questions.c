@@ -12,8 +12,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define QUESTIONS_MAX   256u
-#define BATCH_PEERS_MAX 4096u /* peers in all the answers of one batch */
+#define QUESTIONS_MAX       256u
+#define KRPC_METHOD_UNKNOWN 204   /* BEP 5, "Errors" */
+#define BATCH_PEERS_MAX     4096u /* peers in all the answers of one batch */
 
 struct batch;
 
@@ -156,6 +157,14 @@ static void store(struct batch *self, size_t index)
 
 /* ---- reading ---- */
 
+/* BEP 44, and ours: who sees to the replicas of an item has it, so of an immutable one too. */
+static bool is_held_by_asker(const Lb__Storage__GetItem *body, const struct item *item)
+{
+    if (!item->is_mutable)
+        return body->check_s > 0;
+    return body->newer_case == LB__STORAGE__GET_ITEM__NEWER_SEQ && item->seq <= body->seq;
+}
+
 static void read_item(struct batch *self, size_t index)
 {
     const Lb__Storage__GetItem *body = self->questions->questions[index]->get_item;
@@ -175,8 +184,7 @@ static void read_item(struct batch *self, size_t index)
     item_to_message(&record->item, message);
     message->salt = binary_of(bytes_of(NULL, 0)); /* BEP 44: not returned */
     outcome->item = message;
-    if (record->item.is_mutable && body->newer_case == LB__STORAGE__GET_ITEM__NEWER_SEQ &&
-        record->item.seq <= body->seq)
+    if (is_held_by_asker(body, &record->item))
         message->value = message->signature = binary_of(bytes_of(NULL, 0));
 }
 
@@ -242,6 +250,11 @@ static void read_one(struct batch *self, size_t index)
         break;
     case LB__STORAGE__QUESTION__BODY_GET_PEERS:
         read_peers(self, index);
+        break;
+    case LB__STORAGE__QUESTION__BODY_OFFER:
+        /* Not taken part in: KRPC 204, "Method Unknown", as any node of another kind says. */
+        self->outcomes[index].krpc_error = KRPC_METHOD_UNKNOWN;
+        self->outcomes[index].krpc_message = (char *)(uintptr_t) "offers are not supported";
         break;
     case LB__STORAGE__QUESTION__BODY__NOT_SET:
         refuse(&self->outcomes[index], ITEM_MALFORMED);

@@ -79,6 +79,10 @@ static void receive_query(struct endpoint *self, const struct address *from, uin
     const struct krpc_message *query = &result->message;
 
     self->counters[COUNT_PING + query->method]++;
+    if (self->read_only) {
+        self->counters[COUNT_READ_ONLY]++;
+        return;
+    }
     result->verdict = settle(self, responder_query(&self->responder, query, from, now_ms, ret_reply,
                                                    &result->reply_size, &result->ask));
     if (!query->fault && !query->read_only && sightings_due(&self->sightings, from, now_ms))
@@ -166,6 +170,7 @@ lb_err endpoint_start(struct endpoint *self, struct krpc_query *query,
     if (!address_is_usable(&start->to->address))
         return LB_INVALID;
     query->id = responder_self_id(&self->responder);
+    query->read_only = self->read_only;
     err = transactions_start(&self->transactions, start, now_us, ret_datagram);
     if (err == LB_OK)
         self->counters[COUNT_SENT_QUERIES]++;

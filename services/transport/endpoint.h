@@ -11,7 +11,8 @@
  *     endpoint_deadline()  when to call that again
  *
  * Who is told of (THREATS 2.4): a node that answered our own query, whatever it said; one that did
- * not; and, now and then, one that asks us and is not read-only (BEP 43). Never ourselves. Pure.
+ * not; and, now and then, one that asks us and is not read-only (BEP 43). Never ourselves. Whether
+ * a node that answered is of our kind stands in its message. Pure.
  */
 #pragma once
 
@@ -35,7 +36,10 @@
     X(ANNOUNCE_PEER, "queries_announce_peer")                                                      \
     X(GET, "queries_get")                                                                          \
     X(PUT, "queries_put")                                                                          \
+    X(SAMPLE_INFOHASHES, "queries_sample_infohashes")                                              \
+    X(OFFER, "queries_lb_offer")                                                                   \
     X(UNKNOWN, "queries_unknown")                                                                  \
+    X(READ_ONLY, "read_only")       /* queries dropped since we are read-only (BEP 43) */          \
     X(ANSWERED, "answered")         /* replies and errors we gave */                               \
     X(REFUSED, "refused")           /* of these, errors */                                         \
     X(OVER_BUDGET, "over_budget")   /* queries dropped for their source's budget */                \
@@ -75,6 +79,7 @@ struct endpoint {
     struct responder responder; /* .routing and .presence are set by the owner, at any time */
     struct transactions transactions;
     struct sightings sightings;
+    bool read_only; /* set by the owner: BEP 43, we ask and do not answer */
     uint64_t counters[COUNTERS_COUNT];
 };
 
@@ -123,8 +128,8 @@ size_t endpoint_answer(struct endpoint *self, const struct responder_ask *ask,
                        uint8_t ret_reply[KRPC_SEND_MAX]);
 
 /*
- * A query of our own. query->id is set here. LB_UNAVAILABLE without a routing page, LB_INVALID for
- * an address that cannot be sent to; else as transactions_start().
+ * A query of our own. query->id and query->read_only are set here. LB_UNAVAILABLE without a routing
+ * page, LB_INVALID for an address that cannot be sent to; else as transactions_start().
  */
 LB_MUST_CHECK lb_err endpoint_start(struct endpoint *self, struct krpc_query *query,
                                     const struct transaction_start *start, uint64_t now_us,

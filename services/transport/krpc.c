@@ -1,12 +1,6 @@
-#include "services/transport/krpc.h"
-
-#include "libcommon/bencode.h"
+#include "services/transport/krpc_inside.h"
 
 #include <string.h>
-
-#define BODY_DEPTH   2 /* open inside "a" or "r" */
-#define VALUE_DEPTH  (KRPC_DEPTH_MAX - BODY_DEPTH)
-#define VALUE_TOKENS (KRPC_VALUE_MAX / 2 + 2) /* a token has two bytes or more */
 
 /*
  * What is left of the datagram. Why not bencode.h: a transport worker does this for every packet,
@@ -31,22 +25,6 @@ static const struct field {
     KRPC_FIELDS(KRPC_FIELD_ROW)
 #undef KRPC_FIELD_ROW
 };
-
-static const struct method {
-    const char *text;
-    uint8_t size;
-    uint32_t needs;
-} methods[] = {
-#define KRPC_METHOD_ROW(name, text, needs)                                                         \
-    [KRPC_##name] = { text, sizeof(text) - 1, KRPC_HAS_ID | (needs) },
-    KRPC_METHODS(KRPC_METHOD_ROW)
-#undef KRPC_METHOD_ROW
-};
-
-const char *krpc_method_text(enum krpc_method method)
-{
-    return method < KRPC_UNKNOWN ? methods[method].text : "unknown";
-}
 
 /* ---- the bencode of BEP 3, one value at a time ---- */
 
@@ -181,8 +159,8 @@ static bool is(const struct cursor *self, uint8_t first)
 struct envelope {
     struct bytes type, method;
     bool has_a, has_r, has_e;
-    bool fault;    /* a known key of the body with a value of another kind */
-    uint32_t seen; /* known keys of the body, whatever their values */
+    uint32_t seen;  /* known keys of the body, whatever their values */
+    uint32_t wrong; /* of these, those with a value of another kind */
 };
 
 /* ---- the body: "a" or "r" ---- */
@@ -196,7 +174,7 @@ static const struct field *find_field(struct bytes key)
     return NULL;
 }
 
-/* The value of a known key; one of another kind is passed over and is a fault. */
+/* The value of a known key; one of another kind is passed over. */
 static bool take_field(struct cursor *self, const struct field *field, struct krpc_message *to,
                        struct envelope *envelope)
 {
@@ -213,10 +191,10 @@ static bool take_field(struct cursor *self, const struct field *field, struct kr
     }
     if (field->kind == ANY || (field->kind == LIST && is(self, 'l'))) {
         to->present |= bit;
-        return skip(self, VALUE_DEPTH, member);
+        return skip(self, KRPC_VALUE_DEPTH, member);
     }
-    envelope->fault = true;
-    return skip(self, VALUE_DEPTH, &raw);
+    envelope->wrong |= bit;
+    return skip(self, KRPC_VALUE_DEPTH, &raw);
 }
 
 static bool take_body(struct cursor *self, struct krpc_message *to, struct envelope *envelope)
@@ -231,7 +209,7 @@ static bool take_body(struct cursor *self, struct krpc_message *to, struct envel
         if (!take_string(self, &key))
             return false;
         field = find_field(key);
-        if (field ? !take_field(self, field, to, envelope) : !skip(self, VALUE_DEPTH, &raw))
+        if (field ? !take_field(self, field, to, envelope) : !skip(self, KRPC_VALUE_DEPTH, &raw))
             return false;
     }
     return true;
@@ -261,7 +239,7 @@ static bool take_error(struct cursor *self, struct krpc_message *to)
             to->error_text.size = KRPC_ERROR_TEXT_MAX;
     }
     while (!take_byte(self, 'e')) {
-        if (!skip(self, VALUE_DEPTH, &raw))
+        if (!skip(self, KRPC_VALUE_DEPTH, &raw))
             return false;
     }
     return true;
@@ -344,13 +322,7 @@ static bool take_message(struct bytes data, struct krpc_message *to, struct enve
            to->transaction.size <= KRPC_TRANSACTION_MAX && envelope->type.size == 1;
 }
 
-/* ---- what a message must hold ---- */
-
-static void set_fault(struct krpc_message *self, int32_t code, const char *text)
-{
-    self->fault = code;
-    self->fault_text = text;
-}
+/* ---- the whole ---- */
 
 static void read_want(struct krpc_message *self)
 {
@@ -359,7 +331,7 @@ static void read_want(struct krpc_message *self)
 
     while (!is(&cursor, 'e')) {
         if (!is_digit(&cursor)) {
-            if (!skip(&cursor, VALUE_DEPTH, &item))
+            if (!skip(&cursor, KRPC_VALUE_DEPTH, &item))
                 return;
             continue;
         }
@@ -370,100 +342,6 @@ static void read_want(struct krpc_message *self)
     }
 }
 
-static enum krpc_method find_method(struct bytes text)
-{
-    for (enum krpc_method i = 0; i < KRPC_UNKNOWN; i++) {
-        if (methods[i].size == text.size && memcmp(methods[i].text, text.data, text.size) == 0)
-            return i;
-    }
-    return KRPC_UNKNOWN;
-}
-
-bool krpc_value_is_strict(struct bytes value)
-{
-    struct bencode_token tokens[VALUE_TOKENS];
-    struct bencode_limits limits = { .depth_max = VALUE_DEPTH, .strict_order = true };
-    struct bencode parsed;
-
-    return bencode_parse(&parsed, value, tokens, VALUE_TOKENS, limits, NULL) == LB_OK;
-}
-
-static void check_put(struct krpc_message *self)
-{
-    bool is_mutable = self->present & KRPC_HAS_KEY;
-
-    if (self->value.size > KRPC_VALUE_MAX)
-        set_fault(self, KRPC_ERROR_VALUE_SIZE, "v is too big");
-    else if (self->salt.size > KRPC_SALT_MAX)
-        set_fault(self, KRPC_ERROR_SALT_SIZE, "salt is too big");
-    else if (!krpc_value_is_strict(self->value))
-        set_fault(self, KRPC_ERROR_PROTOCOL, "v is not strictly bencoded");
-    else if (is_mutable && self->key.size != KRPC_KEY_SIZE)
-        set_fault(self, KRPC_ERROR_PROTOCOL, "k must have 32 bytes");
-    else if (is_mutable && self->signature.size != KRPC_SIGNATURE_SIZE)
-        set_fault(self, KRPC_ERROR_PROTOCOL, "sig must have 64 bytes");
-    else if (is_mutable && (!(self->present & KRPC_HAS_SEQ) || self->seq < 0 || self->cas < 0))
-        set_fault(self, KRPC_ERROR_PROTOCOL, "seq must be a number from 0");
-}
-
-static void check_query(struct krpc_message *self, const struct envelope *envelope)
-{
-    self->method = find_method(envelope->method);
-    if (self->method == KRPC_UNKNOWN) {
-        set_fault(self, KRPC_ERROR_METHOD, "method unknown");
-        return;
-    }
-    if (envelope->fault)
-        set_fault(self, KRPC_ERROR_PROTOCOL, "an argument has the wrong type");
-    else if (~self->present & methods[self->method].needs)
-        set_fault(self, KRPC_ERROR_PROTOCOL, "an argument is missing");
-    else if (self->id.size != NODE_ID_SIZE)
-        set_fault(self, KRPC_ERROR_PROTOCOL, "id must have 20 bytes");
-    else if (self->token.size > KRPC_TOKEN_MAX)
-        set_fault(self, KRPC_ERROR_PROTOCOL, "token is too long");
-    if (self->fault)
-        return;
-    if (self->method == KRPC_GET_PEERS || self->method == KRPC_ANNOUNCE_PEER)
-        self->target = self->info_hash;
-    if (self->method != KRPC_PING && self->method != KRPC_PUT && self->target.size != NODE_ID_SIZE)
-        set_fault(self, KRPC_ERROR_PROTOCOL, "target or info_hash must have 20 bytes");
-    else if (self->method == KRPC_ANNOUNCE_PEER && self->implied_port == 0 &&
-             (self->port < 1 || self->port > UINT16_MAX))
-        set_fault(self, KRPC_ERROR_PROTOCOL, "port must be 1 to 65535");
-    else if (self->method == KRPC_PUT)
-        check_put(self);
-    else if (self->present & KRPC_HAS_WANT)
-        read_want(self);
-}
-
-static void leave_out(struct krpc_message *self, enum krpc_field field)
-{
-    *(struct bytes *)(void *)((uint8_t *)self + fields[field].offset) = bytes_of(NULL, 0);
-    self->present &= ~(1u << field);
-}
-
-/* What is malformed in one result does not spoil the others. */
-static bool check_reply(struct krpc_message *self)
-{
-    if (self->nodes.size % (NODE_ID_SIZE + ADDRESS_COMPACT_V4) != 0)
-        leave_out(self, KRPC_FIELD_NODES);
-    if (self->nodes6.size % (NODE_ID_SIZE + ADDRESS_COMPACT_V6) != 0)
-        leave_out(self, KRPC_FIELD_NODES6);
-    if (self->token.size > KRPC_TOKEN_MAX)
-        leave_out(self, KRPC_FIELD_TOKEN);
-    if (self->value.size > KRPC_VALUE_MAX)
-        leave_out(self, KRPC_FIELD_VALUE);
-    if (self->key.size != KRPC_KEY_SIZE)
-        leave_out(self, KRPC_FIELD_KEY);
-    if (self->signature.size != KRPC_SIGNATURE_SIZE)
-        leave_out(self, KRPC_FIELD_SIGNATURE);
-    if (self->seeds_filter.size != KRPC_FILTER_SIZE)
-        leave_out(self, KRPC_FIELD_SEEDS_FILTER);
-    if (self->peers_filter.size != KRPC_FILTER_SIZE)
-        leave_out(self, KRPC_FIELD_PEERS_FILTER);
-    return self->id.size == NODE_ID_SIZE;
-}
-
 lb_err krpc_decode(struct bytes data, struct krpc_message *ret_message)
 {
     struct krpc_message *message = ret_message; /* in place: it is half a kilobyte */
@@ -472,16 +350,19 @@ lb_err krpc_decode(struct bytes data, struct krpc_message *ret_message)
     memset(message, 0, sizeof(*message));
     if (data.size > KRPC_RECEIVE_MAX || !take_message(data, message, &envelope))
         return LB_INVALID;
+    message->littlebird = message->version.size >= 2 && memcmp(message->version.data, "LB", 2) == 0;
     switch (envelope.type.data[0]) {
     case 'q':
         if (!envelope.method.data || envelope.has_r)
             return LB_INVALID;
         message->type = KRPC_QUERY;
-        check_query(message, &envelope);
+        krpc_check_query(message, envelope.method, envelope.wrong);
+        if (message->present & KRPC_HAS_WANT)
+            read_want(message);
         return LB_OK;
     case 'r':
         message->type = KRPC_REPLY;
-        return envelope.has_r && !envelope.fault && check_reply(message) ? LB_OK : LB_INVALID;
+        return envelope.has_r && krpc_check_reply(message, envelope.wrong) ? LB_OK : LB_INVALID;
     case 'e':
         message->type = KRPC_ERROR;
         return envelope.has_e ? LB_OK : LB_INVALID;
@@ -524,7 +405,7 @@ bool krpc_next_peer(const struct krpc_message *self, size_t *offset, struct addr
         bool found = false;
 
         if (!is_digit(&cursor)) {
-            if (!skip(&cursor, VALUE_DEPTH, &item))
+            if (!skip(&cursor, KRPC_VALUE_DEPTH, &item))
                 return false;
         } else if (!take_string(&cursor, &item)) {
             return false;

@@ -3,12 +3,20 @@
  *
  * Decoding is one pass over the datagram, in place: every view in struct krpc_message points into
  * it. No allocation, no recursion; nesting is bounded by KRPC_DEPTH_MAX, the rest by the datagram.
- * Keys may come in any order; a key that is read may come once only, others are passed over.
+ * Keys may come in any order; a key that is known may come once only, others are passed over.
  * What is not a KRPC envelope is LB_INVALID, and gets no reply; a query with an envelope and wrong
  * arguments decodes with `fault` set to the error code to send.
  *
  * Sources: BEP 5 (messages, errors), 32 (want, nodes6), 33 (scrape), 42 (ip), 43 (ro), 44 (get,
- * put).
+ * put), 51 (sample_infohashes).
+ *
+ * Ours, among nodes whose "v" begins with "LB", all of it optional and passed over by others:
+ *     put    "ttl": seconds the item has left to live; a reply to get says it too
+ *     get    "chk": the asker holds version "seq" (0: an immutable item) and sees to its replicas,
+ *            next in so many seconds; who holds no newer version answers with "seq" alone
+ *     lb_offer  "offer": digests of what the asker holds, each a target and its sequence number
+ *            (8 bytes, big endian; 0: immutable); the reply has "token", good for puts of any
+ *            target, and "need", a letter a digest (KRPC_NEED_)
  */
 #pragma once
 
@@ -33,17 +41,25 @@
 #define KRPC_SIGNATURE_SIZE  64u
 #define KRPC_FILTER_SIZE     256u /* BEP 33 */
 #define KRPC_OWN_TRANSACTION 4u   /* bytes of the transaction ids we send */
+#define KRPC_DIGEST_SIZE     28u  /* a target and a sequence number */
+#define KRPC_DIGESTS_MAX     40u  /* of one lb_offer */
 
 enum krpc_type { KRPC_QUERY, KRPC_REPLY, KRPC_ERROR };
 
-/* X(name, text, what it needs besides id), see KRPC_FIELDS */
+/* X(name, text, the arguments it needs besides id, those it reads when they are there) */
 #define KRPC_METHODS(X)                                                                            \
-    X(PING, "ping", 0)                                                                             \
-    X(FIND_NODE, "find_node", KRPC_HAS_TARGET)                                                     \
-    X(GET_PEERS, "get_peers", KRPC_HAS_INFO_HASH)                                                  \
-    X(ANNOUNCE_PEER, "announce_peer", KRPC_HAS_INFO_HASH | KRPC_HAS_TOKEN)                         \
-    X(GET, "get", KRPC_HAS_TARGET)                                                                 \
-    X(PUT, "put", KRPC_HAS_TOKEN | KRPC_HAS_VALUE)
+    X(PING, "ping", 0, 0)                                                                          \
+    X(FIND_NODE, "find_node", KRPC_HAS_TARGET, KRPC_HAS_WANT)                                      \
+    X(GET_PEERS, "get_peers", KRPC_HAS_INFO_HASH,                                                  \
+      KRPC_HAS_WANT | KRPC_HAS_NO_SEED | KRPC_HAS_SCRAPE)                                          \
+    X(ANNOUNCE_PEER, "announce_peer", KRPC_HAS_INFO_HASH | KRPC_HAS_TOKEN,                         \
+      KRPC_HAS_PORT | KRPC_HAS_IMPLIED_PORT | KRPC_HAS_SEED)                                       \
+    X(GET, "get", KRPC_HAS_TARGET, KRPC_HAS_WANT | KRPC_HAS_SEQ | KRPC_HAS_CHECK)                  \
+    X(PUT, "put", KRPC_HAS_TOKEN | KRPC_HAS_VALUE,                                                 \
+      KRPC_HAS_KEY | KRPC_HAS_SALT | KRPC_HAS_SEQ | KRPC_HAS_SIGNATURE | KRPC_HAS_CAS |            \
+          KRPC_HAS_TTL)                                                                            \
+    X(SAMPLE_INFOHASHES, "sample_infohashes", KRPC_HAS_TARGET, KRPC_HAS_WANT)                      \
+    X(OFFER, "lb_offer", KRPC_HAS_OFFER, 0)
 
 #define KRPC_METHOD_ENUM(name, ...) KRPC_##name,
 enum krpc_method { KRPC_METHODS(KRPC_METHOD_ENUM) KRPC_UNKNOWN, KRPC_METHODS_COUNT };
@@ -86,7 +102,14 @@ enum krpc_error_code {
     X(NO_SEED, no_seed, "noseed", INT)                                                             \
     X(SCRAPE, scrape, "scrape", INT)                                                               \
     X(SEEDS_FILTER, seeds_filter, "BFsd", STRING)                                                  \
-    X(PEERS_FILTER, peers_filter, "BFpe", STRING)
+    X(PEERS_FILTER, peers_filter, "BFpe", STRING)                                                  \
+    X(TTL, ttl, "ttl", INT)                                                                        \
+    X(CHECK, check, "chk", INT)                                                                    \
+    X(OFFER, offer, "offer", STRING)                                                               \
+    X(NEED, need, "need", STRING)                                                                  \
+    X(SAMPLES, samples, "samples", STRING)                                                         \
+    X(TOTAL, total, "num", INT)                                                                    \
+    X(INTERVAL, interval, "interval", INT)
 
 #define KRPC_FIELD_ENUM(name, ...) KRPC_FIELD_##name,
 enum krpc_field { KRPC_FIELDS(KRPC_FIELD_ENUM) KRPC_FIELDS_COUNT };
@@ -95,14 +118,22 @@ enum krpc_field { KRPC_FIELDS(KRPC_FIELD_ENUM) KRPC_FIELDS_COUNT };
 enum { KRPC_FIELDS(KRPC_FIELD_BIT) KRPC_HAS_NOTHING = 0 };
 #undef KRPC_FIELD_BIT
 
+/* "need", a letter a digest of the offer. */
+enum krpc_need {
+    KRPC_NEED_HAS = '0',    /* it has that version or a newer one */
+    KRPC_NEED_WANTS = '1',  /* send it */
+    KRPC_NEED_REFUSES = '2' /* not among the k closest by its own view, or no room */
+};
+
 struct krpc_message {
     enum krpc_type type;
-    enum krpc_method method;  /* queries */
+    enum krpc_method method;  /* queries; UNKNOWN without a fault: answered as find_node */
     int32_t fault;            /* queries: 0, or the code of the error to answer with */
     const char *fault_text;   /* static */
     struct bytes transaction; /* 1 to KRPC_TRANSACTION_MAX bytes */
     struct bytes version;     /* "v" beside the body; empty: not said */
     struct bytes ip;          /* replies, BEP 42: how it sees us, compact; empty: not said */
+    bool littlebird;          /* of our kind: version begins with "LB" */
     bool read_only;           /* BEP 43 */
     bool want_v4, want_v6;    /* queries, BEP 32; neither: the family of the query */
     int32_t error_code;       /* errors; KRPC_ERROR_GENERIC when it gave none */
@@ -110,7 +141,7 @@ struct krpc_message {
 
     uint32_t present;    /* KRPC_HAS_ bits; a member without its bit is empty or 0 */
     struct bytes id;     /* 20 bytes, but for errors and queries with a fault */
-    struct bytes target; /* 20 bytes; also the info_hash of get_peers and announce_peer */
+    struct bytes target; /* 20 bytes; also the info_hash, but for ping, put and lb_offer */
     struct bytes info_hash;
     struct bytes want;
     struct bytes nodes, nodes6; /* replies: a multiple of 26 or 38 bytes, else left out */
@@ -122,6 +153,13 @@ struct krpc_message {
     int64_t port;     /* announce_peer: 1 to 65535, or anything when implied_port is set */
     int64_t implied_port, seed, no_seed, scrape;
     struct bytes seeds_filter, peers_filter;
+    int64_t ttl;          /* put, and replies to get: 1 to INT32_MAX */
+    int64_t check;        /* get: 1 to INT32_MAX */
+    struct bytes offer;   /* lb_offer: krpc_offer_is_valid() */
+    struct bytes need;    /* replies to lb_offer: 1 to KRPC_DIGESTS_MAX of enum krpc_need */
+    struct bytes samples; /* replies, BEP 51: a multiple of 20 bytes; of so many in total */
+    int64_t total;        /* not negative */
+    int64_t interval;     /* seconds, not negative */
 };
 
 /*
@@ -147,6 +185,9 @@ bool krpc_next_peer(const struct krpc_message *self, size_t *offset, struct addr
  */
 bool krpc_value_is_strict(struct bytes value);
 
+/* 1 to KRPC_DIGESTS_MAX digests whose sequence numbers are at most INT64_MAX. */
+bool krpc_offer_is_valid(struct bytes digests);
+
 const char *krpc_method_text(enum krpc_method method);
 
 /* ---- writing; all return the bytes written, 0 when capacity is too small ---- */
@@ -158,6 +199,14 @@ struct krpc_item {
     struct bytes salt;      /* queries only */
     struct bytes signature; /* 64 bytes or empty */
     uint64_t seq;           /* at most INT64_MAX */
+    uint32_t ttl_s;         /* left to live, at most INT32_MAX; 0: not said */
+};
+
+/* BEP 51. */
+struct krpc_samples {
+    struct bytes infohashes; /* 20 bytes each; may be none */
+    uint64_t total;          /* stored, at most INT64_MAX */
+    uint32_t interval_s;
 };
 
 /* Empty members and NULLs are left out. */
@@ -174,7 +223,10 @@ struct krpc_reply {
     const struct bytes *values; /* compact addresses */
     size_t values_count;
     struct bytes seeds_filter, peers_filter; /* BEP 33 */
-    const struct krpc_item *item; /* a value that is empty and a key: seq alone (BEP 44) */
+    const struct krpc_item
+        *item;         /* a value that is empty: stored, not sent, so seq alone (BEP 44) */
+    struct bytes need; /* lb_offer */
+    const struct krpc_samples *samples;
 };
 
 size_t krpc_encode_reply(const struct krpc_reply *reply, uint8_t *ret_data, size_t capacity);
@@ -185,13 +237,18 @@ struct krpc_query {
     enum krpc_method method;
     const struct node_id *id;
     struct node_id target; /* or infohash */
+    bool read_only;        /* BEP 43 */
     bool want_v4, want_v6;
+    bool has_seq; /* get: only what is newer than seq */
+    uint64_t seq;
+    uint32_t check_s;      /* get: 0: not said, else at most INT32_MAX */
     struct bytes token;    /* announce_peer, put */
     uint16_t port;         /* announce_peer */
     bool seed;             /* announce_peer */
     struct krpc_item item; /* put */
     bool has_cas;          /* put */
     uint64_t cas;
+    struct bytes offer; /* lb_offer */
 };
 
 size_t krpc_encode_query(const struct krpc_query *query,

@@ -128,11 +128,25 @@ static void put_values(struct writer *to, const struct bytes *values, size_t cou
     bencode_put_end(to);
 }
 
+/* "samples" stands there even if there is none: it tells that we know the method (BEP 51). */
+static void put_samples(struct writer *to, const struct krpc_samples *samples)
+{
+    put_key_int(to, "num", samples->total);
+    bencode_put_text(to, "samples");
+    bencode_put_string(to, samples->infohashes);
+}
+
+static void put_ttl(struct writer *to, const struct krpc_item *item)
+{
+    if (item->ttl_s > 0)
+        put_key_int(to, "ttl", item->ttl_s);
+}
+
 size_t krpc_encode_reply(const struct krpc_reply *reply, uint8_t *ret_data, size_t capacity)
 {
     static const struct krpc_item none;
     const struct krpc_item *item = reply->item ? reply->item : &none;
-    bool is_mutable = item->key.size > 0;
+    bool is_sent = item->value.size > 0;
     struct writer to;
 
     writer_init(&to, ret_data, capacity);
@@ -142,17 +156,23 @@ size_t krpc_encode_reply(const struct krpc_reply *reply, uint8_t *ret_data, size
     put_key_string(&to, "BFsd", reply->seeds_filter);
     put_literal(&to, "2:id20:");
     writer_put(&to, reply->id->bytes, NODE_ID_SIZE);
-    if (item->value.size > 0)
+    if (reply->samples)
+        put_key_int(&to, "interval", reply->samples->interval_s);
+    if (is_sent)
         put_key_string(&to, "k", item->key);
+    put_key_string(&to, "need", reply->need);
     if (reply->with_nodes)
         put_nodes(&to, reply->nodes, reply->nodes_count, true);
     if (reply->with_nodes6)
         put_nodes(&to, reply->nodes6, reply->nodes6_count, false);
-    if (is_mutable)
+    if (reply->samples)
+        put_samples(&to, reply->samples);
+    if (item->key.size > 0 || (reply->item && !is_sent))
         put_key_int(&to, "seq", item->seq);
-    if (item->value.size > 0)
+    if (is_sent)
         put_key_string(&to, "sig", item->signature);
     put_key_string(&to, "token", reply->token);
+    put_ttl(&to, item);
     put_key_raw(&to, "v", item->value);
     put_values(&to, reply->values, reply->values_count);
     writer_u8(&to, 'e');
@@ -196,6 +216,12 @@ static void put_want(struct writer *to, const struct krpc_query *query)
     bencode_put_end(to);
 }
 
+static void put_target(struct writer *to, const struct krpc_query *query)
+{
+    put_key_string(to, "target", bytes_of(query->target.bytes, NODE_ID_SIZE));
+    put_want(to, query);
+}
+
 static void put_announce(struct writer *to, const struct krpc_query *query)
 {
     put_key_string(to, "info_hash", bytes_of(query->target.bytes, NODE_ID_SIZE));
@@ -217,17 +243,31 @@ static void put_item(struct writer *to, const struct krpc_query *query)
         put_key_string(to, "sig", item->signature);
     }
     put_key_string(to, "token", query->token);
+    put_ttl(to, item);
     put_key_raw(to, "v", item->value);
 }
 
-/* The arguments after "id", in the order of their keys; "cas" alone comes before it. */
+/* The arguments whose keys come before "id". */
+static void put_first_arguments(struct writer *to, const struct krpc_query *query)
+{
+    if (query->method == KRPC_PUT && query->has_cas)
+        put_key_int(to, "cas", query->cas);
+    if (query->method == KRPC_GET && query->check_s > 0)
+        put_key_int(to, "chk", query->check_s);
+}
+
+/* The arguments after "id", in the order of their keys. */
 static void put_arguments(struct writer *to, const struct krpc_query *query)
 {
     switch (query->method) {
-    case KRPC_FIND_NODE:
     case KRPC_GET:
-        put_key_string(to, "target", bytes_of(query->target.bytes, NODE_ID_SIZE));
-        put_want(to, query);
+        if (query->has_seq)
+            put_key_int(to, "seq", query->seq);
+        put_target(to, query);
+        break;
+    case KRPC_FIND_NODE:
+    case KRPC_SAMPLE_INFOHASHES:
+        put_target(to, query);
         break;
     case KRPC_GET_PEERS:
         put_key_string(to, "info_hash", bytes_of(query->target.bytes, NODE_ID_SIZE));
@@ -238,6 +278,9 @@ static void put_arguments(struct writer *to, const struct krpc_query *query)
         break;
     case KRPC_PUT:
         put_item(to, query);
+        break;
+    case KRPC_OFFER:
+        put_key_string(to, "offer", query->offer);
         break;
     default:
         break;
@@ -254,13 +297,14 @@ size_t krpc_encode_query(const struct krpc_query *query,
     writer_init(&to, ret_data, capacity);
     put_begin(&to, NULL, 'a');
     writer_u8(&to, 'd');
-    if (query->method == KRPC_PUT && query->has_cas)
-        put_key_int(&to, "cas", query->cas);
+    put_first_arguments(&to, query);
     put_literal(&to, "2:id20:");
     writer_put(&to, query->id->bytes, NODE_ID_SIZE);
     put_arguments(&to, query);
     put_literal(&to, "e1:q");
     bencode_put_text(&to, krpc_method_text(query->method));
+    if (query->read_only)
+        put_literal(&to, "2:roi1e");
     put_finish(&to, bytes_of(transaction, KRPC_OWN_TRANSACTION), 'q');
     return finished(&to);
 }

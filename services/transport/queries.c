@@ -36,6 +36,8 @@ static const char *read_put(const Lb__Transport__Put *from, struct krpc_query *q
         return "a mutable item has a key of 32 bytes, a signature of 64 and a seq up to 2^63 - 1";
     if (item->salt.len > KRPC_SALT_MAX)
         return "a salt has at most 64 bytes";
+    if (item->ttl_s > INT32_MAX)
+        return "ttl_s is at most 2^31 - 1";
     if (from->token.len == 0 || from->token.len > KRPC_TOKEN_MAX)
         return "a token has 1 to 128 bytes";
     query->token = view(from->token);
@@ -43,7 +45,8 @@ static const char *read_put(const Lb__Transport__Put *from, struct krpc_query *q
                                       .key = view(item->public_key),
                                       .salt = view(item->salt),
                                       .signature = view(item->signature),
-                                      .seq = item->seq };
+                                      .seq = item->seq,
+                                      .ttl_s = item->ttl_s };
     query->has_cas = is_mutable && from->compare_case == LB__TRANSPORT__PUT__COMPARE_CAS;
     query->cas = from->cas;
     return query->has_cas && query->cas > INT64_MAX ? "cas is at most 2^63 - 1" : NULL;
@@ -63,6 +66,24 @@ static const char *read_announce(const Lb__Transport__AnnouncePeer *from, struct
     return NULL;
 }
 
+static const char *read_get(const Lb__Transport__Get *from, struct krpc_query *query)
+{
+    if (!read_id(from->target, &query->target))
+        return "target must be 20 bytes";
+    query->has_seq = from->newer_case == LB__TRANSPORT__GET__NEWER_SEQ;
+    query->seq = query->has_seq ? from->seq : 0;
+    query->check_s = from->check_s;
+    return query->seq > INT64_MAX || query->check_s > INT32_MAX
+               ? "seq is at most 2^63 - 1, check_s at most 2^31 - 1"
+               : NULL;
+}
+
+static const char *read_offer(const Lb__Transport__Offer *from, struct krpc_query *query)
+{
+    query->offer = view(from->digests);
+    return krpc_offer_is_valid(query->offer) ? NULL : "digests must be 1 to 40 of 28 bytes";
+}
+
 static const char *read_query(const Lb__Transport__Query *from, struct krpc_query *query)
 {
     switch (from->method_case) {
@@ -78,13 +99,16 @@ static const char *read_query(const Lb__Transport__Query *from, struct krpc_quer
                                                                   : "infohash must be 20 bytes";
     case LB__TRANSPORT__QUERY__METHOD_GET:
         query->method = KRPC_GET;
-        return read_id(from->get->target, &query->target) ? NULL : "target must be 20 bytes";
+        return read_get(from->get, query);
     case LB__TRANSPORT__QUERY__METHOD_ANNOUNCE_PEER:
         query->method = KRPC_ANNOUNCE_PEER;
         return read_announce(from->announce_peer, query);
     case LB__TRANSPORT__QUERY__METHOD_PUT:
         query->method = KRPC_PUT;
         return read_put(from->put, query);
+    case LB__TRANSPORT__QUERY__METHOD_OFFER:
+        query->method = KRPC_OFFER;
+        return read_offer(from->offer, query);
     default:
         return "a query needs a method";
     }
@@ -209,13 +233,16 @@ static void add_peers(Lb__Transport__Answer *answer, struct answer_parts *parts,
 static void add_item(Lb__Transport__Answer *answer, struct answer_parts *parts,
                      const struct krpc_message *message)
 {
-    if (message->value.size == 0 || message->seq < 0)
+    bool is_sent = message->value.size > 0; /* else a number alone says that it is stored there */
+
+    if (message->seq < 0 || !(is_sent || (message->present & KRPC_HAS_SEQ)))
         return;
     lb__item__init(&parts->item);
     parts->item.value = binary(message->value);
     parts->item.public_key = binary(message->key);
     parts->item.signature = binary(message->signature);
     parts->item.seq = (uint64_t)message->seq;
+    parts->item.ttl_s = (uint32_t)message->ttl;
     answer->item = &parts->item;
 }
 
@@ -243,11 +270,13 @@ void queries_answered(struct transport *self)
     answer.rtt_us = self->result.end.rtt_us;
     answer.nodes = parts.contact_list;
     answer.peers = parts.peers;
+    answer.littlebird = message->littlebird;
     if (message->type == KRPC_ERROR) {
         add_error(&answer, &parts, message);
     } else {
         answer.node_id = binary(message->id);
         answer.token = binary(message->token);
+        answer.need = binary(message->need);
         add_nodes(&answer, &parts, message, 4);
         add_nodes(&answer, &parts, message, 6);
         add_peers(&answer, &parts, message);

@@ -20,6 +20,8 @@ struct question_draft {
         Lb__Storage__AnnouncePeer announce_peer;
         Lb__Storage__GetItem get_item;
         Lb__Storage__PutItem put_item;
+        Lb__Storage__Offer offer;
+        Lb__Storage__SampleInfohashes sample_infohashes;
     } body;
 };
 
@@ -96,6 +98,7 @@ static void draft_get(struct question_draft *draft, const struct krpc_message *m
         body->newer_case = LB__STORAGE__GET_ITEM__NEWER_SEQ;
         body->seq = (uint64_t)message->seq;
     }
+    body->check_s = (uint32_t)message->check;
     draft->question.body_case = LB__STORAGE__QUESTION__BODY_GET_ITEM;
     draft->question.get_item = body;
 }
@@ -106,6 +109,7 @@ static void draft_put(struct question_draft *draft, const struct krpc_message *m
 
     lb__item__init(&draft->item);
     draft->item.value = binary(message->value);
+    draft->item.ttl_s = (uint32_t)message->ttl;
     if (message->present & KRPC_HAS_KEY) {
         draft->item.public_key = binary(message->key);
         draft->item.salt = binary(message->salt);
@@ -120,6 +124,26 @@ static void draft_put(struct question_draft *draft, const struct krpc_message *m
     }
     draft->question.body_case = LB__STORAGE__QUESTION__BODY_PUT_ITEM;
     draft->question.put_item = body;
+}
+
+static void draft_offer(struct question_draft *draft, const struct krpc_message *message)
+{
+    Lb__Storage__Offer *body = &draft->body.offer;
+
+    lb__storage__offer__init(body);
+    body->digests = binary(message->offer);
+    draft->question.body_case = LB__STORAGE__QUESTION__BODY_OFFER;
+    draft->question.offer = body;
+}
+
+static void draft_sample_infohashes(struct question_draft *draft)
+{
+    Lb__Storage__SampleInfohashes *body = &draft->body.sample_infohashes;
+
+    lb__storage__sample_infohashes__init(body);
+    body->samples_max = responder_samples_max(&draft->ask);
+    draft->question.body_case = LB__STORAGE__QUESTION__BODY_SAMPLE_INFOHASHES;
+    draft->question.sample_infohashes = body;
 }
 
 void questions_add(struct questions *self, const struct endpoint_result *result)
@@ -143,6 +167,12 @@ void questions_add(struct questions *self, const struct endpoint_result *result)
         break;
     case KRPC_GET:
         draft_get(draft, message);
+        break;
+    case KRPC_OFFER:
+        draft_offer(draft, message);
+        break;
+    case KRPC_SAMPLE_INFOHASHES:
+        draft_sample_infohashes(draft);
         break;
     default:
         draft_put(draft, message);
@@ -202,7 +232,22 @@ static bool read_item(const Lb__Item *from, struct krpc_item *ret_item)
     *ret_item = (struct krpc_item){ .value = view(from->value),
                                     .key = sized(from->public_key, KRPC_KEY_SIZE),
                                     .signature = sized(from->signature, KRPC_SIGNATURE_SIZE),
-                                    .seq = from->seq };
+                                    .seq = from->seq,
+                                    .ttl_s = from->ttl_s <= INT32_MAX ? from->ttl_s : INT32_MAX };
+    return true;
+}
+
+static bool read_samples(const Lb__Storage__Outcome *from, const struct responder_ask *ask,
+                         struct krpc_samples *ret_samples)
+{
+    size_t size_max = NODE_ID_SIZE * responder_samples_max(ask);
+
+    if (ask->method != KRPC_SAMPLE_INFOHASHES || from->samples.len % NODE_ID_SIZE != 0 ||
+        from->samples.len > size_max)
+        return false;
+    *ret_samples = (struct krpc_samples){ .infohashes = view(from->samples),
+                                          .total = from->samples_total,
+                                          .interval_s = from->samples_interval_s };
     return true;
 }
 
@@ -211,6 +256,7 @@ static void answer_outcome(struct questions *self, const struct responder_ask *a
 {
     struct bytes peers[RESPONDER_PEERS_MAX];
     struct krpc_item item;
+    struct krpc_samples samples;
     struct responder_outcome outcome = {
         .error = from->krpc_error,
         .error_text = bytes_of_text(from->krpc_message),
@@ -219,6 +265,8 @@ static void answer_outcome(struct questions *self, const struct responder_ask *a
         .seeds_filter = sized(from->seeds_filter, KRPC_FILTER_SIZE),
         .peers_filter = sized(from->peers_filter, KRPC_FILTER_SIZE),
         .item = read_item(from->item, &item) ? &item : NULL,
+        .need = from->need.len <= KRPC_DIGESTS_MAX ? view(from->need) : bytes_of(NULL, 0),
+        .samples = read_samples(from, ask, &samples) ? &samples : NULL,
     };
 
     answer(self, ask, &outcome);

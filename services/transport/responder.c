@@ -120,7 +120,7 @@ static void ask_storage(const struct krpc_message *query, const struct address *
     ret_ask->scrape = query->scrape == 1;
     ret_ask->transaction_size = (uint8_t)query->transaction.size;
     memcpy(ret_ask->transaction, query->transaction.data, query->transaction.size);
-    if (query->method != KRPC_PUT)
+    if (query->method != KRPC_PUT && query->method != KRPC_OFFER)
         ret_ask->target = node_id_from(query->target.data);
     families(query, from, &ret_ask->want_v4, &ret_ask->want_v6);
 }
@@ -155,9 +155,13 @@ enum responder_verdict responder_query(struct responder *self, const struct krpc
                           bytes_of_text("bad token"), now_ms, ret_reply, ret_size);
         ask_storage(query, from, ret_ask);
         return RESPONDER_ASK;
+    case KRPC_OFFER:
+    case KRPC_SAMPLE_INFOHASHES:
+        ask_storage(query, from, ret_ask);
+        return RESPONDER_ASK;
     default:
         target = node_id_from(query->target.data);
-        if (query->method != KRPC_FIND_NODE) {
+        if (query->method == KRPC_GET || query->method == KRPC_GET_PEERS) {
             if (may_have(self, &target)) {
                 ask_storage(query, from, ret_ask);
                 return RESPONDER_ASK;
@@ -171,17 +175,50 @@ enum responder_verdict responder_query(struct responder *self, const struct krpc
 }
 
 /*
- * Counted with the longest form of each part: envelope with an IPv6 "ip" and a long transaction id
- * 112, token 17, "values" 10; nodes 8 * 26 + 10, nodes6 8 * 38 + 12; two filters of 266.
+ * What a reply takes besides its peers or samples, counted with the longest form of each part:
+ * envelope with an IPv6 "ip" and a long transaction id 112, token 17, "values" 10; nodes
+ * 8 * 26 + 10, nodes6 8 * 38 + 12; two filters of 266. The rest of "samples" is 50.
  */
+static size_t room_beside_nodes(const struct responder_ask *ask)
+{
+    return KRPC_REPLY_MAX - 140 - (ask->want_v4 ? 218u : 0u) - (ask->want_v6 ? 316u : 0u);
+}
+
 uint32_t responder_peers_max(const struct responder_ask *ask)
 {
-    size_t used =
-        140 + (ask->want_v4 ? 218u : 0u) + (ask->want_v6 ? 316u : 0u) + (ask->scrape ? 532u : 0u);
+    size_t room = room_beside_nodes(ask), filters = ask->scrape ? 532 : 0;
     size_t each = address_is_v4(&ask->from) ? 2 + ADDRESS_COMPACT_V4 : 3 + ADDRESS_COMPACT_V6;
-    size_t room = used < KRPC_REPLY_MAX ? (KRPC_REPLY_MAX - used) / each : 0;
+    size_t count = room > filters ? (room - filters) / each : 0;
 
-    return room < RESPONDER_PEERS_MAX ? (uint32_t)room : RESPONDER_PEERS_MAX;
+    return count < RESPONDER_PEERS_MAX ? (uint32_t)count : RESPONDER_PEERS_MAX;
+}
+
+uint32_t responder_samples_max(const struct responder_ask *ask)
+{
+    size_t count = (room_beside_nodes(ask) - 50) / NODE_ID_SIZE;
+
+    return count < RESPONDER_SAMPLES_MAX ? (uint32_t)count : RESPONDER_SAMPLES_MAX;
+}
+
+static void draft_outcome(const struct responder *self, struct draft *draft,
+                          const struct responder_ask *ask, const struct responder_outcome *outcome,
+                          uint64_t now_ms)
+{
+    struct krpc_reply *reply = &draft->reply;
+
+    if (ask->method != KRPC_OFFER)
+        draft_nodes(self, draft, &ask->target, ask->want_v4, ask->want_v6);
+    if (outcome->unavailable)
+        return; /* BEP 33: no token says that we do not store now */
+    if (ask->method != KRPC_SAMPLE_INFOHASHES)
+        draft_token(self, draft, now_ms);
+    reply->values = outcome->peers;
+    reply->values_count = outcome->peers_count;
+    reply->seeds_filter = outcome->seeds_filter;
+    reply->peers_filter = outcome->peers_filter;
+    reply->item = outcome->item;
+    reply->need = outcome->need;
+    reply->samples = outcome->samples;
 }
 
 enum responder_verdict responder_answer(struct responder *self, const struct responder_ask *ask,
@@ -194,22 +231,14 @@ enum responder_verdict responder_answer(struct responder *self, const struct res
 
     if (!responder_self_id(self))
         return RESPONDER_NO_TABLE;
-    if (outcome->unavailable && writes)
+    if (outcome->unavailable && (writes || ask->method == KRPC_OFFER))
         return refuse(self, transaction, &ask->from, KRPC_ERROR_SERVER,
                       bytes_of_text("storage is not available"), now_ms, ret_reply, ret_size);
     if (outcome->error)
         return refuse(self, transaction, &ask->from, outcome->error, outcome->error_text, now_ms,
                       ret_reply, ret_size);
     draft_begin(self, &draft, transaction, &ask->from);
-    if (!writes) {
-        draft_nodes(self, &draft, &ask->target, ask->want_v4, ask->want_v6);
-        if (!outcome->unavailable)
-            draft_token(self, &draft, now_ms); /* BEP 33: no token says that we do not store now */
-        draft.reply.values = outcome->peers;
-        draft.reply.values_count = outcome->peers_count;
-        draft.reply.seeds_filter = outcome->seeds_filter;
-        draft.reply.peers_filter = outcome->peers_filter;
-        draft.reply.item = outcome->item;
-    }
+    if (!writes)
+        draft_outcome(self, &draft, ask, outcome, now_ms);
     return pay(self, &ask->from, encode(&draft, ret_reply), now_ms, ret_size);
 }

@@ -4,9 +4,11 @@
  * ping, find_node and the node part of get_peers and get come from the routing page that lb-routing
  * publishes; whether a value or peers may be there at all from storage's presence page. Only what
  * those cannot answer becomes a question for storage: get_peers and get of a target that may be
- * present, announce_peer and put with a token that is ours. Every reply is paid for (budget.h).
- * Replies hold the nodes of the family of the query, or of those in `want` (BEP 32), in no order:
- * BEP 5 asks for none, and sorting them costs more than finding them. Pure.
+ * present, announce_peer and put with a token that is ours, lb_offer and sample_infohashes. A
+ * method that is not known and names a target is find_node. Every reply is paid for (budget.h);
+ * that to an lb_offer, whose token asks for none, is no longer than the query. Replies hold the
+ * nodes of the family of the query, or of those in `want` (BEP 32), in no order: BEP 5 asks for
+ * none, and sorting them costs more than finding them. Pure.
  */
 #pragma once
 
@@ -20,8 +22,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define RESPONDER_NODES     8u  /* BEP 5: K */
-#define RESPONDER_PEERS_MAX 50u /* of one reply; fewer when they do not fit into KRPC_REPLY_MAX */
+#define RESPONDER_NODES       8u  /* BEP 5: K */
+#define RESPONDER_PEERS_MAX   50u /* of one reply; fewer when they do not fit into KRPC_REPLY_MAX */
+#define RESPONDER_SAMPLES_MAX 20u /* likewise; libtorrent gives as many */
 
 struct responder {
     const struct routing_page *routing;   /* borrowed; NULL: no table, nothing is answered */
@@ -43,7 +46,7 @@ enum responder_verdict {
 struct responder_ask {
     enum krpc_method method;
     struct address from;
-    struct node_id target; /* get_peers, announce_peer, get */
+    struct node_id target; /* get_peers, announce_peer, get, sample_infohashes */
     bool want_v4, want_v6;
     bool scrape;
     uint8_t transaction_size;
@@ -58,8 +61,9 @@ enum responder_verdict responder_query(struct responder *self, const struct krpc
 /* Who we are; NULL without a table. */
 const struct node_id *responder_self_id(const struct responder *self);
 
-/* How many peers a reply to this has room for. */
+/* How many peers, or infohashes, a reply to this has room for. */
 uint32_t responder_peers_max(const struct responder_ask *ask);
+uint32_t responder_samples_max(const struct responder_ask *ask);
 
 /* What storage said. Views are borrowed. */
 struct responder_outcome {
@@ -69,7 +73,9 @@ struct responder_outcome {
     const struct bytes *peers; /* compact */
     size_t peers_count;
     struct bytes seeds_filter, peers_filter;
-    const struct krpc_item *item; /* NULL: none */
+    const struct krpc_item *item;       /* NULL: none */
+    struct bytes need;                  /* lb_offer */
+    const struct krpc_samples *samples; /* sample_infohashes */
 };
 
 /* RESPONDER_ASK is never answered here. */

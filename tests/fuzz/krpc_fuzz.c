@@ -70,6 +70,30 @@ static void compare(const struct bencode *parsed, const struct krpc_message *mes
 #undef COMPARE
 }
 
+/* What a query of this method says is the same in both. */
+static void compare_query(const struct krpc_message *before, const struct krpc_message *after)
+{
+    switch (before->method) {
+    case KRPC_PING:
+        return;
+    case KRPC_PUT:
+        assert(bytes_equal(after->value, before->value) && bytes_equal(after->key, before->key));
+        assert(after->key.size == 0 || after->seq == before->seq);
+        assert(after->ttl == before->ttl);
+        return;
+    case KRPC_OFFER:
+        assert(bytes_equal(after->offer, before->offer));
+        return;
+    case KRPC_GET:
+        assert(after->seq == (before->seq >= 0 ? before->seq : 0));
+        assert(after->check == before->check);
+        break;
+    default:
+        break;
+    }
+    assert(bytes_equal(after->target, before->target));
+}
+
 static void write_query(const struct krpc_message *message)
 {
     const struct node_id id = node_id_from(message->id.data);
@@ -85,9 +109,15 @@ static void write_query(const struct krpc_message *message)
                   .key = message->key,
                   .salt = message->key.size > 0 ? message->salt : bytes_of(NULL, 0),
                   .signature = message->signature,
-                  .seq = (uint64_t)message->seq },
+                  .seq = (uint64_t)message->seq,
+                  .ttl_s = (uint32_t)message->ttl },
         .has_cas = message->key.size > 0 && (message->present & KRPC_HAS_CAS),
         .cas = (uint64_t)message->cas,
+        .has_seq = (message->present & KRPC_HAS_SEQ) && message->seq >= 0,
+        .seq = (uint64_t)message->seq,
+        .check_s = (uint32_t)message->check,
+        .read_only = message->read_only,
+        .offer = message->offer,
     };
     uint8_t again[KRPC_SEND_MAX];
     struct krpc_message read;
@@ -104,13 +134,8 @@ static void write_query(const struct krpc_message *message)
     assert(krpc_decode(bytes_of(again, size), &read) == LB_OK);
     assert(read.type == KRPC_QUERY && read.method == message->method && read.fault == 0);
     assert(bytes_equal(read.id, message->id));
-    if (message->method == KRPC_PUT) {
-        assert(bytes_equal(read.value, message->value) && bytes_equal(read.key, message->key));
-        assert(read.key.size == 0 || read.seq == message->seq);
-        return;
-    }
-    assert(
-        bytes_equal(read.target, query.method == KRPC_PING ? bytes_of(NULL, 0) : message->target));
+    assert(read.littlebird && read.read_only == message->read_only);
+    compare_query(message, &read);
 }
 
 static void write_reply(const struct krpc_message *message)
@@ -119,14 +144,20 @@ static void write_reply(const struct krpc_message *message)
     struct krpc_item item = { .value = message->value,
                               .key = message->key,
                               .signature = message->signature,
-                              .seq = message->seq >= 0 ? (uint64_t)message->seq : 0 };
+                              .seq = message->seq >= 0 ? (uint64_t)message->seq : 0,
+                              .ttl_s = (uint32_t)message->ttl };
+    const struct krpc_samples samples = { .infohashes = message->samples,
+                                          .total = (uint64_t)message->total,
+                                          .interval_s = (uint32_t)message->interval };
     struct contact nodes[32];
     struct krpc_reply reply = { .transaction = message->transaction,
                                 .id = &id,
                                 .nodes = nodes,
                                 .with_nodes = true,
                                 .token = message->token,
-                                .item = &item };
+                                .item = &item,
+                                .need = message->need,
+                                .samples = &samples };
     uint8_t again[2 * KRPC_RECEIVE_MAX];
     struct krpc_message read;
     struct contact contact;
@@ -150,6 +181,10 @@ static void write_reply(const struct krpc_message *message)
     assert(bytes_equal(read.transaction, message->transaction));
     assert(bytes_equal(read.token, message->token) && bytes_equal(read.value, message->value));
     assert(read.nodes.size == reply.nodes_count * 26);
+    assert(read.value.size > 0 || read.seq == (int64_t)item.seq); /* stored, not sent */
+    assert(read.ttl == message->ttl && bytes_equal(read.need, message->need));
+    assert(bytes_equal(read.samples, message->samples) && read.total == message->total);
+    assert(read.interval == (int64_t)samples.interval_s);
 }
 
 /* What the general reader takes is passed over under a key that nobody knows. */
@@ -179,7 +214,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
         assert(is_bencode);
         compare(&parsed, &message);
-        if (message.type == KRPC_QUERY && message.fault == 0)
+        if (message.type == KRPC_QUERY && message.fault == 0 && message.method != KRPC_UNKNOWN)
             write_query(&message);
         if (message.type == KRPC_REPLY)
             write_reply(&message);

@@ -3,10 +3,11 @@
  * says, what it sends is well formed and of bounded size, and no query of ours ends twice or is
  * forgotten.
  *
- * The input is lines: "+" and two bytes let time pass; "p", "f", "g", "a", "G", "P" and a byte ask
- * that node something; "<" and a byte are a datagram from that node, in which "****" becomes the id
- * of our last query and "TOKENTOK" a token of ours for it; "s" and a byte are storage's outcome for
- * the oldest question.
+ * The input is lines: "+" and two bytes let time pass; "p", "f", "g", "a", "G", "P", "S", "O" and a
+ * byte ask that node something; "<" and a byte are a datagram from that node, in which "****"
+ * becomes the id of our last query and "TOKENTOK" a token of ours for it; "s" and one or two bytes
+ * are storage's outcome for the oldest question; "r" and a byte make us read-only by its lowest
+ * bit.
  */
 #include "services/transport/endpoint.h"
 
@@ -118,11 +119,14 @@ static void receive(struct world *self, uint8_t node, uint8_t *datagram, size_t 
 static void start(struct world *self, enum krpc_method method, uint8_t node)
 {
     static const uint8_t key[KRPC_KEY_SIZE], signature[KRPC_SIGNATURE_SIZE];
+    static const uint8_t digests[KRPC_DIGESTS_MAX * KRPC_DIGEST_SIZE];
     struct krpc_query query = { .method = method,
                                 .target = { { node } },
                                 .port = 1,
                                 .token = bytes_of_text("token"),
-                                .item = { .value = bytes_of_text("1:x") } };
+                                .item = { .value = bytes_of_text("1:x") },
+                                .offer = bytes_of(digests,
+                                                  node & 16 ? sizeof(digests) : KRPC_DIGEST_SIZE) };
     const struct contact to = { .id = { { node } }, .address = address_of(node) };
     const struct transaction_start parameters = {
         .query = &query, .to = &to, .has_id = node & 4, .once = node & 8
@@ -131,6 +135,11 @@ static void start(struct world *self, enum krpc_method method, uint8_t node)
     struct bytes datagram;
     lb_err err;
 
+    if (node & 32) {
+        query.has_seq = true;
+        query.seq = INT64_MAX;
+        query.check_s = query.item.ttl_s = INT32_MAX;
+    }
     if (node & 16) {
         query.item.key = bytes_of(key, sizeof(key));
         query.item.signature = bytes_of(signature, sizeof(signature));
@@ -160,13 +169,21 @@ static void pass(struct world *self, uint64_t ms)
     assert(endpoint_deadline_us(&self->endpoint) > self->now_us);
 }
 
-static void storage_says(struct world *self, uint8_t what)
+/* Whatever it says, also what it was not asked for. */
+static void storage_says(struct world *self, uint8_t what, uint8_t more)
 {
     static const uint8_t blob[KRPC_VALUE_MAX] = "996:";
+    static const uint8_t need[KRPC_DIGESTS_MAX] = "012";
     const struct krpc_item item = { .value = bytes_of(blob, what & 1 ? sizeof(blob) : 0),
                                     .key = bytes_of(blob, what & 2 ? KRPC_KEY_SIZE : 0),
                                     .signature = bytes_of(blob, what & 2 ? KRPC_SIGNATURE_SIZE : 0),
-                                    .seq = what };
+                                    .seq = what,
+                                    .ttl_s = more & 1 ? INT32_MAX : 0 };
+    const struct krpc_samples samples = {
+        .infohashes = bytes_of(blob, NODE_ID_SIZE * (size_t)(more >> 3 & 31)),
+        .total = INT64_MAX,
+        .interval_s = 21600,
+    };
     const struct bytes peers[2] = { bytes_of(blob, 6), bytes_of(blob, 6) };
     const struct responder_outcome outcome = {
         .unavailable = what & 4,
@@ -176,6 +193,8 @@ static void storage_says(struct world *self, uint8_t what)
         .peers_count = what & 16 ? 2 : 0,
         .seeds_filter = bytes_of(blob, what & 32 ? KRPC_FILTER_SIZE : 0),
         .item = what & 64 ? &item : NULL,
+        .need = bytes_of(need, more & 2 ? sizeof(need) : 0),
+        .samples = more & 4 ? &samples : NULL,
     };
     uint8_t reply[KRPC_SEND_MAX];
     size_t size;
@@ -190,7 +209,7 @@ static void storage_says(struct world *self, uint8_t what)
 
 static void act(struct world *self, uint8_t *line, size_t size)
 {
-    static const char methods[] = "pfgaGP"; /* in the order of enum krpc_method */
+    static const char methods[] = "pfgaGPSO"; /* in the order of enum krpc_method */
     const char *method = size > 0 && line[0] ? strchr(methods, line[0]) : NULL;
 
     if (size < 2)
@@ -200,7 +219,9 @@ static void act(struct world *self, uint8_t *line, size_t size)
     else if (line[0] == '<')
         receive(self, line[1], line + 2, size - 2);
     else if (line[0] == 's')
-        storage_says(self, line[1]);
+        storage_says(self, line[1], size > 2 ? line[2] : 0);
+    else if (line[0] == 'r')
+        self->endpoint.read_only = line[1] & 1;
     else if (method)
         start(self, (enum krpc_method)(method - methods), line[1]);
     transactions_check(&self->endpoint.transactions);

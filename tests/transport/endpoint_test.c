@@ -193,6 +193,39 @@ static void a_silent_node_is_told_of(void **state)
     world_done(&world);
 }
 
+/* BEP 43: who is read-only says so in its queries, and leaves those of others unanswered. */
+static void a_read_only_endpoint_asks_and_does_not_answer(void **state)
+{
+    struct krpc_query query = { .method = KRPC_PING };
+    const struct contact to = { .address = node };
+    const struct transaction_start start = { .query = &query, .to = &to };
+    const struct address client_address = address_v4(10, 0, 1, 1, 1);
+    struct world client, other;
+    struct bytes datagram;
+
+    (void)state;
+    world_init(&client);
+    world_init(&other);
+    client.endpoint.read_only = true;
+    world_receive(&client, &node, bytes_of_text(PING));
+    assert_int_equal(client.result.verdict, ENDPOINT_NOTHING);
+    assert_int_equal(client.result.sightings_count, 0);
+    assert_int_equal(client.endpoint.counters[COUNT_READ_ONLY], 1);
+
+    assert_int_equal(endpoint_start(&client.endpoint, &query, &start, client.now_us, &datagram),
+                     LB_OK);
+    other.endpoint.responder.routing = client.routing; /* whoever it is */
+    world_receive(&other, &client_address, datagram);
+    assert_int_equal(other.result.verdict, ENDPOINT_SEND);
+    assert_true(other.result.message.read_only);
+    assert_int_equal(other.result.sightings_count, 0);
+    world_receive(&client, &node, bytes_of(other.reply, other.result.reply_size));
+    assert_int_equal(client.result.verdict, ENDPOINT_ANSWERED);
+    assert_true(client.result.message.littlebird);
+    world_done(&client);
+    world_done(&other);
+}
+
 static void two_endpoints_talk(void **state)
 {
     const struct address a_address = address_v4(10, 0, 1, 1, 1),
@@ -231,6 +264,7 @@ int main(void)
         cmocka_unit_test(nothing_is_sent_where_nothing_can_be),
         cmocka_unit_test(without_a_table_we_ask_nobody),
         cmocka_unit_test(a_silent_node_is_told_of),
+        cmocka_unit_test(a_read_only_endpoint_asks_and_does_not_answer),
         cmocka_unit_test(two_endpoints_talk),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);

@@ -90,10 +90,62 @@ static const struct decode_row {
                  "3:seqi2e" SIG TOKEN "1:v1:x"),
       "207 salt is too big" },
 
+    /* Ours. */
+    { "a put that says how long the item lives",
+      PUT(ID KEY "3:seqi1e" SIG TOKEN "3:ttli86400e1:v1:x"), "put" },
+    { "a put of the longest life", PUT(ID TOKEN "3:ttli2147483647e1:v1:x"), "put" },
+    { "a put of a longer one", PUT(ID TOKEN "3:ttli2147483648e1:v1:x"),
+      "203 ttl must be 1 to 2147483647" },
+    { "a put of no life", PUT(ID TOKEN "3:ttli0e1:v1:x"), "203 ttl must be 1 to 2147483647" },
+    { "a put whose life is text", PUT(ID TOKEN "3:ttl2:601:v1:x"),
+      "203 an argument has the wrong type" },
+    { "a get of who sees to the replicas", QUERY("3:chki600e3:seqi4e" TARGET, "3:get"), "get" },
+    { "a get that is checked again at once", QUERY("3:chki0e" TARGET, "3:get"),
+      "203 chk must be 1 to 2147483647" },
+    { "a get that was checked before", QUERY("3:chki-1e" TARGET, "3:get"),
+      "203 chk must be 1 to 2147483647" },
+    { "a get checked in a lifetime", QUERY("3:chki2147483648e" TARGET, "3:get"),
+      "203 chk must be 1 to 2147483647" },
+    { "an offer", QUERY("5:offer28:mnopqrstuvwxyz123456\1\1\1\1\1\1\1\1", "8:lb_offer"),
+      "lb_offer" },
+    { "an offer of nothing", QUERY("5:offer0:", "8:lb_offer"),
+      "203 offer must be 1 to 40 digests of 28 bytes" },
+    { "an offer cut short", QUERY("5:offer27:mnopqrstuvwxyz123456\1\1\1\1\1\1\1", "8:lb_offer"),
+      "203 offer must be 1 to 40 digests of 28 bytes" },
+    { "an offer of a number above 2^63 - 1",
+      QUERY("5:offer28:mnopqrstuvwxyz123456\x80\1\1\1\1\1\1\1", "8:lb_offer"),
+      "203 offer must be 1 to 40 digests of 28 bytes" },
+    { "an offer without digests", QUERY("", "8:lb_offer"), "203 an argument is missing" },
+    { "an offer that is a list", QUERY("5:offerle", "8:lb_offer"),
+      "203 an argument has the wrong type" },
+    { "what is needed", REPLY("4:need3:012" TOKEN), "reply" },
+    { "stored, not sent", REPLY("3:seqi4e"), "reply" },
+
+    /* BEP 51; and what is newer than us finds its way past us, as libtorrent does it. */
+    { "a sample_infohashes", QUERY(TARGET, "17:sample_infohashes"), "sample_infohashes" },
+    { "a sample_infohashes without a target", QUERY("", "17:sample_infohashes"),
+      "203 an argument is missing" },
+    { "a sample_infohashes with a short target", QUERY("6:target3:abc", "17:sample_infohashes"),
+      "203 target or info_hash must have 20 bytes" },
+    { "a method nobody knows with a target", QUERY(TARGET, "4:vote"), "unknown" },
+    { "a method nobody knows with an infohash", QUERY(HASH, "4:vote"), "unknown" },
+    { "a method nobody knows with an infohash and a short target",
+      QUERY(HASH "6:target3:abc", "4:vote"), "unknown" },
+    { "a method nobody knows that gives our keys another meaning",
+      QUERY("3:seq5:first" TARGET "3:ttlle", "4:vote"), "unknown" },
+    { "arguments that a method does not read may be anything",
+      QUERY("5:offeri7e" TARGET "3:ttlle", "9:find_node"), "find_node" },
+    { "results that may be left out may be anything", REPLY("4:needi7e3:numle3:ttl2:60"), "reply" },
+
     /* Queries whose sender can be told what is wrong. */
     { "a method nobody knows", QUERY("", "4:vote"), "204 method unknown" },
-    { "sample_infohashes (BEP 51)", QUERY(TARGET, "17:sample_infohashes"), "204 method unknown" },
     { "the empty method", QUERY("", "0:"), "204 method unknown" },
+    { "a method nobody knows with a short target", QUERY("6:target3:abc", "4:vote"),
+      "204 method unknown" },
+    { "a method nobody knows with a target that is a number", QUERY("6:targeti1e", "4:vote"),
+      "204 method unknown" },
+    { "a method nobody knows with a target, from nobody", "d1:ad" TARGET "e1:q4:vote1:t2:aa1:y1:qe",
+      "204 method unknown" },
     { "a query without arguments", "d1:q4:ping1:t2:aa1:y1:qe", "203 an argument is missing" },
     { "a query without an id", "d1:ade1:q4:ping1:t2:aa1:y1:qe", "203 an argument is missing" },
     { "an id of 19 bytes", "d1:ad2:id19:abcdefghij012345678e1:q4:ping1:t2:aa1:y1:qe",
@@ -403,6 +455,11 @@ static void queries_are_written_as_specified(void **state)
     query.want_v4 = query.want_v6 = false;
     size = krpc_encode_query(&query, (const uint8_t *)"abcd", data, sizeof(data));
     assert_written(data, size, OURS("d1:ad" ID HASH "e1:q9:get_peers", "q"));
+    query.method = KRPC_SAMPLE_INFOHASHES;
+    query.read_only = true;
+    size = krpc_encode_query(&query, (const uint8_t *)"abcd", data, sizeof(data));
+    assert_written(data, size, OURS("d1:ad" ID TARGET "e1:q17:sample_infohashes2:roi1e", "q"));
+    query.read_only = false;
     query.method = KRPC_ANNOUNCE_PEER;
     query.token = bytes_of_text("aoeusnth");
     query.port = 6881;
@@ -410,6 +467,60 @@ static void queries_are_written_as_specified(void **state)
     size = krpc_encode_query(&query, (const uint8_t *)"abcd", data, sizeof(data));
     assert_written(data, size,
                    OURS("d1:ad" ID HASH "4:porti6881e4:seedi1e" TOKEN "e1:q13:announce_peer", "q"));
+}
+
+static void a_check_is_written_in_order(void **state)
+{
+    const struct node_id id = example_id("abcdefghij0123456789");
+    struct krpc_query query = { .method = KRPC_GET,
+                                .id = &id,
+                                .target = example_id("mnopqrstuvwxyz123456"),
+                                .want_v6 = true,
+                                .check_s = 600 };
+    uint8_t data[KRPC_SEND_MAX];
+    size_t size = krpc_encode_query(&query, (const uint8_t *)"abcd", data, sizeof(data));
+    struct krpc_message message;
+
+    (void)state;
+    assert_written(data, size, OURS("d1:ad3:chki600e" ID TARGET "4:wantl2:n6ee1:q3:get", "q"));
+    query.has_seq = true;
+    query.seq = INT64_MAX;
+    query.check_s = INT32_MAX;
+    query.want_v6 = false;
+    size = krpc_encode_query(&query, (const uint8_t *)"abcd", data, sizeof(data));
+    assert_written(
+        data, size,
+        OURS("d1:ad3:chki2147483647e" ID "3:seqi9223372036854775807e" TARGET "e1:q3:get", "q"));
+    assert_int_equal(krpc_decode(bytes_of(data, size), &message), LB_OK);
+    assert_int_equal(message.fault, 0);
+    assert_int_equal(message.seq, INT64_MAX);
+    assert_int_equal(message.check, INT32_MAX);
+    assert_true(message.littlebird);
+}
+
+/* As many digests as there may be fit into a datagram; more are no offer. */
+static void an_offer_is_read_back(void **state)
+{
+    static uint8_t digests[(KRPC_DIGESTS_MAX + 1) * KRPC_DIGEST_SIZE];
+    const struct node_id id = example_id("abcdefghij0123456789");
+    struct krpc_query query = { .method = KRPC_OFFER,
+                                .id = &id,
+                                .offer = { digests, KRPC_DIGESTS_MAX * KRPC_DIGEST_SIZE } };
+    uint8_t data[KRPC_SEND_MAX];
+    size_t size = krpc_encode_query(&query, (const uint8_t *)"abcd", data, sizeof(data));
+    struct krpc_message message;
+
+    (void)state;
+    assert_int_not_equal(size, 0);
+    assert_int_equal(krpc_decode(bytes_of(data, size), &message), LB_OK);
+    assert_int_equal(message.method, KRPC_OFFER);
+    assert_int_equal(message.fault, 0);
+    assert_true(bytes_equal(message.offer, query.offer));
+    digests[sizeof(digests) - 8] = 0x80;
+    assert_true(krpc_offer_is_valid(query.offer));
+    assert_false(krpc_offer_is_valid(bytes_of(digests, sizeof(digests))));
+    digests[sizeof(digests) - 8] = 0;
+    assert_false(krpc_offer_is_valid(bytes_of(digests, sizeof(digests))));
 }
 
 static void an_item_is_written_in_order(void **state)
@@ -424,7 +535,8 @@ static void an_item_is_written_in_order(void **state)
                   .salt = bytes_of_text("foobar"),
                   .signature = bytes_of_text(
                       "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"),
-                  .seq = INT64_MAX },
+                  .seq = INT64_MAX,
+                  .ttl_s = 7200 },
         .has_cas = true,
         .cas = 3,
     };
@@ -437,7 +549,7 @@ static void an_item_is_written_in_order(void **state)
     (void)state;
     assert_written(data, size,
                    OURS("d1:ad3:casi3e" ID KEY "4:salt6:foobar3:seqi9223372036854775807e" SIG TOKEN
-                        "1:v12:Hello World!e1:q3:put",
+                        "3:ttli7200e1:v12:Hello World!e1:q3:put",
                         "q"));
     assert_int_equal(bencode_parse(&parsed, bytes_of(data, size), tokens, 64,
                                    (struct bencode_limits){ 8, .strict_order = true }, NULL),
@@ -445,6 +557,7 @@ static void an_item_is_written_in_order(void **state)
     assert_int_equal(krpc_decode(bytes_of(data, size), &message), LB_OK);
     assert_int_equal(message.fault, 0);
     assert_int_equal(message.seq, INT64_MAX);
+    assert_int_equal(message.ttl, 7200);
 }
 
 /* Everything a reply can hold, in strict order, and the same when read back. */
@@ -458,7 +571,11 @@ static void a_reply_is_read_back(void **state)
     const struct krpc_item item = { .value = bytes_of_text("4:spam"),
                                     .key = bytes_of_text("0123456789abcdef0123456789abcdef"),
                                     .signature = bytes_of(filter, KRPC_SIGNATURE_SIZE),
-                                    .seq = 5 };
+                                    .seq = 5,
+                                    .ttl_s = INT32_MAX };
+    const struct krpc_samples samples = { .infohashes = bytes_of_text("mnopqrstuvwxyz123456"),
+                                          .total = INT64_MAX,
+                                          .interval_s = 21600 };
     struct krpc_reply reply = { .transaction = bytes_of_text("0123456789ab"),
                                 .to = &to,
                                 .id = &id,
@@ -473,7 +590,9 @@ static void a_reply_is_read_back(void **state)
                                 .values_count = 2,
                                 .seeds_filter = bytes_of(filter, sizeof(filter)),
                                 .peers_filter = bytes_of(filter, sizeof(filter)),
-                                .item = &item };
+                                .item = &item,
+                                .need = bytes_of_text("012"),
+                                .samples = &samples };
     uint8_t data[KRPC_SEND_MAX];
     struct bencode_token tokens[64];
     struct bencode parsed;
@@ -506,6 +625,12 @@ static void a_reply_is_read_back(void **state)
     assert_true(bytes_equal(message.key, item.key));
     assert_true(bytes_equal(message.signature, item.signature));
     assert_int_equal(message.seq, 5);
+    assert_int_equal(message.ttl, INT32_MAX);
+    assert_true(bytes_equal_text(message.need, "012"));
+    assert_true(bytes_equal_text(message.samples, "mnopqrstuvwxyz123456"));
+    assert_int_equal(message.total, INT64_MAX);
+    assert_int_equal(message.interval, 21600);
+    assert_true(message.littlebird);
     assert_true(bytes_equal(message.seeds_filter, reply.seeds_filter));
     assert_true(bytes_equal(message.peers_filter, reply.peers_filter));
 
@@ -521,14 +646,101 @@ static void a_reply_is_read_back(void **state)
 static void an_item_that_is_not_newer_is_told_by_its_number(void **state)
 {
     const struct node_id id = example_id("abcdefghij0123456789");
-    const struct krpc_item item = { .key = bytes_of_text("0123456789abcdef0123456789abcdef"),
-                                    .seq = 5 };
+    struct krpc_item item = { .key = bytes_of_text("0123456789abcdef0123456789abcdef"), .seq = 5 };
     struct krpc_reply reply = { .transaction = bytes_of_text("abcd"), .id = &id, .item = &item };
     uint8_t data[KRPC_SEND_MAX];
     size_t size = krpc_encode_reply(&reply, data, sizeof(data));
 
     (void)state;
     assert_written(data, size, OURS("d1:rd" ID "3:seqi5ee", "r"));
+    item = (struct krpc_item){ .ttl_s = 60 }; /* an immutable one */
+    size = krpc_encode_reply(&reply, data, sizeof(data));
+    assert_written(data, size, OURS("d1:rd" ID "3:seqi0e3:ttli60ee", "r"));
+}
+
+static void samples_are_there_even_if_there_is_none(void **state)
+{
+    const struct node_id id = example_id("abcdefghij0123456789");
+    const struct krpc_samples samples = { .interval_s = 60 };
+    struct krpc_reply reply = {
+        .transaction = bytes_of_text("abcd"), .id = &id, .with_nodes = true, .samples = &samples
+    };
+    uint8_t data[KRPC_SEND_MAX];
+    size_t size = krpc_encode_reply(&reply, data, sizeof(data));
+
+    (void)state;
+    assert_written(data, size, OURS("d1:rd" ID "8:intervali60e5:nodes0:3:numi0e7:samples0:e", "r"));
+}
+
+/* One result that cannot be right is left out; the others are kept. */
+static const struct left_out_row {
+    const char *what, *results;
+    uint32_t present; /* besides the id */
+} left_out_rows[] = {
+    { "nodes cut short", "5:nodes25:0123456789012345678901234" TOKEN, KRPC_HAS_TOKEN },
+    { "IPv6 nodes cut short", "6:nodes63:abc" TOKEN, KRPC_HAS_TOKEN },
+    { "a token of 129 bytes",
+      "4:need1:15:token129:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+      "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdefx",
+      KRPC_HAS_NEED },
+    { "a short key", "1:k4:abcd3:seqi4e1:v1:x", KRPC_HAS_SEQ | KRPC_HAS_VALUE },
+    { "a short signature", "3:seqi4e3:sig2:ab1:v1:x", KRPC_HAS_SEQ | KRPC_HAS_VALUE },
+    { "short filters", "4:BFpe1:a4:BFsd1:b" TOKEN, KRPC_HAS_TOKEN },
+    { "a need nobody knows", "4:need3:013" TOKEN, KRPC_HAS_TOKEN },
+    { "a need below all", "4:need1:/" TOKEN, KRPC_HAS_TOKEN },
+    { "an empty need", "4:need0:" TOKEN, KRPC_HAS_TOKEN },
+    { "a need of 41", "4:need41:00000000000000000000000000000000000000000" TOKEN, KRPC_HAS_TOKEN },
+    { "samples cut short", "3:numi4e7:samples3:abc", KRPC_HAS_TOTAL },
+    { "fewer than none stored",
+      "8:intervali60e3:numi-1e7:samples0:", KRPC_HAS_INTERVAL | KRPC_HAS_SAMPLES },
+    { "again before now", "8:intervali-1e3:numi0e7:samples0:", KRPC_HAS_TOTAL | KRPC_HAS_SAMPLES },
+    { "no life left", "3:seqi4e3:ttli0e", KRPC_HAS_SEQ },
+    { "too long a life", "3:seqi4e3:ttli2147483648e", KRPC_HAS_SEQ },
+};
+
+static void is_left_out(void **state)
+{
+    const struct left_out_row *row = *state;
+    char datagram[512];
+    struct krpc_message message;
+
+    snprintf(datagram, sizeof(datagram), "d1:rd" ID "%se1:t2:aa1:y1:re", row->results);
+    message = decode(datagram);
+    assert_int_equal(message.present, KRPC_HAS_ID | row->present);
+    assert_true(message.ttl == 0 && message.need.size <= 1 && message.total >= 0);
+}
+
+/* "v" beside the body: who is of our kind. */
+static const struct kind_row {
+    const char *what, *datagram;
+    bool littlebird;
+} kind_rows[] = {
+    { "ours",
+      "d1:rd" ID "e1:t2:aa1:v4:LB\1\1"
+      "1:y1:re",
+      true },
+    { "ours, of a later day", "d1:rd" ID "e1:t2:aa1:v7:LB-next1:y1:re", true },
+    { "libtorrent",
+      "d1:rd" ID "e1:t2:aa1:v4:LT\1\1"
+      "1:y1:re",
+      false },
+    { "a version cut short", "d1:rd" ID "e1:t2:aa1:v1:L1:y1:re", false },
+    { "no version", REPLY(""), false },
+    { "ours, which asks",
+      "d1:ad" ID "e1:q4:ping1:t2:aa1:v4:LB\1\1"
+      "1:y1:qe",
+      true },
+    { "ours, which refuses",
+      "d1:eli202e3:huhe1:t2:aa1:v4:LB\1\1"
+      "1:y1:ee",
+      true },
+};
+
+static void is_of_our_kind(void **state)
+{
+    const struct kind_row *row = *state;
+
+    assert_int_equal(decode(row->datagram).littlebird, row->littlebird);
 }
 
 static void an_error_is_written_as_specified(void **state)
@@ -554,12 +766,17 @@ int main(void)
         cmocka_unit_test(peers_are_read_through_rubbish),
         cmocka_unit_test(a_reply_without_lists_has_none),
         cmocka_unit_test(queries_are_written_as_specified),
+        cmocka_unit_test(a_check_is_written_in_order),
+        cmocka_unit_test(an_offer_is_read_back),
         cmocka_unit_test(an_item_is_written_in_order),
         cmocka_unit_test(a_reply_is_read_back),
         cmocka_unit_test(an_item_that_is_not_newer_is_told_by_its_number),
+        cmocka_unit_test(samples_are_there_even_if_there_is_none),
         cmocka_unit_test(an_error_is_written_as_specified),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
 
-    return failed + RUN_ROWS(decode_rows, is_taken_for);
+    failed += RUN_ROWS(decode_rows, is_taken_for);
+    failed += RUN_ROWS(left_out_rows, is_left_out);
+    return failed + RUN_ROWS(kind_rows, is_of_our_kind);
 }

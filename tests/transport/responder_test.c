@@ -55,7 +55,16 @@ static const struct row {
     { "put with a token", QUERY("5:token8:TOKENTOK1:v1:x", "3:put"), V4, WHOLE, "ask" },
     { "put with a forged one", QUERY("5:token8:forgedtk1:v1:x", "3:put"), V4, WHOLE,
       "203 bad token" },
+    { "lb_offer needs no token",
+      QUERY("5:offer28:\5mnopqrstuvwxyz12345\1\1\1\1\1\1\1\1", "8:lb_offer"), V4, WHOLE, "ask" },
+    { "sample_infohashes", QUERY(TARGET, "17:sample_infohashes"), V4, WHOLE, "ask" },
     { "a method nobody knows", QUERY("", "4:vote"), V4, WHOLE, "204 method unknown" },
+    { "one with a target is find_node", QUERY(TARGET, "4:vote"), V4, PRESENT,
+      "id nodes 0 1 2 3 4 5 6 7" },
+    { "one with an infohash, which wants IPv6", QUERY(HASH "4:wantl2:n6e", "4:vote"), V4, PRESENT,
+      "id nodes6 0 1 2 3 4 5 6 7" },
+    { "get of who sees to it, of what is surely not there", QUERY("3:chki60e" TARGET, "3:get"), V4,
+      WHOLE, "id nodes 0 1 2 3 4 5 6 7 token" },
     { "an argument missing", QUERY("", "9:find_node"), V4, WHOLE, "203 an argument is missing" },
     { "no table, no answer", QUERY("", "4:ping"), V4, NO_TABLE, "drop" },
     { "no table, no error either", QUERY("", "4:vote"), V4, NO_TABLE, "drop" },
@@ -98,6 +107,18 @@ static void draw(struct bytes datagram, const struct address *to, char *text, si
         draw_nodes(&reply, 6, text, size);
     if (reply.token.size > 0)
         snprintf(text + strlen(text), size - strlen(text), " token");
+    if (reply.need.size > 0)
+        snprintf(text + strlen(text), size - strlen(text), " need %.*s", (int)reply.need.size,
+                 (const char *)reply.need.data);
+    if (reply.present & KRPC_HAS_SEQ)
+        snprintf(text + strlen(text), size - strlen(text), " seq %d", (int)reply.seq);
+    if (reply.present & KRPC_HAS_TTL)
+        snprintf(text + strlen(text), size - strlen(text), " ttl %d", (int)reply.ttl);
+    if (reply.value.size > 0)
+        snprintf(text + strlen(text), size - strlen(text), " v");
+    if (reply.present & KRPC_HAS_SAMPLES)
+        snprintf(text + strlen(text), size - strlen(text), " samples %d of %d for %d",
+                 (int)(reply.samples.size / NODE_ID_SIZE), (int)reply.total, (int)reply.interval);
 }
 
 static struct address sender(enum from from)
@@ -156,6 +177,14 @@ static void is_answered(void **state)
     world_done(&world);
 }
 
+static const uint8_t infohashes[RESPONDER_SAMPLES_MAX * NODE_ID_SIZE];
+static const struct krpc_item immutable = { .value = { (const uint8_t *)"1:x", 3 }, .ttl_s = 60 };
+static const struct krpc_item not_sent = { .seq = 4, .ttl_s = 60 };
+static const struct krpc_item immutable_not_sent = { .seq = 0 };
+static const struct krpc_samples samples = { .infohashes = { infohashes, 2 * NODE_ID_SIZE },
+                                             .total = 70,
+                                             .interval_s = 600 };
+
 /* What storage said, and what becomes of it. */
 static const struct answer_row {
     const char *what;
@@ -178,6 +207,38 @@ static const struct answer_row {
       { .unavailable = true },
       "id nodes 0 1 2 3 4 5 6 7" },
     { "nothing there after all", KRPC_GET, { 0 }, "id nodes 0 1 2 3 4 5 6 7 token" },
+    { "an item, and how long it lives",
+      KRPC_GET,
+      { .item = &immutable },
+      "id nodes 0 1 2 3 4 5 6 7 token ttl 60 v" },
+    { "stored, not sent",
+      KRPC_GET,
+      { .item = &not_sent },
+      "id nodes 0 1 2 3 4 5 6 7 token seq 4 ttl 60" },
+    { "an immutable one, stored, not sent",
+      KRPC_GET,
+      { .item = &immutable_not_sent },
+      "id nodes 0 1 2 3 4 5 6 7 token seq 0" },
+    { "what is needed, and a token for it",
+      KRPC_OFFER,
+      { .need = { (const uint8_t *)"0120", 4 } },
+      "id token need 0120" },
+    { "no storage, nothing needed",
+      KRPC_OFFER,
+      { .unavailable = true },
+      "202 storage is not available" },
+    { "an offer that is refused",
+      KRPC_OFFER,
+      { .error = 204, .error_text = { (const uint8_t *)"no", 2 } },
+      "204 no" },
+    { "samples, and no token",
+      KRPC_SAMPLE_INFOHASHES,
+      { .samples = &samples },
+      "id nodes 0 1 2 3 4 5 6 7 samples 2 of 70 for 600" },
+    { "no storage, no samples",
+      KRPC_SAMPLE_INFOHASHES,
+      { .unavailable = true },
+      "id nodes 0 1 2 3 4 5 6 7" },
 };
 
 static struct responder_ask ask_of(enum krpc_method method, const struct address *from)
@@ -251,13 +312,75 @@ static void the_peers_asked_for_fit(void **state)
     world_done(&world);
 }
 
+static void the_samples_asked_for_fit_beside_the_nodes(void **state)
+{
+    struct world world;
+
+    (void)state;
+    world_init(&world);
+    for (unsigned kind = 0; kind < 8; kind++) {
+        const struct address from = sender(kind & 1 ? V6 : V4);
+        struct responder_ask ask = ask_of(KRPC_SAMPLE_INFOHASHES, &from);
+        struct krpc_samples most = { .total = INT64_MAX, .interval_s = 21600 };
+        const struct responder_outcome outcome = { .samples = &most };
+        struct krpc_message reply;
+        size_t size;
+
+        ask.want_v4 = kind & 2;
+        ask.want_v6 = kind & 4;
+        ask.transaction_size = KRPC_TRANSACTION_MAX;
+        most.infohashes = bytes_of(infohashes, responder_samples_max(&ask) * NODE_ID_SIZE);
+        assert_in_range(most.infohashes.size, 10 * NODE_ID_SIZE, sizeof(infohashes));
+        assert_int_equal(
+            responder_answer(&world.endpoint.responder, &ask, &outcome, 1000, world.reply, &size),
+            RESPONDER_REPLY);
+        assert_in_range(size, 1, KRPC_REPLY_MAX);
+        assert_int_equal(krpc_decode(bytes_of(world.reply, size), &reply), LB_OK);
+        assert_true(bytes_equal(reply.samples, most.infohashes));
+        assert_int_equal(reply.nodes.size, ask.want_v4 ? 26 * RESPONDER_NODES : 0);
+        assert_int_equal(reply.nodes6.size, ask.want_v6 ? 38 * RESPONDER_NODES : 0);
+    }
+    world_done(&world);
+}
+
+/* Who has not shown that its address is its own must not draw more than it sends (THREATS 2.6). */
+static void an_offer_is_answered_with_no_more_than_it_brought(void **state)
+{
+    static const uint8_t digests[KRPC_DIGESTS_MAX * KRPC_DIGEST_SIZE], transaction[] = "abcd";
+    const struct node_id id = { { 1 } };
+    struct world world;
+
+    (void)state;
+    world_init(&world);
+    for (size_t count = 1; count <= KRPC_DIGESTS_MAX; count++) {
+        const struct krpc_query query = { .method = KRPC_OFFER,
+                                          .id = &id,
+                                          .offer = bytes_of(digests, count * KRPC_DIGEST_SIZE) };
+        const struct address from = sender(V6);
+        struct responder_ask ask = ask_of(KRPC_OFFER, &from);
+        struct responder_outcome outcome = { 0 };
+        uint8_t datagram[KRPC_SEND_MAX], need[KRPC_DIGESTS_MAX];
+        size_t size, sent = krpc_encode_query(&query, transaction, datagram, sizeof(datagram));
+
+        memset(need, KRPC_NEED_WANTS, sizeof(need));
+        outcome.need = bytes_of(need, count);
+        ask.transaction_size = KRPC_OWN_TRANSACTION;
+        assert_int_equal(
+            responder_answer(&world.endpoint.responder, &ask, &outcome, 1000, world.reply, &size),
+            RESPONDER_REPLY);
+        assert_in_range(size, 1, sent);
+    }
+    world_done(&world);
+}
+
 static void the_largest_item_goes_out_with_fewer_nodes(void **state)
 {
     static uint8_t value[KRPC_VALUE_MAX], key[KRPC_KEY_SIZE], signature[KRPC_SIGNATURE_SIZE];
     const struct krpc_item item = { .value = bytes_of(value, sizeof(value)),
                                     .key = bytes_of(key, sizeof(key)),
                                     .signature = bytes_of(signature, sizeof(signature)),
-                                    .seq = INT64_MAX };
+                                    .seq = INT64_MAX,
+                                    .ttl_s = INT32_MAX };
     const struct responder_outcome outcome = { .item = &item };
     const struct address from = sender(V6);
     struct responder_ask ask = ask_of(KRPC_GET, &from);
@@ -310,6 +433,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_peers_asked_for_fit),
+        cmocka_unit_test(the_samples_asked_for_fit_beside_the_nodes),
+        cmocka_unit_test(an_offer_is_answered_with_no_more_than_it_brought),
         cmocka_unit_test(the_largest_item_goes_out_with_fewer_nodes),
         cmocka_unit_test(a_flood_from_one_source_is_answered_within_its_budget),
     };
