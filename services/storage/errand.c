@@ -137,7 +137,7 @@ static void keep_peers(struct errand *self, const Lb__Routing__Found *found)
 
 static void take_found(struct errand *self, const Lb__Routing__Found *message)
 {
-    struct spread_node nodes[SPREAD_K];
+    struct spread_node nodes[SPREAD_NODES_MAX];
     struct spread_found found = { .nodes = nodes, .self_is_close = message->self_is_close };
     const struct wanted wanted = { .target = self->options.target,
                                    .is_mutable = self->item.is_mutable,
@@ -146,7 +146,7 @@ static void take_found(struct errand *self, const Lb__Routing__Found *message)
     struct item best;
     uint64_t next_seq = 0;
 
-    found.nodes_count = nodes_from_message(message, nodes, SPREAD_K);
+    found.nodes_count = nodes_from_message(message, nodes, SPREAD_NODES_MAX);
     keep_peers(self, message);
     if (!self->options.is_announce) {
         memcpy(with_key.public_key, self->item.public_key, sizeof with_key.public_key);

@@ -120,7 +120,7 @@ static void on_repaired(void *ctx, const struct errand_result *result)
 static void repair(struct storage *storage, const struct wanted *wanted, const struct item *item,
                    const Lb__Routing__Found *message)
 {
-    struct spread_node nodes[SPREAD_K];
+    struct spread_node nodes[SPREAD_NODES_MAX];
     struct spread_found found = { .nodes = nodes,
                                   .self_is_close = message->self_is_close,
                                   .has_item = true,
@@ -132,7 +132,7 @@ static void repair(struct storage *storage, const struct wanted *wanted, const s
                                       .ctx = storage };
     bool lacks = false;
 
-    found.nodes_count = nodes_from_message(message, nodes, SPREAD_K);
+    found.nodes_count = nodes_from_message(message, nodes, SPREAD_NODES_MAX);
     for (size_t i = 0; i < found.nodes_count; i++)
         lacks = lacks ||
                 (nodes[i].token_size > 0 && (!nodes[i].has_item || nodes[i].item_seq < item->seq));

@@ -13,13 +13,14 @@
  * A story is a line of steps: what the spread does, and what comes of it.
  *
  *   look:NODES[/SELF]  it looks up and finds these nodes, one a letter group:
- *                      a letter, then its item's number or nothing; "~" after it: it gave no token.
+ *                      a letter, then its item's number or nothing; "~" after it: it gave no token;
+ *                      "!" then: it is of another kind.
  *                      SELF is "+" when our own store is among the k closest, "+N" when it holds N.
  *   fail               it looks up and routing is not there
  *   sign:N             it signs number N
  *   a.ok a.old a.stale a.no a.full   it stores on node a (or on self: "+") and that is the answer;
  *                      a(N).ok: with CAS N
- *   -> OUTCOME ACK/ASKED
+ *   -> OUTCOME ACK/ASKED, of a check HOLDERS+REPAIRED/FOUND and "drop" when we may
  */
 static const struct row {
     const char *what;
@@ -93,6 +94,30 @@ static const struct row {
 
     { "repair: only those that lack it", SPREAD_REPAIR, 9, -1,
       "look:a9,b8,c,d~/ b.ok c.ok -> OK 2/2" },
+
+    { "check: all hold it, nothing is sent", SPREAD_CHECK, 9, -1, "look:a9,b9/+9 -> OK 2+0/2" },
+    { "check: those that lack it get it", SPREAD_CHECK, 9, -1,
+      "look:a9,b8,c,d~/+9 b.ok c.no -> OK 1+1/4" },
+    { "check: an immutable item is there or not", SPREAD_CHECK, 0, -1,
+      "look:a0,b/+0 b.ok -> OK 1+1/2" },
+    { "check: a node of another kind forgets, so it is put there again", SPREAD_CHECK, 9, -1,
+      "look:a9,b9!,c!/+9 b.ok c.ok -> OK 2+1/3" },
+    { "check: a newer version is taken over and spread", SPREAD_CHECK, 9, -1,
+      "look:a9,b12,c/+9 +.ok a.ok c.ok -> OK 1+2/3" },
+    { "check: our own store lacks it", SPREAD_CHECK, 9, -1, "look:a9/+ +.ok -> OK 1+0/1" },
+    { "check: what nobody takes is no error", SPREAD_CHECK, 9, -1,
+      "look:a,b/+9 a.no b.old -> OK 0+0/2" },
+    { "check: nobody is there", SPREAD_CHECK, 9, -1, "look:/+9 -> OK 0+0/0" },
+    { "check: 20 others have it, we may drop it", SPREAD_CHECK, 9, -1,
+      "look:a9,b9,c9,d9,e9,f9,g9,h9,i9,j9,k9,l9,m9,n9,o9,p9,q9,r9,s9,t9/ -> OK 20+0/20 drop" },
+    { "check: ... once the last has acknowledged it", SPREAD_CHECK, 9, -1,
+      "look:a9,b9,c9,d9,e9,f9,g9,h9,i9,j9,k9,l9,m9,n9,o9,p9,q9,r9,s9,t/ t.ok -> OK 19+1/20 drop" },
+    { "check: ... not before", SPREAD_CHECK, 9, -1,
+      "look:a9,b9,c9,d9,e9,f9,g9,h9,i9,j9,k9,l9,m9,n9,o9,p9,q9,r9,s9,t/ t.no -> OK 19+0/20" },
+    { "check: among the 20 closest, we keep it", SPREAD_CHECK, 9, -1,
+      "look:a9,b9,c9,d9,e9,f9,g9,h9,i9,j9,k9,l9,m9,n9,o9,p9,q9,r9,s9,t9/+9 -> OK 20+0/20" },
+    { "check: 20 of one family do not stand for the other", SPREAD_CHECK, 9, -1,
+      "look:a9,b9,c9,d9,e9,f9,g9,h9,i9,j9,k9,l9,m9,n9,o9,p9,q9,r9,s9,t9,u/ u.no -> OK 20+0/21" },
 };
 
 /* ---- telling a story ---- */
@@ -120,6 +145,9 @@ static const char *add_drawn(const char *at, struct spread_node *node, char *ret
         node->token_size = 0;
         at++;
     }
+    node->littlebird = *at != '!';
+    if (!node->littlebird)
+        at++;
     return *at == ',' ? at + 1 : at;
 }
 
@@ -203,7 +231,13 @@ static void check_end(struct teller *self, const char *outcome, const char *coun
                         : result.err == LB_NO_SPACE ? "NO_SPACE"
                                                     : "UNAVAILABLE",
                         outcome);
-    snprintf(got, sizeof got, "%u/%u", result.acknowledged, result.asked);
+    if (self->row->mode == SPREAD_CHECK) {
+        snprintf(got, sizeof got, "%u+%u/%u", result.holders, result.repaired, result.found);
+        assert_int_equal(result.lacking, result.found - result.holders);
+        assert_int_equal(result.may_drop, strstr(self->row->story, " drop") != NULL);
+    } else {
+        snprintf(got, sizeof got, "%u/%u", result.acknowledged, result.asked);
+    }
     assert_string_equal(got, counts);
 }
 
@@ -244,6 +278,7 @@ static void story_is_told(void **state)
             char *counts = strtok_r(rest, " ", &rest);
 
             check_end(&teller, outcome, counts);
+            break;
         } else {
             store(&teller, word);
         }
