@@ -16,6 +16,7 @@
 #include "services/storage/item.h"
 #include "services/storage/policy.h"
 #include "services/storage/record.h"
+#include "services/storage/samples.h"
 #include "services/storage/store_clock.h"
 
 #include <stdbool.h>
@@ -172,6 +173,20 @@ struct db_peers_query {
 };
 size_t db_read_peers(struct db *self, const struct db_peers_query *query, uint64_t now_s,
                      struct peer_record *ret_peers);
+
+/* Call each() for every peer of the infohash, of both families, seeds and others. */
+typedef void db_peer_fn(void *ctx, const struct peer_record *peer);
+void db_each_peer(struct db *self, const struct node_id *infohash, uint64_t now_s, db_peer_fn *each,
+                  void *ctx);
+
+/*
+ * Choose infohashes anew: at most DB_SAMPLE_WALK_MAX are walked over, from a random one on. Is that
+ * not all, total is estimated from how many peers they have. An infohash whose peers have just
+ * expired may be among them until it is swept.
+ */
+#define DB_SAMPLE_WALK_MAX 16384u
+void db_read_samples(struct db *self, uint64_t now_s, struct random *random,
+                     struct samples *ret_samples);
 
 /* Is anything of this kind due? */
 bool db_read_is_due(struct db *self, enum due_kind kind, uint64_t now_s);

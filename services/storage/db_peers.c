@@ -268,3 +268,94 @@ size_t db_read_peers(struct db *self, const struct db_peers_query *query, uint64
     mdb_cursor_close(cursor);
     return count;
 }
+
+static void each_with(const struct db *self, MDB_cursor *cursor, const struct node_id *infohash,
+                      uint64_t now_s, db_peer_fn *each, void *ctx)
+{
+    MDB_val key = infohash_key(infohash);
+    MDB_val data;
+    struct peer_record record;
+    int rc = mdb_cursor_get(cursor, &key, &data, MDB_SET_KEY);
+
+    while (rc == 0) {
+        if (peer_record_get(db_bytes(&data), &record) == LB_OK &&
+            !policy_is_expired(record.announced_s, self->options.peer_ttl_s, now_s))
+            each(ctx, &record);
+        rc = mdb_cursor_get(cursor, &key, &data, MDB_NEXT_DUP);
+    }
+}
+
+void db_each_peer(struct db *self, const struct node_id *infohash, uint64_t now_s, db_peer_fn *each,
+                  void *ctx)
+{
+    MDB_cursor *cursor;
+
+    assert(self->is_reading);
+    if (mdb_cursor_open(self->reader, self->peers, &cursor) != 0)
+        return;
+    each_with(self, cursor, infohash, now_s, each, ctx);
+    mdb_cursor_close(cursor);
+}
+
+/* ---- samples ---- */
+
+/* Stand on the first infohash from `from` on; after the last comes the first. */
+static int seek_infohash(MDB_cursor *cursor, const struct node_id *from, MDB_val *ret_key)
+{
+    MDB_val data;
+    int rc;
+
+    *ret_key = infohash_key(from);
+    rc = mdb_cursor_get(cursor, ret_key, &data, MDB_SET_RANGE);
+    return rc == MDB_NOTFOUND ? mdb_cursor_get(cursor, ret_key, &data, MDB_FIRST) : rc;
+}
+
+static int next_infohash(MDB_cursor *cursor, MDB_val *ret_key)
+{
+    MDB_val data;
+    int rc = mdb_cursor_get(cursor, ret_key, &data, MDB_NEXT_NODUP);
+
+    return rc == MDB_NOTFOUND ? mdb_cursor_get(cursor, ret_key, &data, MDB_FIRST) : rc;
+}
+
+/* Returns how many peers the infohashes walked over have. */
+static uint64_t walk(MDB_cursor *cursor, struct random *random, struct samples *samples)
+{
+    struct node_id first;
+    uint64_t peers = 0;
+    size_t count;
+    MDB_val key;
+    int rc;
+
+    random_bytes(random, first.bytes, sizeof first.bytes);
+    rc = seek_infohash(cursor, &first, &key);
+    if (rc == 0)
+        first = db_target_of(&key);
+    while (rc == 0 && samples->seen < DB_SAMPLE_WALK_MAX) {
+        samples_see(samples, key.mv_data, random);
+        if (mdb_cursor_count(cursor, &count) == 0)
+            peers += count;
+        rc = next_infohash(cursor, &key);
+        if (rc == 0 && memcmp(key.mv_data, first.bytes, NODE_ID_SIZE) == 0)
+            break; /* round */
+    }
+    return peers;
+}
+
+void db_read_samples(struct db *self, uint64_t now_s, struct random *random,
+                     struct samples *ret_samples)
+{
+    MDB_cursor *cursor;
+    MDB_stat stat;
+    uint64_t peers;
+
+    assert(self->is_reading);
+    samples_begin(ret_samples, now_s);
+    if (mdb_cursor_open(self->reader, self->peers, &cursor) != 0)
+        return;
+    peers = walk(cursor, random, ret_samples);
+    ret_samples->total = ret_samples->seen;
+    if (mdb_stat(self->reader, self->peers, &stat) == 0 && peers > 0)
+        ret_samples->total = ret_samples->seen * stat.ms_entries / peers;
+    mdb_cursor_close(cursor);
+}

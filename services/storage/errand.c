@@ -6,6 +6,7 @@
 #include "services/storage/find.h"
 #include "services/storage/service.h"
 #include "services/storage/value.h"
+#include "services/storage/watches.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -292,6 +293,8 @@ static void on_own_stored(struct commit *commit)
 
     if (commit->op.err == LB_CANCELLED)
         spread_give_up(&self->spread, LB_CANCELLED);
+    if (commit->op.err == LB_OK && commit->op.kind == DB_PUT)
+        watches_stored(self->storage, &commit->op.put.target);
     spread_answered(&self->spread, SPREAD_SELF, own_answer(&commit->op));
     came_back(self);
 }

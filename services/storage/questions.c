@@ -6,7 +6,9 @@
 #include "libcommon/memory.h"
 #include "services/storage/local_address.h"
 #include "services/storage/messages.h"
+#include "services/storage/scrape.h"
 #include "services/storage/service.h"
+#include "services/storage/watches.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -15,6 +17,7 @@
 #define QUESTIONS_MAX       256u
 #define KRPC_METHOD_UNKNOWN 204   /* BEP 5, "Errors" */
 #define BATCH_PEERS_MAX     4096u /* peers in all the answers of one batch */
+#define BATCH_SCRAPES_MAX   8u    /* scrapes of one batch; more are answered without filters */
 
 struct batch;
 
@@ -43,6 +46,9 @@ struct answer_memory {
     ProtobufCBinaryData peers[BATCH_PEERS_MAX];
     uint8_t compact[BATCH_PEERS_MAX][ADDRESS_COMPACT_V6];
     size_t peers_count;
+    struct scrape scrapes[BATCH_SCRAPES_MAX];
+    size_t scrapes_count;
+    struct samples samples; /* kept from batch to batch */
 };
 
 static void refuse(Lb__Storage__Outcome *outcome, enum item_verdict verdict)
@@ -74,6 +80,8 @@ static void on_stored(struct commit *commit)
     storage_count(batch->storage, verdict == ITEM_ACCEPTED ? COUNTER_STORED : COUNTER_REFUSED, 1);
     if (verdict != ITEM_ACCEPTED)
         refuse(outcome, verdict);
+    else if (commit->op.kind == DB_PUT)
+        watches_stored(batch->storage, &commit->op.put.target);
     if (--batch->left == 0)
         answer(batch);
 }
@@ -208,6 +216,47 @@ static bool own_peer(struct batch *self, const Lb__Storage__Question *question, 
     return address_is_usable(ret_peer);
 }
 
+struct scraping {
+    struct batch *batch;
+    const Lb__Storage__Question *question;
+    struct scrape *scrape;
+};
+
+static void add_to_scrape(void *ctx, const struct peer_record *record)
+{
+    struct scraping *self = ctx;
+    struct record_source source;
+    struct address own;
+
+    if (!record->is_self)
+        scrape_add(self->scrape, &record->peer, record->seed);
+    else if (source_of(self->question, &source) == LB_OK &&
+             own_peer(self->batch, self->question, !address_is_v4(&source.address),
+                      record->peer.port, &own))
+        scrape_add(self->scrape, &own, record->seed);
+}
+
+/* BEP 33: both filters, if there is anything. */
+static void read_scrape(struct batch *self, size_t index)
+{
+    struct answer_memory *memory = self->storage->answer_memory;
+    Lb__Storage__Outcome *outcome = &self->outcomes[index];
+    const Lb__Storage__Question *question = self->questions->questions[index];
+    struct scraping scraping = { .batch = self, .question = question };
+    struct node_id infohash = node_id_from(question->get_peers->infohash.data);
+
+    if (memory->scrapes_count == BATCH_SCRAPES_MAX)
+        return;
+    scraping.scrape = &memory->scrapes[memory->scrapes_count++];
+    *scraping.scrape = (struct scrape){ .count = 0 };
+    db_each_peer(self->storage->db, &infohash, storage_now_s(self->storage), add_to_scrape,
+                 &scraping);
+    if (scraping.scrape->count == 0)
+        return;
+    outcome->seeds_filter = binary_of(bytes_of(scraping.scrape->seeds, SCRAPE_FILTER_SIZE));
+    outcome->peers_filter = binary_of(bytes_of(scraping.scrape->peers, SCRAPE_FILTER_SIZE));
+}
+
 static void read_peers(struct batch *self, size_t index)
 {
     const Lb__Storage__Question *question = self->questions->questions[index];
@@ -240,6 +289,26 @@ static void read_peers(struct batch *self, size_t index)
     }
     outcome->n_peers = memory->peers_count - first;
     outcome->peers = memory->peers + first;
+    if (body->scrape)
+        read_scrape(self, index);
+}
+
+static void read_samples(struct batch *self, size_t index)
+{
+    const Lb__Storage__SampleInfohashes *body =
+        self->questions->questions[index]->sample_infohashes;
+    Lb__Storage__Outcome *outcome = &self->outcomes[index];
+    struct storage *storage = self->storage;
+    struct samples *samples = &storage->answer_memory->samples;
+    uint64_t now_s = storage_now_s(storage);
+    size_t count;
+
+    if (samples_are_due(samples, now_s))
+        db_read_samples(storage->db, now_s, &storage->random, samples);
+    count = samples->count < body->samples_max ? samples->count : body->samples_max;
+    outcome->samples = binary_of(bytes_of(samples->infohashes, count * NODE_ID_SIZE));
+    outcome->samples_total = (uint32_t)(samples->total < UINT32_MAX ? samples->total : UINT32_MAX);
+    outcome->samples_interval_s = SAMPLES_INTERVAL_S;
 }
 
 static void read_one(struct batch *self, size_t index)
@@ -250,6 +319,9 @@ static void read_one(struct batch *self, size_t index)
         break;
     case LB__STORAGE__QUESTION__BODY_GET_PEERS:
         read_peers(self, index);
+        break;
+    case LB__STORAGE__QUESTION__BODY_SAMPLE_INFOHASHES:
+        read_samples(self, index);
         break;
     case LB__STORAGE__QUESTION__BODY_OFFER:
         /* Not taken part in: KRPC 204, "Method Unknown", as any node of another kind says. */
@@ -305,6 +377,7 @@ static void answer(struct batch *self)
 
     if (has_reads(self) && db_read_begin(self->storage->db) == LB_OK) {
         self->storage->answer_memory->peers_count = 0;
+        self->storage->answer_memory->scrapes_count = 0;
         for (size_t i = 0; i < count; i++)
             read_one(self, i);
         send_answers(self);

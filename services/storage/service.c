@@ -8,6 +8,7 @@
 #include "services/storage/errand.h"
 #include "services/storage/find.h"
 #include "services/storage/local_address.h"
+#include "services/storage/watches.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -232,6 +233,7 @@ static void tell_state(struct storage *self)
 static void do_tick(struct storage *self)
 {
     count_store(self);
+    watches_tick(self);
     if (!self->knows_own_id || self->ticks % CARE_TICKS == 0)
         learn_own_id(self);
     if (actor_instance(self->actor) == 0) {
@@ -406,6 +408,7 @@ static void storage_stop(void *ctx)
     if (actor_instance(self->actor) == 0)
         save_clock(self);
     self->is_draining = true;
+    watches_cancel(self);
     self->drained_ms = storage_now_ms(self) + DRAIN_MS;
     uv_timer_start(&self->tick, on_drained, 0, DRAIN_LOOK_MS);
 }
@@ -416,6 +419,7 @@ static void storage_free(void *ctx)
     struct storage *self = ctx;
 
     self->is_stopping = true;
+    watches_cancel(self);
     commits_free(&self->commits);
     errands_cancel(self);
     (void)find_pace(self);
@@ -442,7 +446,7 @@ static handler_fn *const handlers[] = {
     [LB__STORAGE__REQUEST__BODY_GET] = on_get,
     [LB__STORAGE__REQUEST__BODY_ANNOUNCE] = on_announce,
     [LB__STORAGE__REQUEST__BODY_GET_STATS] = on_get_stats,
-    [LB__STORAGE__REQUEST__BODY_REMOVE] = on_unsupported,
+    [LB__STORAGE__REQUEST__BODY_REMOVE] = on_remove,
     [LB__STORAGE__REQUEST__BODY_AUDIT] = on_unsupported,
 };
 

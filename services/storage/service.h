@@ -2,8 +2,9 @@
  * lb-storage: the state of the service and what its files offer each other.
  *
  *     questions.c   what other nodes ask, through transport
- *     puts.c gets.c announces.c   what this node's programs ask
+ *     puts.c gets.c removes.c announces.c   what this node's programs ask
  *     errand.c      one item or announcement on its way to the k closest (spread.h decides)
+ *     watches.c     gets that wait for a newer version
  *     find.c        one lookup
  *     republish.c   what was put here is put again, about hourly
  *     commits.c     the way to disk
@@ -28,6 +29,7 @@
 #define STORAGE_FINDS_MAX     512u
 #define STORAGE_PUTS_MAX      256u
 #define STORAGE_GETS_MAX      256u
+#define STORAGE_WATCHES_MAX   64u /* gets that wait for a newer version; more answers FULL */
 #define STORAGE_PARALLEL      16u /* parts of one large value on their way */
 #define STORAGE_REPAIRS_MAX   8u
 #define STORAGE_REPUBLISH_MAX 4u
@@ -38,6 +40,7 @@
 struct answer_memory;
 struct errand;
 struct find;
+struct getting;
 struct local_address;
 struct putting;
 
@@ -63,6 +66,8 @@ struct storage {
     struct putting *puttings;
     unsigned puttings_count;
     unsigned gettings_count;
+    struct getting *watches;
+    unsigned watches_count; /* those being answered too */
     unsigned republishing;
     bool is_taking; /* a look for what is to be put again is under way */
     bool is_sweeping;
@@ -112,7 +117,7 @@ uint64_t storage_deadline_ms(const struct storage *self, const struct call *call
 /* See that errand_pace() and find_pace() are called after this time, at the latest. */
 void storage_need_pace(struct storage *self, uint64_t delay_ms);
 
-handler_fn on_questions, on_put, on_get, on_announce, on_get_stats;
+handler_fn on_questions, on_put, on_get, on_remove, on_announce, on_get_stats;
 
 /* Put again what is due. Every second. */
 void republish_tick(struct storage *self);

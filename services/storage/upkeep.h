@@ -53,6 +53,7 @@
 #define UPKEEP_TRANSFERS_MAX 4u      /* newcomers being served at once; the others wait */
 #define UPKEEP_DRAINS_MAX    64u     /* nodes that keys go to at once while draining */
 #define UPKEEP_PUTS_MAX      8u      /* under way to one node */
+#define UPKEEP_SILENCES_MAX  3u      /* in a row, then a node is given up; 1 while draining */
 #define UPKEEP_OFFERS_S      50u     /* pings and offers a second; 4 times that while draining */
 #define UPKEEP_PUTS_S        200u    /* gets and puts a second; 4 times that while draining */
 #define UPKEEP_WALK_MAX      256u    /* keys looked at in one call of upkeep_next */
@@ -94,8 +95,9 @@ enum upkeep_step {
                      upkeep_answered() */
     UPKEEP_SET,   /* write check_s, checked_s and calm of item, unless its seq is another by now;
                      then upkeep_written() */
-    UPKEEP_DROP   /* remove the item at target, unless its seq is higher by now, and remember the
+    UPKEEP_DROP,  /* remove the item at target, unless its seq is higher by now, and remember the
                      number; then upkeep_written() */
+    UPKEEP_STEPS  /* how many there are */
 };
 
 struct upkeep_digest {
@@ -185,7 +187,10 @@ void upkeep_checked(struct upkeep *self, uint32_t ticket, const struct upkeep_ch
                     uint64_t now_ms);
 void upkeep_answered(struct upkeep *self, uint32_t ticket, const struct upkeep_answer *answer,
                      uint64_t now_ms);
-void upkeep_written(struct upkeep *self, uint32_t ticket, uint64_t now_ms);
+
+/* written: false when the store could not, as on a full disk; then no check is begun for a while.
+ */
+void upkeep_written(struct upkeep *self, uint32_t ticket, bool written, uint64_t now_ms);
 
 /* Begin to hand over, and nothing else any more. What was under way is forgotten. */
 void upkeep_drain(struct upkeep *self);
@@ -233,4 +238,4 @@ struct upkeep_stats upkeep_stats(const struct upkeep *self);
 uint64_t upkeep_late_s(const struct upkeep *self, uint64_t now_s);
 
 /* For tests: NULL, or what is broken. */
-const char *upkeep_check_all(const struct upkeep *self);
+const char *upkeep_broken(const struct upkeep *self);

@@ -2,6 +2,8 @@
 
 #include <assert.h>
 
+#define PROBE_SIZE 256 /* bytes of the two pings that telling routing of somebody may lead to */
+
 _Static_assert(COUNT_PING + KRPC_UNKNOWN == (int)COUNT_UNKNOWN,
                "the counters of queries are in the order of the methods");
 
@@ -17,11 +19,11 @@ const char *endpoint_counter_text(enum endpoint_counter counter)
 }
 
 void endpoint_init(struct endpoint *self, const struct endpoint_limits *limits,
-                   const uint8_t token_key[TOKENS_KEY_SIZE], struct random *random, uint64_t now_us)
+                   const uint8_t token_key[TOKENS_KEY_SIZE], struct random *random)
 {
     *self = (struct endpoint){ 0 };
     tokens_init(&self->responder.tokens, token_key);
-    budget_init(&self->responder.budget, limits->budget, random_u64(random), now_us / 1000);
+    budget_init(&self->responder.budget, limits->budget, random_u64(random));
     transactions_init(&self->transactions, limits->transactions, random);
     sightings_init(&self->sightings, limits->sightings_max, random_u64(random));
 }
@@ -85,7 +87,8 @@ static void receive_query(struct endpoint *self, const struct address *from, uin
     }
     result->verdict = settle(self, responder_query(&self->responder, query, from, now_ms, ret_reply,
                                                    &result->reply_size, &result->ask));
-    if (!query->fault && !query->read_only && sightings_due(&self->sightings, from, now_ms))
+    if (!query->fault && !query->read_only && sightings_due(&self->sightings, from, now_ms) &&
+        budget_take(&self->responder.budget, from, PROBE_SIZE, 0, now_ms))
         sight(self, result,
               &(struct contact){ .id = node_id_from(query->id.data), .address = *from },
               SIGHTING_QUERIED, 0);
@@ -114,11 +117,13 @@ static void receive_answer(struct endpoint *self, const struct address *from, ui
     switch (transactions_answer(&self->transactions, result->message.transaction, from, now_us,
                                 &result->end)) {
     case TRANSACTION_ANSWERED:
+        budget_prove(&self->responder.budget, from, now_us / 1000);
         self->counters[result->message.type == KRPC_REPLY ? COUNT_REPLIES : COUNT_ERRORS]++;
         result->verdict = ENDPOINT_ANSWERED;
         sight_answer(self, result);
         break;
     case TRANSACTION_LATE:
+        budget_prove(&self->responder.budget, from, now_us / 1000);
         self->counters[COUNT_LATE]++;
         sight_answer(self, result);
         break;

@@ -42,7 +42,7 @@
     X(READ_ONLY, "read_only")       /* queries dropped since we are read-only (BEP 43) */          \
     X(ANSWERED, "answered")         /* replies and errors we gave */                               \
     X(REFUSED, "refused")           /* of these, errors */                                         \
-    X(OVER_BUDGET, "over_budget")   /* queries dropped for their source's budget */                \
+    X(OVER_BUDGET, "over_budget")   /* queries dropped: not even a short answer is paid for */     \
     X(NO_TABLE, "no_table")         /* queries dropped since routing.shm is missing */             \
     X(QUESTIONS, "questions")       /* queries that went to storage */                             \
     X(SENT_QUERIES, "sent_queries") /* our own */                                                  \
@@ -85,8 +85,7 @@ struct endpoint {
 
 /* random is borrowed for the life of self; token_key as in tokens.h. */
 void endpoint_init(struct endpoint *self, const struct endpoint_limits *limits,
-                   const uint8_t token_key[TOKENS_KEY_SIZE], struct random *random,
-                   uint64_t now_us);
+                   const uint8_t token_key[TOKENS_KEY_SIZE], struct random *random);
 void endpoint_done(struct endpoint *self);
 
 enum endpoint_verdict {

@@ -351,6 +351,7 @@ lb_err krpc_decode(struct bytes data, struct krpc_message *ret_message)
     if (data.size > KRPC_RECEIVE_MAX || !take_message(data, message, &envelope))
         return LB_INVALID;
     message->littlebird = message->version.size >= 2 && memcmp(message->version.data, "LB", 2) == 0;
+    message->size = (uint16_t)data.size;
     switch (envelope.type.data[0]) {
     case 'q':
         if (!envelope.method.data || envelope.has_r)

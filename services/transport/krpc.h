@@ -126,6 +126,7 @@ enum krpc_need {
 };
 
 struct krpc_message {
+    uint16_t size; /* bytes of the datagram */
     enum krpc_type type;
     enum krpc_method method;  /* queries; UNKNOWN without a fault: answered as find_node */
     int32_t fault;            /* queries: 0, or the code of the error to answer with */

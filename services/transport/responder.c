@@ -9,6 +9,7 @@ struct draft {
     struct contact nodes[RESPONDER_NODES];
     struct contact nodes6[RESPONDER_NODES];
     uint8_t token[TOKEN_SIZE];
+    struct krpc_samples samples;
 };
 
 const struct node_id *responder_self_id(const struct responder *self)
@@ -18,30 +19,37 @@ const struct node_id *responder_self_id(const struct responder *self)
     return self->list ? &self->list->self_id : NULL;
 }
 
-static enum responder_verdict pay(struct responder *self, const struct address *to, size_t size,
-                                  uint64_t now_ms, size_t *ret_size)
+/* What a reply goes to. */
+struct asker {
+    const struct address *from;
+    struct bytes transaction;
+    size_t asked; /* bytes of the query */
+    uint64_t now_ms;
+};
+
+static bool pay(struct responder *self, const struct asker *to, size_t size)
 {
-    if (size == 0 || !budget_take(&self->budget, to, size, now_ms))
+    return size > 0 && budget_take(&self->budget, to->from, size, to->asked, to->now_ms);
+}
+
+static enum responder_verdict refuse(struct responder *self, const struct asker *to, int32_t code,
+                                     struct bytes text, uint8_t *ret_reply, size_t *ret_size)
+{
+    size_t size =
+        krpc_encode_error(to->transaction, to->from, code, text, ret_reply, KRPC_SEND_MAX);
+
+    if (!pay(self, to, size))
         return RESPONDER_OVER_BUDGET;
     *ret_size = size;
-    return RESPONDER_REPLY;
+    return RESPONDER_REFUSAL;
 }
 
-static enum responder_verdict refuse(struct responder *self, struct bytes transaction,
-                                     const struct address *to, int32_t code, struct bytes text,
-                                     uint64_t now_ms, uint8_t *ret_reply, size_t *ret_size)
+static void draft_begin(const struct responder *self, struct draft *draft, const struct asker *to)
 {
-    size_t size = krpc_encode_error(transaction, to, code, text, ret_reply, KRPC_SEND_MAX);
-    enum responder_verdict verdict = pay(self, to, size, now_ms, ret_size);
-
-    return verdict == RESPONDER_REPLY ? RESPONDER_REFUSAL : verdict;
-}
-
-static void draft_begin(const struct responder *self, struct draft *draft, struct bytes transaction,
-                        const struct address *to)
-{
-    draft->reply =
-        (struct krpc_reply){ .transaction = transaction, .to = to, .id = responder_self_id(self) };
+    draft->samples = (struct krpc_samples){ .total = 0 };
+    draft->reply = (struct krpc_reply){ .transaction = to->transaction,
+                                        .to = to->from,
+                                        .id = responder_self_id(self) };
 }
 
 static inline size_t closest(const struct responder *self, enum routing_family family,
@@ -76,29 +84,52 @@ static void draft_token(const struct responder *self, struct draft *draft, uint6
 }
 
 /* Leave out what can be done without; false when nothing is left to leave out. */
-static bool shrink(struct krpc_reply *reply)
+static bool shrink(struct draft *draft)
 {
+    struct krpc_reply *reply = &draft->reply;
+
     if (reply->values_count > 0)
         reply->values_count /= 2;
+    else if (draft->samples.infohashes.size > 0)
+        draft->samples.infohashes.size -= NODE_ID_SIZE;
     else if (reply->with_nodes6 && reply->with_nodes)
         reply->with_nodes6 = false;
     else if (reply->nodes6_count > 0 && reply->with_nodes6)
         reply->nodes6_count--;
     else if (reply->nodes_count > 0)
         reply->nodes_count--;
+    else if (reply->seeds_filter.size + reply->peers_filter.size > 0)
+        reply->seeds_filter = reply->peers_filter = bytes_of(NULL, 0);
     else
         return false;
     return true;
 }
 
-static size_t encode(struct draft *draft, uint8_t *ret_reply)
+static size_t encode(struct draft *draft, size_t capacity, uint8_t *ret_reply)
 {
-    size_t capacity = draft->reply.item ? KRPC_SEND_MAX : KRPC_REPLY_MAX, size;
+    size_t size;
 
     do
         size = krpc_encode_reply(&draft->reply, ret_reply, capacity);
-    while (size == 0 && shrink(&draft->reply));
+    while (size == 0 && shrink(draft));
     return size;
+}
+
+static enum responder_verdict reply(struct responder *self, const struct asker *to,
+                                    struct draft *draft, uint8_t *ret_reply, size_t *ret_size)
+{
+    size_t capacity = draft->reply.item ? KRPC_SEND_MAX : KRPC_REPLY_MAX;
+    size_t size = encode(draft, capacity, ret_reply);
+
+    if (!pay(self, to, size)) {
+        size_t room = budget_room(&self->budget, to->from, to->asked, to->now_ms);
+
+        size = encode(draft, room < capacity ? room : capacity, ret_reply);
+        if (!pay(self, to, size))
+            return RESPONDER_OVER_BUDGET;
+    }
+    *ret_size = size;
+    return RESPONDER_REPLY;
 }
 
 /* The families of nodes to return: those wanted, else that of the query. */
@@ -118,6 +149,7 @@ static void ask_storage(const struct krpc_message *query, const struct address *
     ret_ask->method = query->method;
     ret_ask->from = *from;
     ret_ask->scrape = query->scrape == 1;
+    ret_ask->asked = query->size;
     ret_ask->transaction_size = (uint8_t)query->transaction.size;
     memcpy(ret_ask->transaction, query->transaction.data, query->transaction.size);
     if (query->method != KRPC_PUT && query->method != KRPC_OFFER)
@@ -135,6 +167,9 @@ enum responder_verdict responder_query(struct responder *self, const struct krpc
                                        uint8_t ret_reply[KRPC_SEND_MAX], size_t *ret_size,
                                        struct responder_ask *ret_ask)
 {
+    const struct asker to = {
+        .from = from, .transaction = query->transaction, .asked = query->size, .now_ms = now_ms
+    };
     struct draft draft;
     struct node_id target;
     bool v4, v6;
@@ -142,17 +177,18 @@ enum responder_verdict responder_query(struct responder *self, const struct krpc
     if (!responder_self_id(self))
         return RESPONDER_NO_TABLE;
     if (query->fault)
-        return refuse(self, query->transaction, from, query->fault,
-                      bytes_of_text(query->fault_text), now_ms, ret_reply, ret_size);
-    draft_begin(self, &draft, query->transaction, from);
+        return refuse(self, &to, query->fault, bytes_of_text(query->fault_text), ret_reply,
+                      ret_size);
+    draft_begin(self, &draft, &to);
     switch (query->method) {
     case KRPC_PING:
         break;
     case KRPC_ANNOUNCE_PEER:
     case KRPC_PUT:
         if (!tokens_accept(&self->tokens, from, query->token, now_ms))
-            return refuse(self, query->transaction, from, KRPC_ERROR_PROTOCOL,
-                          bytes_of_text("bad token"), now_ms, ret_reply, ret_size);
+            return refuse(self, &to, KRPC_ERROR_PROTOCOL, bytes_of_text("bad token"), ret_reply,
+                          ret_size);
+        budget_prove(&self->budget, from, now_ms);
         ask_storage(query, from, ret_ask);
         return RESPONDER_ASK;
     case KRPC_OFFER:
@@ -171,7 +207,7 @@ enum responder_verdict responder_query(struct responder *self, const struct krpc
         families(query, from, &v4, &v6);
         draft_nodes(self, &draft, &target, v4, v6);
     }
-    return pay(self, from, encode(&draft, ret_reply), now_ms, ret_size);
+    return reply(self, &to, &draft, ret_reply, ret_size);
 }
 
 /*
@@ -218,27 +254,32 @@ static void draft_outcome(const struct responder *self, struct draft *draft,
     reply->peers_filter = outcome->peers_filter;
     reply->item = outcome->item;
     reply->need = outcome->need;
-    reply->samples = outcome->samples;
+    if (outcome->samples) {
+        draft->samples = *outcome->samples;
+        reply->samples = &draft->samples;
+    }
 }
 
 enum responder_verdict responder_answer(struct responder *self, const struct responder_ask *ask,
                                         const struct responder_outcome *outcome, uint64_t now_ms,
                                         uint8_t ret_reply[KRPC_SEND_MAX], size_t *ret_size)
 {
-    struct bytes transaction = bytes_of(ask->transaction, ask->transaction_size);
+    const struct asker to = { .from = &ask->from,
+                              .transaction = bytes_of(ask->transaction, ask->transaction_size),
+                              .asked = ask->asked,
+                              .now_ms = now_ms };
     bool writes = ask->method == KRPC_ANNOUNCE_PEER || ask->method == KRPC_PUT;
     struct draft draft;
 
     if (!responder_self_id(self))
         return RESPONDER_NO_TABLE;
     if (outcome->unavailable && (writes || ask->method == KRPC_OFFER))
-        return refuse(self, transaction, &ask->from, KRPC_ERROR_SERVER,
-                      bytes_of_text("storage is not available"), now_ms, ret_reply, ret_size);
-    if (outcome->error)
-        return refuse(self, transaction, &ask->from, outcome->error, outcome->error_text, now_ms,
+        return refuse(self, &to, KRPC_ERROR_SERVER, bytes_of_text("storage is not available"),
                       ret_reply, ret_size);
-    draft_begin(self, &draft, transaction, &ask->from);
+    if (outcome->error)
+        return refuse(self, &to, outcome->error, outcome->error_text, ret_reply, ret_size);
+    draft_begin(self, &draft, &to);
     if (!writes)
         draft_outcome(self, &draft, ask, outcome, now_ms);
-    return pay(self, &ask->from, encode(&draft, ret_reply), now_ms, ret_size);
+    return reply(self, &to, &draft, ret_reply, ret_size);
 }

@@ -5,10 +5,12 @@
  * publishes; whether a value or peers may be there at all from storage's presence page. Only what
  * those cannot answer becomes a question for storage: get_peers and get of a target that may be
  * present, announce_peer and put with a token that is ours, lb_offer and sample_infohashes. A
- * method that is not known and names a target is find_node. Every reply is paid for (budget.h);
- * that to an lb_offer, whose token asks for none, is no longer than the query. Replies hold the
- * nodes of the family of the query, or of those in `want` (BEP 32), in no order: BEP 5 asks for
- * none, and sorting them costs more than finding them. Pure.
+ * method that is not known and names a target is find_node. Every reply is paid for (budget.h); one
+ * that is too dear goes out with fewer nodes, peers and samples, and not at all when even that is
+ * too dear. That to an lb_offer, which needs no token, is no longer than the query. A token of ours
+ * proves its sender's address.
+ * Replies hold the nodes of the family of the query, or of those in `want` (BEP 32), in no order:
+ * BEP 5 asks for none, and sorting them costs more than finding them. Pure.
  */
 #pragma once
 
@@ -49,6 +51,7 @@ struct responder_ask {
     struct node_id target; /* get_peers, announce_peer, get, sample_infohashes */
     bool want_v4, want_v6;
     bool scrape;
+    uint16_t asked; /* bytes of the query */
     uint8_t transaction_size;
     uint8_t transaction[KRPC_TRANSACTION_MAX];
 };

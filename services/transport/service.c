@@ -290,7 +290,7 @@ static void open_endpoint(struct transport *self)
 
     random_init(&self->random, actor_random_seed(self->actor));
     token_key_load(actor_paths(self->actor)->run_folder, key);
-    endpoint_init(&self->endpoint, &limits, key, &self->random, uv_hrtime() / 1000);
+    endpoint_init(&self->endpoint, &limits, key, &self->random);
     for (unsigned i = 0; i < COUNTERS_COUNT; i++)
         self->counters[i] = actor_counter(self->actor, endpoint_counter_text(i));
     self->deadline_us = UINT64_MAX;

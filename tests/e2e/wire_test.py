@@ -1,5 +1,6 @@
 #!/usr/bin/python3
-"""What a node answers on the wire, datagram by datagram, in rows: BEP 5, 32, 42, 43 and 44.
+"""What a node answers on the wire, datagram by datagram, in rows: BEP 5, 32, 33, 42, 43,
+44 and 51, and what Littlebird adds.
 
 The asker here is no part of Littlebird: a socket and a few lines of bencode. Its signatures are the
 test vectors of BEP 44.
@@ -155,6 +156,36 @@ def check_immutable(asker):
         assert asker.reply("get", target=target, seq=5)["v"] == value, "it has no number"
 
 
+def check_replicas(asker):
+    """Ours: who sees to the replicas of an item says so, and gets its number alone."""
+    target = hashlib.sha1(encode(VALUE)).digest()
+    rows = (
+        ("an immutable one", target, {"chk": 600}, 0),
+        ("an immutable one, with its number", target, {"chk": 600, "seq": 0}, 0),
+        ("a mutable one", PLAIN_TARGET, {"chk": 600, "seq": 1}, 1),
+        ("a mutable one of which the asker has a newer version", PLAIN_TARGET, {"chk": 1, "seq": 7}, 1),
+    )
+    for what, wanted, arguments, seq in rows:
+        got = asker.reply("get", target=wanted, **arguments)
+        assert got.get("seq") == seq and not {"v", "k", "sig"} & set(got), f"{what}: {got}"
+        assert "token" in got and "nodes" in got, f"{what}: {got}"
+    assert asker.reply("get", target=PLAIN_TARGET, seq=0, chk=600)["v"] == VALUE, "a newer one is sent"
+    assert "seq" not in asker.reply("get", target=INFOHASH, chk=600), "what is not stored has no number"
+    good = token(asker)
+    for what, method, arguments in (
+            ("checked again at once", "get", {"target": target, "chk": 0}),
+            ("checked again as text", "get", {"target": target, "chk": b"soon"}),
+            ("no life", "put", {"v": VALUE, "token": good, "ttl": 0}),
+            ("too long a life", "put", {"v": VALUE, "token": good, "ttl": 1 << 31}),
+            ("an offer of nothing", "lb_offer", {"offer": b""}),
+            ("an offer cut short", "lb_offer", {"offer": target + b"1234567"}),
+            ("an offer of too many", "lb_offer", {"offer": 41 * (target + bytes(8))}),
+            ("no offer", "lb_offer", {})):
+        got = asker.code(method, **arguments)
+        assert got == 203, f"{what}: {got}"
+    assert asker.code("put", v=VALUE, token=good, ttl=86400) == 0
+
+
 def check_peers(asker):
     good = asker.reply("get_peers", info_hash=INFOHASH)["token"]
     rows = (
@@ -176,6 +207,40 @@ def check_peers(asker):
     assert asker.code("get_peers", info_hash=b"short") == 203
 
 
+def bloom(*addresses):
+    """BEP 33, "Bloom Filters"."""
+    filter = bytearray(256)
+    for address in addresses:
+        digest = hashlib.sha1(address).digest()
+        for index in (digest[0] | digest[1] << 8, digest[2] | digest[3] << 8):
+            filter[index % 2048 // 8] |= 1 << index % 8
+    return bytes(filter)
+
+
+def check_scrapes(asker):
+    """After check_peers: two peers at one address."""
+    def filters(**arguments):
+        got = asker.reply("get_peers", **arguments)
+        return got.get("BFsd"), got.get("BFpe")
+
+    here = socket.inet_aton("127.0.0.1")
+    good = asker.reply("get_peers", info_hash=INFOHASH)["token"]
+    assert filters(info_hash=INFOHASH) == (None, None), "not asked for"
+    assert filters(info_hash=INFOHASH, scrape=1) == (bloom(), bloom(here))
+    assert filters(info_hash=ME, scrape=1) == (None, None), "nothing is stored there"
+    assert asker.code("announce_peer", info_hash=INFOHASH, port=5000, seed=1, token=good) == 0
+    assert filters(info_hash=INFOHASH, scrape=1) == (bloom(here), bloom(here))
+    got = asker.reply("get_peers", info_hash=INFOHASH, noseed=1)
+    assert len(got["values"]) == 1 and not got["values"][0].endswith((5000).to_bytes(2, "big")), got
+
+
+def check_samples(asker):
+    got = asker.reply("sample_infohashes", target=ME)
+    assert got["samples"] == INFOHASH and got["num"] == 1, got
+    assert 0 <= got["interval"] <= 21600 and "nodes" in got and "token" not in got, got
+    assert asker.code("sample_infohashes") == 203
+
+
 def check_nodes(asker):
     rows = ((None, {"nodes"}), ([b"n4"], {"nodes"}), ([b"n6"], {"nodes6"}),
             ([b"n4", b"n6"], {"nodes", "nodes6"}), ([b"n9"], {"nodes"}))
@@ -185,6 +250,11 @@ def check_nodes(asker):
         assert len(got.get("nodes", b"")) % 26 == 0 and len(got.get("nodes6", b"")) % 38 == 0
     assert asker.code("ping") == 0
     assert asker.code("frobnicate") == 204
+    for arguments in ({"target": INFOHASH}, {"info_hash": INFOHASH, "want": [b"n4"], "seq": b"first"}):
+        got = asker.reply("frobnicate", **arguments)
+        assert "nodes" in got and "token" not in got, f"{arguments}: {got}"
+    got = asker.reply("sample_infohashes", target=ME)
+    assert got["samples"] == b"" and got["num"] == 0, got
     assert asker.code("find_node") == 203
     assert asker.code("find_node", target=b"short") == 203
 
@@ -227,5 +297,8 @@ with Lab() as lab:
     check_puts(asker)
     check_mutable(asker, other)
     check_immutable(asker)
+    check_replicas(asker)
     check_peers(asker)
+    check_scrapes(asker)
+    check_samples(asker)
     check_read_only(node)

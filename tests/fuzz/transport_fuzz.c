@@ -66,7 +66,7 @@ static void world_init(struct world *self)
     memset(self, 0, sizeof(*self));
     self->now_us = 1000000000;
     random_init(&self->random, 1);
-    endpoint_init(&self->endpoint, &limits, key, &self->random, self->now_us);
+    endpoint_init(&self->endpoint, &limits, key, &self->random);
     self->endpoint.responder.routing = &routing;
     self->endpoint.responder.presence = &presence;
 }

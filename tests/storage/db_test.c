@@ -360,6 +360,109 @@ static void peers_expire(void **state)
     assert_int_equal(world_stats(&world).peers, 0);
 }
 
+struct counted {
+    unsigned v4, v6, own, seeds;
+};
+
+static void count_peer(void *ctx, const struct peer_record *peer)
+{
+    struct counted *self = ctx;
+
+    if (peer->is_self)
+        self->own++;
+    else if (address_is_v4(&peer->peer))
+        self->v4++;
+    else
+        self->v6++;
+    self->seeds += peer->seed;
+}
+
+static struct counted count_peers(const struct node_id *of)
+{
+    struct counted counted = { 0 };
+
+    assert_int_equal(db_read_begin(world.db), LB_OK);
+    db_each_peer(world.db, of, world.now_s, count_peer, &counted);
+    db_read_end(world.db);
+    return counted;
+}
+
+static void every_peer_is_told_whatever_it_is(void **state)
+{
+    struct counted counted;
+
+    (void)state;
+    assert_int_equal(world_announce(&world, &infohash, "1.2.3.4:5", false, "1.2.3.4:9"), LB_OK);
+    world.now_s += WORLD_PEER_TTL_S - 5;
+    assert_int_equal(world_announce(&world, &infohash, "1.2.3.4:6", true, "1.2.3.4:9"), LB_OK);
+    assert_int_equal(world_announce(&world, &infohash, "[2a00::1]:7", true, "[2a00::1]:9"), LB_OK);
+    assert_int_equal(world_announce(&world, &infohash, "0.0.0.0:8", true, "self"), LB_OK);
+    assert_int_equal(world_announce(&world, &other_infohash, "1.2.3.4:5", false, "1.2.3.4:9"),
+                     LB_OK);
+    counted = count_peers(&infohash);
+    assert_memory_equal(&counted, &((struct counted){ 2, 1, 1, 3 }), sizeof counted);
+    world.now_s += 10; /* not swept yet, but expired */
+    counted = count_peers(&infohash);
+    assert_memory_equal(&counted, &((struct counted){ 1, 1, 1, 3 }), sizeof counted);
+    counted = count_peers(&world.own_id);
+    assert_memory_equal(&counted, &((struct counted){ 0 }), sizeof counted);
+}
+
+/* Infohashes first to first + count - 1, with two peers each. */
+static void announce_infohashes(unsigned first, unsigned count)
+{
+    struct db_op *ops = xcalloc(2 * (size_t)count, sizeof *ops);
+
+    for (unsigned i = 0; i < 2 * count; i++) {
+        struct db_announce *announce = &ops[i].announce;
+
+        ops[i].kind = DB_ANNOUNCE;
+        ops[i].now_s = world.now_s;
+        store_u32(announce->infohash.bytes, (first + i / 2) * 2654435761u);
+        announce->peer = address_v4(10, 0, (uint8_t)(i >> 8), (uint8_t)i, 1);
+        announce->source.address = announce->peer;
+    }
+    world_apply_list(&world, ops, 2 * (size_t)count);
+    for (unsigned i = 0; i < 2 * count; i++)
+        assert_int_equal(ops[i].err, LB_OK);
+    free(ops);
+}
+
+static struct samples sample(struct random *random)
+{
+    struct samples samples;
+
+    assert_int_equal(db_read_begin(world.db), LB_OK);
+    db_read_samples(world.db, world.now_s, random, &samples);
+    db_read_end(world.db);
+    for (unsigned i = 1; i < samples.count; i++)
+        assert_memory_not_equal(samples.infohashes[0], samples.infohashes[i], NODE_ID_SIZE);
+    return samples;
+}
+
+static void infohashes_are_sampled(void **state)
+{
+    struct random random;
+    struct samples samples;
+
+    (void)state;
+    random_init(&random, 3);
+    samples = sample(&random);
+    assert_int_equal(samples.count + samples.total, 0);
+    announce_infohashes(0, 3);
+    samples = sample(&random);
+    assert_int_equal(samples.count, 3);
+    assert_int_equal(samples.total, 3);
+    announce_infohashes(3, 97);
+    samples = sample(&random);
+    assert_int_equal(samples.count, SAMPLES_MAX);
+    assert_int_equal(samples.total, 100);
+    announce_infohashes(100, DB_SAMPLE_WALK_MAX); /* more than are walked over: estimated */
+    samples = sample(&random);
+    assert_int_equal(samples.seen, DB_SAMPLE_WALK_MAX);
+    assert_in_range(samples.total, DB_SAMPLE_WALK_MAX, DB_SAMPLE_WALK_MAX + 200);
+}
+
 static void announce_many(unsigned count, unsigned first)
 {
     struct db_op *ops = xcalloc(count, sizeof *ops);
@@ -717,6 +820,8 @@ int main(void)
         IN(set_up, a_full_disk_refuses_and_goes_on),
         IN(set_up, peers_are_found),
         IN(set_up, peers_expire),
+        IN(set_up, every_peer_is_told_whatever_it_is),
+        IN(set_up, infohashes_are_sampled),
         IN(set_up, a_crowd_is_bounded_and_the_choice_is_fair),
         IN(set_up, a_source_may_not_announce_without_end),
         IN(set_up, what_is_published_comes_up_again),

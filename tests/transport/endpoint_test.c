@@ -151,6 +151,53 @@ static void nothing_is_sent_where_nothing_can_be(void **state)
     world_done(&world);
 }
 
+/* It receives what we send there: its replies may be longer (budget.h). */
+static void who_answers_has_proved_its_address(void **state)
+{
+    const struct address stranger = address_v4(198, 51, 100, 7, 6881);
+    struct krpc_query query = { .method = KRPC_PING };
+    const struct contact to = { .address = stranger };
+    const struct transaction_start start = { .query = &query, .to = &to };
+    char answer[] = "d1:rd" ID "e1:t4:****1:y1:re";
+    struct bytes datagram;
+    struct krpc_message message;
+    struct world world;
+    size_t room;
+
+    (void)state;
+    world_init(&world);
+    room = budget_room(&world.endpoint.responder.budget, &stranger, 0, world.now_us / 1000);
+    assert_int_equal(endpoint_start(&world.endpoint, &query, &start, world.now_us, &datagram),
+                     LB_OK);
+    assert_int_equal(krpc_decode(datagram, &message), LB_OK);
+    world_receive(&world, &stranger, bytes_of_text(answer));
+    assert_int_equal(
+        budget_room(&world.endpoint.responder.budget, &stranger, 0, world.now_us / 1000), room);
+    memcpy(strstr(answer, "****"), message.transaction.data, KRPC_OWN_TRANSACTION);
+    world_receive(&world, &stranger, bytes_of(answer, sizeof(answer) - 1));
+    assert_int_equal(world.result.verdict, ENDPOINT_ANSWERED);
+    assert_in_range(
+        budget_room(&world.endpoint.responder.budget, &stranger, 0, world.now_us / 1000), 16 * room,
+        SIZE_MAX);
+    world_done(&world);
+}
+
+/* Telling routing of somebody makes it ping there: that is paid for as a reply is. */
+static void who_has_drawn_its_budget_is_not_told_of(void **state)
+{
+    const struct address stranger = address_v4(198, 51, 100, 7, 6881);
+    struct world world;
+
+    (void)state;
+    world_init(&world);
+    assert_true(
+        budget_take(&world.endpoint.responder.budget, &stranger, 8000, 0, world.now_us / 1000));
+    world_receive(&world, &stranger, bytes_of_text(PING));
+    assert_int_equal(world.result.verdict, ENDPOINT_SEND);
+    assert_int_equal(world.result.sightings_count, 0);
+    world_done(&world);
+}
+
 static void without_a_table_we_ask_nobody(void **state)
 {
     struct krpc_query query = { .method = KRPC_PING };
@@ -262,6 +309,8 @@ int main(void)
         cmocka_unit_test(who_asks_often_is_told_of_once_a_minute),
         cmocka_unit_test(forged_askers_are_not_all_told_of),
         cmocka_unit_test(nothing_is_sent_where_nothing_can_be),
+        cmocka_unit_test(who_answers_has_proved_its_address),
+        cmocka_unit_test(who_has_drawn_its_budget_is_not_told_of),
         cmocka_unit_test(without_a_table_we_ask_nobody),
         cmocka_unit_test(a_silent_node_is_told_of),
         cmocka_unit_test(a_read_only_endpoint_asks_and_does_not_answer),

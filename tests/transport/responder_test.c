@@ -406,26 +406,100 @@ static void the_largest_item_goes_out_with_fewer_nodes(void **state)
     world_done(&world);
 }
 
-static void a_flood_from_one_source_is_answered_within_its_budget(void **state)
+/* 10 s of forged queries, 10 a millisecond, that ask for both families: bytes in, bytes out. */
+static void flood(struct world *world, const struct address *victim, size_t *ret_in,
+                  size_t *ret_out)
+{
+    char text[] = QUERY(TARGET "4:wantl2:n42:n6e", "9:find_node");
+    struct responder *responder = &world->endpoint.responder;
+    struct krpc_message query = query_of(text, responder, victim, 0);
+    struct responder_ask ask;
+
+    *ret_in = *ret_out = 0;
+    for (uint64_t i = 0; i < 100000; i++) {
+        size_t size;
+
+        *ret_in += query.size;
+        if (responder_query(responder, &query, victim, 1000000 + i / 10, world->reply, &size,
+                            &ask) == RESPONDER_REPLY)
+            *ret_out += size;
+    }
+}
+
+static void a_flood_of_forged_queries_is_not_amplified(void **state)
 {
     const struct address victim = address_v4(198, 51, 100, 7, 53);
-    char text[] = QUERY(TARGET "4:wantl2:n42:n6e", "9:find_node");
     struct world world;
-    struct krpc_message query;
-    struct responder_ask ask;
-    size_t bytes = 0;
+    size_t in, out;
 
     (void)state;
     world_init(&world);
-    query = query_of(text, &world.endpoint.responder, &victim, 0);
-    for (uint64_t i = 0; i < 100000; i++) { /* 10 s */
-        size_t size;
+    flood(&world, &victim, &in, &out);
+    assert_in_range(out, in, 3 * in + 16384);
+    world_done(&world);
+}
 
-        if (responder_query(&world.endpoint.responder, &query, &victim, 1000000 + i / 10,
-                            world.reply, &size, &ask) == RESPONDER_REPLY)
-            bytes += size;
-    }
-    assert_in_range(bytes, 262144, 262144 + 10 * 65536);
+/* Who has brought back a token or answered our query has what it takes to be answered at length. */
+static void who_has_proved_itself_has_more(void **state)
+{
+    const struct address from = sender(V4);
+    char put[] = QUERY("5:token8:TOKENTOK1:v1:x", "3:put");
+    struct krpc_message query;
+    struct responder_ask ask;
+    struct world world;
+    size_t size, room;
+
+    (void)state;
+    world_init(&world);
+    room = budget_room(&world.endpoint.responder.budget, &from, 0, 1000);
+    query = query_of(put, &world.endpoint.responder, &from, 1000);
+    assert_int_equal(
+        responder_query(&world.endpoint.responder, &query, &from, 1000, world.reply, &size, &ask),
+        RESPONDER_ASK);
+    assert_int_equal(ask.asked, query.size);
+    assert_in_range(budget_room(&world.endpoint.responder.budget, &from, 0, 1000), 16 * room,
+                    SIZE_MAX);
+    world_done(&world);
+}
+
+/* When the burst is spent, a reply holds what three times the query pays for. */
+static void what_is_too_dear_goes_out_shorter(void **state)
+{
+    const struct address from = sender(V6);
+    const struct krpc_item item = { .value = bytes_of_text("5:hello") };
+    char text[] = QUERY(TARGET, "9:find_node");
+    struct krpc_message query, reply;
+    struct responder_ask ask;
+    struct world world;
+    struct contact contact;
+    size_t size, offset = 0, nodes = 0;
+
+    (void)state;
+    world_init(&world);
+    assert_true(budget_take(&world.endpoint.responder.budget, &from, 8192, 0, 1000));
+    query = query_of(text, &world.endpoint.responder, &from, 1000);
+    assert_int_equal(
+        responder_query(&world.endpoint.responder, &query, &from, 1000, world.reply, &size, &ask),
+        RESPONDER_REPLY);
+    assert_in_range(size, 2u * query.size, 3u * query.size);
+    assert_int_equal(krpc_decode(bytes_of(world.reply, size), &reply), LB_OK);
+    while (krpc_next_node(&reply, 6, &offset, &contact))
+        nodes++;
+    assert_in_range(nodes, 3, RESPONDER_NODES - 1);
+    /* An item is never left out: that would say that there is none. */
+    ask = ask_of(KRPC_GET, &from);
+    ask.asked = 30;
+    assert_int_equal(responder_answer(&world.endpoint.responder, &ask,
+                                      &(struct responder_outcome){ .item = &item }, 1000,
+                                      world.reply, &size),
+                     RESPONDER_OVER_BUDGET);
+    ask.asked = 100;
+    assert_int_equal(responder_answer(&world.endpoint.responder, &ask,
+                                      &(struct responder_outcome){ .item = &item }, 1000,
+                                      world.reply, &size),
+                     RESPONDER_REPLY);
+    assert_int_equal(krpc_decode(bytes_of(world.reply, size), &reply), LB_OK);
+    assert_true(bytes_equal_text(reply.value, "5:hello"));
     world_done(&world);
 }
 
@@ -436,7 +510,9 @@ int main(void)
         cmocka_unit_test(the_samples_asked_for_fit_beside_the_nodes),
         cmocka_unit_test(an_offer_is_answered_with_no_more_than_it_brought),
         cmocka_unit_test(the_largest_item_goes_out_with_fewer_nodes),
-        cmocka_unit_test(a_flood_from_one_source_is_answered_within_its_budget),
+        cmocka_unit_test(a_flood_of_forged_queries_is_not_amplified),
+        cmocka_unit_test(who_has_proved_itself_has_more),
+        cmocka_unit_test(what_is_too_dear_goes_out_shorter),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
 

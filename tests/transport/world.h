@@ -57,7 +57,7 @@ static inline void world_init(struct world *self)
     routing_page_publish(self->routing, contacts, counts);
     presence_page_init(self->presence);
     random_init(&self->random, 1);
-    endpoint_init(&self->endpoint, &limits, world_key, &self->random, self->now_us);
+    endpoint_init(&self->endpoint, &limits, world_key, &self->random);
     self->endpoint.responder.routing = self->routing;
     self->endpoint.responder.presence = self->presence;
 }
