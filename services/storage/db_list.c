@@ -7,8 +7,8 @@
 static bool is_held(const struct db *self, const MDB_val *key, const MDB_val *data, uint64_t now_s,
                     struct item_record *ret_record)
 {
-    return key->mv_size == NODE_ID_SIZE && item_record_get(db_bytes(data), ret_record) == LB_OK &&
-           !policy_is_expired(ret_record->stored_s, self->options.item_ttl_s, now_s);
+    return key->mv_size == NODE_ID_SIZE && db_item_unpack(self, data, ret_record) == 0 &&
+           !policy_is_over(ret_record->ends_s, now_s);
 }
 
 lb_err db_read_next_item(struct db *self, const struct node_id *from, uint64_t now_s,

@@ -17,6 +17,7 @@ static void take(struct version *self, const struct wanted *wanted, const struct
 void version_look_here(struct storage *storage, const struct wanted *wanted,
                        struct version *ret_self)
 {
+    uint64_t now_s = storage_now_s(storage);
     struct item_record stored;
     struct item_record published;
     bool has_stored;
@@ -25,15 +26,15 @@ void version_look_here(struct storage *storage, const struct wanted *wanted,
     *ret_self = (struct version){ 0 };
     if (db_read_begin(storage->db) != LB_OK)
         return;
-    has_stored =
-        db_read_item(storage->db, &wanted->target, storage_now_s(storage), &stored) == LB_OK &&
-        is_wanted(&stored.item, wanted);
+    has_stored = db_read_item(storage->db, &wanted->target, now_s, &stored) == LB_OK &&
+                 is_wanted(&stored.item, wanted);
     has_published = db_read_published(storage->db, &wanted->target, &published) == LB_OK &&
                     is_wanted(&published.item, wanted);
     if (has_stored && (!has_published || !item_is_newer(&published.item, &stored.item))) {
         take(ret_self, wanted, &stored.item);
         ret_self->is_stored = true;
         ret_self->holders = 1;
+        ret_self->ttl_s = stored.ends_s > now_s ? stored.ends_s - now_s : 1; /* its last second */
     } else if (has_published) {
         take(ret_self, wanted, &published.item);
     }

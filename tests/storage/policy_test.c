@@ -187,6 +187,17 @@ static void things_expire(void **state)
     assert_false(policy_is_expired(100, 10, 110));
     assert_true(policy_is_expired(100, 10, 111));
     assert_false(policy_is_expired(100, 10, 50)); /* a clock that was set back keeps things */
+    assert_false(policy_is_over(100, 100));
+    assert_true(policy_is_over(100, 101));
+}
+
+static void numbers_outlive_their_items(void **state)
+{
+    (void)state;
+    assert_int_equal(policy_seen_until_s(100, 200), 200 + POLICY_SEEN_S);
+    assert_int_equal(policy_seen_until_s(100 + POLICY_SEEN_S, 50), 100 + POLICY_SEEN_S);
+    assert_int_equal(policy_seen_max(GIB), POLICY_SEEN_MAX);
+    assert_in_range(policy_seen_max(MIB), 100, 1000); /* a small store is not filled with them */
 }
 
 static void space_is_kept_free(void **state)
@@ -205,6 +216,7 @@ int main(void)
         cmocka_unit_test(our_own_programs_are_not_counted),
         cmocka_unit_test(publishers_are_counted_by_their_key),
         cmocka_unit_test(things_expire),
+        cmocka_unit_test(numbers_outlive_their_items),
         cmocka_unit_test(space_is_kept_free),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
