@@ -4,6 +4,7 @@
 #include "services/storage/audit.h"
 #include "services/storage/find.h"
 #include "services/storage/messages.h"
+#include "services/storage/replicas.h"
 #include "services/storage/service.h"
 
 #include <stdlib.h>
@@ -61,6 +62,7 @@ static void reply(struct auditing *self)
     audited.replicas_min = sum.replicas_min;
     audited.replicas_median = sum.replicas_median;
     audited.short_count = sum.short_count;
+    audited.overdue = replicas_overdue(self->storage);
     audited.failed = sum.failed;
     audited.n_keys = sum.rows_count;
     audited.keys = pointers;

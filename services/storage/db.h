@@ -43,7 +43,8 @@ void db_close(struct db **self);
 /* Move a file that is LB_CORRUPT aside, so that nothing is lost and db_open can begin a new one. */
 LB_MUST_CHECK lb_err db_set_aside(const char *folder);
 
-/* The store clock, in seconds, at this monotonic time. */
+/* The store clock at this monotonic time. */
+uint64_t db_now_ms(const struct db *self, uint64_t monotonic_ms);
 uint64_t db_now_s(const struct db *self, uint64_t monotonic_ms);
 
 /* ---- writing: operations ---- */

@@ -232,6 +232,11 @@ lb_err db_set_aside(const char *folder)
     return rename(from, to) == 0 ? LB_OK : LB_IO;
 }
 
+uint64_t db_now_ms(const struct db *self, uint64_t monotonic_ms)
+{
+    return store_clock_ms(&self->clock, monotonic_ms);
+}
+
 uint64_t db_now_s(const struct db *self, uint64_t monotonic_ms)
 {
     return store_clock_s(&self->clock, monotonic_ms);

@@ -51,21 +51,6 @@ static unsigned count_holders(const Lb__Routing__Found *found, const struct item
     return holders;
 }
 
-/* The longest life that a holder of this version names. */
-static uint64_t longest_ttl_s(const Lb__Routing__Found *found, const struct item *item)
-{
-    uint64_t longest_s = 0;
-
-    for (size_t i = 0; i < found->n_items; i++) {
-        const Lb__Item *message = found->items[i];
-
-        if (message->ttl_s > longest_s && message->seq == item->seq &&
-            bytes_equal(bytes_of_binary(&message->value), item->value))
-            longest_s = message->ttl_s;
-    }
-    return longest_s;
-}
-
 void version_take_found(struct version *self, const struct wanted *wanted,
                         const Lb__Routing__Found *found)
 {
@@ -82,7 +67,7 @@ void version_take_found(struct version *self, const struct wanted *wanted,
     if (!self->is_there)
         return;
     self->holders += count_holders(found, &self->item);
-    ttl_s = longest_ttl_s(found, &self->item);
+    ttl_s = ttl_from_message(found, &self->item);
     if (ttl_s > self->ttl_s)
         self->ttl_s = ttl_s;
 }
