@@ -48,6 +48,9 @@ enum config_type {
       "How long an item is kept after it was last put (BEP 44 says 2 hours)")                      \
     X(STORAGE_VALUE_TTL, "storage", "value_ttl", TIME, "720h", 3600000, 31536000000,               \
       "How long a value put here lives on when nobody renews it any more")                         \
+    X(STORAGE_CHECK_INTERVAL, "storage", "check_interval", TIME, "10min", 1000, 86400000,          \
+      "How soon the replicas of a value are counted again; up to 6 times that while none was "     \
+      "lacking")                                                                                   \
     X(STORAGE_PEER_TTL, "storage", "peer_ttl", TIME, "30min", 60000, 86400000,                     \
       "How long a peer announcement is kept after it was last made")                               \
     X(SWARM_PEERS_MAX, "swarm", "peers_max", COUNT, "200", 1, 10000, "Most peers of one torrent")  \

@@ -190,3 +190,44 @@ bool routing_page_holds(const struct routing_page *self, const struct address *a
     }
     return false;
 }
+
+size_t routing_list_closest_any(const struct routing_list *self, enum routing_family family,
+                                const struct node_id *target, size_t k,
+                                struct contact *ret_contacts)
+{
+    uint32_t indices[CLOSEST_MAX];
+    size_t found;
+
+    if (k > CLOSEST_MAX)
+        k = CLOSEST_MAX;
+    found = closest_find_any(self->contacts[family], self->counts[family], target, k, indices);
+    for (size_t i = 0; i < found; i++)
+        ret_contacts[i] = self->contacts[family][indices[i]];
+    return found;
+}
+
+bool routing_page_contacts(const struct routing_page *self, enum routing_family family,
+                           struct contact *ret_contacts, uint32_t *ret_count)
+{
+    for (int i = 0; i < TORN_MAX; i++) {
+        uint64_t version = atomic_load_explicit(&self->version, memory_order_acquire);
+        const struct routing_page_family *from = &self->copies[version % 2].family[family];
+        uint32_t count = count_of(from);
+
+        if (version == 0)
+            return false;
+        for (uint32_t c = 0; c < count; c++)
+            contact_load(&from->contacts[c], &ret_contacts[c]);
+        fence(memory_order_acquire);
+        if (atomic_load_explicit(&self->version, memory_order_relaxed) == version) {
+            *ret_count = count;
+            return true;
+        }
+    }
+    return false;
+}
+
+uint64_t routing_page_version(const struct routing_page *self)
+{
+    return atomic_load_explicit(&self->version, memory_order_acquire);
+}

@@ -21,5 +21,6 @@ int command_scale(const struct args *args);
 int command_peers(const struct args *args);
 int command_table(const struct args *args);
 int command_lookup(const struct args *args);
+int command_audit_keys(const struct args *args);
 int command_config_check(const struct args *args);
 int command_config_show(const struct args *args);

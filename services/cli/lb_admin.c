@@ -35,6 +35,13 @@ static const struct args_option show_options[] = {
     SESSION_OPTIONS_END,
 };
 
+static const struct args_option audit_options[] = {
+    SESSION_OPTION_DIR,
+    SESSION_OPTION_JSON,
+    { "sample", "N", "only so many of the values, chosen at random" },
+    SESSION_OPTIONS_END,
+};
+
 static const struct args_command commands[] = {
     { "status", "", 0, 0,
       "Show every process of the node. Works while services hang.\n"
@@ -53,6 +60,10 @@ static const struct args_command commands[] = {
     { "lookup", "HEX", 1, 1,
       "Look up the nodes closest to a target, over the network. It has 40 hexadecimal digits.",
       dir_and_json, command_lookup },
+    { "audit keys", "", 0, 0,
+      "Count the live replicas of the values this node holds, by a lookup for each.\n"
+      "Exit codes: 0 all are there, 1 some lack replicas or their check is late.",
+      audit_options, command_audit_keys },
     { "config check", "[FILE]", 0, 1,
       "Check a configuration file and its conf.d without starting anything.", dir_only,
       command_config_check },

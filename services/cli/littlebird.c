@@ -44,6 +44,8 @@ static const struct args_option put_options[] = {
     { "immutable", NULL, "put --immutable [VALUE|-]: no key, it is named by its own hash" },
     { "own", NULL, "sign with this node's own key instead of the network's shared one" },
     { "cas", "N", "store only over sequence number N; 0: only if there is none" },
+    { "ttl", "T", "it ends after this time (30s, 5 min, 2h, 7d); else when nobody renews it" },
+    { "remove", NULL, "put --remove KEY: take the value away; with --cas N only this version" },
     SESSION_OPTIONS_END,
 };
 
@@ -52,6 +54,7 @@ static const struct args_option get_options[] = {
     SESSION_OPTION_JSON,
     { "immutable", NULL, "KEY is the 40 hexadecimal digits that put --immutable printed" },
     { "public-key", "HEX", "the value that the node with this key put with --own" },
+    { "watch", NULL, "then each new version as it comes, a line end after each, until Ctrl-C" },
     SESSION_OPTIONS_END,
 };
 
@@ -81,11 +84,13 @@ static const struct args_command commands[] = {
       fetch_options, command_fetch },
     { "put", "KEY [VALUE|-]", 0, 2,
       "Store a value under a key; everybody in the network may read it and put another one there.\n"
-      "Without VALUE, or with -, it is read from standard input; it has at most 1 MiB.",
+      "Without VALUE, or with -, it is read from standard input; it has at most 1 MiB. It lives "
+      "for\n"
+      "storage.value_ttl, renewed while this node runs, unless --ttl says when it ends.",
       put_options, command_put },
     { "get", "KEY", 1, 1,
       "Print the value of a key, as it was put; on a terminal only if it is text.\n"
-      "Exit code 4 when there is none.",
+      "Exit code 4 when there is none, or it was removed.",
       get_options, command_get },
     { "list", "", 0, 0, "List what is shared and fetched here, and how far.", list_options,
       command_list },

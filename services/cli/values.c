@@ -1,5 +1,6 @@
 /* littlebird put and get. */
 #include "libcommon/bytes.h"
+#include "libcommon/config.h"
 #include "libcommon/memory.h"
 #include "libcommon/node_id.h"
 #include "proto/littlebird/v1/storage.pb-c.h"
@@ -19,6 +20,7 @@
 #define KEY_BYTES_MAX   1024u
 #define PUBLIC_KEY_SIZE 32
 #define SEQ_MAX         (UINT64_MAX / 2)
+#define TTL_MAX_S       (365u * 24 * 3600)
 
 /* All of standard input, at most one byte more than a value may have. */
 static lb_err read_input(uint8_t **ret_data, size_t *ret_size)
@@ -116,14 +118,42 @@ static int check_key(const struct args *args, const char *key)
     return EXIT_DONE;
 }
 
+/* Part of a second is a second more. */
+static int take_ttl(const struct args *args, uint32_t *ret_ttl_s)
+{
+    const char *text = args_value(args, "ttl");
+    uint64_t ttl_ms;
+
+    if (text == NULL)
+        return EXIT_DONE;
+    if (config_parse_time(text, &ttl_ms) != LB_OK)
+        return args_usage(args, "--ttl needs a time such as 30s, 5 min, 2h or 7d, not '%s'", text);
+    if (ttl_ms < 1000 || ttl_ms > TTL_MAX_S * UINT64_C(1000))
+        return args_usage(args, "--ttl: a value lives 1s to 365d, not '%s'", text);
+    *ret_ttl_s = (uint32_t)((ttl_ms + 999) / 1000);
+    return EXIT_DONE;
+}
+
+static int take_cas(const struct args *args, bool *ret_has_cas, uint64_t *ret_cas)
+{
+    const char *text = args_value(args, "cas");
+
+    *ret_has_cas = text != NULL;
+    if (text != NULL && !args_number(text, SEQ_MAX, ret_cas))
+        return args_usage(args, "--cas needs a sequence number, not '%s'", text);
+    return EXIT_DONE;
+}
+
 /* Key and options into the request; the value comes later. EXIT_DONE or EXIT_USAGE. */
 static int prepare_put(const struct args *args, Littlebird__V1__PutRequest *request,
                        const char **ret_value)
 {
     const char *cas = args_value(args, "cas");
+    bool has_cas;
+    int code = take_ttl(args, &request->ttl_s);
 
-    int code;
-
+    if (code != EXIT_DONE)
+        return code;
     *ret_value = args->words_count > 1 ? args->words[1] : NULL;
     request->own = args_has(args, "own");
     if (args_has(args, "immutable")) {
@@ -138,15 +168,62 @@ static int prepare_put(const struct args *args, Littlebird__V1__PutRequest *requ
     if (code != EXIT_DONE)
         return code;
     request->key = (char *)(uintptr_t)args->words[0];
-    if (cas != NULL) {
-        if (!args_number(cas, SEQ_MAX, &request->cas))
-            return args_usage(args, "--cas needs a sequence number, not '%s'", cas);
+    code = take_cas(args, &has_cas, &request->cas);
+    if (has_cas)
         request->compare_case = LITTLEBIRD__V1__PUT_REQUEST__COMPARE_CAS;
-    }
+    return code;
+}
+
+static int prepare_remove(const struct args *args, Littlebird__V1__RemoveRequest *request)
+{
+    bool has_cas;
+    int code;
+
+    if (args->words_count != 1 || args_has(args, "immutable") || args_has(args, "ttl"))
+        return args_usage(args, "--remove goes with a key alone: no value, --immutable or --ttl");
+    code = check_key(args, args->words[0]);
+    if (code == EXIT_DONE)
+        code = take_cas(args, &has_cas, &request->cas);
+    if (code != EXIT_DONE)
+        return code;
+    request->key = (char *)(uintptr_t)args->words[0];
+    request->own = args_has(args, "own");
+    if (has_cas)
+        request->compare_case = LITTLEBIRD__V1__REMOVE_REQUEST__COMPARE_CAS;
     return EXIT_DONE;
 }
 
-int command_put(const struct args *args)
+static int remove_value(const struct args *args)
+{
+    Littlebird__V1__RemoveRequest request = LITTLEBIRD__V1__REMOVE_REQUEST__INIT;
+    struct client_call call = { .method = "StorageService/Remove",
+                                .request = &request.base,
+                                .response = &littlebird__v1__remove_response__descriptor,
+                                .timeout_ms = SESSION_TIMEOUT_MS };
+    const Littlebird__V1__RemoveResponse *removed;
+    const void *response;
+    struct session session;
+    int code = prepare_remove(args, &request);
+
+    if (code == EXIT_DONE)
+        code = session_open(&session, args);
+    if (code != EXIT_DONE)
+        return code;
+    call.once = request.compare_case == LITTLEBIRD__V1__REMOVE_REQUEST__COMPARE_CAS;
+    code = session_call(&session, &call, &response);
+    removed = response;
+    if (code == EXIT_DONE && session.json)
+        json_print(json_of_message(&removed->base));
+    else if (code == EXIT_DONE && removed->asked == 0)
+        printf("removed\n"); /* by an earlier try, whose answer was lost */
+    else if (code == EXIT_DONE)
+        printf("removed on %u of %u nodes, sequence number %llu\n", removed->acknowledged,
+               removed->asked, (unsigned long long)removed->seq);
+    session_close(&session);
+    return code;
+}
+
+static int put_value(const struct args *args)
 {
     Littlebird__V1__PutRequest request = LITTLEBIRD__V1__PUT_REQUEST__INIT;
     struct session session;
@@ -164,6 +241,11 @@ int command_put(const struct args *args)
     }
     session_close(&session);
     return code;
+}
+
+int command_put(const struct args *args)
+{
+    return args_has(args, "remove") ? remove_value(args) : put_value(args);
 }
 
 /*
@@ -204,6 +286,52 @@ static int get(struct session *session, const Littlebird__V1__GetRequest *reques
     return EXIT_DONE;
 }
 
+/* One version of a watched key; false when nobody reads our output any more. */
+static bool print_version(const struct session *session, const Littlebird__V1__GetResponse *value)
+{
+    if (session->json) {
+        json_print(json_of_message(&value->base));
+    } else if (value->removed) {
+        fprintf(stderr, "removed, sequence number %llu\n", (unsigned long long)value->seq);
+    } else if (print_value(session->args, &value->value) == EXIT_DONE) {
+        bool ended = isatty(STDOUT_FILENO) != 0 && value->value.len > 0; /* print_value() did */
+
+        if (!ended)
+            putchar('\n');
+    }
+    return fflush(stdout) == 0;
+}
+
+/* The first call reads what stands; those after it wait for something newer, a minute at most. */
+static int watch(struct session *session, Littlebird__V1__GetRequest *request)
+{
+    struct client_call call = { .method = "StorageService/Get",
+                                .request = &request->base,
+                                .response = &littlebird__v1__get_response__descriptor,
+                                .timeout_ms = SESSION_TIMEOUT_MS };
+
+    session_catch_interrupt();
+    while (!session_interrupted()) {
+        const void *response;
+        lb_err err = client_call(session->client, &call, &response);
+        bool is_first = request->newer_case == LITTLEBIRD__V1__GET_REQUEST__NEWER__NOT_SET;
+
+        if (err == LB_OK) {
+            const Littlebird__V1__GetResponse *value = response;
+
+            if (!print_version(session, value))
+                return EXIT_FAILED;
+            request->after_seq = value->seq;
+        } else if (err == LB_NOT_FOUND && is_first) {
+            fprintf(stderr, "%s; waiting for one\n", client_problem(session->client));
+        } else if (err != LB_TIMEOUT && !session_interrupted()) {
+            return session_failed(session, err);
+        }
+        request->newer_case = LITTLEBIRD__V1__GET_REQUEST__NEWER_AFTER_SEQ;
+    }
+    return EXIT_DONE;
+}
+
 int command_get(const struct args *args)
 {
     Littlebird__V1__GetRequest request = LITTLEBIRD__V1__GET_REQUEST__INIT;
@@ -213,6 +341,8 @@ int command_get(const struct args *args)
     int code;
 
     if (args_has(args, "immutable")) {
+        if (args_has(args, "watch"))
+            return args_usage(args, "--watch needs a key: what --immutable names never changes");
         if (hex_decode(args->words[0], target, sizeof target) != LB_OK)
             return args_usage(args, "with --immutable, KEY is 40 hexadecimal digits");
         request.name_case = LITTLEBIRD__V1__GET_REQUEST__NAME_TARGET;
@@ -232,7 +362,7 @@ int command_get(const struct args *args)
     code = session_open(&session, args);
     if (code != EXIT_DONE)
         return code;
-    code = get(&session, &request);
+    code = args_has(args, "watch") ? watch(&session, &request) : get(&session, &request);
     session_close(&session);
     return code;
 }

@@ -7,18 +7,13 @@
 #include "proto/littlebird/v1/storage.pb-c.h"
 #include "proto/littlebird/v1/swarm.pb-c.h"
 #include "proto/routing.pb-c.h"
-#include "proto/storage.pb-c.h"
 #include "proto/supervisor.pb-c.h"
 #include "proto/swarm.pb-c.h"
+#include "services/gateway/storage_methods.h"
 #include "services/gateway/view.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-static ProtobufCBinaryData bytes_from_text(const char *text)
-{
-    return (ProtobufCBinaryData){ .len = strlen(text), .data = (uint8_t *)(uintptr_t)text };
-}
 
 /* ---- NodeService: by lb-supervisor; what is local stands in view.c ---- */
 
@@ -116,125 +111,6 @@ static bool translate_stopping(const void *reply, message_take_fn *respond, void
     if (is_done(reply))
         respond(ctx, &response.base);
     return is_done(reply);
-}
-
-/* ---- StorageService: by lb-storage ---- */
-
-static lb_err check_put(const Littlebird__V1__PutRequest *from, const char **ret_problem)
-{
-    bool immutable = from->key[0] == '\0';
-
-    if (from->value.len > API_VALUE_MAX) {
-        *ret_problem = "the value has more than 1 MiB";
-        return LB_TOO_BIG;
-    }
-    if (strlen(from->key) > API_KEY_MAX) {
-        *ret_problem = "the key has more than 1024 bytes";
-        return LB_TOO_BIG;
-    }
-    if (immutable &&
-        (from->own || from->compare_case != LITTLEBIRD__V1__PUT_REQUEST__COMPARE__NOT_SET)) {
-        *ret_problem = "own and cas need a key";
-        return LB_INVALID;
-    }
-    return LB_OK;
-}
-
-static lb_err ask_put(const void *request, message_take_fn *send, void *ctx,
-                      const char **ret_problem)
-{
-    const Littlebird__V1__PutRequest *from = request;
-    Lb__Storage__ImmutablePut immutable = LB__STORAGE__IMMUTABLE_PUT__INIT;
-    Lb__Storage__Put put = LB__STORAGE__PUT__INIT;
-    Lb__Storage__Request message = LB__STORAGE__REQUEST__INIT;
-    lb_err err = check_put(from, ret_problem);
-
-    if (err != LB_OK)
-        return err;
-    if (from->key[0] != '\0') {
-        put.name_case = LB__STORAGE__PUT__NAME_KEY;
-        put.key = bytes_from_text(from->key);
-    } else {
-        put.name_case = LB__STORAGE__PUT__NAME_IMMUTABLE;
-        put.immutable = &immutable;
-    }
-    put.value = from->value;
-    put.own = from->own;
-    if (from->compare_case == LITTLEBIRD__V1__PUT_REQUEST__COMPARE_CAS) {
-        put.compare_case = LB__STORAGE__PUT__COMPARE_CAS;
-        put.cas = from->cas;
-    }
-    message.body_case = LB__STORAGE__REQUEST__BODY_PUT;
-    message.put = &put;
-    send(ctx, &message.base);
-    return LB_OK;
-}
-
-/* The second of two puts with CAS would find the first one's number and fail. */
-static bool put_may_repeat(const void *request)
-{
-    const Littlebird__V1__PutRequest *put = request;
-
-    return put->compare_case == LITTLEBIRD__V1__PUT_REQUEST__COMPARE__NOT_SET;
-}
-
-static bool translate_stored(const void *reply, message_take_fn *respond, void *ctx)
-{
-    const Lb__Storage__Reply *from = reply;
-    Littlebird__V1__PutResponse response = LITTLEBIRD__V1__PUT_RESPONSE__INIT;
-
-    if (from->body_case != LB__STORAGE__REPLY__BODY_STORED)
-        return false;
-    response.target = from->stored->target;
-    response.acknowledged = from->stored->acknowledged;
-    response.asked = from->stored->asked;
-    response.seq = from->stored->seq;
-    response.public_key = from->stored->public_key;
-    respond(ctx, &response.base);
-    return true;
-}
-
-static lb_err ask_get(const void *request, message_take_fn *send, void *ctx,
-                      const char **ret_problem)
-{
-    const Littlebird__V1__GetRequest *from = request;
-    Lb__Storage__Get get = LB__STORAGE__GET__INIT;
-    Lb__Storage__Request message = LB__STORAGE__REQUEST__INIT;
-
-    switch (from->name_case) {
-    case LITTLEBIRD__V1__GET_REQUEST__NAME_KEY:
-        get.name_case = LB__STORAGE__GET__NAME_KEY;
-        get.key = bytes_from_text(from->key);
-        break;
-    case LITTLEBIRD__V1__GET_REQUEST__NAME_TARGET:
-        get.name_case = LB__STORAGE__GET__NAME_TARGET;
-        get.target = from->target;
-        break;
-    default:
-        *ret_problem = "a key or a target is needed";
-        return LB_INVALID;
-    }
-    get.public_key = from->public_key;
-    message.body_case = LB__STORAGE__REQUEST__BODY_GET;
-    message.get = &get;
-    send(ctx, &message.base);
-    return LB_OK;
-}
-
-static bool translate_value(const void *reply, message_take_fn *respond, void *ctx)
-{
-    const Lb__Storage__Reply *from = reply;
-    Littlebird__V1__GetResponse response = LITTLEBIRD__V1__GET_RESPONSE__INIT;
-
-    if (from->body_case != LB__STORAGE__REPLY__BODY_VALUE)
-        return false;
-    response.value = from->value->value;
-    response.seq = from->value->seq;
-    response.public_key = from->value->public_key;
-    response.target = from->value->target;
-    response.holders = from->value->holders;
-    respond(ctx, &response.base);
-    return true;
 }
 
 /* ---- SwarmService: by lb-swarm ---- */
@@ -645,14 +521,27 @@ const struct method api_methods[API_METHODS_COUNT] = {
     { .name = "littlebird.v1.StorageService/Put",
       .request = &littlebird__v1__put_request__descriptor,
       .service = SERVICE_STORAGE,
-      .ask = ask_put,
-      .translate = translate_stored,
-      .may_repeat = put_may_repeat },
+      .ask = storage_ask_put,
+      .translate = storage_translate_put,
+      .may_repeat = storage_put_may_repeat },
     { .name = "littlebird.v1.StorageService/Get",
       .request = &littlebird__v1__get_request__descriptor,
       .service = SERVICE_STORAGE,
-      .ask = ask_get,
-      .translate = translate_value,
+      .ask = storage_ask_get,
+      .translate = storage_translate_get,
+      .may_repeat = always },
+    { .name = "littlebird.v1.StorageService/Remove",
+      .request = &littlebird__v1__remove_request__descriptor,
+      .service = SERVICE_STORAGE,
+      .ask = storage_ask_remove,
+      .translate = storage_translate_remove,
+      .may_repeat = storage_remove_may_repeat,
+      .done_before = LB_NOT_FOUND },
+    { .name = "littlebird.v1.StorageService/AuditKeys",
+      .request = &littlebird__v1__audit_keys_request__descriptor,
+      .service = SERVICE_STORAGE,
+      .ask = storage_ask_audit,
+      .translate = storage_translate_audit,
       .may_repeat = always },
     { .name = "littlebird.v1.SwarmService/Share",
       .request = &littlebird__v1__share_request__descriptor,

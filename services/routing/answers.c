@@ -50,6 +50,7 @@ static void pack_closest(const struct search *search, struct packed_found *to,
         to->reached[i].token = binary(bytes_of(closest[i]->token, closest[i]->token_size));
         to->reached[i].has_item = closest[i]->has_item;
         to->reached[i].item_seq = closest[i]->item_seq;
+        to->reached[i].littlebird = closest[i]->littlebird;
         to->reached_list[i] = &to->reached[i];
     }
 }
@@ -72,6 +73,7 @@ static void pack_findings(const struct findings *from, struct packed_found *to,
         message->salt = binary(item->salt);
         message->signature = binary(item->signature);
         message->seq = item->seq;
+        message->ttl_s = item->ttl_s;
         to->item_list[found->n_items++] = message;
     }
 }

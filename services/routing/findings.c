@@ -52,7 +52,7 @@ static struct bytes copy_bytes(uint8_t **cursor, struct bytes from)
 static bool item_fits(const struct found_item *item)
 {
     /* BEP 44: a value of at most 1000 bytes, a salt of at most 64. */
-    return item->value.size <= 1000 && item->salt.size <= 64 &&
+    return item->value.size > 0 && item->value.size <= 1000 && item->salt.size <= 64 &&
            (item->public_key.size == 0 || item->public_key.size == 32) &&
            (item->signature.size == 0 || item->signature.size == 64);
 }
@@ -63,7 +63,9 @@ bool findings_add_item(struct findings *self, const struct found_item *item)
         return false;
     }
     for (size_t i = 0; i < self->items_count; i++) {
-        if (item_equal(&self->items[i]->item, item)) {
+        struct found_item *kept = &self->items[i]->item;
+        if (item_equal(kept, item)) {
+            kept->ttl_s = item->ttl_s > kept->ttl_s ? item->ttl_s : kept->ttl_s;
             return true;
         }
     }
@@ -78,6 +80,7 @@ bool findings_add_item(struct findings *self, const struct found_item *item)
     copy->item.salt = copy_bytes(&cursor, item->salt);
     copy->item.signature = copy_bytes(&cursor, item->signature);
     copy->item.seq = item->seq;
+    copy->item.ttl_s = item->ttl_s;
     self->items[self->items_count++] = copy;
     return true;
 }

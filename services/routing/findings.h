@@ -25,5 +25,8 @@ struct findings {
 void findings_done(struct findings *self);
 void findings_add_peer(struct findings *self, const struct address *peer);
 
-/* False when the item breaks a limit of BEP 44; such a one is left out. */
+/*
+ * False when the item breaks a limit of BEP 44; such a one is left out. Of equal ones that differ
+ * in ttl_s the greatest stays.
+ */
 bool findings_add_item(struct findings *self, const struct found_item *item);

@@ -6,17 +6,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct lookup *lookup_new(const struct node_id *self_id, enum lookup_kind kind,
-                          const struct node_id *target, enum routing_family family, unsigned k)
+struct lookup *lookup_new(const struct node_id *self_id, const struct lookup_aim *aim,
+                          enum routing_family family)
 {
-    assert(k >= 1);
-    assert(k <= LOOKUP_K_MAX);
+    assert(aim->k >= 1);
+    assert(aim->k <= LOOKUP_K_MAX);
     struct lookup *self = xcalloc(1, sizeof(*self));
     self->self_id = *self_id;
-    self->target = *target;
-    self->kind = kind;
+    self->aim = *aim;
     self->family = family;
-    self->k = k;
     self->parallel = LOOKUP_ALPHA;
     self->slow_ms = 1000;
     self->candidates = xcalloc(LOOKUP_CANDIDATES_MAX, sizeof(*self->candidates));
@@ -50,7 +48,7 @@ static uint16_t find_rank(const struct lookup *self, const struct node_id *id, b
     while (low < high) {
         uint16_t middle = (uint16_t)((low + high) / 2);
         const struct node_id *there = &self->candidates[self->order[middle]].contact.id;
-        int order = node_id_compare_distance(&self->target, there, id);
+        int order = node_id_compare_distance(&self->aim.target, there, id);
         if (order == 0) {
             *ret_there = true;
             return middle;
@@ -123,7 +121,7 @@ static bool add_candidate(struct lookup *self, const struct contact *contact, un
     }
     self->candidates[index] = (struct candidate){ .contact = *contact, .round = (uint16_t)round };
     order_insert(self, rank, index);
-    return rank < self->k;
+    return rank < self->aim.k;
 }
 
 void lookup_seed(struct lookup *self, const struct contact *contact)
@@ -169,7 +167,7 @@ static struct node_id flip_bit(const struct node_id *id, unsigned bit)
 /* The index-th part's target: ours with some of the bits from widened_bits on changed. */
 static struct node_id wide_target(const struct lookup *self, unsigned index)
 {
-    struct node_id target = self->target;
+    struct node_id target = self->aim.target;
 
     for (unsigned i = 0; i < LOOKUP_WIDE_BITS && self->widened_bits + i < NODE_ID_BITS; i++) {
         if (((index + 1) >> i & 1) != 0) {
@@ -200,7 +198,7 @@ static struct front look_at_front(const struct lookup *self)
 {
     struct front front = { .last = NULL };
 
-    for (uint16_t i = 0; i < self->count && front.results < self->k && !front.asking; i++) {
+    for (uint16_t i = 0; i < self->count && front.results < self->aim.k && !front.asking; i++) {
         const struct candidate *candidate = &self->candidates[self->order[i]];
         bool open = is_open(self, candidate);
         if (is_result(candidate)) {
@@ -214,7 +212,7 @@ static struct front look_at_front(const struct lookup *self)
         }
     }
     /* Answers name us, too, in the place of somebody we could ask. */
-    front.gaps |= front.last != NULL && node_id_compare_distance(&self->target, &self->self_id,
+    front.gaps |= front.last != NULL && node_id_compare_distance(&self->aim.target, &self->self_id,
                                                                  &front.last->contact.id) < 0;
     return front;
 }
@@ -232,8 +230,8 @@ static bool widen(struct lookup *self, const struct front *front)
         return false;
     }
     bool same = self->widened > 0 && node_id_equal(&self->widened_to, &front->last->contact.id);
-    unsigned bits = node_id_shared_bits(&self->target, &front->last->contact.id);
-    if (front->results < self->k) {
+    unsigned bits = node_id_shared_bits(&self->aim.target, &front->last->contact.id);
+    if (front->results < self->aim.k) {
         bits = same && self->widened_bits < bits ? self->widened_bits : bits;
         same = same && bits == 0;
         bits -= bits > 0;
@@ -270,7 +268,7 @@ bool lookup_is_finished(const struct lookup *self)
 size_t lookup_closest(const struct lookup *self, const struct candidate **ret_closest, size_t max)
 {
     size_t count = 0;
-    size_t most = max < self->k ? max : self->k;
+    size_t most = max < self->aim.k ? max : self->aim.k;
 
     for (uint16_t i = 0; i < self->count && count < most; i++) {
         const struct candidate *candidate = &self->candidates[self->order[i]];
@@ -313,7 +311,7 @@ static struct candidate *find_next(struct lookup *self)
 {
     unsigned live = 0;
 
-    for (uint16_t i = 0; i < self->count && live < self->k; i++) {
+    for (uint16_t i = 0; i < self->count && live < self->aim.k; i++) {
         struct candidate *candidate = &self->candidates[self->order[i]];
         if (candidate->state == CANDIDATE_NEW) {
             return candidate;
@@ -325,10 +323,10 @@ static struct candidate *find_next(struct lookup *self)
 
 static enum query_method method_of(const struct lookup *self, const struct candidate *candidate)
 {
-    if (candidate->no_values || self->kind == LOOKUP_NODES) {
+    if (candidate->no_values || self->aim.kind == LOOKUP_NODES) {
         return QUERY_FIND_NODE;
     }
-    return self->kind == LOOKUP_PEERS ? QUERY_GET_PEERS : QUERY_GET;
+    return self->aim.kind == LOOKUP_PEERS ? QUERY_GET_PEERS : QUERY_GET;
 }
 
 /* The result that is the rank-th nearest to a target; NULL: there are not as many. */
@@ -420,7 +418,10 @@ bool lookup_next(struct lookup *self, uint64_t now_ms, struct query *ret_query)
                                  .method = method_of(self, candidate),
                                  .to = candidate->contact.address,
                                  .id = candidate->contact.id,
-                                 .target = self->target };
+                                 .target = self->aim.target,
+                                 .has_seq = self->aim.has_seq,
+                                 .seq = self->aim.seq,
+                                 .check_s = self->aim.check_s };
     return true;
 }
 
@@ -485,6 +486,17 @@ static void take_token(struct candidate *candidate, struct bytes token)
     }
 }
 
+static void take_item(struct lookup *self, struct candidate *candidate,
+                      const struct found_item *item)
+{
+    bool is_sent = item->value.size > 0;
+
+    if (!is_sent || findings_add_item(&self->findings, item)) {
+        candidate->has_item = true;
+        candidate->item_seq = item->seq;
+    }
+}
+
 static void take_nodes(struct lookup *self, const struct reply *reply, unsigned round)
 {
     bool nearer = false;
@@ -509,17 +521,16 @@ static void take_answer(struct lookup *self, struct candidate *candidate, const 
         return;
     }
     candidate->state = CANDIDATE_ANSWERED;
+    candidate->littlebird = reply->littlebird;
     self->answers++;
     take_token(candidate, reply->token);
-    if (self->kind == LOOKUP_PEERS) {
+    if (self->aim.kind == LOOKUP_PEERS) {
         for (size_t i = 0; i < reply->peers_count; i++) {
             findings_add_peer(&self->findings, &reply->peers[i]);
         }
     }
-    if (self->kind == LOOKUP_VALUE && reply->item != NULL &&
-        findings_add_item(&self->findings, reply->item)) {
-        candidate->has_item = true;
-        candidate->item_seq = reply->item->seq;
+    if (self->aim.kind == LOOKUP_VALUE && reply->item != NULL) {
+        take_item(self, candidate, reply->item);
     }
     take_nodes(self, reply, candidate->round);
 }
@@ -556,8 +567,8 @@ void lookup_reply(struct lookup *self, uint32_t ticket, const struct reply *repl
         break;
     case REPLY_REFUSED:
         /* It may still know nodes: BEP 44 is not everywhere. */
-        candidate->state =
-            candidate->no_values || self->kind == LOOKUP_NODES ? CANDIDATE_FAILED : CANDIDATE_NEW;
+        candidate->state = candidate->no_values || self->aim.kind == LOOKUP_NODES ? CANDIDATE_FAILED
+                                                                                  : CANDIDATE_NEW;
         candidate->no_values = true;
         break;
     case REPLY_UNSENT:

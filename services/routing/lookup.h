@@ -44,12 +44,23 @@ enum candidate_state {
     CANDIDATE_FAILED
 };
 
+/* What is looked for. */
+struct lookup_aim {
+    enum lookup_kind kind;
+    struct node_id target;
+    unsigned k;   /* 1 to LOOKUP_K_MAX */
+    bool has_seq; /* LOOKUP_VALUE: goes with each get, as do seq and check_s (query.h) */
+    uint64_t seq;
+    uint32_t check_s;
+};
+
 struct candidate {
     struct contact contact;
     enum candidate_state state;
     bool suspect;   /* silent lately: not waited for beyond slow_ms */
     bool no_values; /* refused get or get_peers: asked with find_node, is no result */
-    bool has_item;
+    bool has_item;  /* it sent an item, or said that it stores one */
+    bool littlebird;
     uint8_t unsent;
     uint8_t token_size;
     uint8_t token[LOOKUP_TOKEN_MAX];
@@ -59,10 +70,9 @@ struct candidate {
 };
 
 struct lookup {
-    struct node_id self_id, target;
-    enum lookup_kind kind;
+    struct node_id self_id;
+    struct lookup_aim aim;
     enum routing_family family;
-    unsigned k;
     unsigned parallel; /* how many queries may hold a slot now */
     uint64_t slow_ms;  /* set by lookup_set_slow */
     uint32_t queries, answers, rounds;
@@ -82,9 +92,9 @@ struct lookup {
     struct findings findings;
 };
 
-/* k from 1 to LOOKUP_K_MAX. The caller frees with lookup_free. */
-struct lookup *lookup_new(const struct node_id *self_id, enum lookup_kind kind,
-                          const struct node_id *target, enum routing_family family, unsigned k);
+/* aim is copied. The caller frees with lookup_free. */
+struct lookup *lookup_new(const struct node_id *self_id, const struct lookup_aim *aim,
+                          enum routing_family family);
 void lookup_free(struct lookup **self);
 
 /* A node to begin with. Ignored when it is unusable, known, or farther than all of a full list. */

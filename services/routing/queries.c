@@ -67,13 +67,15 @@ static void take_answer(struct routing *self, uint32_t ticket, const Lb__Transpo
         reply.peers = peers;
         reply.peers_count = read_peers(answer, peers);
         reply.token = view(answer->token);
+        reply.littlebird = answer->littlebird;
     }
     if (reply.outcome == REPLY_ANSWERED && answer->item != NULL) {
         item = (struct found_item){ .value = view(answer->item->value),
                                     .public_key = view(answer->item->public_key),
                                     .salt = view(answer->item->salt),
                                     .signature = view(answer->item->signature),
-                                    .seq = answer->item->seq };
+                                    .seq = answer->item->seq,
+                                    .ttl_s = answer->item->ttl_s };
         reply.item = &item;
     }
     router_reply(self->router, ticket, &reply, actor_now_ms(self->actor));
@@ -147,6 +149,10 @@ static void call_transport(struct outgoing *outgoing, const struct query *query)
     case QUERY_GET:
         body.method_case = LB__TRANSPORT__QUERY__METHOD_GET;
         body.get = &get;
+        get.newer_case =
+            query->has_seq ? LB__TRANSPORT__GET__NEWER_SEQ : LB__TRANSPORT__GET__NEWER__NOT_SET;
+        get.seq = query->seq;
+        get.check_s = query->check_s;
         break;
     }
     request.body_case = LB__TRANSPORT__REQUEST__BODY_QUERY;

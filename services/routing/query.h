@@ -20,6 +20,9 @@ struct query {
     bool id_known; /* id must answer there; otherwise whoever does */
     struct node_id id;
     struct node_id target; /* not for QUERY_PING */
+    bool has_seq;          /* QUERY_GET: the value is wanted only if its seq is greater (BEP 44) */
+    uint64_t seq;
+    uint32_t check_s; /* QUERY_GET: we hold that version and see to its replicas, next in so long */
 };
 
 enum reply_outcome {
@@ -30,10 +33,14 @@ enum reply_outcome {
     REPLY_UNSENT       /* transport was not there: ask again shortly */
 };
 
-/* A BEP 44 item, not verified. Immutable: value alone. Borrowed bytes. */
+/*
+ * A BEP 44 item, not verified. Immutable: value alone. Without a value: the node stores that
+ * version, but did not send it, since we hold it. Borrowed bytes.
+ */
 struct found_item {
     struct bytes value, public_key, salt, signature;
     uint64_t seq;
+    uint32_t ttl_s; /* what it has left to live; 0: not said */
 };
 
 /* Everything borrowed. id, nodes, peers, token and item belong to REPLY_ANSWERED. */
@@ -47,4 +54,5 @@ struct reply {
     struct bytes token;            /* size 0: none */
     const struct found_item *item; /* NULL: none */
     uint32_t rtt_us;
+    bool littlebird; /* the node is of our kind (proto/transport.proto, Answer) */
 };

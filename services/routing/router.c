@@ -367,7 +367,7 @@ uint64_t router_deadline_ms(const struct router *self)
 
     for (uint32_t i = 0; i < self->searches_count; i++) {
         if (self->searches[i] != NULL) {
-            deadline_ms = earlier(deadline_ms, self->searches[i]->deadline_ms);
+            deadline_ms = earlier(deadline_ms, self->searches[i]->order.deadline_ms);
         }
     }
     return deadline_ms;

@@ -116,13 +116,12 @@ uint64_t router_deadline_ms(const struct router *self);
 /* ---- searches ---- */
 
 /*
- * Begin a search; ctx comes back with it. While we are joining it waits, ROUTER_JOIN_MS or half of
- * its time at most: from an empty table it would find nobody. LB_FULL when ROUTER_LOOKUPS_MAX run
- * and ROUTER_WAITING_MAX wait. k from 1 to LOOKUP_K_MAX.
+ * Begin a search; order is copied and comes back with it. While we are joining it waits,
+ * ROUTER_JOIN_MS or half of its time at most: from an empty table it would find nobody. LB_FULL
+ * when ROUTER_LOOKUPS_MAX run and ROUTER_WAITING_MAX wait.
  */
-LB_MUST_CHECK lb_err router_search(struct router *self, enum lookup_kind kind,
-                                   const struct node_id *target, unsigned k, uint64_t deadline_ms,
-                                   void *ctx, uint64_t now_ms);
+LB_MUST_CHECK lb_err router_search(struct router *self, const struct search_order *order,
+                                   uint64_t now_ms);
 
 /* The next search that ended, or NULL. The caller frees it with search_free. */
 struct search *router_finished(struct router *self, uint64_t now_ms);

@@ -15,13 +15,12 @@ static void search_start(struct router *self, struct search *search, uint64_t no
     search->ready = true;
     for (unsigned i = 0; i < ROUTING_FAMILIES; i++) {
         const struct contact *sorted = router_sorted(self, (enum routing_family)i, &count);
-        table_touch(&self->tables[i], &search->target, now_ms);
-        size_t found = closest_find(sorted, count, &search->target, ROUTER_SEEDS, seeds);
+        table_touch(&self->tables[i], &search->order.aim.target, now_ms);
+        size_t found = closest_find(sorted, count, &search->order.aim.target, ROUTER_SEEDS, seeds);
         if (found == 0) {
             continue;
         }
-        search->lookups[i] = lookup_new(&self->self_id, search->kind, &search->target,
-                                        (enum routing_family)i, search->k);
+        search->lookups[i] = lookup_new(&self->self_id, &search->order.aim, (enum routing_family)i);
         for (size_t j = 0; j < found; j++) {
             lookup_seed(search->lookups[i], &sorted[seeds[j]]);
         }
@@ -71,7 +70,7 @@ void router_start_waiting(struct router *self, uint64_t now_ms)
 /* How long a search waits for a join: while one is under way, and half of its time at most. */
 static uint64_t held_until_ms(const struct router *self, const struct search *search)
 {
-    uint64_t half_ms = (search->deadline_ms - search->asked_ms) / 2;
+    uint64_t half_ms = (search->order.deadline_ms - search->asked_ms) / 2;
     bool is_joining =
         router_view(self).contacts > 0 || search->asked_ms < self->began_ms + ROUTER_JOIN_MS;
 
@@ -81,22 +80,15 @@ static uint64_t held_until_ms(const struct router *self, const struct search *se
     return search->asked_ms + (half_ms < ROUTER_JOIN_MS ? half_ms : ROUTER_JOIN_MS);
 }
 
-lb_err router_search(struct router *self, enum lookup_kind kind, const struct node_id *target,
-                     unsigned k, uint64_t deadline_ms, void *ctx, uint64_t now_ms)
+lb_err router_search(struct router *self, const struct search_order *order, uint64_t now_ms)
 {
-    struct search search = { .purpose = SEARCH_ASKED,
-                             .ctx = ctx,
-                             .kind = kind,
-                             .target = *target,
-                             .k = k,
-                             .asked_ms = now_ms,
-                             .deadline_ms = deadline_ms };
+    struct search search = { .purpose = SEARCH_ASKED, .order = *order, .asked_ms = now_ms };
 
     if (self->searches_asked >= ROUTER_LOOKUPS_MAX + ROUTER_WAITING_MAX) {
         return LB_FULL;
     }
-    if (deadline_ms > now_ms + ROUTER_SEARCH_MS) {
-        search.deadline_ms = now_ms + ROUTER_SEARCH_MS;
+    if (order->deadline_ms > now_ms + ROUTER_SEARCH_MS) {
+        search.order.deadline_ms = now_ms + ROUTER_SEARCH_MS;
     }
     search.held_ms = held_until_ms(self, &search);
     (void)search_add(self, &search);
@@ -109,12 +101,12 @@ lb_err router_search(struct router *self, enum lookup_kind kind, const struct no
 void router_search_own(struct router *self, enum search_purpose purpose,
                        const struct node_id *target, uint64_t now_ms)
 {
-    struct search search = { .purpose = purpose,
-                             .kind = LOOKUP_NODES,
-                             .target = *target,
-                             .k = TABLE_K,
-                             .asked_ms = now_ms,
-                             .deadline_ms = now_ms + ROUTER_SEARCH_MS };
+    struct search search = {
+        .purpose = purpose,
+        .order = { .aim = { .kind = LOOKUP_NODES, .target = *target, .k = TABLE_K },
+                   .deadline_ms = now_ms + ROUTER_SEARCH_MS },
+        .asked_ms = now_ms
+    };
 
     self->searches_own++;
     self->searches_refresh += purpose == SEARCH_REFRESH;

@@ -16,7 +16,7 @@ void search_free(struct search **self)
 
 bool search_is_finished(const struct search *self, uint64_t now_ms)
 {
-    if (now_ms >= self->deadline_ms) {
+    if (now_ms >= self->order.deadline_ms) {
         return true;
     }
     bool finished = self->started;
@@ -39,11 +39,12 @@ size_t search_closest(const struct search *self,
         }
     }
     while (taken[0] < counts[0] || taken[1] < counts[1]) {
-        int order = taken[0] == counts[0] ? 1
-                    : taken[1] == counts[1]
-                        ? -1
-                        : node_id_compare_distance(&self->target, &found[0][taken[0]]->contact.id,
-                                                   &found[1][taken[1]]->contact.id);
+        int order =
+            taken[0] == counts[0] ? 1
+            : taken[1] == counts[1]
+                ? -1
+                : node_id_compare_distance(&self->order.aim.target, &found[0][taken[0]]->contact.id,
+                                           &found[1][taken[1]]->contact.id);
         ret_closest[count++] = order <= 0 ? found[0][taken[0]] : found[1][taken[1]];
         taken[0] += order <= 0;
         taken[1] += order >= 0;
@@ -56,8 +57,9 @@ bool search_self_is_close(const struct search *self)
     const struct candidate *closest[SEARCH_CLOSEST_MAX];
     size_t count = search_closest(self, closest);
 
-    return count < self->k || node_id_compare_distance(&self->target, &self->self_id,
-                                                       &closest[self->k - 1]->contact.id) < 0;
+    return count < self->order.aim.k ||
+           node_id_compare_distance(&self->order.aim.target, &self->self_id,
+                                    &closest[self->order.aim.k - 1]->contact.id) < 0;
 }
 
 struct search_effort search_effort(const struct search *self)

@@ -15,17 +15,20 @@ enum search_purpose {
     SEARCH_REFRESH
 };
 
+struct search_order {
+    struct lookup_aim aim;
+    uint64_t deadline_ms; /* ends then with what it has */
+    void *ctx;            /* the asker's; untouched */
+};
+
 struct search {
     enum search_purpose purpose;
-    void *ctx; /* the asker's; untouched */
+    struct search_order order;
     uint32_t serial;
-    enum lookup_kind kind;
-    struct node_id self_id, target;
-    unsigned k;
+    struct node_id self_id;
     uint64_t asked_ms;
-    uint64_t deadline_ms; /* ends then with what it has */
-    uint64_t held_ms;     /* not started before, unless we have joined; 0: as soon as may be */
-    uint64_t wake_ms;     /* when it may have something to ask, but for replies */
+    uint64_t held_ms; /* not started before, unless we have joined; 0: as soon as may be */
+    uint64_t wake_ms; /* when it may have something to ask, but for replies */
     bool started, ready;
     struct lookup *lookups[ROUTING_FAMILIES]; /* NULL: nobody known in that family */
 };

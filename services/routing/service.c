@@ -75,16 +75,29 @@ static bool read_kind(Lb__Routing__Lookup__Kind from, enum lookup_kind *ret_kind
     }
 }
 
+static bool read_aim(const Lb__Routing__Lookup *from, struct lookup_aim *ret_aim)
+{
+    if (from->target.len != NODE_ID_SIZE || from->k > LOOKUP_K_MAX ||
+        !read_kind(from->kind, &ret_aim->kind)) {
+        return false;
+    }
+    ret_aim->target = node_id_from(from->target.data);
+    ret_aim->k = from->k == 0 ? TABLE_K : from->k;
+    ret_aim->has_seq = from->newer_case == LB__ROUTING__LOOKUP__NEWER_SEQ;
+    ret_aim->seq = ret_aim->has_seq ? from->seq : 0;
+    ret_aim->check_s = from->check_s;
+    return true;
+}
+
 static void on_lookup(void *ctx, struct call *call, const void *body)
 {
     struct routing *self = ctx;
     const Lb__Routing__Lookup *from = body;
     uint64_t now_ms = actor_now_ms(self->actor);
     uint32_t left_ms = call_time_left_ms(call);
-    enum lookup_kind kind;
+    struct search_order order = { .ctx = call };
 
-    if (from->target.len != NODE_ID_SIZE || from->k > LOOKUP_K_MAX ||
-        !read_kind(from->kind, &kind)) {
+    if (!read_aim(from, &order.aim)) {
         call_fail(&call, LB_INVALID, "a lookup has a target of 20 bytes, a kind, and k up to %u",
                   LOOKUP_K_MAX);
         return;
@@ -93,10 +106,9 @@ static void on_lookup(void *ctx, struct call *call, const void *body)
         call_fail(&call, LB_UNAVAILABLE, "routing is stopping");
         return;
     }
-    struct node_id target = node_id_from(from->target.data);
     uint64_t for_ms = left_ms > 2 * ANSWER_LEFT_MS ? left_ms - ANSWER_LEFT_MS : left_ms / 2;
-    lb_err err = router_search(self->router, kind, &target, from->k == 0 ? TABLE_K : from->k,
-                               now_ms + for_ms, call, now_ms);
+    order.deadline_ms = now_ms + for_ms;
+    lb_err err = router_search(self->router, &order, now_ms);
     if (err != LB_OK) {
         call_fail(&call, err, "%u lookups are running", ROUTER_LOOKUPS_MAX);
     }
@@ -148,7 +160,7 @@ static bool transport_is_up(const struct routing *self)
 
 static void answer_search(struct routing *self, struct search *search)
 {
-    struct call *call = search->ctx;
+    struct call *call = search->order.ctx;
 
     if (search_effort(search).answers == 0 && !transport_is_up(self) &&
         router_view(self->router).contacts > 0) {
@@ -389,7 +401,7 @@ static void fail_calls(struct routing *self)
     struct intro intro;
 
     while ((search = router_drop_search(self->router)) != NULL) {
-        struct call *call = search->ctx;
+        struct call *call = search->order.ctx;
         call_fail(&call, LB_UNAVAILABLE, "routing is stopping");
         search_free(&search);
     }

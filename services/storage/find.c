@@ -13,8 +13,7 @@
 struct find {
     struct storage *storage;
     struct find *before, *after;
-    Lb__Routing__Lookup__Kind kind;
-    struct node_id target;
+    struct find_query query;
     uint64_t deadline_ms;
     uint64_t retry_ms; /* 0: under way */
     uint64_t pause_ms;
@@ -23,17 +22,23 @@ struct find {
     void *ctx;
 };
 
-void find_ask(struct storage *storage, Lb__Routing__Lookup__Kind kind, const struct node_id *target,
-              uint64_t deadline_ms, reply_fn *on_reply, void *ctx)
+void find_ask(struct storage *storage, const struct find_query *query, uint64_t deadline_ms,
+              reply_fn *on_reply, void *ctx)
 {
     uint64_t now_ms = storage_now_ms(storage);
     uint64_t left_ms = deadline_ms > now_ms ? deadline_ms - now_ms : 1;
     Lb__Routing__Request request = LB__ROUTING__REQUEST__INIT;
     Lb__Routing__Lookup lookup = LB__ROUTING__LOOKUP__INIT;
 
-    lookup.target = binary_of_id(target);
-    lookup.kind = kind;
+    lookup.target = binary_of_id(&query->target);
+    lookup.kind = query->kind;
     lookup.k = SPREAD_K;
+    lookup.enough = query->enough;
+    if (query->has_seq) {
+        lookup.newer_case = LB__ROUTING__LOOKUP__NEWER_SEQ;
+        lookup.seq = query->seq;
+    }
+    lookup.check_s = query->check_s;
     request.body_case = LB__ROUTING__REQUEST__BODY_LOOKUP;
     request.lookup = &lookup;
     link_call(storage->routing, &request.base,
@@ -87,17 +92,24 @@ static void on_reply(void *ctx, lb_err err, const char *reason, const void *repl
 static void ask(struct find *self)
 {
     self->retry_ms = 0;
-    find_ask(self->storage, self->kind, &self->target, self->deadline_ms, on_reply, self);
+    find_ask(self->storage, &self->query, self->deadline_ms, on_reply, self);
 }
 
 void find_start(struct storage *storage, Lb__Routing__Lookup__Kind kind,
                 const struct node_id *target, uint64_t deadline_ms, find_fn *on_found, void *ctx)
 {
+    const struct find_query query = { .kind = kind, .target = *target };
+
+    find_query_start(storage, &query, deadline_ms, on_found, ctx);
+}
+
+void find_query_start(struct storage *storage, const struct find_query *query, uint64_t deadline_ms,
+                      find_fn *on_found, void *ctx)
+{
     struct find *self = xcalloc(1, sizeof *self);
 
     self->storage = storage;
-    self->kind = kind;
-    self->target = *target;
+    self->query = *query;
     self->deadline_ms = deadline_ms;
     self->pause_ms = PAUSE_MS;
     self->on_found = on_found;

@@ -1,7 +1,10 @@
 /*
  * Get: the best valid item of our own store and of a lookup; when it is the root of a tree, all
- * that is below, in parallel. What the closest nodes lacked is brought to them afterwards.
+ * that is below, in parallel. A key has many versions, so all k are asked for theirs, and what they
+ * lacked is brought to them afterwards; an immutable item is named by its hash, so the first that
+ * comes will do.
  */
+#include "services/storage/gets.h"
 #include "libcommon/config.h"
 #include "libcommon/log.h"
 #include "libcommon/memory.h"
@@ -10,45 +13,33 @@
 #include "services/storage/service.h"
 #include "services/storage/tree.h"
 #include "services/storage/value.h"
+#include "services/storage/watches.h"
 
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
-
-struct getting {
-    struct storage *storage;
-    struct call *call;
-    uint64_t deadline_ms;
-    struct wanted wanted;
-    uint8_t salt[ITEM_SALT_MAX];
-
-    bool has_item;
-    struct item item; /* value in value_memory */
-    uint8_t value_memory[ITEM_VALUE_MAX];
-    unsigned holders;
-
-    struct tree_reader *reader; /* a large value */
-    unsigned parts_under_way;
-    lb_err err;
-};
 
 /* A part of a tree on its way. */
 struct fetching {
     struct getting *getting;
     size_t part;
     struct wanted wanted;
+    bool asked_all;
 };
 
 /* ---- the end ---- */
 
 static void getting_free(struct getting *self)
 {
-    self->storage->gettings_count--;
+    if (self->is_watch)
+        self->storage->watches_count--;
+    else
+        self->storage->gettings_count--;
     tree_reader_free(&self->reader);
     free(self);
 }
 
-static void fail(struct getting *self, lb_err err, const char *reason)
+void getting_fail(struct getting *self, lb_err err, const char *reason)
 {
     call_fail(&self->call, err == LB_CANCELLED ? LB_UNAVAILABLE : err, "%s", reason);
     getting_free(self);
@@ -56,54 +47,24 @@ static void fail(struct getting *self, lb_err err, const char *reason)
 
 static void reply(struct getting *self, struct bytes raw)
 {
+    const struct version *version = &self->version;
     Lb__Storage__Reply message = LB__STORAGE__REPLY__INIT;
     Lb__Storage__Value value = LB__STORAGE__VALUE__INIT;
 
     value.value = binary_of(raw);
     value.target = binary_of_id(&self->wanted.target);
-    value.holders = self->holders;
-    if (self->item.is_mutable) {
-        value.seq = self->item.seq;
-        value.public_key = binary_of(bytes_of(self->item.public_key, sizeof self->item.public_key));
+    value.holders = version->holders;
+    value.ttl_s = version->ttl_s < UINT32_MAX ? (uint32_t)version->ttl_s : UINT32_MAX;
+    value.removed = version_is_removal(version);
+    if (version->item.is_mutable) {
+        value.seq = version->item.seq;
+        value.public_key =
+            binary_of(bytes_of(version->item.public_key, sizeof version->item.public_key));
     }
     message.body_case = LB__STORAGE__REPLY__BODY_VALUE;
     message.value = &value;
     call_reply(&self->call, &message.base);
     getting_free(self);
-}
-
-/* ---- our own store ---- */
-
-/* The best of what is stored and what was published here; copied into value_memory. */
-static bool find_here(struct storage *storage, struct wanted *wanted, struct item *ret_item,
-                      uint8_t value_memory[ITEM_VALUE_MAX], bool *ret_stored)
-{
-    struct item_record stored;
-    struct item_record published;
-    bool has_stored;
-    bool has_published;
-
-    *ret_stored = false;
-    if (db_read_begin(storage->db) != LB_OK)
-        return false;
-    has_stored =
-        db_read_item(storage->db, &wanted->target, storage_now_s(storage), &stored) == LB_OK &&
-        is_wanted(&stored.item, wanted);
-    has_published = db_read_published(storage->db, &wanted->target, &published) == LB_OK &&
-                    is_wanted(&published.item, wanted);
-    if (has_stored && (!has_published || !item_is_newer(&published.item, &stored.item))) {
-        *ret_item = stored.item;
-        *ret_stored = true;
-    } else if (has_published) {
-        *ret_item = published.item;
-    }
-    if (has_stored || has_published) {
-        memcpy(value_memory, ret_item->value.data, ret_item->value.size);
-        ret_item->value.data = value_memory;
-        ret_item->salt = wanted->salt;
-    }
-    db_read_end(storage->db);
-    return has_stored || has_published;
 }
 
 /* ---- repair ---- */
@@ -117,10 +78,11 @@ static void on_repaired(void *ctx, const struct errand_result *result)
 }
 
 /* Bring what was read to those of the closest that lacked it; no promise, so it may be left out. */
-static void repair(struct storage *storage, const struct wanted *wanted, const struct item *item,
-                   const Lb__Routing__Found *message)
+static void repair(struct storage *storage, const struct wanted *wanted,
+                   const struct version *version, const Lb__Routing__Found *message)
 {
-    struct spread_node nodes[SPREAD_K];
+    const struct item *item = &version->item;
+    struct spread_node nodes[SPREAD_NODES_MAX];
     struct spread_found found = { .nodes = nodes,
                                   .self_is_close = message->self_is_close,
                                   .has_item = true,
@@ -132,7 +94,7 @@ static void repair(struct storage *storage, const struct wanted *wanted, const s
                                       .ctx = storage };
     bool lacks = false;
 
-    found.nodes_count = nodes_from_message(message, nodes, SPREAD_K);
+    found.nodes_count = nodes_from_message(message, nodes, SPREAD_NODES_MAX);
     for (size_t i = 0; i < found.nodes_count; i++)
         lacks = lacks ||
                 (nodes[i].token_size > 0 && (!nodes[i].has_item || nodes[i].item_seq < item->seq));
@@ -157,19 +119,35 @@ static void take_part(struct getting *self, size_t part, struct bytes value)
         self->err = LB_CORRUPT;
 }
 
+/* Its hash names it, so the first that fits is the right one; all k are asked if it did not. */
+static void look_up_immutable(struct storage *storage, const struct node_id *target, bool ask_all,
+                              uint64_t deadline_ms, find_fn *on_found, void *ctx)
+{
+    const struct find_query query = { .kind = LB__ROUTING__LOOKUP__KIND__VALUE,
+                                      .target = *target,
+                                      .enough = ask_all ? 0 : 1 };
+
+    find_query_start(storage, &query, deadline_ms, on_found, ctx);
+}
+
 static void on_part_found(void *ctx, lb_err err, const Lb__Routing__Found *found)
 {
     struct fetching *fetching = ctx;
     struct getting *self = fetching->getting;
     struct item item;
+    bool is_found = err == LB_OK && best_from_message(found, &fetching->wanted, &item);
 
-    self->parts_under_way--;
-    if (err == LB_OK && best_from_message(found, &fetching->wanted, &item)) {
-        repair(self->storage, &fetching->wanted, &item, found);
-        take_part(self, fetching->part, item.value);
-    } else if (self->err == LB_OK) {
-        self->err = err == LB_CANCELLED ? err : tree_reader_miss(self->reader, fetching->part);
+    if (err == LB_OK && !is_found && found->n_items > 0 && !fetching->asked_all) {
+        fetching->asked_all = true;
+        look_up_immutable(self->storage, &fetching->wanted.target, true, self->deadline_ms,
+                          on_part_found, fetching);
+        return;
     }
+    self->parts_under_way--;
+    if (is_found)
+        take_part(self, fetching->part, item.value);
+    else if (self->err == LB_OK)
+        self->err = err == LB_CANCELLED ? err : tree_reader_miss(self->reader, fetching->part);
     free(fetching);
     fetch_parts(self);
 }
@@ -180,8 +158,8 @@ static void fetch_part(struct getting *self, size_t part, const struct wanted *w
 
     *fetching = (struct fetching){ .getting = self, .part = part, .wanted = *wanted };
     self->parts_under_way++;
-    find_start(self->storage, LB__ROUTING__LOOKUP__KIND__VALUE, &wanted->target, self->deadline_ms,
-               on_part_found, fetching);
+    look_up_immutable(self->storage, &wanted->target, false, self->deadline_ms, on_part_found,
+                      fetching);
 }
 
 static const char *why_lost(lb_err err)
@@ -201,93 +179,86 @@ static const char *why_lost(lb_err err)
 /* May free the getting. */
 static void fetch_parts(struct getting *self)
 {
-    uint8_t memory[ITEM_VALUE_MAX];
+    struct version here;
     struct wanted wanted = { 0 };
-    struct item item;
-    bool stored;
     size_t part;
 
     if (self->err == LB_OK && storage_now_ms(self->storage) >= self->deadline_ms)
         self->err = LB_TIMEOUT;
     while (self->err == LB_OK && self->parts_under_way < STORAGE_PARALLEL &&
            tree_reader_next(self->reader, &part, &wanted.target)) {
-        if (find_here(self->storage, &wanted, &item, memory, &stored))
-            take_part(self, part, item.value);
+        version_look_here(self->storage, &wanted, &here);
+        if (here.is_there)
+            take_part(self, part, here.item.value);
         else
             fetch_part(self, part, &wanted);
     }
     if (self->parts_under_way > 0)
         return;
     if (self->err != LB_OK)
-        fail(self, self->err, why_lost(self->err));
+        getting_fail(self, self->err, why_lost(self->err));
     else if (tree_reader_is_done(self->reader))
         reply(self, tree_reader_value(self->reader));
     else
-        fail(self, LB_INTERNAL, "the value cannot be put together");
+        getting_fail(self, LB_INTERNAL, "the value cannot be put together");
 }
 
 /* ---- the item ---- */
 
-static void finish(struct getting *self)
+void getting_answer(struct getting *self)
 {
     struct bytes raw;
     lb_err err;
 
-    if (value_unwrap(self->item.value, &raw) != VALUE_TREE) {
+    if (version_is_removal(&self->version)) {
+        if (self->is_watch)
+            reply(self, bytes_of(NULL, 0));
+        else
+            getting_fail(self, LB_NOT_FOUND, "the value of this key was removed");
+        return;
+    }
+    if (value_unwrap(self->version.item.value, &raw) != VALUE_TREE) {
         reply(self, raw);
         return;
     }
-    err = tree_reader_new(self->item.value, VALUE_SIZE_MAX, &self->reader);
+    err = tree_reader_new(self->version.item.value, VALUE_SIZE_MAX, &self->reader);
     if (err == LB_OK)
         fetch_parts(self);
     else
-        fail(self, err, why_lost(err));
+        getting_fail(self, err, why_lost(err));
 }
 
-static unsigned count_holders(const Lb__Routing__Found *found, const struct item *item)
+static void on_found(void *ctx, lb_err err, const Lb__Routing__Found *found);
+
+static void look_up(struct getting *self)
 {
-    unsigned holders = 0;
-
-    for (size_t i = 0; i < found->n_closest; i++)
-        holders += found->closest[i]->has_item &&
-                   (!item->is_mutable || found->closest[i]->item_seq == item->seq);
-    return holders;
-}
-
-static void take_best(struct getting *self, const Lb__Routing__Found *found)
-{
-    struct item item;
-
-    if (!best_from_message(found, &self->wanted, &item))
-        return;
-    if (self->has_item && !item_is_newer(&item, &self->item))
-        return;
-    if (self->has_item && !item_is_same(&item, &self->item))
-        self->holders = 0; /* what we hold ourselves is an older one */
-    self->item = item;
-    memcpy(self->value_memory, item.value.data, item.value.size);
-    self->item.value.data = self->value_memory;
-    self->item.salt = self->wanted.salt;
-    self->has_item = true;
+    if (self->wanted.is_mutable)
+        find_start(self->storage, LB__ROUTING__LOOKUP__KIND__VALUE, &self->wanted.target,
+                   self->deadline_ms, on_found, self);
+    else
+        look_up_immutable(self->storage, &self->wanted.target, self->asked_all, self->deadline_ms,
+                          on_found, self);
 }
 
 static void on_found(void *ctx, lb_err err, const Lb__Routing__Found *found)
 {
     struct getting *self = ctx;
+    struct version *version = &self->version;
 
-    if (err == LB_OK) {
-        take_best(self, found);
-        if (self->has_item) {
-            self->holders += count_holders(found, &self->item);
-            repair(self->storage, &self->wanted, &self->item, found);
-        }
+    if (err == LB_OK)
+        version_take_found(version, &self->wanted, found);
+    if (err == LB_OK && version->is_there && self->wanted.is_mutable)
+        repair(self->storage, &self->wanted, version, found);
+    if (version->is_there) {
+        getting_answer(self);
+    } else if (err == LB_OK && found->n_items > 0 && !self->wanted.is_mutable && !self->asked_all) {
+        self->asked_all = true;
+        look_up(self);
+    } else if (err == LB_OK) {
+        getting_fail(self, LB_NOT_FOUND, "no node has a value under this key");
+    } else {
+        getting_fail(self, err, lb_err_text(err));
     }
-    if (self->has_item)
-        finish(self);
-    else if (err == LB_OK)
-        fail(self, LB_NOT_FOUND, "no node has a value under this key");
-    else
-        fail(self, err, lb_err_text(err));
 }
 
 /* ---- the request ---- */
@@ -318,44 +289,68 @@ static lb_err take_key(struct getting *self, const Lb__Storage__Get *get)
 
 static lb_err take_request(struct getting *self, const Lb__Storage__Get *get)
 {
+    self->is_watch = get->newer_case == LB__STORAGE__GET__NEWER_AFTER_SEQ;
     if (get->name_case == LB__STORAGE__GET__NAME_KEY)
         return take_key(self, get);
     if (get->name_case != LB__STORAGE__GET__NAME_TARGET || get->target.len != NODE_ID_SIZE ||
-        get->public_key.len > 0)
+        get->public_key.len > 0 || self->is_watch)
         return LB_INVALID;
     self->wanted.target = node_id_from(get->target.data);
     return LB_OK;
 }
 
+/* A refusal's words; NULL when there is room. */
+static const char *why_refused(const struct storage *storage, bool is_watch)
+{
+    if (storage->is_draining)
+        return "the service is stopping";
+    if (is_watch)
+        return storage->watches_count >= STORAGE_WATCHES_MAX
+                   ? "too many are watching through this node"
+                   : NULL;
+    return storage->gettings_count >= STORAGE_GETS_MAX ? "too many gets are under way" : NULL;
+}
+
+static void begin(struct getting *self, uint64_t after_seq)
+{
+    struct storage *storage = self->storage;
+
+    if (self->is_watch) {
+        storage->watches_count++;
+        watch_start(self, after_seq);
+        return;
+    }
+    storage->gettings_count++;
+    version_look_here(storage, &self->wanted, &self->version);
+    if (self->version.is_stored && !self->wanted.is_mutable)
+        getting_answer(self); /* its hash says that there is no better one */
+    else
+        look_up(self);
+}
+
 void on_get(void *ctx, struct call *call, const void *body)
 {
     struct storage *storage = ctx;
+    const Lb__Storage__Get *get = body;
+    const char *refusal =
+        why_refused(storage, get->newer_case == LB__STORAGE__GET__NEWER_AFTER_SEQ);
     struct getting *self;
-    bool stored;
 
-    if (storage->gettings_count >= STORAGE_GETS_MAX || storage->is_draining) {
-        call_fail(&call, storage->is_draining ? LB_UNAVAILABLE : LB_FULL, "%s",
-                  storage->is_draining ? "the service is stopping" : "too many gets are under way");
+    if (refusal != NULL) {
+        call_fail(&call, storage->is_draining ? LB_UNAVAILABLE : LB_FULL, "%s", refusal);
         return;
     }
     self = xcalloc(1, sizeof *self);
     self->storage = storage;
-    if (take_request(self, body) != LB_OK) {
+    if (take_request(self, get) != LB_OK) {
         call_fail(&call, LB_INVALID,
                   "a get needs a key of 1 to 1024 bytes (64 with a public key of 32), or a target "
-                  "of 20");
+                  "of 20 and no after_seq");
         free(self);
         return;
     }
     storage_count(storage, COUNTER_GETS, 1);
-    storage->gettings_count++;
     self->call = call;
     self->deadline_ms = storage_deadline_ms(storage, call);
-    self->has_item = find_here(storage, &self->wanted, &self->item, self->value_memory, &stored);
-    self->holders = self->has_item && stored;
-    if (self->has_item && !self->wanted.is_mutable && stored)
-        finish(self); /* its hash says that there is no better one */
-    else
-        find_start(storage, LB__ROUTING__LOOKUP__KIND__VALUE, &self->wanted.target,
-                   self->deadline_ms, on_found, self);
+    begin(self, get->newer_case == LB__STORAGE__GET__NEWER_AFTER_SEQ ? get->after_seq : 0);
 }

@@ -1,8 +1,9 @@
 /*
  * Put: a value becomes one item, or a tree of them whose root is stored last; each goes on an
- * errand. What was stored is remembered, to be put again. Puts to one key are carried out one after
- * the other.
+ * errand. What was stored without a time to live is remembered, to be put again. Puts to one key
+ * are carried out one after the other.
  */
+#include "services/storage/puts.h"
 #include "libcommon/bencode.h"
 #include "libcommon/config.h"
 #include "libcommon/log.h"
@@ -28,8 +29,8 @@ struct putting {
     struct call *call;
     uint64_t deadline_ms;
     bool is_mutable;
-    bool has_cas;
-    uint64_t cas;
+    struct put_compare compare;
+    uint32_t ttl_s; /* 0: storage.value_ttl, and it is remembered, to be put again */
     uint8_t seed[ED25519_SEED_SIZE];
     struct item root; /* value, salt, and public key when mutable; then as it was stored */
     uint8_t root_value[ITEM_VALUE_MAX];
@@ -172,12 +173,13 @@ static void remember(struct putting *self)
     struct db_op *prune;
 
     self->memos = xcalloc(parts + 1, sizeof *self->memos);
-    for (size_t i = 0; i + 1 < parts; i++) {
+    for (size_t i = 0; self->ttl_s == 0 && i + 1 < parts; i++) {
         const struct item item = { .value = self->tree->parts[i].value };
 
         add_publish(self, &self->tree->parts[i].target, &item);
     }
-    add_publish(self, &self->target, &self->root);
+    if (self->ttl_s == 0)
+        add_publish(self, &self->target, &self->root);
     prune = add_memo(self, DB_PRUNE);
     prune->group = (struct db_publication){ .group = self->target, .version = self->seq };
     self->memos_left = self->memos_count;
@@ -215,17 +217,24 @@ static void on_root_done(void *ctx, const struct errand_result *result)
     remember(self);
 }
 
+static uint64_t life_s(const struct putting *self)
+{
+    return self->ttl_s > 0 ? self->ttl_s : storage_value_ttl_s(self->storage);
+}
+
 static void send_root(struct putting *self)
 {
-    struct errand_options options = {
-        .target = self->target, .item = self->root, .on_done = on_root_done, .ctx = self
-    };
+    struct errand_options options = { .target = self->target,
+                                      .item = self->root,
+                                      .ttl_s = life_s(self),
+                                      .on_done = on_root_done,
+                                      .ctx = self };
 
     options.spread =
         (struct spread_options){ .mode = self->is_mutable ? SPREAD_VERSION : SPREAD_FIXED,
                                  .is_mutable = self->is_mutable,
-                                 .has_cas = self->has_cas,
-                                 .cas = self->cas,
+                                 .has_cas = self->compare.has_cas,
+                                 .cas = self->compare.cas,
                                  .deadline_ms = self->deadline_ms };
     memcpy(options.seed, self->seed, sizeof options.seed);
     self->root_sent = true;
@@ -257,6 +266,7 @@ static lb_err send_part(struct putting *self, const struct tree_part *part)
                                                         .deadline_ms = self->deadline_ms },
                                             .target = part->target,
                                             .item = { .value = part->value },
+                                            .ttl_s = life_s(self),
                                             .on_done = on_part_done,
                                             .ctx = self };
 
@@ -297,37 +307,55 @@ static void begin(struct putting *self)
 
 /* ---- the request ---- */
 
-static struct bytes copy_salt(struct putting *self, struct bytes salt)
+lb_err put_key_take(const struct storage *storage, struct bytes key, bool own,
+                    struct put_key *ret_key, const char **ret_reason)
 {
-    memcpy(self->salt, salt.data, salt.size);
-    return bytes_of(self->salt, salt.size);
-}
+    const char *network = config_text(actor_config(storage->actor), CONFIG_NETWORK);
+    struct put_key taken = { 0 };
 
-static lb_err take_key(struct putting *self, const Lb__Storage__Put *put, const char **ret_reason)
-{
-    struct bytes key = bytes_of_binary(&put->key);
-    const char *network = config_text(actor_config(self->storage->actor), CONFIG_NETWORK);
-
-    self->is_mutable = true;
-    self->root.is_mutable = true;
-    self->has_cas = put->compare_case == LB__STORAGE__PUT__COMPARE_CAS;
-    self->cas = self->has_cas ? put->cas : 0;
-    if (!put->own) {
+    if (!own) {
         *ret_reason = "a key has 1 to 1024 bytes";
-        if (value_shared_seed(network, key, self->seed) != LB_OK)
+        if (value_shared_seed(network, key, taken.seed) != LB_OK)
             return LB_INVALID;
-        ed25519_public_key(self->seed, self->root.public_key);
+        ed25519_public_key(taken.seed, taken.public_key);
+        *ret_key = taken;
         return LB_OK;
     }
     *ret_reason = "an own key has 1 to 64 bytes";
     if (key.size == 0 || key.size > ITEM_SALT_MAX)
         return LB_INVALID;
     *ret_reason = "this node has no key of its own: see the log of lb-storage";
-    if (self->storage->key_err != LB_OK)
+    if (storage->key_err != LB_OK)
         return LB_DENIED;
-    memcpy(self->seed, self->storage->key.seed, sizeof self->seed);
-    memcpy(self->root.public_key, self->storage->key.public_key, sizeof self->root.public_key);
-    self->root.salt = copy_salt(self, key);
+    memcpy(taken.seed, storage->key.seed, sizeof taken.seed);
+    memcpy(taken.public_key, storage->key.public_key, sizeof taken.public_key);
+    memcpy(taken.salt, key.data, key.size);
+    taken.salt_size = key.size;
+    *ret_key = taken;
+    return LB_OK;
+}
+
+static void set_key(struct putting *self, const struct put_key *key)
+{
+    self->is_mutable = true;
+    self->root.is_mutable = true;
+    memcpy(self->seed, key->seed, sizeof self->seed);
+    memcpy(self->root.public_key, key->public_key, sizeof self->root.public_key);
+    memcpy(self->salt, key->salt, key->salt_size);
+    self->root.salt = bytes_of(self->salt, key->salt_size);
+}
+
+static lb_err take_key(struct putting *self, const Lb__Storage__Put *put, const char **ret_reason)
+{
+    struct put_key key;
+    lb_err err =
+        put_key_take(self->storage, bytes_of_binary(&put->key), put->own, &key, ret_reason);
+
+    if (err != LB_OK)
+        return err;
+    set_key(self, &key);
+    if (put->compare_case == LB__STORAGE__PUT__COMPARE_CAS)
+        self->compare = (struct put_compare){ .has_cas = true, .cas = put->cas };
     return LB_OK;
 }
 
@@ -370,6 +398,11 @@ static lb_err take_request(struct putting *self, const Lb__Storage__Put *put,
         *ret_reason = "an immutable value has no owner and no version";
         err = LB_INVALID;
     }
+    if (err == LB_OK && put->ttl_s > VALUE_TTL_MAX_S) {
+        *ret_reason = "a value lives at most 365 days";
+        err = LB_INVALID;
+    }
+    self->ttl_s = put->ttl_s;
     if (err == LB_OK)
         err = take_value(self, bytes_of_binary(&put->value), ret_reason);
     if (err == LB_OK)
@@ -386,29 +419,24 @@ static bool is_same_key_under_way(const struct storage *storage, const struct pu
     return false;
 }
 
-void on_put(void *ctx, struct call *call, const void *body)
+/* False: refused, the call is answered. */
+static bool has_room(struct storage *storage, struct call **call)
 {
-    struct storage *storage = ctx;
-    struct putting *self;
-    const char *reason;
-    lb_err err;
+    if (storage->puttings_count < STORAGE_PUTS_MAX && !storage->is_draining)
+        return true;
+    call_fail(call, storage->is_draining ? LB_UNAVAILABLE : LB_FULL, "%s",
+              storage->is_draining ? "the service is stopping" : "too many puts are under way");
+    return false;
+}
 
-    if (storage->puttings_count >= STORAGE_PUTS_MAX || storage->is_draining) {
-        call_fail(&call, storage->is_draining ? LB_UNAVAILABLE : LB_FULL, "%s",
-                  storage->is_draining ? "the service is stopping" : "too many puts are under way");
-        return;
-    }
-    self = xcalloc(1, sizeof *self);
-    self->storage = storage;
-    err = take_request(self, body, &reason);
-    if (err != LB_OK) {
-        call_fail(&call, err, "%s", reason);
-        free(self);
-        return;
-    }
+static void start(struct putting *self, struct call **call)
+{
+    struct storage *storage = self->storage;
+
     storage_count(storage, COUNTER_PUTS, 1);
-    self->call = call;
-    self->deadline_ms = storage_deadline_ms(storage, call);
+    self->call = *call;
+    *call = NULL;
+    self->deadline_ms = storage_deadline_ms(storage, self->call);
     self->acknowledged = UINT32_MAX;
     self->after = storage->puttings;
     if (self->after != NULL)
@@ -418,6 +446,43 @@ void on_put(void *ctx, struct call *call, const void *body)
     self->waits = self->is_mutable && is_same_key_under_way(storage, self);
     if (!self->waits)
         begin(self);
+}
+
+void on_put(void *ctx, struct call *call, const void *body)
+{
+    struct storage *storage = ctx;
+    struct putting *self;
+    const char *reason;
+    lb_err err;
+
+    if (!has_room(storage, &call))
+        return;
+    self = xcalloc(1, sizeof *self);
+    self->storage = storage;
+    err = take_request(self, body, &reason);
+    if (err == LB_OK) {
+        start(self, &call);
+        return;
+    }
+    call_fail(&call, err, "%s", reason);
+    free(self);
+}
+
+void put_removal(struct storage *storage, struct call **call, const struct put_key *key,
+                 struct put_compare compare, uint32_t ttl_s)
+{
+    struct putting *self;
+
+    if (!has_room(storage, call))
+        return;
+    self = xcalloc(1, sizeof *self);
+    self->storage = storage;
+    self->compare = compare;
+    self->ttl_s = ttl_s;
+    set_key(self, key);
+    set_root(self, value_removal());
+    self->target = item_target(&self->root);
+    start(self, call);
 }
 
 /* Those on an errand have come back by now; what is left waits in line. */

@@ -93,8 +93,10 @@ static void end_round(struct spread *self)
 {
     unsigned accepted = count_answers(self, SPREAD_ACCEPTED);
 
-    if (count_answers(self, SPREAD_STALE) > 0 && self->purpose == SPREAD_FIRST &&
-        self->options.mode != SPREAD_REPAIR)
+    if (self->options.mode == SPREAD_CHECK)
+        end(self, LB_OK);
+    else if (count_answers(self, SPREAD_STALE) > 0 && self->purpose == SPREAD_FIRST &&
+             self->options.mode != SPREAD_REPAIR)
         begin_round(self, SPREAD_TOKENS);
     else if (self->options.mode == SPREAD_VERSION)
         end_version_round(self);
@@ -113,7 +115,14 @@ static bool is_to_store(const struct spread *self, const struct spread_node *nod
 {
     if (node->token_size == 0)
         return false;
-    return self->options.mode != SPREAD_REPAIR || lacks_it(self, node);
+    switch (self->options.mode) {
+    case SPREAD_REPAIR:
+        return lacks_it(self, node);
+    case SPREAD_CHECK:
+        return lacks_it(self, node) || !node->littlebird;
+    default:
+        return true;
+    }
 }
 
 static bool has_contact(const struct spread_node *nodes, size_t count,
@@ -183,6 +192,24 @@ static void store_same(struct spread *self, const struct spread_found *found)
     self->state = SPREAD_STORING;
 }
 
+/* Our own store is asked only for what it lacks, and only when it should have it. */
+static void check(struct spread *self, const struct spread_found *found)
+{
+    bool is_newer = self->options.is_mutable && found->has_item && found->highest_seq > self->seq;
+    bool self_lacks;
+
+    if (is_newer)
+        self->seq = found->highest_seq;
+    self_lacks = !found->self_has_item || (self->options.is_mutable && found->self_seq < self->seq);
+    take_nodes(self, found, false);
+    set_place(self, SELF_PLACE, found->self_is_close && self_lacks, false);
+    self->found = (unsigned)found->nodes_count;
+    for (size_t i = 0; i < found->nodes_count; i++)
+        self->lacking += lacks_it(self, &found->nodes[i]);
+    self->holders = self->found - self->lacking;
+    self->state = SPREAD_STORING;
+}
+
 static void choose_next(struct spread *self, const struct spread_found *found, uint64_t next_seq)
 {
     take_nodes(self, found, false);
@@ -196,7 +223,7 @@ static bool is_cas_broken(const struct spread *self, const struct spread_found *
     if (!self->options.has_cas || self->purpose != SPREAD_FIRST)
         return false;
     if (self->options.cas == 0)
-        return found->has_item;
+        return found->has_item && !found->is_removal;
     return !found->has_item || found->highest_seq != self->options.cas;
 }
 
@@ -206,7 +233,9 @@ void spread_found(struct spread *self, const struct spread_found *found, uint64_
         self->options.is_mutable && found->has_item && found->highest_seq > self->seq;
 
     assert(self->state == SPREAD_LOOKING && self->asked);
-    if (self->options.mode != SPREAD_VERSION && stands_higher)
+    if (self->options.mode == SPREAD_CHECK)
+        check(self, found);
+    else if (self->options.mode != SPREAD_VERSION && stands_higher)
         end(self, LB_CONFLICT);
     else if (self->options.mode != SPREAD_VERSION ||
              (self->purpose == SPREAD_TOKENS && !stands_higher))
@@ -320,6 +349,26 @@ bool spread_is_done(const struct spread *self)
     return self->state == SPREAD_ENDED;
 }
 
+static unsigned count_repaired(const struct spread *self)
+{
+    unsigned repaired = 0;
+
+    for (size_t i = 0; i < self->nodes_count; i++)
+        repaired += is_acknowledged(self, i) && lacks_it(self, &self->nodes[i]);
+    return repaired;
+}
+
+static void add_check(const struct spread *self, struct spread_result *result)
+{
+    result->found = self->found;
+    result->holders = self->holders;
+    result->lacking = self->lacking;
+    result->repaired = count_repaired(self);
+    result->may_drop = !self->self_is_close && result->holders + result->repaired >= SPREAD_K &&
+                       /* Of two families each has its own k closest: all of them then. */
+                       (self->found <= SPREAD_K || result->lacking == result->repaired);
+}
+
 struct spread_result spread_result(const struct spread *self)
 {
     struct spread_result result = { .err = self->err, .seq = self->seq };
@@ -331,5 +380,7 @@ struct spread_result spread_result(const struct spread *self)
     for (size_t i = 0; i < self->nodes_count; i++)
         result.asked += self->places[i] != SPREAD_UNASKED;
     result.asked += self->self_is_close;
+    if (self->options.mode == SPREAD_CHECK && self->err == LB_OK)
+        add_check(self, &result);
     return result;
 }

@@ -25,8 +25,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define SPREAD_K            8u
-#define SPREAD_NODES_MAX    16u
+#define SPREAD_K            20u
+#define SPREAD_NODES_MAX    40u
 #define SPREAD_TOKEN_MAX    64u /* a longer token counts as none */
 #define SPREAD_ROUNDS_MAX   3u
 #define SPREAD_SELF         SIZE_MAX /* our own store, among the nodes */
@@ -36,7 +36,9 @@
 enum spread_mode {
     SPREAD_FIXED,   /* what is stored stands already: an immutable item, a signed one, a peer */
     SPREAD_VERSION, /* a mutable item that gets the next sequence number */
-    SPREAD_REPAIR   /* as FIXED, but only to nodes that lack it, by a lookup made before */
+    SPREAD_REPAIR,  /* as FIXED, but only to nodes that lack it, by a lookup made before */
+    SPREAD_CHECK    /* what stands is counted, a newer version met is taken over, and it is stored
+                       on those that lack it; again on nodes of other kinds, which forget */
 };
 
 /* One of the closest nodes, as the lookup found it. */
@@ -44,8 +46,9 @@ struct spread_node {
     struct contact contact;
     uint8_t token[SPREAD_TOKEN_MAX];
     size_t token_size; /* 0: it gave none, nothing can be stored there */
-    bool has_item;
-    uint64_t item_seq; /* of the item it returned */
+    bool has_item;     /* it returned one, or said that it has what was asked about */
+    uint64_t item_seq; /* of that item */
+    bool littlebird;   /* it is of our kind: it keeps an item to its end and sees to its replicas */
 };
 
 struct spread_found {
@@ -54,6 +57,7 @@ struct spread_found {
     bool self_is_close;
     bool has_item; /* a valid one, of those returned, our own store's and what we published */
     uint64_t highest_seq; /* its number */
+    bool is_removal;      /* it is the mark of a removal (value.h): with CAS 0 it counts as none */
     bool self_has_item;   /* our own store has one */
     uint64_t self_seq;    /* its number */
 };
@@ -69,9 +73,9 @@ enum spread_answer {
 struct spread_options {
     enum spread_mode mode;
     bool is_mutable;
-    uint64_t seq; /* FIXED and REPAIR of a mutable item: its number */
+    uint64_t seq; /* FIXED, REPAIR and CHECK of a mutable item: its number */
     bool has_cas;
-    uint64_t cas; /* VERSION: the number that must stand now; 0: none must */
+    uint64_t cas; /* VERSION: the number that must stand now; 0: none must, or a removal */
     uint64_t deadline_ms;
 };
 
@@ -103,7 +107,8 @@ struct spread {
     enum spread_place places[SPREAD_NODES_MAX + 1]; /* the last is our own store */
     enum spread_answer answers[SPREAD_NODES_MAX + 1];
     lb_err err;
-    unsigned won_acknowledged; /* of the vote that was won */
+    unsigned won_acknowledged;        /* of the vote that was won */
+    unsigned found, holders, lacking; /* CHECK: as in the result */
 };
 
 enum spread_step {
@@ -147,6 +152,13 @@ struct spread_result {
     lb_err err;
     unsigned acknowledged; /* our own store included, as in asked */
     unsigned asked;
-    uint64_t seq;
+    uint64_t seq; /* CHECK: higher than asked for when a newer version was met */
+
+    /* CHECK only, whose err is LB_OK whenever the lookup came to an end. */
+    unsigned found;    /* the closest nodes that answered, ourselves not counted, as below */
+    unsigned holders;  /* of them, that had this version or a newer one before */
+    unsigned lacking;  /* of them, that had not */
+    unsigned repaired; /* of these, that took it now */
+    bool may_drop;     /* we are not among the k closest, and k others have it now */
 };
 struct spread_result spread_result(const struct spread *self);

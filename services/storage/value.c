@@ -25,6 +25,11 @@ lb_err value_shared_seed(const char *network, struct bytes key, uint8_t ret_seed
     return LB_OK;
 }
 
+struct bytes value_removal(void)
+{
+    return bytes_of_text("d9:lbremovedi1ee");
+}
+
 enum value_kind value_unwrap(struct bytes value, struct bytes *ret_raw)
 {
     struct bencode_token token;
@@ -37,6 +42,8 @@ enum value_kind value_unwrap(struct bytes value, struct bytes *ret_raw)
         *ret_raw = bencode_string(&parsed, 0);
         return VALUE_PLAIN;
     }
+    if (bytes_equal(value, value_removal()))
+        return VALUE_REMOVED;
     return tree_is_root(value) ? VALUE_TREE : VALUE_FOREIGN;
 }
 

@@ -8,7 +8,12 @@
  * and the KEY is the salt. A raw value that fits is one bencoded byte string; a larger one is a
  * tree of immutable items (tree.h) whose root stands in its place. Values that other programs
  * stored, of any bencoded type, read as they are: a byte string as its content, anything else as
- * its encoding. Pure.
+ * its encoding.
+ *
+ * A removed key has one more version, with the next sequence number: the mark of a removal, the
+ * dictionary { "lbremoved": 1 }. It is signed, copied and kept as any value is, for as long as the
+ * value it takes the place of would have lived, so that an older copy which a node brings back
+ * meets a higher number. Readers take it as if there were none. Pure.
  */
 #pragma once
 
@@ -21,6 +26,7 @@
 #define VALUE_SIZE_MAX    (1024u * 1024) /* raw bytes */
 #define VALUE_KEY_MAX     1024u          /* bytes of a shared KEY */
 #define VALUE_NETWORK_MAX 255u
+#define VALUE_TTL_MAX_S   (365u * 24 * 3600) /* what a value may be given to live */
 #define VALUE_PLAIN_MAX   996u /* raw bytes that fit as one string: "996:" and 996 bytes are 1000 */
 
 /* LB_INVALID when key is empty, or key or network too long. */
@@ -28,9 +34,10 @@ LB_MUST_CHECK lb_err value_shared_seed(const char *network, struct bytes key,
                                        uint8_t ret_seed[ED25519_SEED_SIZE]);
 
 enum value_kind {
-    VALUE_PLAIN,  /* one byte string */
-    VALUE_TREE,   /* the root of a tree: ask tree_reader_new */
-    VALUE_FOREIGN /* another program's list, dictionary or integer */
+    VALUE_PLAIN,   /* one byte string */
+    VALUE_TREE,    /* the root of a tree: ask tree_reader_new */
+    VALUE_REMOVED, /* the mark of a removal */
+    VALUE_FOREIGN  /* another program's list, dictionary or integer */
 };
 
 /*
@@ -38,6 +45,9 @@ enum value_kind {
  * string, or else the encoding; it points into value.
  */
 enum value_kind value_unwrap(struct bytes value, struct bytes *ret_raw);
+
+/* The bencoded value of the mark of a removal, static. */
+struct bytes value_removal(void);
 
 /*
  * The sequence number of a new version: greater than any known one, and not less than the wall

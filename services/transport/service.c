@@ -41,7 +41,7 @@ void transport_send(struct transport *self, const struct address *to, struct byt
     if (!port)
         return;
     memcpy(port->ops->reserve(port->self), datagram.data, datagram.size);
-    port->ops->commit(port->self, to, datagram.size);
+    port->ops->commit(port->self, to, NULL, datagram.size);
 }
 
 /* ---- pages and neighbours ---- */
@@ -83,7 +83,8 @@ static void on_care(uv_timer_t *timer)
 
 /* ---- datagrams ---- */
 
-static void on_datagram(void *ctx, const struct address *from, struct bytes payload)
+static void on_datagram(void *ctx, const struct address *from, const struct datagram_local *local,
+                        struct bytes payload)
 {
     struct transport *self = ctx;
     struct datagram_port *port = transport_port(self, from);
@@ -101,10 +102,10 @@ static void on_datagram(void *ctx, const struct address *from, struct bytes payl
                      &self->result);
     switch (self->result.verdict) {
     case ENDPOINT_SEND:
-        port->ops->commit(port->self, from, self->result.reply_size);
+        port->ops->commit(port->self, from, local, self->result.reply_size);
         break;
     case ENDPOINT_ASK:
-        questions_add(&self->questions, &self->result);
+        questions_add(&self->questions, &self->result, local);
         break;
     case ENDPOINT_ANSWERED:
         queries_answered(self);

@@ -11,7 +11,7 @@ import time
 from node import Lab, program, wait_for
 
 COMMANDS = {"littlebird": ("up", "down", "share", "fetch", "put", "get", "list", "remove"),
-            "lb-admin": ("status", "restart", "scale", "wait", "peers", "table", "lookup", "config")}
+            "lb-admin": ("status", "restart", "scale", "wait", "peers", "table", "lookup", "audit", "config")}
 
 
 def help_and_arguments(lab):

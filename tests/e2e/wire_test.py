@@ -68,10 +68,12 @@ def decode(data):
 class Asker:
     numbers = itertools.count()
 
-    def __init__(self, node, family=socket.AF_INET):
+    def __init__(self, node, family=socket.AF_INET, here=None, there=None):
         self.socket = socket.socket(family, socket.SOCK_DGRAM)
         self.socket.settimeout(5)
-        self.socket.connect((node.host, node.port))
+        if here:
+            self.socket.bind((here, 0))
+        self.socket.connect((there or node.host, node.port))
 
     def ask(self, method, read_only=1, **arguments):
         """The whole answer; its transaction and its "ip" have been looked at."""
@@ -288,6 +290,33 @@ def check_read_only(node):
     wait_for("it to be known", lambda: known(node, loud) or answer_pings(loud, 0.2) < 0, limit_s=20)
 
 
+def own_v6():
+    """An IPv6 address of this machine besides ::1, if it has one."""
+    with open("/proc/net/if_inet6") as file:
+        for line in file:
+            digits, _, _, scope, *_ = line.split()
+            if scope == "00":
+                return socket.inet_ntop(socket.AF_INET6, bytes.fromhex(digits))
+    return None
+
+
+def check_where_from(lab):
+    """Bound to all addresses, a node answers from the one that was asked (BEP 45): a socket that is connected to
+    another would not see it."""
+    node = lab.node("any", host="0.0.0.0")
+    node.up(None, "--listen", f"[::]:{node.port}")
+    node.await_well()
+    rows = [(socket.AF_INET, "127.0.0.1", "127.0.0.7"), (socket.AF_INET, "127.0.0.3", "127.0.0.1")]
+    if own_v6():
+        rows.append((socket.AF_INET6, "::1", own_v6()))
+    for family, here, there in rows:
+        asker = Asker(node, family, here, there)
+        assert asker.code("ping") == 0
+        target = hashlib.sha1(encode(VALUE)).digest()
+        assert asker.code("put", v=VALUE, token=token(asker, target)) == 0  # by way of storage
+        assert asker.reply("get", target=target)["v"] == VALUE
+
+
 with Lab() as lab:
     node = lab.node("n")
     node.up()
@@ -302,3 +331,4 @@ with Lab() as lab:
     check_scrapes(asker)
     check_samples(asker)
     check_read_only(node)
+    check_where_from(lab)

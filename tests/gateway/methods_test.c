@@ -95,6 +95,9 @@ static void drop(void *message)
 #define BYTES(text) ((ProtobufCBinaryData){ sizeof(text) - 1, (uint8_t *)(uintptr_t)(text) })
 #define TEXT(text)  ((char *)(uintptr_t)(text))
 #define PUT         "littlebird.v1.StorageService/Put"
+#define GET         "littlebird.v1.StorageService/Get"
+#define REMOVE      "littlebird.v1.StorageService/Remove"
+#define AUDIT       "littlebird.v1.StorageService/AuditKeys"
 #define TWENTY      "abcdefghijklmnopqrst"
 
 static void put_under_a_key(void **state)
@@ -206,6 +209,167 @@ static void get_needs_a_name(void **state)
     assert_int_equal(asked->get->name_case, LB__STORAGE__GET__NAME_TARGET);
     assert_int_equal(asked->get->target.len, 20);
     drop(asked);
+}
+
+static void put_with_a_ttl(void **state)
+{
+    Littlebird__V1__PutRequest request = LITTLEBIRD__V1__PUT_REQUEST__INIT;
+    Lb__Storage__Request *asked;
+
+    (void)state;
+    request.key = TEXT("name");
+    request.ttl_s = API_TTL_S_MAX;
+    asked = ask(PUT, &request, LB_OK);
+    assert_int_equal(asked->put->ttl_s, API_TTL_S_MAX);
+    drop(asked);
+    request.ttl_s++;
+    ask(PUT, &request, LB_INVALID);
+}
+
+/* after_seq 0 means "as soon as there is one": presence must survive. */
+static void a_watch_is_for_a_key(void **state)
+{
+    Littlebird__V1__GetRequest request = LITTLEBIRD__V1__GET_REQUEST__INIT;
+    Lb__Storage__Request *asked;
+
+    (void)state;
+    request.name_case = LITTLEBIRD__V1__GET_REQUEST__NAME_KEY;
+    request.key = TEXT("name");
+    asked = ask(GET, &request, LB_OK);
+    assert_int_equal(asked->get->newer_case, LB__STORAGE__GET__NEWER__NOT_SET);
+    drop(asked);
+    request.newer_case = LITTLEBIRD__V1__GET_REQUEST__NEWER_AFTER_SEQ;
+    asked = ask(GET, &request, LB_OK);
+    assert_int_equal(asked->get->newer_case, LB__STORAGE__GET__NEWER_AFTER_SEQ);
+    assert_int_equal(asked->get->after_seq, 0);
+    drop(asked);
+    request.name_case = LITTLEBIRD__V1__GET_REQUEST__NAME_TARGET;
+    request.target = BYTES(TWENTY);
+    ask(GET, &request, LB_INVALID);
+}
+
+static void a_value_is_told(void **state)
+{
+    Lb__Storage__Value value = LB__STORAGE__VALUE__INIT;
+    Lb__Storage__Reply reply = LB__STORAGE__REPLY__INIT;
+    Littlebird__V1__GetResponse *response;
+
+    (void)state;
+    value.value = BYTES("va\0lue");
+    value.seq = 7;
+    value.holders = 3;
+    value.ttl_s = 60;
+    value.removed = 1;
+    reply.body_case = LB__STORAGE__REPLY__BODY_VALUE;
+    reply.value = &value;
+    response = translate(GET, &reply);
+    assert_int_equal(response->value.len, 6);
+    assert_int_equal(response->seq, 7);
+    assert_int_equal(response->holders, 3);
+    assert_int_equal(response->ttl_s, 60);
+    assert_true(response->removed);
+    drop(response);
+}
+
+static void a_key_is_removed(void **state)
+{
+    Littlebird__V1__RemoveRequest request = LITTLEBIRD__V1__REMOVE_REQUEST__INIT;
+    Lb__Storage__Request *asked;
+    char key[API_KEY_MAX + 2];
+
+    (void)state;
+    ask(REMOVE, &request, LB_INVALID);
+    memset(key, 'k', sizeof(key));
+    key[API_KEY_MAX + 1] = '\0';
+    request.key = key;
+    ask(REMOVE, &request, LB_TOO_BIG);
+    request.key = TEXT("name");
+    request.own = 1;
+    assert_true(method_find(REMOVE)->may_repeat(&request));
+    asked = ask(REMOVE, &request, LB_OK);
+    assert_int_equal(asked->body_case, LB__STORAGE__REQUEST__BODY_REMOVE);
+    assert_memory_equal(asked->remove->key.data, "name", 4);
+    assert_true(asked->remove->own);
+    assert_int_equal(asked->remove->compare_case, LB__STORAGE__REMOVE__COMPARE__NOT_SET);
+    drop(asked);
+    request.compare_case = LITTLEBIRD__V1__REMOVE_REQUEST__COMPARE_CAS;
+    request.cas = 9;
+    assert_false(method_find(REMOVE)->may_repeat(&request));
+    asked = ask(REMOVE, &request, LB_OK);
+    assert_int_equal(asked->remove->cas, 9);
+    drop(asked);
+}
+
+static void a_removal_is_told(void **state)
+{
+    Lb__Storage__Stored stored = LB__STORAGE__STORED__INIT;
+    Lb__Storage__Reply reply = LB__STORAGE__REPLY__INIT;
+    Littlebird__V1__RemoveResponse *response;
+
+    (void)state;
+    assert_null(translate(REMOVE, &reply));
+    stored.target = BYTES(TWENTY);
+    stored.acknowledged = 19;
+    stored.asked = 20;
+    stored.seq = 3;
+    reply.body_case = LB__STORAGE__REPLY__BODY_STORED;
+    reply.stored = &stored;
+    response = translate(REMOVE, &reply);
+    assert_int_equal(response->acknowledged, 19);
+    assert_int_equal(response->asked, 20);
+    assert_int_equal(response->seq, 3);
+    drop(response);
+}
+
+static void an_audit_is_told(void **state)
+{
+    Littlebird__V1__AuditKeysRequest request = LITTLEBIRD__V1__AUDIT_KEYS_REQUEST__INIT;
+    Lb__Storage__AuditedKey one = LB__STORAGE__AUDITED_KEY__INIT;
+    Lb__Storage__AuditedKey two = LB__STORAGE__AUDITED_KEY__INIT;
+    Lb__Storage__AuditedKey *both[] = { &one, &two };
+    Lb__Storage__Audited audited = LB__STORAGE__AUDITED__INIT;
+    Lb__Storage__Reply reply = LB__STORAGE__REPLY__INIT;
+    Lb__Storage__Request *asked;
+    Littlebird__V1__AuditKeysResponse *response;
+
+    (void)state;
+    request.sample_max = 50;
+    asked = ask(AUDIT, &request, LB_OK);
+    assert_int_equal(asked->body_case, LB__STORAGE__REQUEST__BODY_AUDIT);
+    assert_int_equal(asked->audit->sample_max, 50);
+    drop(asked);
+    assert_null(translate(AUDIT, &reply));
+    one.target = BYTES(TWENTY);
+    one.replicas = 3;
+    two.target = BYTES(TWENTY);
+    two.seq = 8;
+    audited = (Lb__Storage__Audited){ .base = audited.base,
+                                      .held = 100,
+                                      .counted = 49,
+                                      .wanted = 20,
+                                      .replicas_min = 3,
+                                      .replicas_median = 20,
+                                      .short_count = 2,
+                                      .overdue = 4,
+                                      .failed = 1,
+                                      .n_keys = 2,
+                                      .keys = both };
+    reply.body_case = LB__STORAGE__REPLY__BODY_AUDITED;
+    reply.audited = &audited;
+    response = translate(AUDIT, &reply);
+    assert_int_equal(response->held, 100);
+    assert_int_equal(response->counted, 49);
+    assert_int_equal(response->wanted, 20);
+    assert_int_equal(response->replicas_min, 3);
+    assert_int_equal(response->replicas_median, 20);
+    assert_int_equal(response->short_count, 2);
+    assert_int_equal(response->overdue, 4);
+    assert_int_equal(response->failed, 1);
+    assert_int_equal(response->n_keys, 2);
+    assert_int_equal(response->keys[0]->replicas, 3);
+    assert_memory_equal(response->keys[0]->target.data, TWENTY, 20);
+    assert_int_equal(response->keys[1]->seq, 8);
+    drop(response);
 }
 
 static void fetch_keeps_its_parts(void **state)
@@ -351,6 +515,12 @@ int main(void)
         cmocka_unit_test(put_within_limits),
         cmocka_unit_test(stored_is_told),
         cmocka_unit_test(get_needs_a_name),
+        cmocka_unit_test(put_with_a_ttl),
+        cmocka_unit_test(a_watch_is_for_a_key),
+        cmocka_unit_test(a_value_is_told),
+        cmocka_unit_test(a_key_is_removed),
+        cmocka_unit_test(a_removal_is_told),
+        cmocka_unit_test(an_audit_is_told),
         cmocka_unit_test(fetch_keeps_its_parts),
         cmocka_unit_test(share_needs_an_absolute_path),
         cmocka_unit_test(transfers_are_told),

@@ -35,20 +35,26 @@ struct world {
     uint32_t wide[NODES];    /* of the last one around the dead */
 };
 
-static void begin(struct world *world, enum lookup_kind kind, unsigned k, const char *seeds)
+static void begin_for(struct world *world, const struct lookup_aim *aim, const char *seeds)
 {
-    const struct node_id target = { { 0 } };
     struct node_id self = node(SELF).id;
     char *rest;
 
     memset(world, 0, sizeof(*world));
-    world->lookup = lookup_new(&self, kind, &target, ROUTING_V4, k);
+    world->lookup = lookup_new(&self, aim, ROUTING_V4);
     lookup_set_slow(world->lookup, SLOW_MS);
     for (unsigned long n = strtoul(seeds, &rest, 10); n != 0; n = strtoul(rest, &rest, 10)) {
         struct contact seed = node((unsigned)n);
         lookup_seed(world->lookup, &seed);
     }
     lookup_start(world->lookup);
+}
+
+static void begin(struct world *world, enum lookup_kind kind, unsigned k, const char *seeds)
+{
+    const struct lookup_aim aim = { .kind = kind, .k = k };
+
+    begin_for(world, &aim, seeds);
 }
 
 /* ---- one line ---- */
@@ -288,8 +294,8 @@ static void peers_and_tokens_are_gathered(void **state)
 static void items_are_gathered_once_each(void **state)
 {
     struct found_item items[] = { { .value = bytes_of_text("1:a") },
-                            { .value = bytes_of_text("1:b"), .seq = 7 },
-                            { .value = bytes_of_text("1:a") } };
+                                  { .value = bytes_of_text("1:b"), .seq = 7 },
+                                  { .value = bytes_of_text("1:a") } };
     const struct candidate *closest[3];
     struct world world;
     struct query query;
@@ -308,6 +314,56 @@ static void items_are_gathered_once_each(void **state)
     assert_true(closest[1]->has_item);
     assert_int_equal(closest[1]->item_seq, 7);
     lookup_free(&world.lookup);
+}
+
+/* Who holds what we hold says so, and need not send it. */
+static void what_is_stored_but_not_sent_is_no_finding(void **state)
+{
+    const struct lookup_aim aim = {
+        .kind = LOOKUP_VALUE, .k = 2, .has_seq = true, .seq = 7, .check_s = 600
+    };
+    const struct found_item items[] = { { .seq = 7 }, { .value = bytes_of_text("1:b"), .seq = 8 } };
+    const struct candidate *closest[2];
+    struct world world;
+    struct query query;
+
+    (void)state;
+    begin_for(&world, &aim, "1 2");
+    while (lookup_next(world.lookup, 0, &query)) {
+        unsigned n = query.to.ip[15];
+        struct reply reply = {
+            .outcome = REPLY_ANSWERED, .id = node(n).id, .item = &items[n - 1], .littlebird = n == 1
+        };
+        assert_true(query.has_seq);
+        assert_int_equal(query.seq, 7);
+        assert_int_equal(query.check_s, 600);
+        lookup_reply(world.lookup, query.ticket, &reply);
+    }
+    assert_int_equal(world.lookup->findings.items_count, 1);
+    assert_int_equal(world.lookup->findings.items[0]->item.seq, 8);
+    assert_int_equal(lookup_closest(world.lookup, closest, 2), 2);
+    for (unsigned i = 0; i < 2; i++) {
+        assert_true(closest[i]->has_item);
+        assert_int_equal(closest[i]->item_seq, 7 + i);
+        assert_int_equal(closest[i]->littlebird, i == 0);
+    }
+    lookup_free(&world.lookup);
+}
+
+/* How long it still lives is no part of an item: holders may differ by some seconds. */
+static void the_longest_life_of_an_item_is_told(void **state)
+{
+    struct findings findings = { 0 };
+    struct found_item item = { .value = bytes_of_text("1:a") };
+
+    (void)state;
+    for (unsigned i = 0; i < 3; i++) {
+        item.ttl_s = i == 1 ? 100 : 99;
+        assert_true(findings_add_item(&findings, &item));
+    }
+    assert_int_equal(findings.items_count, 1);
+    assert_int_equal(findings.items[0]->item.ttl_s, 100);
+    findings_done(&findings);
 }
 
 static void items_beyond_their_limits_are_left_out(void **state)
@@ -382,6 +438,8 @@ int main(void)
         cmocka_unit_test(a_suspect_is_not_waited_for),
         cmocka_unit_test(peers_and_tokens_are_gathered),
         cmocka_unit_test(items_are_gathered_once_each),
+        cmocka_unit_test(what_is_stored_but_not_sent_is_no_finding),
+        cmocka_unit_test(the_longest_life_of_an_item_is_told),
         cmocka_unit_test(items_beyond_their_limits_are_left_out),
         cmocka_unit_test(what_is_gathered_is_bounded),
         cmocka_unit_test(endless_lies_end),

@@ -54,6 +54,15 @@ static void fails(struct router *router, const struct query *query, enum reply_o
     router_reply(router, query->ticket, &reply, now_ms);
 }
 
+static lb_err search_for(struct router *router, enum lookup_kind kind, const struct node_id *target,
+                         uint64_t deadline_ms, uint64_t now_ms)
+{
+    const struct search_order order = { .aim = { .kind = kind, .target = *target, .k = TABLE_K },
+                                        .deadline_ms = deadline_ms };
+
+    return router_search(router, &order, now_ms);
+}
+
 /* Answers every query as if all contacts of contact() lived, for a while. */
 static void settle(struct router *router, uint64_t now_ms)
 {
@@ -195,11 +204,9 @@ static void lookups_are_bounded(void **state)
     router_sighting(router, SIGHTING_ANSWERED, &from, 1000, NOW_MS);
     settle(router, NOW_MS);
     for (unsigned i = 0; i < ROUTER_LOOKUPS_MAX + ROUTER_WAITING_MAX; i++) {
-        assert_int_equal(router_search(router, LOOKUP_NODES, &target, 8, UINT64_MAX, NULL, NOW_MS),
-                         LB_OK);
+        assert_int_equal(search_for(router, LOOKUP_NODES, &target, UINT64_MAX, NOW_MS), LB_OK);
     }
-    assert_int_equal(router_search(router, LOOKUP_NODES, &target, 8, UINT64_MAX, NULL, NOW_MS),
-                     LB_FULL);
+    assert_int_equal(search_for(router, LOOKUP_NODES, &target, UINT64_MAX, NOW_MS), LB_FULL);
     assert_null(router_check(router));
     unsigned finished = 0, rounds = 0;
     for (; finished < ROUTER_LOOKUPS_MAX + ROUTER_WAITING_MAX && rounds < 1000; rounds++) {
@@ -229,8 +236,7 @@ static void a_lookup_ends_at_its_deadline_with_what_it_has(void **state)
     router_sighting(router, SIGHTING_ANSWERED, &one, 1000, NOW_MS);
     router_sighting(router, SIGHTING_ANSWERED, &two, 1000, NOW_MS);
     settle(router, NOW_MS);
-    assert_int_equal(router_search(router, LOOKUP_NODES, &target, 8, NOW_MS + 500, NULL, NOW_MS),
-                     LB_OK);
+    assert_int_equal(search_for(router, LOOKUP_NODES, &target, NOW_MS + 500, NOW_MS), LB_OK);
     while (router_next(router, NOW_MS, &query)) {
         if (query.to.ip[15] == 1) {
             answer(router, &query, &one, NOW_MS);
@@ -257,8 +263,7 @@ static void a_lookup_where_nobody_is_known_ends_at_once(void **state)
     struct query query;
 
     (void)state;
-    assert_int_equal(router_search(router, LOOKUP_PEERS, &target, 8, UINT64_MAX, NULL, NOW_MS),
-                     LB_OK);
+    assert_int_equal(search_for(router, LOOKUP_PEERS, &target, UINT64_MAX, NOW_MS), LB_OK);
     assert_false(router_next(router, NOW_MS, &query));
     search = router_finished(router, NOW_MS);
     assert_non_null(search);
@@ -298,9 +303,8 @@ static void joining(void **state)
     for (uint64_t ms = 0; search == NULL && ms < 70000; ms++) {
         uint64_t now_ms = NOW_MS + ms;
         if (ms == row->asked_ms) {
-            assert_int_equal(router_search(router, LOOKUP_NODES, &target, 8, now_ms + row->time_ms,
-                                           NULL, now_ms),
-                             LB_OK);
+            assert_int_equal(
+                search_for(router, LOOKUP_NODES, &target, now_ms + row->time_ms, now_ms), LB_OK);
         }
         if (is_asked && ms == row->answered_ms) {
             answer(router, &seed, &first, now_ms);
@@ -377,8 +381,7 @@ static void families_are_merged(void **state)
     router_sighting(router, SIGHTING_ANSWERED, &v6, 1000, NOW_MS);
     router_sighting(router, SIGHTING_ANSWERED, &only_v6, 1000, NOW_MS);
     settle(router, NOW_MS);
-    assert_int_equal(router_search(router, LOOKUP_NODES, &target, 8, UINT64_MAX, NULL, NOW_MS),
-                     LB_OK);
+    assert_int_equal(search_for(router, LOOKUP_NODES, &target, UINT64_MAX, NOW_MS), LB_OK);
     for (unsigned i = 0; i < 100 && search == NULL; i++) {
         while (router_next(router, NOW_MS, &query)) {
             answer(router, &query, query.to.ip[15] == 2 ? &only_v6 : &v4, NOW_MS);

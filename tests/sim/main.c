@@ -160,7 +160,7 @@ int main(int argc, char **argv)
     printf("%-34s %u, seed %" PRIu64 ", %u %% dead, loss %u ppm\n", "network", arguments.dht.nodes,
            arguments.dht.world.seed, arguments.dead, arguments.dht.world.loss_ppm);
     printf("%-34s %.1f\n", "queries a node to join and settle",
-           (double)dht->queries_sent / arguments.dht.nodes);
+           (double)(dht->traffic.queries + dht->traffic.resent) / arguments.dht.nodes);
     print_traffic(dht);
     printf("%-34s %zu bytes\n", "memory a node", bytes / arguments.dht.nodes);
     dht_kill_some(dht, arguments.dead);

@@ -13,13 +13,14 @@
  * A story is a line of steps: what the spread does, and what comes of it.
  *
  *   look:NODES[/SELF]  it looks up and finds these nodes, one a letter group:
- *                      a letter, then its item's number or nothing; "~" after it: it gave no token.
+ *                      a letter, then its item's number or nothing; "~" after it: it gave no token;
+ *                      "!" then: it is of another kind. "x" after a number: a removal.
  *                      SELF is "+" when our own store is among the k closest, "+N" when it holds N.
  *   fail               it looks up and routing is not there
  *   sign:N             it signs number N
  *   a.ok a.old a.stale a.no a.full   it stores on node a (or on self: "+") and that is the answer;
  *                      a(N).ok: with CAS N
- *   -> OUTCOME ACK/ASKED
+ *   -> OUTCOME ACK/ASKED, of a check HOLDERS+REPAIRED/FOUND and "drop" when we may
  */
 static const struct row {
     const char *what;
@@ -77,6 +78,11 @@ static const struct row {
     { "CAS 0: only if there is none", SPREAD_VERSION, 0, 0,
       "look:a,b/ sign:100 a(0).ok b(0).ok -> OK 2/2" },
     { "CAS 0, but there is one", SPREAD_VERSION, 0, 0, "look:a,b7/ -> CONFLICT 0/0" },
+    { "CAS 0, and it was removed: as if there were none", SPREAD_VERSION, 0, 0,
+      "look:a70x,b7,c/ sign:100 a(70).ok b(7).ok c(0).ok -> OK 3/3" },
+    { "CAS 0, removed and put again", SPREAD_VERSION, 0, 0, "look:a70x,b71/ -> CONFLICT 0/0" },
+    { "CAS on the number of the removal", SPREAD_VERSION, 0, 70,
+      "look:a70x,b70x/ sign:100 a(70).ok b(70).ok -> OK 2/2" },
     { "CAS goes by what each node holds", SPREAD_VERSION, 0, 50,
       "look:a50,b40,c/+50 sign:100 +(50).ok a(50).ok b(40).ok c(0).ok -> OK 4/4" },
     { "a vote is won by more than half; then the others follow", SPREAD_VERSION, 0, 50,
@@ -93,6 +99,30 @@ static const struct row {
 
     { "repair: only those that lack it", SPREAD_REPAIR, 9, -1,
       "look:a9,b8,c,d~/ b.ok c.ok -> OK 2/2" },
+
+    { "check: all hold it, nothing is sent", SPREAD_CHECK, 9, -1, "look:a9,b9/+9 -> OK 2+0/2" },
+    { "check: those that lack it get it", SPREAD_CHECK, 9, -1,
+      "look:a9,b8,c,d~/+9 b.ok c.no -> OK 1+1/4" },
+    { "check: an immutable item is there or not", SPREAD_CHECK, 0, -1,
+      "look:a0,b/+0 b.ok -> OK 1+1/2" },
+    { "check: a node of another kind forgets, so it is put there again", SPREAD_CHECK, 9, -1,
+      "look:a9,b9!,c!/+9 b.ok c.ok -> OK 2+1/3" },
+    { "check: a newer version is taken over and spread", SPREAD_CHECK, 9, -1,
+      "look:a9,b12,c/+9 +.ok a.ok c.ok -> OK 1+2/3" },
+    { "check: our own store lacks it", SPREAD_CHECK, 9, -1, "look:a9/+ +.ok -> OK 1+0/1" },
+    { "check: what nobody takes is no error", SPREAD_CHECK, 9, -1,
+      "look:a,b/+9 a.no b.old -> OK 0+0/2" },
+    { "check: nobody is there", SPREAD_CHECK, 9, -1, "look:/+9 -> OK 0+0/0" },
+    { "check: 20 others have it, we may drop it", SPREAD_CHECK, 9, -1,
+      "look:a9,b9,c9,d9,e9,f9,g9,h9,i9,j9,k9,l9,m9,n9,o9,p9,q9,r9,s9,t9/ -> OK 20+0/20 drop" },
+    { "check: ... once the last has acknowledged it", SPREAD_CHECK, 9, -1,
+      "look:a9,b9,c9,d9,e9,f9,g9,h9,i9,j9,k9,l9,m9,n9,o9,p9,q9,r9,s9,t/ t.ok -> OK 19+1/20 drop" },
+    { "check: ... not before", SPREAD_CHECK, 9, -1,
+      "look:a9,b9,c9,d9,e9,f9,g9,h9,i9,j9,k9,l9,m9,n9,o9,p9,q9,r9,s9,t/ t.no -> OK 19+0/20" },
+    { "check: among the 20 closest, we keep it", SPREAD_CHECK, 9, -1,
+      "look:a9,b9,c9,d9,e9,f9,g9,h9,i9,j9,k9,l9,m9,n9,o9,p9,q9,r9,s9,t9/+9 -> OK 20+0/20" },
+    { "check: 20 of one family do not stand for the other", SPREAD_CHECK, 9, -1,
+      "look:a9,b9,c9,d9,e9,f9,g9,h9,i9,j9,k9,l9,m9,n9,o9,p9,q9,r9,s9,t9,u/ u.no -> OK 20+0/21" },
 };
 
 /* ---- telling a story ---- */
@@ -105,7 +135,8 @@ struct teller {
     char letters[SPREAD_NODES_MAX];
 };
 
-static const char *add_drawn(const char *at, struct spread_node *node, char *ret_letter)
+static const char *add_drawn(const char *at, struct spread_node *node, char *ret_letter,
+                             bool *ret_removal)
 {
     char *end;
 
@@ -116,10 +147,16 @@ static const char *add_drawn(const char *at, struct spread_node *node, char *ret
     node->item_seq = strtoull(++at, &end, 10);
     node->has_item = end != at;
     at = end;
+    *ret_removal = *at == 'x';
+    if (*ret_removal)
+        at++;
     if (*at == '~') {
         node->token_size = 0;
         at++;
     }
+    node->littlebird = *at != '!';
+    if (!node->littlebird)
+        at++;
     return *at == ',' ? at + 1 : at;
 }
 
@@ -132,11 +169,14 @@ static void look(struct teller *self, const char *drawn)
     for (; *drawn != '/'; found.nodes_count++) {
         struct spread_node *node = &nodes[found.nodes_count];
         char letter;
+        bool removal;
 
-        drawn = add_drawn(drawn, node, &letter);
+        drawn = add_drawn(drawn, node, &letter, &removal);
         found.has_item = found.has_item || node->has_item;
-        if (node->item_seq > found.highest_seq)
+        if (node->item_seq > found.highest_seq) {
             found.highest_seq = node->item_seq;
+            found.is_removal = removal;
+        }
     }
     if (drawn[1] == '+') {
         found.self_is_close = true;
@@ -203,7 +243,13 @@ static void check_end(struct teller *self, const char *outcome, const char *coun
                         : result.err == LB_NO_SPACE ? "NO_SPACE"
                                                     : "UNAVAILABLE",
                         outcome);
-    snprintf(got, sizeof got, "%u/%u", result.acknowledged, result.asked);
+    if (self->row->mode == SPREAD_CHECK) {
+        snprintf(got, sizeof got, "%u+%u/%u", result.holders, result.repaired, result.found);
+        assert_int_equal(result.lacking, result.found - result.holders);
+        assert_int_equal(result.may_drop, strstr(self->row->story, " drop") != NULL);
+    } else {
+        snprintf(got, sizeof got, "%u/%u", result.acknowledged, result.asked);
+    }
     assert_string_equal(got, counts);
 }
 
@@ -244,6 +290,7 @@ static void story_is_told(void **state)
             char *counts = strtok_r(rest, " ", &rest);
 
             check_end(&teller, outcome, counts);
+            break;
         } else {
             store(&teller, word);
         }

@@ -69,6 +69,9 @@ static const struct unwrap_row {
     { "a dictionary", "d1:a1:be", VALUE_FOREIGN, "d1:a1:be" },
     { "a dictionary that says lbtree", "d6:lbtreei1ee", VALUE_TREE, "d6:lbtreei1ee" },
     { "one that says it as a string", "d6:lbtree1:1e", VALUE_FOREIGN, "d6:lbtree1:1e" },
+    { "the mark of a removal", "d9:lbremovedi1ee", VALUE_REMOVED, "d9:lbremovedi1ee" },
+    { "one with more in it", "d1:ai1e9:lbremovedi1ee", VALUE_FOREIGN, "d1:ai1e9:lbremovedi1ee" },
+    { "its text, as somebody's value", "16:d9:lbremovedi1ee", VALUE_PLAIN, "d9:lbremovedi1ee" },
 };
 
 static void values_are_unwrapped(void **state)

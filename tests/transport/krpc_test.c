@@ -357,6 +357,16 @@ static void a_query_is_read_whole(void **state)
     assert_true(message.want_v6);
 }
 
+static void the_infohash_is_the_target_of_get_peers(void **state)
+{
+    struct krpc_message message =
+        decode(QUERY(HASH "6:target20:abcdefghij0123456789", "9:get_peers"));
+
+    (void)state;
+    assert_true(bytes_equal_text(message.target, "mnopqrstuvwxyz123456"));
+    assert_int_equal(message.present & KRPC_HAS_TARGET, 0);
+}
+
 static void nodes_that_cannot_be_sent_to_are_passed_over(void **state)
 {
     /* 10.0.0.1:6881, then port 1 of 224.0.0.1, then 10.0.0.2:6881; and one over IPv6. */
@@ -762,6 +772,7 @@ int main(void)
         cmocka_unit_test(a_datagram_that_is_too_long_is_malformed),
         cmocka_unit_test(values_of_1000_bytes_are_taken),
         cmocka_unit_test(a_query_is_read_whole),
+        cmocka_unit_test(the_infohash_is_the_target_of_get_peers),
         cmocka_unit_test(nodes_that_cannot_be_sent_to_are_passed_over),
         cmocka_unit_test(peers_are_read_through_rubbish),
         cmocka_unit_test(a_reply_without_lists_has_none),
