@@ -281,12 +281,13 @@ void checks_query(struct dht_node *node, const struct query *query)
         return;
     }
     const struct flight *flight = router_flight_find(node->router, query->ticket);
-    if (flight->purpose != FLIGHT_LOOKUP) {
+    /* Widenings ask those that have answered once more, for targets beside the one. */
+    if (flight->purpose != FLIGHT_LOOKUP || (flight->lookup_ticket & LOOKUP_WIDE) != 0) {
         return;
     }
     uint8_t name[4 + 4 + 16 + 2 + NODE_ID_SIZE];
     store_u32(name, flight->search_serial);
-    store_u32(name + 4, (uint32_t)query->method | (flight->lookup_ticket & LOOKUP_WIDE));
+    store_u32(name + 4, (uint32_t)query->method);
     memcpy(name + 8, query->to.ip, 16);
     store_u16(name + 24, query->to.port);
     memcpy(name + 26, query->target.bytes, NODE_ID_SIZE);

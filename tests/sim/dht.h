@@ -125,6 +125,8 @@ struct dht {
     struct dht_node *nodes;
     struct contact *hostile; /* all of them, ascending by id */
     uint32_t hostile_count;
+    void **attackers; /* attack.c's, freed at the end */
+    uint32_t attackers_count;
     struct random random; /* of the scenario, apart from the world's */
     struct dht_traffic traffic;
     uint64_t steps;
@@ -136,6 +138,9 @@ struct dht {
 
 struct dht *dht_new(const struct dht_options *options);
 void dht_free(struct dht **self);
+
+/* The world keeps a pointer to this: free() it at the end. */
+void dht_keep_attacker(struct dht *self, void *attacker);
 
 /* Start a node; bootstrap NULL: it is the first. snapshot NULL: it comes with nothing. */
 void dht_start(struct dht *self, uint32_t node, const struct address *bootstrap,
