@@ -128,7 +128,7 @@ static void store(struct attack *self, struct attacker *by)
     struct item *item = dht_make_item(random_u64(&self->random), 0, false, 0, VALUE_BYTES);
     query.method = KRPC_PUT;
     query.token = bytes_of(by->token, by->token_size);
-    query.item = (struct krpc_item){ .value = item->value, .ttl_s = DHT_VALUE_TTL };
+    query.item = (struct krpc_item){ .value = item->value, .ttl_s = self->options.ttl_s };
     send_query(self, by, &from, &to, &query);
     free(item);
 }

@@ -27,6 +27,7 @@ struct attack_options {
     uint32_t node;         /* whom it floods */
     struct address victim; /* SPOOF_QUERIES: in whose name */
     struct node_id target; /* what it asks for */
+    uint32_t ttl_s;        /* STORE_FLOOD: of its items */
     bool is_public;
 };
 

@@ -59,11 +59,13 @@ static uint64_t hash(uint64_t seed, const void *data, size_t size)
 {
     const uint8_t *bytes = data;
 
-    for (size_t i = 0; i < size; i++) {
-        seed = (seed ^ bytes[i]) * 0x100000001b3u;
+    for (size_t i = 0; i < size; i += sizeof(uint64_t)) {
+        uint64_t word = 0;
+        memcpy(&word, bytes + i, size - i < sizeof(word) ? size - i : sizeof(word));
+        seed = (seed ^ word) * 0xbf58476d1ce4e5b9u;
+        seed ^= seed >> 29;
     }
-    seed = (seed ^ seed >> 29) * 0xbf58476d1ce4e5b9u;
-    return seed ^ seed >> 32;
+    return seed;
 }
 
 static uint64_t key_of(enum fact fact, const struct dht_node *node, const void *data, size_t size)
@@ -245,7 +247,9 @@ void checks_receive(struct dht_node *node, const struct address *from, struct by
     if (node->dht->checks == NULL || krpc_decode(datagram, &message) != LB_OK) {
         return;
     }
-    *windowed(node, FACT_GOT, from) += datagram.size;
+    if (!address_is_private(from)) {
+        *windowed(node, FACT_GOT, from) += datagram.size;
+    }
     if (world_is_repeat(node->dht->world)) {
         note_repeat(node, &message);
     }
