@@ -18,7 +18,8 @@
 #define CHAOS_LEAST_MS (4u * MINUTE_MS)
 #define CHAOS_MOST_MS  (10u * MINUTE_MS)
 #define HEAL_MS        (15u * MINUTE_MS) /* I10 */
-#define GAP_MOST_MS    3000u             /* between two events */
+#define HEAL_STEP_MS   (3u * MINUTE_MS)
+#define GAP_MOST_MS    3000u /* between two events */
 #define NAMES          12u
 #define PUTS_MAX       256u
 #define LOOKUPS        50u
@@ -482,9 +483,12 @@ static void judge_values(struct nemesis *self)
 /* I10 */
 static void judge_lookups(struct nemesis *self)
 {
-    struct dht_report report;
+    struct dht_report report = { .exact = 0 };
 
-    dht_measure(self->dht, LOOKUPS, &report);
+    for (unsigned i = 0; i < HEAL_MS / HEAL_STEP_MS && report.exact * 100 < LOOKUPS * 99; i++) {
+        go_on(self, HEAL_STEP_MS);
+        dht_measure(self->dht, LOOKUPS, &report);
+    }
     self->report->lookups = report.lookups;
     self->report->exact = report.exact;
     if (self->dht->hostile_count == 0 && report.exact * 100 < LOOKUPS * 99) {
@@ -564,7 +568,6 @@ void nemesis_run(uint64_t seed, bool tells, struct nemesis_report *ret_report)
     self->now_ms = world_now_ms(self->dht->world);
     rage(self);
     if (self->dht->problem == NULL) {
-        go_on(self, HEAL_MS);
         judge_lookups(self);
         judge_values(self);
         judge_quiet(self);

@@ -2,7 +2,7 @@
  * Nemesis: a small network, 8 to 64 nodes, to which everything happens that may, from one seed
  * (THREATS 3.4): how many nodes, where they stand, how many of them are hostile and how, the
  * weather, partitions, crashes with and without disk, pauses, NATs, wall clocks, attacks; and
- * meanwhile nodes put values and read them. Then all of it ends, and after a quarter of an hour
+ * meanwhile nodes put values and read them. Then all of it ends, and within a quarter of an hour
  *
  *     I1   what was put and stood on enough honest nodes is there, in that version or a newer one
  *     I6   nothing is left under way
