@@ -29,7 +29,7 @@ enum config_type {
     X(LISTEN, "node", "listen", LIST, "0.0.0.0:6881, [::]:6881", 0, 0,                             \
       "Addresses for UDP and TCP, ADDR:PORT; at most one IPv4 and one IPv6")                       \
     X(BOOTSTRAP, "node", "bootstrap", LIST, "", 0, 0,                                              \
-      "Nodes to join through, HOST:PORT each; none: rejoin from the snapshot only")                \
+      "Nodes to join through, HOST:PORT each; none: known ones and those of the local net")        \
     X(NETWORK, "node", "network", TEXT, "littlebird", 0, 0,                                        \
       "Name of the network; shared keys of put and get belong to it")                              \
     X(CLIENT, "node", "client", BOOL, "no", 0, 1,                                                  \
@@ -48,6 +48,9 @@ enum config_type {
       "How long an item is kept after it was last put (BEP 44 says 2 hours)")                      \
     X(STORAGE_VALUE_TTL, "storage", "value_ttl", TIME, "720h", 3600000, 31536000000,               \
       "How long a value put here lives on when nobody renews it any more")                         \
+    X(STORAGE_CHECK_INTERVAL, "storage", "check_interval", TIME, "10min", 1000, 86400000,          \
+      "How soon the replicas of a value are counted again; up to 6 times that while none was "     \
+      "lacking")                                                                                   \
     X(STORAGE_PEER_TTL, "storage", "peer_ttl", TIME, "30min", 60000, 86400000,                     \
       "How long a peer announcement is kept after it was last made")                               \
     X(SWARM_PEERS_MAX, "swarm", "peers_max", COUNT, "200", 1, 10000, "Most peers of one torrent")  \

@@ -145,6 +145,52 @@ size_t routing_page_closest_any(const struct routing_page *self, enum routing_fa
     return closest_of(self, family, target, k, false, ret_contacts);
 }
 
+static uint32_t count_of(const struct routing_page_family *family)
+{
+    uint32_t count = __atomic_load_n(&family->count, __ATOMIC_RELAXED);
+
+    return count <= ROUTING_PAGE_CONTACTS_MAX ? count : 0;
+}
+
+size_t routing_page_count(const struct routing_page *self)
+{
+    uint64_t version = atomic_load_explicit(&self->version, memory_order_acquire);
+    const struct routing_page_copy *copy = &self->copies[version % 2];
+
+    return version == 0 ? 0 : count_of(&copy->family[0]) + count_of(&copy->family[1]);
+}
+
+static bool holds(const struct routing_page_family *family, const struct address *address)
+{
+    uint32_t count = count_of(family);
+    struct contact contact;
+
+    for (uint32_t i = 0; i < count; i++) {
+        contact_load(&family->contacts[i], &contact);
+        if (address_equal(&contact.address, address))
+            return true;
+    }
+    return false;
+}
+
+bool routing_page_holds(const struct routing_page *self, const struct address *address)
+{
+    enum routing_family family = address_is_v4(address) ? ROUTING_V4 : ROUTING_V6;
+
+    for (int i = 0; i < TORN_MAX; i++) {
+        uint64_t version = atomic_load_explicit(&self->version, memory_order_acquire);
+        bool found;
+
+        if (version == 0)
+            return false;
+        found = holds(&self->copies[version % 2].family[family], address);
+        fence(memory_order_acquire);
+        if (atomic_load_explicit(&self->version, memory_order_relaxed) == version)
+            return found;
+    }
+    return false;
+}
+
 size_t routing_list_closest_any(const struct routing_list *self, enum routing_family family,
                                 const struct node_id *target, size_t k,
                                 struct contact *ret_contacts)
@@ -158,4 +204,30 @@ size_t routing_list_closest_any(const struct routing_list *self, enum routing_fa
     for (size_t i = 0; i < found; i++)
         ret_contacts[i] = self->contacts[family][indices[i]];
     return found;
+}
+
+bool routing_page_contacts(const struct routing_page *self, enum routing_family family,
+                           struct contact *ret_contacts, uint32_t *ret_count)
+{
+    for (int i = 0; i < TORN_MAX; i++) {
+        uint64_t version = atomic_load_explicit(&self->version, memory_order_acquire);
+        const struct routing_page_family *from = &self->copies[version % 2].family[family];
+        uint32_t count = count_of(from);
+
+        if (version == 0)
+            return false;
+        for (uint32_t c = 0; c < count; c++)
+            contact_load(&from->contacts[c], &ret_contacts[c]);
+        fence(memory_order_acquire);
+        if (atomic_load_explicit(&self->version, memory_order_relaxed) == version) {
+            *ret_count = count;
+            return true;
+        }
+    }
+    return false;
+}
+
+uint64_t routing_page_version(const struct routing_page *self)
+{
+    return atomic_load_explicit(&self->version, memory_order_acquire);
 }

@@ -82,7 +82,23 @@ size_t routing_page_closest_any(const struct routing_page *self, enum routing_fa
                                 const struct node_id *target, size_t k,
                                 struct contact *ret_contacts);
 
+/* How many contacts there are, of both families; 0 also when nothing is published. */
+size_t routing_page_count(const struct routing_page *self);
+
+/* Is this the address of one of them? false also after 8 torn reads. */
+bool routing_page_holds(const struct routing_page *self, const struct address *address);
+
 /* As routing_page_closest_any, of a list. */
 size_t routing_list_closest_any(const struct routing_list *self, enum routing_family family,
                                 const struct node_id *target, size_t k,
                                 struct contact *ret_contacts);
+
+/*
+ * All contacts of one family, ascending by id, copied into room for ROUTING_PAGE_CONTACTS_MAX.
+ * False, and nothing is promised of that room, when nothing is published or after 8 torn reads.
+ */
+bool routing_page_contacts(const struct routing_page *self, enum routing_family family,
+                           struct contact *ret_contacts, uint32_t *ret_count);
+
+/* Grows with each publication; 0: nothing is published. */
+uint64_t routing_page_version(const struct routing_page *self);

@@ -16,7 +16,7 @@
 #include <stdint.h>
 
 #define STATUS_PAGE_MAGIC    0x4c42535441545553ULL /* "LBSTATUS" */
-#define STATUS_PAGE_LAYOUT   1u
+#define STATUS_PAGE_LAYOUT   2u
 #define STATUS_INSTANCES_MAX 16
 #define STATUS_COUNTERS_MAX  32
 #define STATUS_NAME_SIZE     24
@@ -26,8 +26,8 @@
 #define LB_SERVICES(X)                                                                             \
     X(SUPERVISOR, "supervisor")                                                                    \
     X(ROUTING, "routing")                                                                          \
-    X(STORAGE, "storage")                                                                          \
     X(TRANSPORT, "transport")                                                                      \
+    X(STORAGE, "storage")                                                                          \
     X(SWARM, "swarm")                                                                              \
     X(GATEWAY, "gateway")
 

@@ -11,8 +11,10 @@
 
 #include <stdio.h>
 
-#define AUDIT_TIMEOUT_MS (60u * 60 * 1000) /* a lookup for each of, perhaps, many thousand values  \
-                                            */
+#define SHOWN_MAX 20u /* rows of the table */
+#define AUDIT_TIMEOUT_MS                                                                           \
+    (60u * 60 * 1000) /* a lookup for each of, perhaps, many thousand values                       \
+                       */
 
 static bool is_well(const Littlebird__V1__AuditKeysResponse *audit)
 {
@@ -31,7 +33,7 @@ static void print_short(const Littlebird__V1__AuditKeysResponse *audit)
         const Littlebird__V1__AuditedKey *key = audit->keys[i];
         char target[NODE_ID_TEXT_SIZE] = "";
 
-        if (key->replicas >= audit->wanted)
+        if (key->replicas >= audit->wanted || rows == SHOWN_MAX)
             break; /* those with the fewest come first */
         if (key->target.len == NODE_ID_SIZE)
             hex_encode(key->target.data, NODE_ID_SIZE, target);
@@ -44,7 +46,7 @@ static void print_short(const Littlebird__V1__AuditKeysResponse *audit)
         table_print(table, stdout);
     table_free(&table);
     if (rows > 0 && audit->short_count > rows)
-        printf("and %zu more\n", (size_t)audit->short_count - rows);
+        printf("and %zu more; --json lists up to 100\n", (size_t)audit->short_count - rows);
 }
 
 static void print_advice(const Littlebird__V1__AuditKeysResponse *audit)

@@ -8,6 +8,8 @@ static const struct args_option up_options[] = {
     SESSION_OPTION_DIR,
     { "listen", "ADDR:PORT", "where to listen, UDP and TCP; again for a second address" },
     { "bootstrap", "HOST:PORT", "a node to join through; may be given several times" },
+    { "client", NULL,
+      "ask the network without being part of it: nothing is stored here for others" },
     { "set", "section.key=value", "override the configuration" },
     { "detach", NULL, "return once it is ready; it logs to littlebird.log among its data" },
     SESSION_OPTIONS_END,

@@ -76,6 +76,8 @@ static void collect(struct settings *self, const struct args *args)
         self->overrides[count++] = xasprintf("node.listen=%s", listen);
     if (bootstrap != NULL)
         self->overrides[count++] = xasprintf("node.bootstrap=%s", bootstrap);
+    if (args_has(args, "client"))
+        self->overrides[count++] = xstrdup("node.client=yes");
     free(listen);
     free(bootstrap);
 }

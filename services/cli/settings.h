@@ -7,7 +7,7 @@
 
 #define SETTINGS_OVERRIDES_MAX (ARGS_GIVEN_MAX + 2)
 
-/* What --listen, --bootstrap and --set ask for, as overrides of the configuration. */
+/* What --listen, --bootstrap, --client and --set ask for, as overrides of the configuration. */
 struct settings {
     char *overrides[SETTINGS_OVERRIDES_MAX + 1]; /* NULL-terminated */
 };

@@ -214,6 +214,8 @@ static int remove_value(const struct args *args)
     removed = response;
     if (code == EXIT_DONE && session.json)
         json_print(json_of_message(&removed->base));
+    else if (code == EXIT_DONE && removed->asked == 0)
+        printf("removed\n"); /* by an earlier try, whose answer was lost */
     else if (code == EXIT_DONE)
         printf("removed on %u of %u nodes, sequence number %llu\n", removed->acknowledged,
                removed->asked, (unsigned long long)removed->seq);

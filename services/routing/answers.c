@@ -92,7 +92,7 @@ static void merge_findings(const struct search *search, struct findings *ret_mer
     }
 }
 
-void answers_found(struct call **call, const struct search *search, uint64_t now_ms)
+void answers_found(struct call **call, const struct search *search, bool is_client, uint64_t now_ms)
 {
     struct packed_found *packed = xmalloc(sizeof(*packed));
     struct search_effort effort = search_effort(search);
@@ -109,7 +109,7 @@ void answers_found(struct call **call, const struct search *search, uint64_t now
     found.answers = effort.answers;
     found.rounds = effort.rounds;
     found.elapsed_ms = (uint32_t)(now_ms - search->asked_ms);
-    found.self_is_close = search_self_is_close(search);
+    found.self_is_close = !is_client && search_self_is_close(search);
     reply.body_case = LB__ROUTING__REPLY__BODY_FOUND;
     reply.found = &found;
     call_reply(call, &reply.base);

@@ -167,7 +167,8 @@ static void answer_search(struct routing *self, struct search *search)
         call_fail(&call, LB_UNAVAILABLE, "transport is not there");
         return;
     }
-    answers_found(&call, search, actor_now_ms(self->actor));
+    answers_found(&call, search, config_number(actor_config(self->actor), CONFIG_CLIENT) != 0,
+                  actor_now_ms(self->actor));
 }
 
 static void answer_intro(const struct intro *intro)

@@ -72,6 +72,8 @@ static apply_fn *const appliers[] = {
     [DB_TAKE_DUE] = db_take_apply,
     [DB_SWEEP] = sweep_apply,
     [DB_SAVE_CLOCK] = save_clock_apply,
+    [DB_SET_CHECK] = db_set_check_apply,
+    [DB_DROP] = db_drop_apply,
 };
 
 static int try_together(struct db_write *write, struct db_op *first, const struct db_op *end)
@@ -124,6 +126,11 @@ static int64_t spare_bytes(const struct db *self)
     unit = file_system.f_frsize;
     return (int64_t)(file_system.f_bavail * unit) -
            (int64_t)policy_reserve_bytes(file_system.f_blocks * unit);
+}
+
+bool db_has_room(const struct db *self)
+{
+    return spare_bytes(self) >= 0;
 }
 
 /* LMDB calls a write that the full disk cut short an I/O error; it has undone the transaction. */
@@ -258,6 +265,12 @@ bool db_read_is_due(struct db *self, enum due_kind kind, uint64_t now_s)
 
     assert(self->is_reading);
     return db_due_first(self->reader, self->due, kind, now_s, &due, id) == 0;
+}
+
+uint32_t db_read_overdue(struct db *self, uint64_t before_s, uint32_t max)
+{
+    assert(self->is_reading);
+    return db_due_count(self->reader, self->due, DUE_CHECK, before_s, max);
 }
 
 static uint64_t entries_of(MDB_txn *txn, MDB_dbi table)

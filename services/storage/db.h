@@ -2,7 +2,7 @@
  * The store on disk: one LMDB environment, shared by all instances of lb-storage of a node.
  *
  * Tables (their records stand in record.h): items, peers, published, seen, quotas, due, meta. What
- * must be taken up again at some time has one row in `due`; refreshing a record does not move its
+ * must be taken up again at some time has one row in `due`. Refreshing a peer does not move its
  * row: whoever finds the row due looks at the record and, when it is too early, sets the row again.
  *
  * LMDB runs with its default flags: every commit is synced, readers never wait, no SIGBUS on a full
@@ -43,7 +43,8 @@ void db_close(struct db **self);
 /* Move a file that is LB_CORRUPT aside, so that nothing is lost and db_open can begin a new one. */
 LB_MUST_CHECK lb_err db_set_aside(const char *folder);
 
-/* The store clock, in seconds, at this monotonic time. */
+/* The store clock at this monotonic time. */
+uint64_t db_now_ms(const struct db *self, uint64_t monotonic_ms);
 uint64_t db_now_s(const struct db *self, uint64_t monotonic_ms);
 
 /* ---- writing: operations ---- */
@@ -56,7 +57,9 @@ enum db_op_kind {
     DB_UNPUBLISH, /* forget a whole group */
     DB_TAKE_DUE,  /* the publications that are due; they are set back by retry_s */
     DB_SWEEP,     /* remove what has expired */
-    DB_SAVE_CLOCK
+    DB_SAVE_CLOCK,
+    DB_SET_CHECK, /* when the replicas of an item are to be checked */
+    DB_DROP       /* an item that others keep; its number is remembered */
 };
 
 #define DB_TAKE_MAX 8u
@@ -68,7 +71,21 @@ struct db_put {
     struct record_source source;
     bool has_cas;
     uint64_t cas;
+    uint64_t ttl_s; /* it ends so long from now, unless it has longer already; 0: item_ttl_s */
+    /*
+     * When its replicas are to be checked; 0: never. A refresh puts the check off until then, but
+     * not farther than silence_s after this node's own last one.
+     */
+    uint64_t check_s, silence_s;
     enum item_verdict verdict; /* result */
+};
+
+/* SET_CHECK: of exactly this version. DROP: of this version or an older one. Else LB_NOT_FOUND. */
+struct db_check {
+    struct node_id target;
+    uint64_t seq; /* 0: immutable */
+    uint64_t check_s, checked_s;
+    uint8_t calm;
 };
 
 struct db_announce {
@@ -84,6 +101,7 @@ struct db_publication {
     struct node_id target;
     uint64_t version;
     uint64_t due_s;
+    uint64_t renewed_s; /* when it was last put on all replicas; 0: never */
     uint8_t tries;
 };
 
@@ -118,7 +136,7 @@ struct db_op {
     uint64_t now_s; /* store clock */
     /*
      * Result: LB_OK, LB_NO_SPACE (disk or map), LB_FULL (a limit of policy.h), LB_CONFLICT (DB_PUT:
-     * see verdict), LB_IO or LB_CORRUPT (the store is unusable).
+     * see verdict), LB_NOT_FOUND (SET_CHECK, DROP), LB_IO or LB_CORRUPT (the store is unusable).
      */
     lb_err err;
     union {
@@ -129,6 +147,7 @@ struct db_op {
         struct db_take take;
         struct db_sweep sweep;
         struct store_moment moment; /* SAVE_CLOCK */
+        struct db_check check;      /* SET_CHECK, DROP */
     };
 };
 
@@ -156,9 +175,27 @@ LB_MUST_CHECK lb_err db_each_target(struct db *self, db_target_fn *each, db_fini
 LB_MUST_CHECK lb_err db_read_begin(struct db *self);
 void db_read_end(struct db *self);
 
-/* LB_NOT_FOUND when there is none, or it has expired. */
+/* LB_NOT_FOUND when there is none, or it has expired. ends_s is always set. */
 LB_MUST_CHECK lb_err db_read_item(struct db *self, const struct node_id *target, uint64_t now_s,
                                   struct item_record *ret_record);
+
+/* The item with the least target that is not less than `from`, and has not expired. LB_NOT_FOUND
+ * when there is none. */
+LB_MUST_CHECK lb_err db_read_next_item(struct db *self, const struct node_id *from, uint64_t now_s,
+                                       struct node_id *ret_target, struct item_record *ret_record);
+
+/* In the order of their check_s, the item behind `skip` others. */
+LB_MUST_CHECK lb_err db_read_check(struct db *self, uint32_t skip, uint64_t now_s,
+                                   struct node_id *ret_target, struct item_record *ret_record);
+
+/* How many items have a check_s before that; counts to max. */
+uint32_t db_read_overdue(struct db *self, uint64_t before_s, uint32_t max);
+
+/* The highest number that once stood there and is remembered, 0 when none is. */
+uint64_t db_read_seen(struct db *self, const struct node_id *target, uint64_t now_s);
+
+/* The disk takes new items: its free space is above the reserve. */
+bool db_has_room(const struct db *self);
 
 /* The item of our own that lies at this target, in the group it is the root of. */
 LB_MUST_CHECK lb_err db_read_published(struct db *self, const struct node_id *root,

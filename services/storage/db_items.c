@@ -1,5 +1,10 @@
-/* The tables items and seen: storing, refreshing, giving way, expiry. */
+/*
+ * The table items: storing, refreshing, giving way, expiry. An item has one row in `due`
+ * for its end, and one for its next check; both move with it. (One of version 1 may stand at
+ * another time: whoever meets it there sets it right.)
+ */
 #include "services/storage/db_tables.h"
+#include "services/storage/value.h"
 
 #include <assert.h>
 #include <string.h>
@@ -16,81 +21,36 @@ static struct bytes target_bytes(const struct node_id *target)
     return bytes_of(target->bytes, NODE_ID_SIZE);
 }
 
+int db_item_unpack(const struct db *db, const MDB_val *data, struct item_record *ret_record)
+{
+    if (item_record_get(db_bytes(data), ret_record) != LB_OK)
+        return MDB_NOTFOUND;
+    if (ret_record->ends_s == 0)
+        ret_record->ends_s = ret_record->stored_s + db->options.item_ttl_s;
+    return 0;
+}
+
 /* A damaged record reads as if there were none: the next put replaces it. */
-static int find_item(MDB_txn *txn, MDB_dbi items, const struct node_id *target,
+static int find_item(const struct db *db, MDB_txn *txn, const struct node_id *target,
                      struct item_record *ret_record, size_t *ret_size)
 {
     MDB_val key = target_key(target);
     MDB_val data;
-    int rc = mdb_get(txn, items, &key, &data);
+    int rc = mdb_get(txn, db->items, &key, &data);
 
-    if (rc == 0 && item_record_get(db_bytes(&data), ret_record) != LB_OK)
-        rc = MDB_NOTFOUND;
+    if (rc == 0)
+        rc = db_item_unpack(db, &data, ret_record);
     if (rc == 0 && ret_size != NULL)
         *ret_size = data.mv_size;
     return rc;
 }
 
-/* ---- seen ---- */
-
-static int find_seen(struct db_write *write, const struct node_id *target, uint64_t now_s,
-                     uint64_t *ret_seq)
+static int drop_item(struct db_write *write, const struct node_id *target)
 {
     MDB_val key = target_key(target);
-    MDB_val data;
-    struct seen_record seen;
-    int rc = mdb_get(write->txn, write->db->seen, &key, &data);
-
-    *ret_seq = 0;
-    if (rc == 0 && seen_record_get(db_bytes(&data), &seen) == LB_OK && seen.until_s > now_s)
-        *ret_seq = seen.seq;
-    return rc == MDB_NOTFOUND ? 0 : rc;
-}
-
-/* An item that goes before its time: its number is remembered as long as it would have lived. */
-static int remember_seq(struct db_write *write, const struct node_id *target,
-                        const struct item_record *record)
-{
-    const struct seen_record seen = { .seq = record->item.seq,
-                                      .until_s = record->stored_s + write->db->options.item_ttl_s };
-    uint8_t buffer[32];
-    struct writer writer;
-    MDB_stat stat;
-    MDB_val key = target_key(target);
-    MDB_val data;
-    int rc = mdb_stat(write->txn, write->db->seen, &stat);
-
-    if (rc != 0 || !record->item.is_mutable || stat.ms_entries >= POLICY_SEEN_MAX)
-        return rc;
-    writer_init(&writer, buffer, sizeof buffer);
-    seen_record_put(&seen, &writer);
-    data = db_val_of(&writer);
-    rc = mdb_put(write->txn, write->db->seen, &key, &data, 0);
-    return rc != 0 ? rc : db_due_set(write, DUE_SEEN, seen.until_s, target_bytes(target));
-}
-
-static int drop_key(struct db_write *write, MDB_dbi table, const struct node_id *target)
-{
-    MDB_val key = target_key(target);
-    int rc = mdb_del(write->txn, table, &key, NULL);
+    int rc = mdb_del(write->txn, write->db->items, &key, NULL);
 
     return rc == MDB_NOTFOUND ? 0 : rc;
-}
-
-int db_seen_due(struct db_write *write, struct bytes id, uint64_t now_s, bool *ret_removed)
-{
-    struct node_id target = node_id_from(id.data);
-    MDB_val key = target_key(&target);
-    MDB_val data;
-    struct seen_record seen;
-    int rc = mdb_get(write->txn, write->db->seen, &key, &data);
-
-    if (rc != 0)
-        return rc == MDB_NOTFOUND ? 0 : rc;
-    if (seen_record_get(db_bytes(&data), &seen) == LB_OK && seen.until_s > now_s)
-        return db_due_set(write, DUE_SEEN, seen.until_s, id);
-    *ret_removed = true;
-    return drop_key(write, write->db->seen, &target);
 }
 
 /* ---- counting ---- */
@@ -127,12 +87,44 @@ static int is_within_quota(struct db_write *write, const struct item_record *rec
     return 0;
 }
 
-static int remove_item(struct db_write *write, const struct node_id *target,
-                       const struct item_record *record, size_t bytes)
+/* Its row of this kind goes from one time to another; 0: it has none. */
+static int move_row(struct db_write *write, enum due_kind kind, const struct node_id *target,
+                    uint64_t from_s, uint64_t to_s)
 {
-    int rc = count_item(write, record, -1, bytes);
+    int rc = 0;
 
-    return rc != 0 ? rc : drop_key(write, write->db->items, target);
+    if (from_s == to_s)
+        return 0;
+    if (from_s > 0)
+        rc = db_due_drop(write, kind, from_s, target_bytes(target));
+    if (rc == 0 && to_s > 0)
+        rc = db_due_set(write, kind, to_s, target_bytes(target));
+    return rc;
+}
+
+/* From what was stored to what is; NULL: there was none, or will be none. */
+static int move_rows(struct db_write *write, const struct node_id *target,
+                     const struct item_record *from, const struct item_record *to)
+{
+    int rc = move_row(write, DUE_ITEM, target, from != NULL ? from->ends_s + 1 : 0,
+                      to != NULL ? to->ends_s + 1 : 0);
+
+    if (rc != 0)
+        return rc;
+    return move_row(write, DUE_CHECK, target, from != NULL ? from->check_s : 0,
+                    to != NULL ? to->check_s : 0);
+}
+
+static int remove_item(struct db_write *write, const struct node_id *target,
+                       const struct item_record *record, size_t bytes, uint64_t now_s)
+{
+    int rc = db_seen_remember(write, target, record, now_s);
+
+    if (rc == 0)
+        rc = count_item(write, record, -1, bytes);
+    if (rc == 0)
+        rc = move_rows(write, target, record, NULL);
+    return rc != 0 ? rc : drop_item(write, target);
 }
 
 /* ---- giving way ---- */
@@ -228,7 +220,8 @@ static int collect_far(struct db_write *write, struct policy_candidate *ret_cand
     return rc == MDB_NOTFOUND ? 0 : rc;
 }
 
-static int evict_one(struct db_write *write, const struct node_id *offered, bool *ret_evicted)
+static int evict_one(struct db_write *write, const struct node_id *offered, uint64_t now_s,
+                     bool *ret_evicted)
 {
     struct policy_candidate candidates[FAR_CANDIDATES];
     struct item_record record;
@@ -244,12 +237,10 @@ static int evict_one(struct db_write *write, const struct node_id *offered, bool
     if (victim == SIZE_MAX)
         return 0;
     *ret_evicted = true;
-    rc = find_item(write->txn, write->db->items, &candidates[victim].target, &record, &bytes);
+    rc = find_item(write->db, write->txn, &candidates[victim].target, &record, &bytes);
     if (rc == MDB_NOTFOUND)
-        return drop_key(write, write->db->items, &candidates[victim].target);
-    if (rc == 0)
-        rc = remember_seq(write, &candidates[victim].target, &record);
-    return rc != 0 ? rc : remove_item(write, &candidates[victim].target, &record, bytes);
+        return drop_item(write, &candidates[victim].target);
+    return rc != 0 ? rc : remove_item(write, &candidates[victim].target, &record, bytes, now_s);
 }
 
 static bool is_full(const struct db_write *write)
@@ -260,11 +251,12 @@ static bool is_full(const struct db_write *write)
            db_all_pages(write) >= policy_all_pages(db->map_pages);
 }
 
-static int make_room(struct db_write *write, const struct node_id *offered, bool *ret_room)
+static int make_room(struct db_write *write, const struct node_id *offered, uint64_t now_s,
+                     bool *ret_room)
 {
     for (unsigned i = 0; i < POLICY_EVICT_MAX && is_full(write); i++) {
         bool evicted;
-        int rc = evict_one(write, offered, &evicted);
+        int rc = evict_one(write, offered, now_s, &evicted);
 
         if (rc != 0)
             return rc;
@@ -319,7 +311,7 @@ static int admit(struct db_write *write, struct db_op *op, const struct item_rec
     }
     rc = is_within_quota(write, record, size, &ok);
     if (rc == 0 && ok && size > old_size)
-        rc = make_room(write, &op->put.target, &ok);
+        rc = make_room(write, &op->put.target, op->now_s, &ok);
     if (rc != 0)
         return rc;
     *ret_admitted = ok;
@@ -328,22 +320,48 @@ static int admit(struct db_write *write, struct db_op *op, const struct item_rec
     return 0;
 }
 
+/*
+ * The same item again: it keeps what it had, and lives and waits for its check the longer. Whoever
+ * brought it is still the one who takes the space.
+ */
+static void refresh(const struct db_put *put, const struct item_record *old,
+                    struct item_record *record)
+{
+    uint64_t limit_s = old->checked_s + put->silence_s;
+    uint64_t check_s = put->check_s < limit_s ? put->check_s : limit_s;
+
+    record->source = old->source;
+    if (record->ends_s < old->ends_s)
+        record->ends_s = old->ends_s;
+    if (old->check_s == 0)
+        return; /* of version 1: from now on it is checked */
+    record->check_s = check_s > old->check_s ? check_s : old->check_s;
+    record->checked_s = old->checked_s;
+    record->calm = old->calm;
+}
+
 static int store(struct db_write *write, struct db_op *op, const struct item_record *old,
                  size_t old_size)
 {
+    const struct db_put *put = &op->put;
     uint8_t packed[RECORD_ITEM_MAX];
-    struct item_record record = { .item = op->put.item,
-                                  .first_s = old != NULL ? old->first_s : op->now_s,
-                                  .stored_s = op->now_s,
-                                  .source = op->put.source };
-    const uint64_t due_s = op->now_s + write->db->options.item_ttl_s + 1;
+    uint64_t ttl_s = put->ttl_s > 0 ? put->ttl_s : write->db->options.item_ttl_s;
+    struct item_record record = {
+        .item = put->item,
+        .first_s = old != NULL ? old->first_s : op->now_s,
+        .stored_s = op->now_s,
+        .ends_s = op->now_s + (ttl_s < VALUE_TTL_MAX_S ? ttl_s : VALUE_TTL_MAX_S),
+        .check_s = put->check_s,
+        .checked_s = op->now_s,
+        .source = put->source,
+    };
     size_t size;
     bool refreshed = old != NULL && item_is_same(&old->item, &record.item);
     bool admitted = true;
     int rc = 0;
 
     if (refreshed)
-        record.source = old->source; /* whoever brought it is still the one who takes the space */
+        refresh(put, old, &record);
     size = pack_item(&record, packed);
     if (old != NULL)
         rc = count_item(write, old, -1, old_size);
@@ -352,11 +370,11 @@ static int store(struct db_write *write, struct db_op *op, const struct item_rec
     if (rc == 0 && !admitted)
         return old != NULL ? count_item(write, old, 1, old_size) : 0;
     if (rc == 0)
-        rc = write_item(write, &op->put.target, &record, packed, size);
+        rc = write_item(write, &put->target, &record, packed, size);
+    if (rc == 0)
+        rc = move_rows(write, &put->target, old, &record);
     if (rc == 0 && old == NULL)
-        rc = db_due_set(write, DUE_ITEM, due_s, target_bytes(&op->put.target));
-    if (rc == 0 && old == NULL)
-        rc = drop_key(write, write->db->seen, &op->put.target);
+        rc = db_seen_forget(write, &put->target);
     return rc;
 }
 
@@ -364,21 +382,22 @@ int db_put_apply(struct db_write *write, struct db_op *op)
 {
     struct db_put *put = &op->put;
     struct item_offer offer = { .item = &put->item, .has_cas = put->has_cas, .cas = put->cas };
-    uint64_t item_ttl_s = write->db->options.item_ttl_s;
     struct item_record old;
     uint64_t seen_seq = 0;
     size_t old_size = 0;
     bool found;
     bool alive;
-    int rc = find_item(write->txn, write->db->items, &put->target, &old, &old_size);
+    int rc = find_item(write->db, write->txn, &put->target, &old, &old_size);
 
     if (rc != 0 && rc != MDB_NOTFOUND)
         return rc;
     found = rc == 0;
-    alive = found && !policy_is_expired(old.stored_s, item_ttl_s, op->now_s);
-    rc = find_seen(write, &put->target, op->now_s, &seen_seq);
+    alive = found && !policy_is_over(old.ends_s, op->now_s);
+    rc = db_seen_find(write->db, write->txn, &put->target, op->now_s, &seen_seq);
     if (rc != 0)
         return rc;
+    if (found && !alive && old.item.seq > seen_seq)
+        seen_seq = old.item.seq; /* ended, but not swept yet */
     offer.same_sender = found && record_source_equal(&old.source, &put->source);
     put->verdict = item_judge(&offer, alive ? &old.item : NULL, seen_seq);
     if (put->verdict != ITEM_ACCEPTED) {
@@ -391,23 +410,60 @@ int db_put_apply(struct db_write *write, struct db_op *op)
 int db_item_due(struct db_write *write, struct bytes id, uint64_t now_s, bool *ret_removed)
 {
     struct node_id target = node_id_from(id.data);
-    uint64_t item_ttl_s = write->db->options.item_ttl_s;
     struct item_record record;
     size_t size;
-    int rc = find_item(write->txn, write->db->items, &target, &record, &size);
+    int rc = find_item(write->db, write->txn, &target, &record, &size);
 
     if (rc == MDB_NOTFOUND)
-        return drop_key(write, write->db->items, &target); /* damaged, if there is one */
+        return drop_item(write, &target); /* damaged, if there is one */
     if (rc != 0)
         return rc;
-    if (!policy_is_expired(record.stored_s, item_ttl_s, now_s)) {
-        uint64_t due_s = record.stored_s + item_ttl_s + 1;
-
-        /* A record from the future (a damaged clock) must not make its row come up for ever. */
-        return db_due_set(write, DUE_ITEM, due_s > now_s ? due_s : now_s + item_ttl_s, id);
-    }
+    if (!policy_is_over(record.ends_s, now_s))
+        return db_due_set(write, DUE_ITEM, record.ends_s + 1, id);
     *ret_removed = true;
-    return remove_item(write, &target, &record, size);
+    return remove_item(write, &target, &record, size, now_s);
+}
+
+/* ---- upkeep ---- */
+
+int db_set_check_apply(struct db_write *write, struct db_op *op)
+{
+    const struct db_check *check = &op->check;
+    uint8_t packed[RECORD_ITEM_MAX];
+    struct item_record record;
+    struct item_record old;
+    MDB_val key = target_key(&check->target);
+    MDB_val data;
+    int rc = find_item(write->db, write->txn, &check->target, &old, NULL);
+
+    if (rc != 0 && rc != MDB_NOTFOUND)
+        return rc;
+    if (rc == MDB_NOTFOUND || old.item.seq != check->seq) {
+        op->err = LB_NOT_FOUND;
+        return 0;
+    }
+    record = old;
+    record.check_s = check->check_s;
+    record.checked_s = check->checked_s;
+    record.calm = check->calm;
+    data = db_val(packed, pack_item(&record, packed));
+    rc = mdb_put(write->txn, write->db->items, &key, &data, 0);
+    return rc != 0 ? rc : move_rows(write, &check->target, &old, &record);
+}
+
+int db_drop_apply(struct db_write *write, struct db_op *op)
+{
+    struct item_record record;
+    size_t size;
+    int rc = find_item(write->db, write->txn, &op->check.target, &record, &size);
+
+    if (rc != 0 && rc != MDB_NOTFOUND)
+        return rc;
+    if (rc == MDB_NOTFOUND || record.item.seq > op->check.seq) {
+        op->err = LB_NOT_FOUND;
+        return 0;
+    }
+    return remove_item(write, &op->check.target, &record, size, op->now_s);
 }
 
 /* ---- reading ---- */
@@ -419,11 +475,29 @@ lb_err db_read_item(struct db *self, const struct node_id *target, uint64_t now_
     int rc;
 
     assert(self->is_reading);
-    rc = find_item(self->reader, self->items, target, &record, NULL);
+    rc = find_item(self, self->reader, target, &record, NULL);
     if (rc != 0)
         return rc == MDB_NOTFOUND ? LB_NOT_FOUND : LB_IO;
-    if (policy_is_expired(record.stored_s, self->options.item_ttl_s, now_s))
+    if (policy_is_over(record.ends_s, now_s))
         return LB_NOT_FOUND;
     *ret_record = record;
     return LB_OK;
+}
+
+lb_err db_read_check(struct db *self, uint32_t skip, uint64_t now_s, struct node_id *ret_target,
+                     struct item_record *ret_record)
+{
+    uint8_t id[RECORD_DUE_ID_MAX];
+    struct due_record due;
+    lb_err err = LB_NOT_FOUND;
+
+    assert(self->is_reading);
+    /* What ended and is not swept yet still has its row. */
+    for (uint32_t passed = 0; err == LB_NOT_FOUND; passed++) {
+        if (db_due_at(self->reader, self->due, DUE_CHECK, skip + passed, &due, id) != 0)
+            return LB_NOT_FOUND;
+        *ret_target = node_id_from(due.id.data);
+        err = db_read_item(self, ret_target, now_s, ret_record);
+    }
+    return err;
 }

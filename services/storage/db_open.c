@@ -9,7 +9,8 @@
 #include <sys/stat.h>
 #include <time.h>
 
-#define SCHEMA        1u
+#define SCHEMA        2u /* 1 is taken over: its records are read, and rewritten as they change */
+#define SCHEMA_OLDEST 1u
 #define READERS_MAX   64u
 #define TABLES_MAX    16u
 #define OPEN_TRIES    20
@@ -99,15 +100,18 @@ static int check_schema(struct db *self, MDB_txn *txn, bool *ret_known)
     struct writer writer;
     MDB_val key = db_val(KEY_SCHEMA, strlen(KEY_SCHEMA));
     MDB_val data;
+    uint32_t schema;
     int rc = mdb_get(txn, self->meta, &key, &data);
 
     *ret_known = true;
-    if (rc == 0) {
-        *ret_known = data.mv_size == sizeof buffer && load_u32(data.mv_data) == SCHEMA;
-        return 0;
-    }
-    if (rc != MDB_NOTFOUND)
+    if (rc != 0 && rc != MDB_NOTFOUND)
         return rc;
+    if (rc == 0) {
+        schema = data.mv_size == sizeof buffer ? load_u32(data.mv_data) : 0;
+        *ret_known = schema >= SCHEMA_OLDEST && schema <= SCHEMA;
+        if (!*ret_known || schema == SCHEMA)
+            return 0;
+    }
     writer_init(&writer, buffer, sizeof buffer);
     writer_u32(&writer, SCHEMA);
     return put_meta(self, txn, KEY_SCHEMA, &writer);
@@ -226,6 +230,11 @@ lb_err db_set_aside(const char *folder)
     snprintf(from, sizeof from, "%s/" DB_DATA_FILE, folder);
     snprintf(to, sizeof to, "%s/" DB_DATA_FILE ".damaged", folder);
     return rename(from, to) == 0 ? LB_OK : LB_IO;
+}
+
+uint64_t db_now_ms(const struct db *self, uint64_t monotonic_ms)
+{
+    return store_clock_ms(&self->clock, monotonic_ms);
 }
 
 uint64_t db_now_s(const struct db *self, uint64_t monotonic_ms)

@@ -66,6 +66,7 @@ int db_publish_apply(struct db_write *write, struct db_op *op)
                                       .source = { .is_self = true } };
     struct publication_record record = { .version = publication->version,
                                          .due_s = publication->due_s,
+                                         .renewed_s = publication->renewed_s,
                                          .tries = publication->tries };
     uint8_t packed[RECORD_ITEM_MAX];
     uint8_t key[KEY_SIZE];
@@ -157,6 +158,7 @@ static int take_one(struct db_write *write, struct db_op *op, const struct due_r
                                                   .target = node_id_from(key_bytes + NODE_ID_SIZE),
                                                   .version = record.version,
                                                   .due_s = record.due_s,
+                                                  .renewed_s = record.renewed_s,
                                                   .tries = record.tries };
     taken->record_size = record.item.size;
     memcpy(taken->record, record.item.data, record.item.size);

@@ -64,6 +64,13 @@ int db_due_drop(struct db_write *write, enum due_kind kind, uint64_t due_s, stru
 int db_due_first(MDB_txn *txn, MDB_dbi due, enum due_kind kind, uint64_t now_s,
                  struct due_record *ret_due, uint8_t ret_id[RECORD_DUE_ID_MAX]);
 
+/* The row behind `skip` others of this kind, due or not; as db_due_first(). */
+int db_due_at(MDB_txn *txn, MDB_dbi due, enum due_kind kind, uint32_t skip,
+              struct due_record *ret_due, uint8_t ret_id[RECORD_DUE_ID_MAX]);
+/* How many rows of this kind are due before that; counts to max. */
+uint32_t db_due_count(MDB_txn *txn, MDB_dbi due, enum due_kind kind, uint64_t before_s,
+                      uint32_t max);
+
 int db_quota_read(struct db_write *write, const struct policy_key *key,
                   struct quota_record *ret_quota);
 /* Add (or, negative, take away) for one thing of this many bytes. */
@@ -80,6 +87,23 @@ int db_publish_apply(struct db_write *write, struct db_op *op);
 int db_prune_apply(struct db_write *write, struct db_op *op);
 int db_unpublish_apply(struct db_write *write, struct db_op *op);
 int db_take_apply(struct db_write *write, struct db_op *op);
+int db_set_check_apply(struct db_write *write, struct db_op *op);
+int db_drop_apply(struct db_write *write, struct db_op *op);
+
+/* MDB_NOTFOUND when it is damaged. ends_s is set, also of a record of version 1, which has none. */
+int db_item_unpack(const struct db *db, const MDB_val *data, struct item_record *ret_record);
+
+/* The number remembered for a target; 0: none. */
+int db_seen_find(const struct db *db, MDB_txn *txn, const struct node_id *target, uint64_t now_s,
+                 uint64_t *ret_seq);
+int db_seen_forget(struct db_write *write, const struct node_id *target);
+
+/*
+ * An item goes: at its end, before it, or because others keep it. Its number is remembered, so that
+ * no older one is ever taken, or served, in its place.
+ */
+int db_seen_remember(struct db_write *write, const struct node_id *target,
+                     const struct item_record *record, uint64_t now_s);
 
 /* A due row has come up: remove what it names if it has expired, else set the row again. */
 int db_item_due(struct db_write *write, struct bytes id, uint64_t now_s, bool *ret_removed);

@@ -4,6 +4,7 @@
 #include "libcommon/log.h"
 #include "libcommon/memory.h"
 #include "services/storage/find.h"
+#include "services/storage/replicas.h"
 #include "services/storage/service.h"
 #include "services/storage/value.h"
 #include "services/storage/watches.h"
@@ -66,6 +67,7 @@ static void tell(struct errand *self)
 {
     struct errand_result result = { .spread = spread_result(&self->spread),
                                     .item = self->options.is_announce ? NULL : &self->item,
+                                    .ttl_s = self->options.ttl_s,
                                     .peers = self->peers,
                                     .peers_count = self->peers_count };
 
@@ -91,11 +93,26 @@ static uint64_t wall_ms(void)
     return (uint64_t)now.tv_sec * MS_PER_S + (uint64_t)(now.tv_nsec / NS_PER_MS);
 }
 
-static void know(struct spread_found *found, uint64_t seq)
+static void know(struct spread_found *found, const struct item *item)
 {
-    if (!found->has_item || seq > found->highest_seq)
-        found->highest_seq = seq;
+    struct bytes raw;
+
+    if (!found->has_item || item->seq > found->highest_seq) {
+        found->highest_seq = item->seq;
+        found->is_removal = item->is_mutable && value_unwrap(item->value, &raw) == VALUE_REMOVED;
+    }
     found->has_item = true;
+}
+
+static void copy_item(struct errand *self, const struct item *item)
+{
+    self->item = *item;
+    assert(item->value.size <= sizeof self->value && item->salt.size <= sizeof self->salt);
+    memmove(self->value, item->value.data, item->value.size);
+    if (item->salt.size > 0)
+        memmove(self->salt, item->salt.data, item->salt.size);
+    self->item.value = bytes_of(self->value, item->value.size);
+    self->item.salt = bytes_of(self->salt, item->salt.size);
 }
 
 /* What our own store and our own publications say of the target. */
@@ -110,11 +127,15 @@ static void add_own(struct errand *self, struct spread_found *found)
         LB_OK) {
         found->self_has_item = true;
         found->self_seq = record.item.seq;
-        know(found, record.item.seq);
+        know(found, &record.item);
+        if (self->options.spread.mode == SPREAD_CHECK && record.item.seq > self->item.seq) {
+            copy_item(self, &record.item); /* put since the check began */
+            self->options.ttl_s = storage_rest_of_life_s(storage, &record);
+        }
     }
     if (self->options.spread.mode == SPREAD_VERSION &&
         db_read_published(storage->db, &self->options.target, &record) == LB_OK)
-        know(found, record.item.seq);
+        know(found, &record.item);
     db_read_end(storage->db);
 }
 
@@ -136,6 +157,16 @@ static void keep_peers(struct errand *self, const Lb__Routing__Found *found)
     }
 }
 
+/* A check that meets a newer version goes on with that one, for as long as that lives. */
+static void take_newer(struct errand *self, const struct item *item,
+                       const Lb__Routing__Found *message)
+{
+    if (self->options.spread.mode != SPREAD_CHECK || item->seq <= self->item.seq)
+        return;
+    copy_item(self, item);
+    self->options.ttl_s = ttl_from_message(message, item);
+}
+
 static void take_found(struct errand *self, const Lb__Routing__Found *message)
 {
     struct spread_node nodes[SPREAD_NODES_MAX];
@@ -152,8 +183,10 @@ static void take_found(struct errand *self, const Lb__Routing__Found *message)
     if (!self->options.is_announce) {
         memcpy(with_key.public_key, self->item.public_key, sizeof with_key.public_key);
         add_own(self, &found);
-        if (self->item.is_mutable && best_from_message(message, &with_key, &best))
-            know(&found, best.seq);
+        if (self->item.is_mutable && best_from_message(message, &with_key, &best)) {
+            know(&found, &best);
+            take_newer(self, &best, message);
+        }
     }
     if (self->options.spread.mode == SPREAD_VERSION &&
         value_next_seq(found.has_item ? found.highest_seq : 0, wall_ms(), &next_seq) != LB_OK) {
@@ -253,6 +286,7 @@ static void send_query(struct errand *self, const struct spread_action *action)
         query.announce_peer = &announce;
     } else {
         item_to_message(&self->item, &item);
+        item.ttl_s = message_ttl(self->options.ttl_s);
         put.item = &item;
         put.token = binary_of(token);
         if (action->has_cas) {
@@ -319,7 +353,9 @@ static void store_here(struct errand *self, const struct spread_action *action)
                                    .item = self->item,
                                    .source = { .is_self = true },
                                    .has_cas = action->has_cas,
-                                   .cas = action->cas };
+                                   .cas = action->cas,
+                                   .ttl_s = self->options.ttl_s };
+        replicas_set_times(self->storage, &op->put);
     }
     if (commits_submit(self->storage->commits, &self->own) == LB_OK)
         self->under_way++;
@@ -338,15 +374,25 @@ static uint64_t lookup_deadline_ms(const struct errand *self)
     return deadline_ms > now_ms ? now_ms + (deadline_ms - now_ms) / 3 * 2 : deadline_ms;
 }
 
+static void look_up(struct errand *self)
+{
+    const struct find_query query = { .kind = self->options.is_announce
+                                                  ? LB__ROUTING__LOOKUP__KIND__PEERS
+                                                  : LB__ROUTING__LOOKUP__KIND__VALUE,
+                                      .target = self->options.target,
+                                      .has_seq = self->options.spread.mode == SPREAD_CHECK,
+                                      .seq = self->item.seq,
+                                      .check_s = self->options.check_s };
+
+    find_ask(self->storage, &query, lookup_deadline_ms(self), on_found, self);
+}
+
 static void act(struct errand *self, const struct spread_action *action)
 {
     switch (action->step) {
     case SPREAD_LOOK_UP:
         self->under_way++;
-        find_ask(self->storage,
-                 self->options.is_announce ? LB__ROUTING__LOOKUP__KIND__PEERS
-                                           : LB__ROUTING__LOOKUP__KIND__VALUE,
-                 &self->options.target, lookup_deadline_ms(self), on_found, self);
+        look_up(self);
         break;
     case SPREAD_SIGN:
         self->item.seq = action->seq;
@@ -377,17 +423,6 @@ static void step(struct errand *self)
     self->is_stepping = false;
     if (self->is_told && self->under_way == 0)
         errand_free(self);
-}
-
-static void copy_item(struct errand *self, const struct item *item)
-{
-    self->item = *item;
-    assert(item->value.size <= sizeof self->value && item->salt.size <= sizeof self->salt);
-    memcpy(self->value, item->value.data, item->value.size);
-    if (item->salt.size > 0)
-        memcpy(self->salt, item->salt.data, item->salt.size);
-    self->item.value = bytes_of(self->value, item->value.size);
-    self->item.salt = bytes_of(self->salt, item->salt.size);
 }
 
 lb_err errand_start(struct storage *storage, const struct errand_options *options)

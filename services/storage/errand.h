@@ -17,6 +17,7 @@ struct storage;
 struct errand_result {
     struct spread_result spread;
     const struct item *item;   /* as it was stored last, signed; NULL for an announcement */
+    uint64_t ttl_s;            /* CHECK: of a newer version, what its holders say it has left */
     const struct bytes *peers; /* announcement: compact peers that the lookup found */
     size_t peers_count;
 };
@@ -31,6 +32,9 @@ struct errand_options {
     bool is_announce;
     uint16_t port;
     bool seed_flag; /* BEP 33: this peer is a seed */
+
+    uint64_t ttl_s;   /* what it has left to live; 0: not said, as BEP 44 has it */
+    uint32_t check_s; /* SPREAD_CHECK: when the next check is, which its holders are told */
 
     struct item item;                /* copied; SPREAD_VERSION: value, salt and public_key */
     uint8_t seed[ED25519_SEED_SIZE]; /* SPREAD_VERSION: signs */

@@ -22,8 +22,8 @@ struct find {
     void *ctx;
 };
 
-static void ask_routing(struct storage *storage, const struct find_query *query,
-                        uint64_t deadline_ms, reply_fn *on_reply, void *ctx)
+void find_ask(struct storage *storage, const struct find_query *query, uint64_t deadline_ms,
+              reply_fn *on_reply, void *ctx)
 {
     uint64_t now_ms = storage_now_ms(storage);
     uint64_t left_ms = deadline_ms > now_ms ? deadline_ms - now_ms : 1;
@@ -38,18 +38,11 @@ static void ask_routing(struct storage *storage, const struct find_query *query,
         lookup.newer_case = LB__ROUTING__LOOKUP__NEWER_SEQ;
         lookup.seq = query->seq;
     }
+    lookup.check_s = query->check_s;
     request.body_case = LB__ROUTING__REQUEST__BODY_LOOKUP;
     request.lookup = &lookup;
     link_call(storage->routing, &request.base,
               left_ms < UINT32_MAX ? (uint32_t)left_ms : UINT32_MAX, on_reply, ctx);
-}
-
-void find_ask(struct storage *storage, Lb__Routing__Lookup__Kind kind, const struct node_id *target,
-              uint64_t deadline_ms, reply_fn *on_reply, void *ctx)
-{
-    const struct find_query query = { .kind = kind, .target = *target };
-
-    ask_routing(storage, &query, deadline_ms, on_reply, ctx);
 }
 
 static void finish(struct find *self, lb_err err, const Lb__Routing__Found *found)
@@ -99,7 +92,7 @@ static void on_reply(void *ctx, lb_err err, const char *reason, const void *repl
 static void ask(struct find *self)
 {
     self->retry_ms = 0;
-    ask_routing(self->storage, &self->query, self->deadline_ms, on_reply, self);
+    find_ask(self->storage, &self->query, self->deadline_ms, on_reply, self);
 }
 
 void find_start(struct storage *storage, Lb__Routing__Lookup__Kind kind,

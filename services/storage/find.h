@@ -16,6 +16,7 @@ struct find_query {
     unsigned enough; /* VALUE: end once so many returned the same item; 0: ask all k */
     bool has_seq;    /* VALUE: only items with a number greater than seq are wanted */
     uint64_t seq;
+    uint32_t check_s; /* VALUE: we hold version seq and see to its replicas; 0: not said */
 };
 
 /* found is NULL unless err is LB_OK; it is gone when this returns. */
@@ -34,7 +35,6 @@ void find_start(struct storage *storage, Lb__Routing__Lookup__Kind kind,
 bool find_pace(struct storage *storage);
 
 /* Ask routing, once. */
-void find_ask(struct storage *storage, Lb__Routing__Lookup__Kind kind, const struct node_id *target,
-              uint64_t deadline_ms,
+void find_ask(struct storage *storage, const struct find_query *query, uint64_t deadline_ms,
               void (*on_reply)(void *ctx, lb_err err, const char *reason, const void *reply),
               void *ctx);

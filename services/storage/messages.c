@@ -50,6 +50,11 @@ void item_to_message(const struct item *item, Lb__Item *ret_message)
     ret_message->signature = binary_of(bytes_of(item->signature, sizeof item->signature));
 }
 
+uint32_t message_ttl(uint64_t ttl_s)
+{
+    return ttl_s < INT32_MAX ? (uint32_t)ttl_s : INT32_MAX;
+}
+
 lb_err contact_from_message(const Lb__Contact *message, struct contact *ret_contact)
 {
     if (message == NULL || message->node_id.len != NODE_ID_SIZE)
@@ -76,6 +81,7 @@ size_t nodes_from_message(const Lb__Routing__Found *found, struct spread_node *r
             memcpy(node->token, reached->token.data, node->token_size);
         node->has_item = reached->has_item;
         node->item_seq = reached->item_seq;
+        node->littlebird = reached->littlebird;
         count++;
     }
     return count;
@@ -122,4 +128,18 @@ bool best_from_message(const Lb__Routing__Found *found, const struct wanted *wan
         }
     }
     return false;
+}
+
+uint64_t ttl_from_message(const Lb__Routing__Found *found, const struct item *item)
+{
+    uint64_t longest_s = 0;
+
+    for (size_t i = 0; i < found->n_items; i++) {
+        const Lb__Item *message = found->items[i];
+
+        if (message->ttl_s > longest_s && message->seq == item->seq &&
+            bytes_equal(bytes_of_binary(&message->value), item->value))
+            longest_s = message->ttl_s;
+    }
+    return longest_s;
 }

@@ -23,6 +23,9 @@ LB_MUST_CHECK lb_err item_from_message(const Lb__Item *message, struct item *ret
 /* The message points into the item. */
 void item_to_message(const struct item *item, Lb__Item *ret_message);
 
+/* A life as Item.ttl_s says it, at most 2^31 - 1; 0 stays 0: not said. */
+uint32_t message_ttl(uint64_t ttl_s);
+
 LB_MUST_CHECK lb_err contact_from_message(const Lb__Contact *message, struct contact *ret_contact);
 
 /* The closest nodes of a lookup, at most max; those that make no sense are left out. */
@@ -43,6 +46,9 @@ struct wanted {
  */
 bool best_from_message(const Lb__Routing__Found *found, const struct wanted *wanted,
                        struct item *ret_item);
+
+/* The longest life in seconds that a holder of this very item names; 0: none does. */
+uint64_t ttl_from_message(const Lb__Routing__Found *found, const struct item *item);
 
 /* Is this the item that is wanted? Its salt is set from `wanted`: replies do not carry it. */
 bool is_wanted(struct item *item, const struct wanted *wanted);

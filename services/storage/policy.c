@@ -15,6 +15,8 @@
 #define MINUTE_S       60u
 #define PUBLIC_V4_BITS 24u
 #define PUBLIC_V6_BITS 56u
+#define SEEN_PART      20u  /* of the store */
+#define SEEN_BYTES     128u /* that one takes, its row in due included */
 
 static bool source_is_private(const struct record_source *source)
 {
@@ -134,4 +136,21 @@ uint64_t policy_republish_s(unsigned acknowledged, unsigned wanted, unsigned tri
 bool policy_is_expired(uint64_t stored_s, uint64_t ttl_s, uint64_t now_s)
 {
     return now_s > stored_s && now_s - stored_s > ttl_s;
+}
+
+bool policy_is_over(uint64_t ends_s, uint64_t now_s)
+{
+    return now_s > ends_s;
+}
+
+uint64_t policy_seen_until_s(uint64_t ends_s, uint64_t now_s)
+{
+    return ends_s > now_s + POLICY_SEEN_S ? ends_s : now_s + POLICY_SEEN_S;
+}
+
+uint64_t policy_seen_max(uint64_t map_bytes)
+{
+    uint64_t share = map_bytes / SEEN_PART / SEEN_BYTES;
+
+    return share < POLICY_SEEN_MAX ? share : POLICY_SEEN_MAX;
 }

@@ -19,11 +19,12 @@
 
 #define POLICY_ITEMS_PERCENT 60u
 #define POLICY_ALL_PERCENT   75u
-#define POLICY_PEERS_MAX     2000u   /* of one infohash; then a random one gives way */
-#define POLICY_PEERS_ANSWER  100u    /* in one answer */
-#define POLICY_PUBLISHED_MAX 100000u /* items this node puts again */
-#define POLICY_SEEN_MAX      100000u
-#define POLICY_EVICT_MAX     4u /* items that may give way to one */
+#define POLICY_PEERS_MAX     2000u    /* of one infohash; then a random one gives way */
+#define POLICY_PEERS_ANSWER  100u     /* in one answer */
+#define POLICY_PUBLISHED_MAX 100000u  /* items this node puts again */
+#define POLICY_SEEN_MAX      100000u  /* and of a small store less: policy_seen_max() */
+#define POLICY_SEEN_S        2592000u /* 30 days: the life a value has by default */
+#define POLICY_EVICT_MAX     4u       /* items that may give way to one */
 #define POLICY_KEY_MAX       40u
 
 /* What a limit counts: the first byte of its key in the quotas table. */
@@ -81,3 +82,15 @@ uint64_t policy_republish_s(unsigned acknowledged, unsigned wanted, unsigned tri
                             uint64_t item_ttl_s, uint64_t random);
 
 bool policy_is_expired(uint64_t stored_s, uint64_t ttl_s, uint64_t now_s);
+
+/* ends_s is its last second. */
+bool policy_is_over(uint64_t ends_s, uint64_t now_s);
+
+/*
+ * How long the number of an item that ended at ends_s, or goes before, is remembered: a copy with a
+ * longer life may come back from a node that was away.
+ */
+uint64_t policy_seen_until_s(uint64_t ends_s, uint64_t now_s);
+
+/* How many numbers are remembered; when full, the one that would be forgotten first gives way. */
+uint64_t policy_seen_max(uint64_t map_bytes);

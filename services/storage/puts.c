@@ -217,11 +217,18 @@ static void on_root_done(void *ctx, const struct errand_result *result)
     remember(self);
 }
 
+static uint64_t life_s(const struct putting *self)
+{
+    return self->ttl_s > 0 ? self->ttl_s : storage_value_ttl_s(self->storage);
+}
+
 static void send_root(struct putting *self)
 {
-    struct errand_options options = {
-        .target = self->target, .item = self->root, .on_done = on_root_done, .ctx = self
-    };
+    struct errand_options options = { .target = self->target,
+                                      .item = self->root,
+                                      .ttl_s = life_s(self),
+                                      .on_done = on_root_done,
+                                      .ctx = self };
 
     options.spread =
         (struct spread_options){ .mode = self->is_mutable ? SPREAD_VERSION : SPREAD_FIXED,
@@ -259,6 +266,7 @@ static lb_err send_part(struct putting *self, const struct tree_part *part)
                                                         .deadline_ms = self->deadline_ms },
                                             .target = part->target,
                                             .item = { .value = part->value },
+                                            .ttl_s = life_s(self),
                                             .on_done = on_part_done,
                                             .ctx = self };
 

@@ -6,18 +6,21 @@
 #include "libcommon/memory.h"
 #include "services/storage/local_address.h"
 #include "services/storage/messages.h"
+#include "services/storage/replicas.h"
 #include "services/storage/scrape.h"
 #include "services/storage/service.h"
+#include "services/storage/upkeep.h"
 #include "services/storage/watches.h"
 
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define QUESTIONS_MAX       256u
-#define KRPC_METHOD_UNKNOWN 204   /* BEP 5, "Errors" */
-#define BATCH_PEERS_MAX     4096u /* peers in all the answers of one batch */
-#define BATCH_SCRAPES_MAX   8u    /* scrapes of one batch; more are answered without filters */
+#define QUESTIONS_MAX     256u
+#define DIGEST_SIZE       28u
+#define BATCH_PEERS_MAX   4096u /* peers in all the answers of one batch */
+#define BATCH_OFFERS_MAX  64u   /* offers of one batch; more are refused */
+#define BATCH_SCRAPES_MAX 8u    /* scrapes of one batch; more are answered without filters */
 
 struct batch;
 
@@ -48,6 +51,8 @@ struct answer_memory {
     size_t peers_count;
     struct scrape scrapes[BATCH_SCRAPES_MAX];
     size_t scrapes_count;
+    uint8_t needs[BATCH_OFFERS_MAX][UPKEEP_DIGESTS_MAX];
+    size_t needs_count;
     struct samples samples; /* kept from batch to batch */
 };
 
@@ -99,7 +104,6 @@ static enum item_verdict prepare_put(struct storage *storage, const Lb__Storage_
     struct db_put *put = &op->put;
     enum item_verdict verdict;
 
-    (void)storage;
     op->kind = DB_PUT;
     if (body->item == NULL || item_from_message(body->item, &put->item) != LB_OK ||
         source_of(question, &put->source) != LB_OK)
@@ -110,6 +114,8 @@ static enum item_verdict prepare_put(struct storage *storage, const Lb__Storage_
     put->has_cas = body->compare_case == LB__STORAGE__PUT_ITEM__COMPARE_CAS;
     put->cas = put->has_cas ? body->cas : 0;
     put->target = item_target(&put->item);
+    put->ttl_s = body->item->ttl_s;
+    replicas_set_times(storage, put);
     return ITEM_ACCEPTED;
 }
 
@@ -144,8 +150,9 @@ static void store(struct batch *self, size_t index)
     struct db_op *op = &storing->commit.op;
     enum item_verdict verdict;
 
-    if (commits_is_busy(storage->commits) || storage->is_stopping)
-        verdict = ITEM_REFUSED;
+    if (commits_is_busy(storage->commits) || storage->is_stopping ||
+        (storage->is_draining && question->body_case == LB__STORAGE__QUESTION__BODY_PUT_ITEM))
+        verdict = ITEM_REFUSED; /* who leaves is no replica */
     else if (question->body_case == LB__STORAGE__QUESTION__BODY_PUT_ITEM)
         verdict = prepare_put(storage, question, op);
     else
@@ -191,7 +198,10 @@ static void read_item(struct batch *self, size_t index)
         return;
     item_to_message(&record->item, message);
     message->salt = binary_of(bytes_of(NULL, 0)); /* BEP 44: not returned */
+    message->ttl_s = message_ttl(storage_rest_of_life_s(self->storage, record));
     outcome->item = message;
+    if (body->check_s > 0 && body->seq <= record->item.seq)
+        replicas_heard(self->storage, &target, record, body->check_s);
     if (is_held_by_asker(body, &record->item))
         message->value = message->signature = binary_of(bytes_of(NULL, 0));
 }
@@ -311,6 +321,27 @@ static void read_samples(struct batch *self, size_t index)
     outcome->samples_interval_s = SAMPLES_INTERVAL_S;
 }
 
+static void read_offer(struct batch *self, size_t index)
+{
+    const Lb__Storage__Offer *body = self->questions->questions[index]->offer;
+    Lb__Storage__Outcome *outcome = &self->outcomes[index];
+    struct answer_memory *memory = self->storage->answer_memory;
+    size_t count = body->digests.len / DIGEST_SIZE;
+    uint8_t *need = memory->needs[memory->needs_count % BATCH_OFFERS_MAX];
+
+    if (body->digests.len % DIGEST_SIZE != 0 || count == 0 || count > UPKEEP_DIGESTS_MAX) {
+        refuse(outcome, ITEM_MALFORMED);
+        return;
+    }
+    if (memory->needs_count == BATCH_OFFERS_MAX) {
+        refuse(outcome, ITEM_REFUSED); /* its sender tries again */
+        return;
+    }
+    memory->needs_count++;
+    replicas_answer_offer(self->storage, body->digests.data, count, need);
+    outcome->need = binary_of(bytes_of(need, count));
+}
+
 static void read_one(struct batch *self, size_t index)
 {
     switch (self->questions->questions[index]->body_case) {
@@ -324,9 +355,7 @@ static void read_one(struct batch *self, size_t index)
         read_samples(self, index);
         break;
     case LB__STORAGE__QUESTION__BODY_OFFER:
-        /* Not taken part in: KRPC 204, "Method Unknown", as any node of another kind says. */
-        self->outcomes[index].krpc_error = KRPC_METHOD_UNKNOWN;
-        self->outcomes[index].krpc_message = (char *)(uintptr_t) "offers are not supported";
+        read_offer(self, index);
         break;
     case LB__STORAGE__QUESTION__BODY__NOT_SET:
         refuse(&self->outcomes[index], ITEM_MALFORMED);
@@ -378,6 +407,7 @@ static void answer(struct batch *self)
     if (has_reads(self) && db_read_begin(self->storage->db) == LB_OK) {
         self->storage->answer_memory->peers_count = 0;
         self->storage->answer_memory->scrapes_count = 0;
+        self->storage->answer_memory->needs_count = 0;
         for (size_t i = 0; i < count; i++)
             read_one(self, i);
         send_answers(self);

@@ -96,10 +96,14 @@ void item_record_put(const struct item_record *self, struct writer *to)
 {
     const struct item *item = &self->item;
 
-    writer_u8(to, RECORD_VERSION);
+    writer_u8(to, RECORD_VERSION_2);
     writer_u8(to, item->is_mutable ? ITEM_FLAG_MUTABLE : 0);
     writer_u64(to, self->first_s);
     writer_u64(to, self->stored_s);
+    writer_u64(to, self->ends_s);
+    writer_u64(to, self->check_s);
+    writer_u64(to, self->checked_s);
+    writer_u8(to, self->calm);
     put_source(to, &self->source);
     if (item->is_mutable) {
         writer_u64(to, item->seq);
@@ -126,6 +130,19 @@ static void take_item(struct reader *reader, struct item *ret_item)
     ret_item->value = take(reader, reader->failed ? 0 : load_u16(size.data));
 }
 
+static bool is_known(uint8_t version)
+{
+    return version == RECORD_VERSION || version == RECORD_VERSION_2;
+}
+
+static void take_upkeep(struct reader *reader, struct item_record *record)
+{
+    record->ends_s = take_u64(reader);
+    record->check_s = take_u64(reader);
+    record->checked_s = take_u64(reader);
+    record->calm = take_u8(reader);
+}
+
 lb_err item_record_get(struct bytes from, struct item_record *ret_self)
 {
     struct reader reader = { .rest = from };
@@ -133,11 +150,13 @@ lb_err item_record_get(struct bytes from, struct item_record *ret_self)
     uint8_t version = take_u8(&reader);
     uint8_t flags = take_u8(&reader);
 
-    if (reader.failed || version != RECORD_VERSION || (flags & ~ITEM_FLAGS_KNOWN) != 0)
+    if (reader.failed || !is_known(version) || (flags & ~ITEM_FLAGS_KNOWN) != 0)
         return LB_CORRUPT;
     record.item.is_mutable = (flags & ITEM_FLAG_MUTABLE) != 0;
     record.first_s = take_u64(&reader);
     record.stored_s = take_u64(&reader);
+    if (version == RECORD_VERSION_2)
+        take_upkeep(&reader, &record);
     take_source(&reader, &record.source);
     take_item(&reader, &record.item);
     if (finish(&reader) != LB_OK || item_check(&record.item) != ITEM_ACCEPTED)
@@ -210,24 +229,28 @@ lb_err peer_record_get(struct bytes from, struct peer_record *ret_self)
 
 void publication_record_put(const struct publication_record *self, struct writer *to)
 {
-    writer_u8(to, RECORD_VERSION);
+    writer_u8(to, RECORD_VERSION_2);
     writer_u64(to, self->version);
     writer_u64(to, self->due_s);
     writer_u8(to, self->tries);
+    writer_u64(to, self->renewed_s);
     writer_put(to, self->item.data, self->item.size);
 }
 
 lb_err publication_record_get(struct bytes from, struct publication_record *ret_self)
 {
     struct reader reader = { .rest = from };
-    struct publication_record record;
+    struct publication_record record = { 0 };
     struct item_record item;
+    uint8_t version = take_u8(&reader);
 
-    if (take_u8(&reader) != RECORD_VERSION)
+    if (!is_known(version))
         return LB_CORRUPT;
     record.version = take_u64(&reader);
     record.due_s = take_u64(&reader);
     record.tries = take_u8(&reader);
+    if (version == RECORD_VERSION_2)
+        record.renewed_s = take_u64(&reader);
     record.item = reader.rest;
     if (reader.failed || item_record_get(record.item, &item) != LB_OK)
         return LB_CORRUPT;

@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #define RECORD_VERSION    1
+#define RECORD_VERSION_2  2     /* of items and publications; version 1 is read */
 #define RECORD_ITEM_MAX   1280u /* bytes of an item's record */
 #define RECORD_PEER_MAX   64u
 #define RECORD_PEER_HEAD  23u /* the most bytes of a peer record that name the peer */
@@ -28,11 +29,15 @@ struct record_source {
 
 bool record_source_equal(const struct record_source *a, const struct record_source *b);
 
-/* items: target -> this */
+/* items: target -> this. Version 1 had no times of upkeep: they are read as 0. */
 struct item_record {
     struct item item;            /* points into the record */
     uint64_t first_s;            /* since when this target is here */
     uint64_t stored_s;           /* last put or refreshed */
+    uint64_t ends_s;             /* its last second; 0: not said, so item_ttl after stored_s */
+    uint64_t check_s;            /* when its replicas are to be checked; 0: never */
+    uint64_t checked_s;          /* when this node last did so itself, or received it first */
+    uint8_t calm;                /* how often in a row nothing was lacking (upkeep.h) */
     struct record_source source; /* of the last change */
 };
 void item_record_put(const struct item_record *self, struct writer *to);
@@ -56,10 +61,11 @@ LB_MUST_CHECK lb_err peer_record_get(struct bytes from, struct peer_record *ret_
 
 /* published: group (20 bytes: the target of the root) + target (20 bytes) -> this */
 struct publication_record {
-    uint64_t version;  /* which version of the group it belongs to */
-    uint64_t due_s;    /* when it is put again */
-    uint8_t tries;     /* how often it was put again, up to 255 */
-    struct bytes item; /* an item record */
+    uint64_t version;   /* which version of the group it belongs to */
+    uint64_t due_s;     /* when it is put again */
+    uint8_t tries;      /* how often it was put again, up to 255 */
+    uint64_t renewed_s; /* when it was last put on all replicas; 0: never (version 1) */
+    struct bytes item;  /* an item record */
 };
 void publication_record_put(const struct publication_record *self, struct writer *to);
 LB_MUST_CHECK lb_err publication_record_get(struct bytes from, struct publication_record *ret_self);
@@ -81,11 +87,13 @@ void quota_record_put(const struct quota_record *self, struct writer *to);
 LB_MUST_CHECK lb_err quota_record_get(struct bytes from, struct quota_record *ret_self);
 
 /* due: this as the key, nothing as the value */
-enum due_kind { DUE_ITEM = 1, DUE_PEER, DUE_SEEN, DUE_PUBLISH, DUE_KINDS };
+/* The numbers stand in the store: new ones at the end. */
+enum due_kind { DUE_ITEM = 1, DUE_PEER, DUE_SEEN, DUE_PUBLISH, DUE_CHECK, DUE_KINDS };
 struct due_record {
     enum due_kind kind;
     uint64_t due_s;
-    struct bytes id; /* ITEM, SEEN: target; PEER: infohash and head; PUBLISH: group and target */
+    struct bytes
+        id; /* ITEM, SEEN, CHECK: target; PEER: infohash and head; PUBLISH: group and target */
 };
 void due_record_put(const struct due_record *self, struct writer *to);
 LB_MUST_CHECK lb_err due_record_get(struct bytes from, struct due_record *ret_self);

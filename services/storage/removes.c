@@ -37,9 +37,8 @@ static void fail(struct removing *self, lb_err err, const char *reason)
 /* What nobody said lives on for storage.value_ttl. */
 static uint32_t rest_of_life_s(const struct removing *self)
 {
-    uint64_t value_ttl_s =
-        config_number(actor_config(self->storage->actor), CONFIG_STORAGE_VALUE_TTL) / 1000;
-    uint64_t ttl_s = self->version.ttl_s > 0 ? self->version.ttl_s : value_ttl_s;
+    uint64_t ttl_s =
+        self->version.ttl_s > 0 ? self->version.ttl_s : storage_value_ttl_s(self->storage);
 
     return ttl_s < VALUE_TTL_MAX_S ? (uint32_t)ttl_s : VALUE_TTL_MAX_S;
 }

@@ -1,8 +1,9 @@
 /*
- * Republishing: what this node was asked to put is put again, about hourly, for as long as it runs
- * (BEP 44, "Expiration"); sooner while few nodes hold it. Few at once, so that a thousand values
- * make a trickle. When the network holds a newer version the node forgets its own: another
- * publishes.
+ * Republishing: what this node was asked to put is kept alive for as long as it runs. About hourly
+ * (BEP 44, "Expiration"), sooner while few nodes hold it, the holders are counted and those that
+ * lack it given it, as any holder would do. Once a quarter of the life it was put for is used up it
+ * is put on all of them again, for a whole one. Few at once, so that a thousand values make a
+ * trickle. When the network holds a newer version the node forgets its own: another publishes.
  */
 #include "libcommon/config.h"
 #include "libcommon/log.h"
@@ -13,7 +14,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define RETRY_S 300u /* after a try that failed, or that this process did not live to finish */
+#define RETRY_S    300u /* after a try that failed, or that this process did not live to finish */
+#define HOUR_S     3600u
+#define LIFE_PARTS 4u /* it is renewed when one of so many parts of its life is used */
 
 /* The look for what is due. */
 struct taking {
@@ -28,6 +31,7 @@ struct again {
     struct storage *storage;
     struct db_taken taken;
     struct item item; /* points into taken */
+    bool renews;      /* it is put on all of them, for a whole life */
 };
 
 static uint64_t ttl_s(const struct storage *self)
@@ -48,7 +52,8 @@ struct db_publication republish_first(struct storage *self, const struct node_id
     return (struct db_publication){ .group = *group,
                                     .target = *target,
                                     .version = version,
-                                    .due_s = next_due_s(self, acknowledged, 0) };
+                                    .due_s = next_due_s(self, acknowledged, 0),
+                                    .renewed_s = storage_now_s(self) };
 }
 
 static void on_written(struct commit *commit)
@@ -67,7 +72,17 @@ static void write_again(struct again *again)
         on_written(&again->commit);
 }
 
-static void set_back(struct again *again, unsigned acknowledged)
+/* All that were found have it: that is as many as there should be. */
+static unsigned count_replicas(const struct again *again, const struct spread_result *result)
+{
+    if (again->renews)
+        return result->acknowledged;
+    if (result->found > 0 && result->lacking == result->repaired)
+        return SPREAD_K;
+    return result->holders + result->repaired;
+}
+
+static void set_back(struct again *again, const struct spread_result *result)
 {
     struct db_publish *publish = &again->commit.op.publish;
 
@@ -76,8 +91,10 @@ static void set_back(struct again *again, unsigned acknowledged)
     publish->publication = again->taken.publication;
     if (publish->publication.tries < UINT8_MAX)
         publish->publication.tries++;
+    if (again->renews)
+        publish->publication.renewed_s = storage_now_s(again->storage);
     publish->publication.due_s =
-        next_due_s(again->storage, acknowledged, publish->publication.tries);
+        next_due_s(again->storage, count_replicas(again, result), publish->publication.tries);
     write_again(again);
 }
 
@@ -95,12 +112,14 @@ static void forget(struct again *again)
 static void on_done(void *ctx, const struct errand_result *result)
 {
     struct again *again = ctx;
+    const struct spread_result *spread = &result->spread;
+    bool is_newer = again->item.is_mutable && spread->seq > again->item.seq;
 
-    if (result->spread.err == LB_OK) {
-        storage_count(again->storage, COUNTER_REPUBLISHED, 1);
-        set_back(again, result->spread.acknowledged);
-    } else if (result->spread.err == LB_CONFLICT) {
+    if (spread->err == LB_CONFLICT || (spread->err == LB_OK && is_newer)) {
         forget(again);
+    } else if (spread->err == LB_OK) {
+        storage_count(again->storage, COUNTER_REPUBLISHED, 1);
+        set_back(again, spread);
     } else {
         on_written(&again->commit); /* it was set back by RETRY_S when it was taken */
     }
@@ -109,6 +128,8 @@ static void on_done(void *ctx, const struct errand_result *result)
 static void put_again(struct storage *self, const struct db_taken *taken)
 {
     struct again *again = xcalloc(1, sizeof *again);
+    uint64_t life_s = storage_value_ttl_s(self);
+    uint64_t used_s = storage_now_s(self) - taken->publication.renewed_s;
     struct item_record record;
     struct errand_options options = { .target = taken->publication.target,
                                       .on_done = on_done,
@@ -121,9 +142,12 @@ static void put_again(struct storage *self, const struct db_taken *taken)
         return;
     }
     again->item = record.item;
+    again->renews = used_s > life_s / LIFE_PARTS;
     options.item = record.item;
+    options.ttl_s = again->renews ? life_s : life_s - used_s;
+    options.check_s = again->renews ? 0 : HOUR_S;
     options.spread =
-        (struct spread_options){ .mode = SPREAD_FIXED,
+        (struct spread_options){ .mode = again->renews ? SPREAD_FIXED : SPREAD_CHECK,
                                  .is_mutable = record.item.is_mutable,
                                  .seq = record.item.seq,
                                  .deadline_ms = storage_now_ms(self) + STORAGE_TIME_MS };

@@ -4,10 +4,11 @@
 #include "libcommon/config.h"
 #include "libcommon/log.h"
 #include "libcommon/memory.h"
-#include "libcommon/routing_page.h"
+#include "services/storage/audits.h"
 #include "services/storage/errand.h"
 #include "services/storage/find.h"
 #include "services/storage/local_address.h"
+#include "services/storage/replicas.h"
 #include "services/storage/watches.h"
 
 #include <errno.h>
@@ -23,7 +24,8 @@
 #define SWEEP_BUDGET    512u
 #define DEADLINE_MARGIN 250u /* ms between our answer and the caller's patience */
 #define REBUILD_LEAST   4096u
-#define DRAIN_MS        2000u
+#define DRAIN_MS        2000u /* for what programs have asked */
+#define HAND_OVER_MS    4500u /* for handing the keys over; the actor ends us after 5 s */
 #define DRAIN_LOOK_MS   10u
 
 static const char *const counter_names[] = {
@@ -42,6 +44,14 @@ static const char *const counter_names[] = {
     [COUNTER_EXPIRED] = "expired",
     [COUNTER_COMMITS] = "commits",
     [COUNTER_COMMIT_US] = "commit_us",
+    [COUNTER_CHECKS] = "checks",
+    [COUNTER_CHECKS_FAILED] = "checks_failed",
+    [COUNTER_REPLICAS_MIN] = "replicas_min",
+    [COUNTER_REPLICAS_MEDIAN] = "replicas_median",
+    [COUNTER_OVERDUE] = "checks_overdue",
+    [COUNTER_OFFERED] = "keys_offered",
+    [COUNTER_HANDED_OVER] = "keys_handed_over",
+    [COUNTER_DROPPED] = "keys_dropped",
 };
 
 /* ---- small things the other files use ---- */
@@ -51,7 +61,7 @@ void storage_count(struct storage *self, enum storage_counter counter, uint64_t 
     status_counter_add(self->counters[counter], by);
 }
 
-static void set_counter(struct storage *self, enum storage_counter counter, uint64_t value)
+void storage_set_counter(struct storage *self, enum storage_counter counter, uint64_t value)
 {
     status_counter_set(self->counters[counter], value);
 }
@@ -65,6 +75,18 @@ uint64_t storage_now_ms(const struct storage *self)
 uint64_t storage_now_s(const struct storage *self)
 {
     return db_now_s(self->db, clock_monotonic_ms());
+}
+
+uint64_t storage_rest_of_life_s(const struct storage *self, const struct item_record *record)
+{
+    uint64_t now_s = storage_now_s(self);
+
+    return record->ends_s > now_s ? record->ends_s - now_s : 1;
+}
+
+uint64_t storage_value_ttl_s(const struct storage *self)
+{
+    return config_number(actor_config(self->actor), CONFIG_STORAGE_VALUE_TTL) / 1000;
 }
 
 uint64_t storage_deadline_ms(const struct storage *self, const struct call *call)
@@ -83,6 +105,7 @@ static void on_pace(uv_timer_t *timer)
     bool errands_wait = errand_pace(self);
     bool finds_wait = find_pace(self);
 
+    audits_pace(self);
     if (errands_wait || finds_wait)
         storage_need_pace(self, STORAGE_PACE_MS);
 }
@@ -97,26 +120,6 @@ void storage_need_pace(struct storage *self, uint64_t delay_ms)
 }
 
 /* ---- care ---- */
-
-/* Which items give way depends on our own id; lb-routing tells it by its page. */
-static void learn_own_id(struct storage *self)
-{
-    char path[PATHS_SIZE + 16];
-    const struct routing_page *routing;
-    struct page page = { 0 };
-
-    snprintf(path, sizeof path, "%s/routing.shm", actor_paths(self->actor)->run_folder);
-    if (page_open(&page, path, sizeof *routing, false) != LB_OK)
-        return;
-    routing = page.memory;
-    if (routing_page_is_valid(routing, page.size)) {
-        struct node_id own_id = routing->self_id;
-
-        commits_set_own_id(self->commits, &own_id);
-        self->knows_own_id = true;
-    }
-    page_close(&page);
-}
 
 static void on_swept(struct commit *commit)
 {
@@ -165,13 +168,13 @@ static void count_store(struct storage *self)
         return;
     db_read_stats(self->db, &stats);
     db_read_end(self->db);
-    set_counter(self, COUNTER_ITEMS, stats.items);
-    set_counter(self, COUNTER_ITEM_BYTES, stats.item_bytes);
-    set_counter(self, COUNTER_PEERS, stats.peers);
-    set_counter(self, COUNTER_PUBLISHED, stats.published);
-    set_counter(self, COUNTER_DISK_BYTES, stats.disk_bytes);
-    set_counter(self, COUNTER_COMMITS, commits.commits);
-    set_counter(self, COUNTER_COMMIT_US, commits.last_us);
+    storage_set_counter(self, COUNTER_ITEMS, stats.items);
+    storage_set_counter(self, COUNTER_ITEM_BYTES, stats.item_bytes);
+    storage_set_counter(self, COUNTER_PEERS, stats.peers);
+    storage_set_counter(self, COUNTER_PUBLISHED, stats.published);
+    storage_set_counter(self, COUNTER_DISK_BYTES, stats.disk_bytes);
+    storage_set_counter(self, COUNTER_COMMITS, commits.commits);
+    storage_set_counter(self, COUNTER_COMMIT_US, commits.last_us);
     if (self->removed > REBUILD_LEAST && self->removed > (stats.items + stats.peers) / 2) {
         self->removed = 0;
         commits_rebuild_presence(self->commits);
@@ -226,6 +229,9 @@ static void tell_state(struct storage *self)
     else if (self->key_err != LB_OK)
         actor_state(self->actor, STATE_DEGRADED, "no node key (%s): put --own is refused",
                     lb_err_text(self->key_err));
+    else if (replicas_overdue(self) > 0)
+        actor_state(self->actor, STATE_READY, "checks are late: %u keys overdue",
+                    replicas_overdue(self));
     else
         actor_state(self->actor, STATE_READY, "%s", "");
 }
@@ -234,8 +240,7 @@ static void do_tick(struct storage *self)
 {
     count_store(self);
     watches_tick(self);
-    if (!self->knows_own_id || self->ticks % CARE_TICKS == 0)
-        learn_own_id(self);
+    replicas_tick(self);
     if (actor_instance(self->actor) == 0) {
         sweep(self);
         republish_tick(self);
@@ -383,6 +388,7 @@ static lb_err storage_start(struct actor *actor, void **ret_ctx)
     open_presence(self);
     self->commits = commits_new(actor_loop(actor), self->db, &self->presence);
     open_links(self);
+    self->replicas = replicas_new(self);
     open_local_address(self);
     open_timers(self);
     tell_state(self);
@@ -390,14 +396,19 @@ static lb_err storage_start(struct actor *actor, void **ret_ctx)
     return LB_OK;
 }
 
-/* What is acknowledged is on disk already; what is under way may finish within a moment. */
+/*
+ * What is acknowledged is on disk already; what is under way may finish within a moment, and others
+ * get the keys that they become responsible for.
+ */
 static void on_drained(uv_timer_t *timer)
 {
     struct storage *self = timer->data;
-    bool busy = self->puttings_count + self->gettings_count > 0 && link_is_up(self->routing) &&
-                storage_now_ms(self) < self->drained_ms;
+    uint64_t drained_ms = storage_now_ms(self) - self->drain_ms;
+    bool is_busy = self->puttings_count + self->gettings_count > 0 && link_is_up(self->routing) &&
+                   drained_ms < DRAIN_MS;
+    bool hands_over = !replicas_are_drained(self) && drained_ms < HAND_OVER_MS;
 
-    if (!busy && commits_is_idle(self->commits))
+    if (!is_busy && !hands_over && commits_is_idle(self->commits))
         actor_stopped(self->actor);
 }
 
@@ -409,7 +420,9 @@ static void storage_stop(void *ctx)
         save_clock(self);
     self->is_draining = true;
     watches_cancel(self);
-    self->drained_ms = storage_now_ms(self) + DRAIN_MS;
+    audits_cancel(self);
+    self->drain_ms = storage_now_ms(self);
+    replicas_drain(self);
     uv_timer_start(&self->tick, on_drained, 0, DRAIN_LOOK_MS);
 }
 
@@ -420,9 +433,11 @@ static void storage_free(void *ctx)
 
     self->is_stopping = true;
     watches_cancel(self);
+    audits_cancel(self);
     commits_free(&self->commits);
     errands_cancel(self);
     (void)find_pace(self);
+    replicas_free(&self->replicas);
     puts_cancel(self);
     presence_done(&self->presence);
     db_close(&self->db);
@@ -433,13 +448,6 @@ static void storage_free(void *ctx)
     actor_free_later(self->actor, self);
 }
 
-static void on_unsupported(void *ctx, struct call *call, const void *body)
-{
-    (void)ctx;
-    (void)body;
-    call_fail(&call, LB_UNSUPPORTED, "not supported yet");
-}
-
 static handler_fn *const handlers[] = {
     [LB__STORAGE__REQUEST__BODY_QUESTIONS] = on_questions,
     [LB__STORAGE__REQUEST__BODY_PUT] = on_put,
@@ -447,7 +455,7 @@ static handler_fn *const handlers[] = {
     [LB__STORAGE__REQUEST__BODY_ANNOUNCE] = on_announce,
     [LB__STORAGE__REQUEST__BODY_GET_STATS] = on_get_stats,
     [LB__STORAGE__REQUEST__BODY_REMOVE] = on_remove,
-    [LB__STORAGE__REQUEST__BODY_AUDIT] = on_unsupported,
+    [LB__STORAGE__REQUEST__BODY_AUDIT] = on_audit,
 };
 
 const struct service_definition storage_definition = {

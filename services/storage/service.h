@@ -3,10 +3,12 @@
  *
  *     questions.c   what other nodes ask, through transport
  *     puts.c gets.c removes.c announces.c   what this node's programs ask
+ *     replicas.c    keeps every key on the k closest (upkeep.h decides)
  *     errand.c      one item or announcement on its way to the k closest (spread.h decides)
  *     watches.c     gets that wait for a newer version
+ *     audits.c      how many replicas there are
  *     find.c        one lookup
- *     republish.c   what was put here is put again, about hourly
+ *     republish.c   what was put here is kept alive while we run
  *     commits.c     the way to disk
  */
 #pragma once
@@ -38,11 +40,13 @@
 #define STORAGE_WORKERS_MAX   STATUS_INSTANCES_MAX
 
 struct answer_memory;
+struct auditing;
 struct errand;
 struct find;
 struct getting;
 struct local_address;
 struct putting;
+struct replicas;
 
 struct storage {
     struct actor *actor; /* borrowed, as the links and counters */
@@ -58,6 +62,7 @@ struct storage {
     struct local_address *local_address;
     struct answer_memory *answer_memory; /* of questions.c */
 
+    struct replicas *replicas;
     struct errand *errands;
     unsigned errands_count;
     unsigned repairs_count;
@@ -67,16 +72,16 @@ struct storage {
     unsigned puttings_count;
     unsigned gettings_count;
     struct getting *watches;
-    unsigned watches_count; /* those being answered too */
+    unsigned watches_count;    /* those being answered too */
+    struct auditing *auditing; /* NULL: none */
     unsigned republishing;
     bool is_taking; /* a look for what is to be put again is under way */
     bool is_sweeping;
     bool is_saving_clock;
-    bool knows_own_id;
-    bool is_draining;    /* asked to stop: nothing new */
-    bool is_stopping;    /* the process ends now */
-    uint64_t drained_ms; /* then the drain ends, finished or not */
-    uint64_t removed;    /* since the presence page was built */
+    bool is_draining;  /* asked to stop: nothing new */
+    bool is_stopping;  /* the process ends now */
+    uint64_t drain_ms; /* when we were asked to stop */
+    uint64_t removed;  /* since the presence page was built */
 
     uv_timer_t tick;  /* care: every second */
     uv_timer_t pace;  /* retries of errands and finds, while there are any */
@@ -84,7 +89,7 @@ struct storage {
     unsigned ticks;
     struct commit sweep_commit;
     struct commit clock_commit;
-    struct status_counter *counters[16];
+    struct status_counter *counters[24];
 };
 
 enum storage_counter {
@@ -102,14 +107,29 @@ enum storage_counter {
     COUNTER_REPAIRED,
     COUNTER_EXPIRED,
     COUNTER_COMMITS,
-    COUNTER_COMMIT_US
+    COUNTER_COMMIT_US,
+    COUNTER_CHECKS,
+    COUNTER_CHECKS_FAILED,
+    COUNTER_REPLICAS_MIN, /* as the last checks found them, our own copy counted */
+    COUNTER_REPLICAS_MEDIAN,
+    COUNTER_OVERDUE,
+    COUNTER_OFFERED,
+    COUNTER_HANDED_OVER,
+    COUNTER_DROPPED
 };
 
 extern const struct service_definition storage_definition;
 
 void storage_count(struct storage *self, enum storage_counter counter, uint64_t by);
+void storage_set_counter(struct storage *self, enum storage_counter counter, uint64_t value);
 uint64_t storage_now_s(const struct storage *self); /* store clock */
 uint64_t storage_now_ms(const struct storage *self);
+
+/* Seconds an item that is stored here still has, at least 1. */
+uint64_t storage_rest_of_life_s(const struct storage *self, const struct item_record *record);
+
+/* storage.value_ttl, in seconds. */
+uint64_t storage_value_ttl_s(const struct storage *self);
 
 /* When to be finished with a call: a little before its caller gives up. */
 uint64_t storage_deadline_ms(const struct storage *self, const struct call *call);
@@ -117,12 +137,13 @@ uint64_t storage_deadline_ms(const struct storage *self, const struct call *call
 /* See that errand_pace() and find_pace() are called after this time, at the latest. */
 void storage_need_pace(struct storage *self, uint64_t delay_ms);
 
-handler_fn on_questions, on_put, on_get, on_remove, on_announce, on_get_stats;
+handler_fn on_questions, on_put, on_get, on_remove, on_audit, on_announce, on_get_stats;
 
-/* Put again what is due. Every second. */
+/* Keep alive what is due. Every second. */
 void republish_tick(struct storage *self);
 
-/* Remember an item of our own; the first time it is due is chosen by how many acknowledged it. */
+/* Remember an item of our own, which has just been put for storage_value_ttl_s(); the first time it
+ * is due is chosen by how many acknowledged it. */
 struct db_publication republish_first(struct storage *self, const struct node_id *group,
                                       const struct node_id *target, uint64_t version,
                                       unsigned acknowledged);

@@ -223,7 +223,7 @@ static bool is_cas_broken(const struct spread *self, const struct spread_found *
     if (!self->options.has_cas || self->purpose != SPREAD_FIRST)
         return false;
     if (self->options.cas == 0)
-        return found->has_item;
+        return found->has_item && !found->is_removal;
     return !found->has_item || found->highest_seq != self->options.cas;
 }
 

@@ -57,6 +57,7 @@ struct spread_found {
     bool self_is_close;
     bool has_item; /* a valid one, of those returned, our own store's and what we published */
     uint64_t highest_seq; /* its number */
+    bool is_removal;      /* it is the mark of a removal (value.h): with CAS 0 it counts as none */
     bool self_has_item;   /* our own store has one */
     uint64_t self_seq;    /* its number */
 };
@@ -74,7 +75,7 @@ struct spread_options {
     bool is_mutable;
     uint64_t seq; /* FIXED, REPAIR and CHECK of a mutable item: its number */
     bool has_cas;
-    uint64_t cas; /* VERSION: the number that must stand now; 0: none must */
+    uint64_t cas; /* VERSION: the number that must stand now; 0: none must, or a removal */
     uint64_t deadline_ms;
 };
 

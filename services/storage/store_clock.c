@@ -31,7 +31,7 @@ void store_clock_resume(struct store_clock *self, const struct store_clock *save
     self->at = *now;
 }
 
-static uint64_t store_ms(const struct store_clock *self, uint64_t monotonic_ms)
+uint64_t store_clock_ms(const struct store_clock *self, uint64_t monotonic_ms)
 {
     uint64_t since_ms =
         monotonic_ms > self->at.monotonic_ms ? monotonic_ms - self->at.monotonic_ms : 0;
@@ -41,12 +41,12 @@ static uint64_t store_ms(const struct store_clock *self, uint64_t monotonic_ms)
 
 uint64_t store_clock_s(const struct store_clock *self, uint64_t monotonic_ms)
 {
-    return store_ms(self, monotonic_ms) / 1000;
+    return store_clock_ms(self, monotonic_ms) / 1000;
 }
 
 void store_clock_advance(struct store_clock *self, const struct store_moment *now)
 {
-    self->store_ms = store_ms(self, now->monotonic_ms);
+    self->store_ms = store_clock_ms(self, now->monotonic_ms);
     self->at = *now;
 }
 

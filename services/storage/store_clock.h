@@ -37,6 +37,7 @@ void store_clock_begin(struct store_clock *self, const struct store_moment *now)
 void store_clock_resume(struct store_clock *self, const struct store_clock *saved,
                         const struct store_moment *now, uint64_t gap_max_ms);
 
+uint64_t store_clock_ms(const struct store_clock *self, uint64_t monotonic_ms);
 uint64_t store_clock_s(const struct store_clock *self, uint64_t monotonic_ms);
 
 /* The same line, tied to a later moment: save this now and then, for the sake of the wall time. */

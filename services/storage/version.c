@@ -17,6 +17,7 @@ static void take(struct version *self, const struct wanted *wanted, const struct
 void version_look_here(struct storage *storage, const struct wanted *wanted,
                        struct version *ret_self)
 {
+    uint64_t now_s = storage_now_s(storage);
     struct item_record stored;
     struct item_record published;
     bool has_stored;
@@ -25,15 +26,15 @@ void version_look_here(struct storage *storage, const struct wanted *wanted,
     *ret_self = (struct version){ 0 };
     if (db_read_begin(storage->db) != LB_OK)
         return;
-    has_stored =
-        db_read_item(storage->db, &wanted->target, storage_now_s(storage), &stored) == LB_OK &&
-        is_wanted(&stored.item, wanted);
+    has_stored = db_read_item(storage->db, &wanted->target, now_s, &stored) == LB_OK &&
+                 is_wanted(&stored.item, wanted);
     has_published = db_read_published(storage->db, &wanted->target, &published) == LB_OK &&
                     is_wanted(&published.item, wanted);
     if (has_stored && (!has_published || !item_is_newer(&published.item, &stored.item))) {
         take(ret_self, wanted, &stored.item);
         ret_self->is_stored = true;
         ret_self->holders = 1;
+        ret_self->ttl_s = stored.ends_s > now_s ? stored.ends_s - now_s : 1; /* its last second */
     } else if (has_published) {
         take(ret_self, wanted, &published.item);
     }
@@ -48,21 +49,6 @@ static unsigned count_holders(const Lb__Routing__Found *found, const struct item
         holders += found->closest[i]->has_item &&
                    (!item->is_mutable || found->closest[i]->item_seq == item->seq);
     return holders;
-}
-
-/* The longest life that a holder of this version names. */
-static uint64_t longest_ttl_s(const Lb__Routing__Found *found, const struct item *item)
-{
-    uint64_t longest_s = 0;
-
-    for (size_t i = 0; i < found->n_items; i++) {
-        const Lb__Item *message = found->items[i];
-
-        if (message->ttl_s > longest_s && message->seq == item->seq &&
-            bytes_equal(bytes_of_binary(&message->value), item->value))
-            longest_s = message->ttl_s;
-    }
-    return longest_s;
 }
 
 void version_take_found(struct version *self, const struct wanted *wanted,
@@ -81,7 +67,7 @@ void version_take_found(struct version *self, const struct wanted *wanted,
     if (!self->is_there)
         return;
     self->holders += count_holders(found, &self->item);
-    ttl_s = longest_ttl_s(found, &self->item);
+    ttl_s = ttl_from_message(found, &self->item);
     if (ttl_s > self->ttl_s)
         self->ttl_s = ttl_s;
 }

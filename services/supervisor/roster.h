@@ -4,8 +4,8 @@
  *
  * Needs are soft: a service starts without its neighbours and says DEGRADED until they are there.
  * They decide the order of stopping: a service is told to stop once nothing that needs it runs, so
- * that the last writes still find their way. Invariant: a service needs only what stands above it
- * (roster_test). Pure.
+ * that the last writes still find their way; storage hands its keys over through transport.
+ * Invariant: a service needs only what stands above it (roster_test). Pure.
  */
 #pragma once
 

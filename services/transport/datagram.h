@@ -5,18 +5,31 @@
  * Payloads go to the receiver one by one; batch_done follows the last of a batch, and views into
  * payloads may be kept until it returns. A payload to send is written into the room that reserve()
  * gives and leaves with flush() at the latest.
+ *
+ * A reply leaves from the address that was asked (BEP 45, "Mandatory"): on a socket that is bound
+ * to all addresses of a machine with several the kernel might choose another, and the asker would
+ * take it for a stranger's. So the carrier tells where a datagram came to, and commit() takes it
+ * back.
  */
 #pragma once
 
 #include "libcommon/address.h"
 #include "libcommon/bytes.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
+/* One of our own IP addresses. */
+struct datagram_local {
+    bool is_known;  /* else: whichever the kernel chooses, or the only one there is */
+    uint8_t ip[16]; /* as in struct address */
+};
+
 struct datagram_receiver {
     void *ctx;
-    void (*receive)(void *ctx, const struct address *from, struct bytes payload);
+    void (*receive)(void *ctx, const struct address *from, const struct datagram_local *local,
+                    struct bytes payload);
     void (*batch_done)(void *ctx);
 };
 
@@ -29,7 +42,9 @@ struct datagram_counts {
 
 struct datagram_ops {
     uint8_t *(*reserve)(void *self); /* KRPC_SEND_MAX bytes, valid until commit or flush */
-    void (*commit)(void *self, const struct address *to, size_t size);
+    /* local: from where it is to leave; NULL: not said */
+    void (*commit)(void *self, const struct address *to, const struct datagram_local *local,
+                   size_t size);
     void (*flush)(void *self);
     void (*close)(void *self); /* frees it; from the loop's thread */
 };

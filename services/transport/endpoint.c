@@ -81,10 +81,8 @@ static void receive_query(struct endpoint *self, const struct address *from, uin
     const struct krpc_message *query = &result->message;
 
     self->counters[COUNT_PING + query->method]++;
-    if (self->read_only) {
-        self->counters[COUNT_READ_ONLY]++;
+    if (self->read_only)
         return;
-    }
     result->verdict = settle(self, responder_query(&self->responder, query, from, now_ms, ret_reply,
                                                    &result->reply_size, &result->ask));
     if (!query->fault && !query->read_only && sightings_due(&self->sightings, from, now_ms) &&

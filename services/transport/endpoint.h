@@ -36,10 +36,9 @@
     X(ANNOUNCE_PEER, "queries_announce_peer")                                                      \
     X(GET, "queries_get")                                                                          \
     X(PUT, "queries_put")                                                                          \
-    X(SAMPLE_INFOHASHES, "queries_sample_infohashes")                                              \
+    X(SAMPLE_INFOHASHES, "queries_samples")                                                        \
     X(OFFER, "queries_lb_offer")                                                                   \
     X(UNKNOWN, "queries_unknown")                                                                  \
-    X(READ_ONLY, "read_only")       /* queries dropped since we are read-only (BEP 43) */          \
     X(ANSWERED, "answered")         /* replies and errors we gave */                               \
     X(REFUSED, "refused")           /* of these, errors */                                         \
     X(OVER_BUDGET, "over_budget")   /* queries dropped: not even a short answer is paid for */     \

@@ -84,6 +84,13 @@ static void check_put(struct krpc_message *self)
         set_fault(self, KRPC_ERROR_PROTOCOL, "ttl must be 1 to 2147483647");
 }
 
+/* As the target; an argument of that name, which such a query has no use for, is forgotten. */
+static void take_info_hash(struct krpc_message *self)
+{
+    self->target = self->info_hash;
+    self->present &= ~(uint32_t)KRPC_HAS_TARGET;
+}
+
 /* What each method asks of its arguments beyond having them. */
 static void check_arguments(struct krpc_message *self)
 {
@@ -101,7 +108,7 @@ static void check_arguments(struct krpc_message *self)
         break;
     }
     if (self->method == KRPC_GET_PEERS || self->method == KRPC_ANNOUNCE_PEER)
-        self->target = self->info_hash;
+        take_info_hash(self);
     if (self->target.size != NODE_ID_SIZE)
         set_fault(self, KRPC_ERROR_PROTOCOL, "target or info_hash must have 20 bytes");
     else if (self->method == KRPC_ANNOUNCE_PEER && self->implied_port == 0 &&
@@ -125,7 +132,7 @@ static bool has_wrong_type(const struct krpc_message *self, uint32_t wrong)
 static void check_unknown(struct krpc_message *self)
 {
     if (self->target.size != NODE_ID_SIZE)
-        self->target = self->info_hash;
+        take_info_hash(self);
     if (self->id.size != NODE_ID_SIZE || self->target.size != NODE_ID_SIZE)
         set_fault(self, KRPC_ERROR_METHOD, "method unknown");
 }

@@ -7,25 +7,16 @@
  */
 #pragma once
 
-#include "libcommon/page.h"
-#include "libcommon/paths.h"
+#include "libcommon/page_reader.h"
 
 #include <stdbool.h>
 #include <stdint.h>
-#include <sys/types.h>
 
 #define PAGES_RETRY_MS 5
 #define PAGES_LOOK_MS  1000
 
 struct routing_page;
 struct presence_page;
-
-struct page_reader {
-    char path[PATHS_SIZE + 16];
-    struct page page;
-    dev_t device;
-    ino_t inode;
-};
 
 struct pages {
     struct page_reader routing_reader, presence_reader;

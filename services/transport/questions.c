@@ -8,9 +8,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Who waits for an answer, and where it asked us. */
+struct waiting {
+    struct responder_ask ask;
+    struct datagram_local local;
+};
+
 /* A question as it is packed; the union keeps the body its oneof points at. */
 struct question_draft {
-    struct responder_ask ask;
+    struct waiting waiting;
     Lb__Storage__Question question;
     Lb__Item item;
     uint8_t from[ADDRESS_COMPACT_V6];
@@ -30,7 +36,7 @@ struct question_batch {
     struct questions *questions;
     bool stores;
     unsigned count;
-    struct responder_ask asks[];
+    struct waiting waiting[];
 };
 
 void questions_init(struct questions *self, struct transport *transport)
@@ -65,9 +71,9 @@ static void draft_get_peers(struct question_draft *draft, const struct krpc_mess
     lb__storage__get_peers__init(body);
     body->infohash = binary(message->target);
     body->no_seed = message->no_seed == 1;
-    body->scrape = draft->ask.scrape;
-    body->want_v6 = !address_is_v4(&draft->ask.from);
-    body->peers_max = responder_peers_max(&draft->ask);
+    body->scrape = draft->waiting.ask.scrape;
+    body->want_v6 = !address_is_v4(&draft->waiting.ask.from);
+    body->peers_max = responder_peers_max(&draft->waiting.ask);
     draft->question.body_case = LB__STORAGE__QUESTION__BODY_GET_PEERS;
     draft->question.get_peers = body;
 }
@@ -76,7 +82,7 @@ static void draft_get_peers(struct question_draft *draft, const struct krpc_mess
 static void draft_announce(struct question_draft *draft, const struct krpc_message *message)
 {
     Lb__Storage__AnnouncePeer *body = &draft->body.announce_peer;
-    struct address peer = draft->ask.from;
+    struct address peer = draft->waiting.ask.from;
 
     if (message->implied_port == 0)
         peer.port = (uint16_t)message->port;
@@ -141,12 +147,13 @@ static void draft_sample_infohashes(struct question_draft *draft)
     Lb__Storage__SampleInfohashes *body = &draft->body.sample_infohashes;
 
     lb__storage__sample_infohashes__init(body);
-    body->samples_max = responder_samples_max(&draft->ask);
+    body->samples_max = responder_samples_max(&draft->waiting.ask);
     draft->question.body_case = LB__STORAGE__QUESTION__BODY_SAMPLE_INFOHASHES;
     draft->question.sample_infohashes = body;
 }
 
-void questions_add(struct questions *self, const struct endpoint_result *result)
+void questions_add(struct questions *self, const struct endpoint_result *result,
+                   const struct datagram_local *local)
 {
     const struct krpc_message *message = &result->message;
     struct question_draft *draft;
@@ -154,10 +161,10 @@ void questions_add(struct questions *self, const struct endpoint_result *result)
     if (self->drafts_count == QUESTIONS_BATCH_MAX)
         questions_flush(self);
     draft = &self->drafts[self->drafts_count++];
-    draft->ask = result->ask;
+    draft->waiting = (struct waiting){ .ask = result->ask, .local = *local };
     lb__storage__question__init(&draft->question);
     draft->question.from =
-        binary(bytes_of(draft->from, address_to_compact(&draft->ask.from, draft->from)));
+        binary(bytes_of(draft->from, address_to_compact(&draft->waiting.ask.from, draft->from)));
     switch (message->method) {
     case KRPC_GET_PEERS:
         draft_get_peers(draft, message);
@@ -181,9 +188,10 @@ void questions_add(struct questions *self, const struct endpoint_result *result)
 
 /* ---- the way back ---- */
 
-static void answer(struct questions *self, const struct responder_ask *ask,
+static void answer(struct questions *self, const struct waiting *waiting,
                    const struct responder_outcome *outcome)
 {
+    const struct responder_ask *ask = &waiting->ask;
     struct transport *transport = self->transport;
     struct datagram_port *port = transport_port(transport, &ask->from);
     uint8_t *room;
@@ -194,16 +202,16 @@ static void answer(struct questions *self, const struct responder_ask *ask,
     room = port->ops->reserve(port->self);
     size = endpoint_answer(&transport->endpoint, ask, outcome, uv_hrtime() / 1000, room);
     if (size > 0)
-        port->ops->commit(port->self, &ask->from, size);
+        port->ops->commit(port->self, &ask->from, &waiting->local, size);
 }
 
-static void answer_unavailable(struct questions *self, const struct responder_ask *asks,
+static void answer_unavailable(struct questions *self, const struct waiting *waiting,
                                unsigned count)
 {
     const struct responder_outcome outcome = { .unavailable = true };
 
     for (unsigned i = 0; i < count; i++)
-        answer(self, &asks[i], &outcome);
+        answer(self, &waiting[i], &outcome);
 }
 
 /* What does not have the size it must have is left out, whoever said it. */
@@ -251,9 +259,10 @@ static bool read_samples(const Lb__Storage__Outcome *from, const struct responde
     return true;
 }
 
-static void answer_outcome(struct questions *self, const struct responder_ask *ask,
+static void answer_outcome(struct questions *self, const struct waiting *waiting,
                            const Lb__Storage__Outcome *from)
 {
+    const struct responder_ask *ask = &waiting->ask;
     struct bytes peers[RESPONDER_PEERS_MAX];
     struct krpc_item item;
     struct krpc_samples samples;
@@ -269,7 +278,7 @@ static void answer_outcome(struct questions *self, const struct responder_ask *a
         .samples = read_samples(from, ask, &samples) ? &samples : NULL,
     };
 
-    answer(self, ask, &outcome);
+    answer(self, waiting, &outcome);
 }
 
 static void on_answers(void *ctx, lb_err err, const char *reason, const void *message)
@@ -282,21 +291,21 @@ static void on_answers(void *ctx, lb_err err, const char *reason, const void *me
     if (err != LB_OK) {
         log_debug("storage did not answer questions=%u: %s", batch->count,
                   reason && *reason ? reason : lb_err_text(err));
-        answer_unavailable(self, batch->asks, batch->count);
+        answer_unavailable(self, batch->waiting, batch->count);
     } else if (reply->body_case != LB__STORAGE__REPLY__BODY_ANSWERS ||
                reply->answers->n_outcomes != batch->count) {
         log_warn("storage answered something else than was asked questions=%u", batch->count);
-        answer_unavailable(self, batch->asks, batch->count);
+        answer_unavailable(self, batch->waiting, batch->count);
     } else {
         for (unsigned i = 0; i < batch->count; i++)
-            answer_outcome(self, &batch->asks[i], reply->answers->outcomes[i]);
+            answer_outcome(self, &batch->waiting[i], reply->answers->outcomes[i]);
     }
     free(batch);
 }
 
 static bool is_store(const struct question_draft *draft)
 {
-    return draft->ask.method == KRPC_ANNOUNCE_PEER || draft->ask.method == KRPC_PUT;
+    return draft->waiting.ask.method == KRPC_ANNOUNCE_PEER || draft->waiting.ask.method == KRPC_PUT;
 }
 
 /* Returns how many of the drafts they are. */
@@ -315,13 +324,13 @@ static unsigned select_drafts(const struct questions *self, bool stores,
 static struct question_batch *batch_new(struct questions *self, bool stores,
                                         struct question_draft *const *drafts, unsigned count)
 {
-    struct question_batch *batch = xmalloc(sizeof(*batch) + count * sizeof(batch->asks[0]));
+    struct question_batch *batch = xmalloc(sizeof(*batch) + count * sizeof(batch->waiting[0]));
 
     batch->questions = self;
     batch->stores = stores;
     batch->count = count;
     for (unsigned i = 0; i < count; i++)
-        batch->asks[i] = drafts[i]->ask;
+        batch->waiting[i] = drafts[i]->waiting;
     return batch;
 }
 
@@ -337,7 +346,7 @@ static void send_batch(struct questions *self, bool stores)
         return;
     if (self->batches[stores] == QUESTIONS_BATCHES_MAX || !link_is_up(self->transport->storage)) {
         for (unsigned i = 0; i < count; i++)
-            answer_unavailable(self, &drafts[i]->ask, 1);
+            answer_unavailable(self, &drafts[i]->waiting, 1);
         return;
     }
     for (unsigned i = 0; i < count; i++)

@@ -15,6 +15,7 @@
 #define QUESTIONS_BATCHES_MAX 16u
 #define QUESTIONS_TIMEOUT_MS  1000u
 
+struct datagram_local;
 struct transport;
 struct question_draft;
 
@@ -28,8 +29,9 @@ struct questions {
 void questions_init(struct questions *self, struct transport *transport);
 void questions_done(struct questions *self);
 
-/* Take the question of a result whose verdict is ENDPOINT_ASK. */
-void questions_add(struct questions *self, const struct endpoint_result *result);
+/* Take the question of a result whose verdict is ENDPOINT_ASK; it came to `local`. */
+void questions_add(struct questions *self, const struct endpoint_result *result,
+                   const struct datagram_local *local);
 
 /* Ask; the views end here. */
 void questions_flush(struct questions *self);

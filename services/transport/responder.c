@@ -93,13 +93,13 @@ static bool shrink(struct draft *draft)
     else if (draft->samples.infohashes.size > 0)
         draft->samples.infohashes.size -= NODE_ID_SIZE;
     else if (reply->with_nodes6 && reply->with_nodes)
-        reply->with_nodes6 = false;
+        reply->with_nodes6 = false; /* as BEP 33 says, rather than the filters */
+    else if (reply->seeds_filter.size + reply->peers_filter.size > 0)
+        reply->seeds_filter = reply->peers_filter = bytes_of(NULL, 0);
     else if (reply->nodes6_count > 0 && reply->with_nodes6)
         reply->nodes6_count--;
     else if (reply->nodes_count > 0)
         reply->nodes_count--;
-    else if (reply->seeds_filter.size + reply->peers_filter.size > 0)
-        reply->seeds_filter = reply->peers_filter = bytes_of(NULL, 0);
     else
         return false;
     return true;

@@ -20,6 +20,9 @@
 #define CARE_MS       1000 /* how often pages and neighbours are looked at */
 #define CARE_HURRY_MS 50   /* ... while something is missing */
 
+_Static_assert(COUNTERS_COUNT + 3 <= STATUS_COUNTERS_MAX,
+               "there is a place for each counter, those of the actor included");
+
 /* ---- sending ---- */
 
 struct datagram_port *transport_port(struct transport *self, const struct address *to)
@@ -38,7 +41,7 @@ void transport_send(struct transport *self, const struct address *to, struct byt
     if (!port)
         return;
     memcpy(port->ops->reserve(port->self), datagram.data, datagram.size);
-    port->ops->commit(port->self, to, datagram.size);
+    port->ops->commit(port->self, to, NULL, datagram.size);
 }
 
 /* ---- pages and neighbours ---- */
@@ -80,7 +83,8 @@ static void on_care(uv_timer_t *timer)
 
 /* ---- datagrams ---- */
 
-static void on_datagram(void *ctx, const struct address *from, struct bytes payload)
+static void on_datagram(void *ctx, const struct address *from, const struct datagram_local *local,
+                        struct bytes payload)
 {
     struct transport *self = ctx;
     struct datagram_port *port = transport_port(self, from);
@@ -96,10 +100,10 @@ static void on_datagram(void *ctx, const struct address *from, struct bytes payl
                      &self->result);
     switch (self->result.verdict) {
     case ENDPOINT_SEND:
-        port->ops->commit(port->self, from, self->result.reply_size);
+        port->ops->commit(port->self, from, local, self->result.reply_size);
         break;
     case ENDPOINT_ASK:
-        questions_add(&self->questions, &self->result);
+        questions_add(&self->questions, &self->result, local);
         break;
     case ENDPOINT_ANSWERED:
         queries_answered(self);
@@ -291,6 +295,7 @@ static void open_endpoint(struct transport *self)
     random_init(&self->random, actor_random_seed(self->actor));
     token_key_load(actor_paths(self->actor)->run_folder, key);
     endpoint_init(&self->endpoint, &limits, key, &self->random);
+    self->endpoint.read_only = config_number(actor_config(self->actor), CONFIG_CLIENT) != 0;
     for (unsigned i = 0; i < COUNTERS_COUNT; i++)
         self->counters[i] = actor_counter(self->actor, endpoint_counter_text(i));
     self->deadline_us = UINT64_MAX;
@@ -328,6 +333,7 @@ static lb_err transport_start(struct actor *actor, void **ret_ctx)
     if (err != LB_OK)
         return err;
     uv_prepare_start(&self->prepare, on_prepare);
+    lan_open(&self->lan, self);
     on_care(&self->care_timer); /* says that we are ready */
     return LB_OK;
 }
@@ -339,6 +345,7 @@ static void transport_stop(void *ctx)
     self->stopping = true;
     queries_cancel(self);
     resolver_cancel(&self->resolver);
+    lan_close(&self->lan);
     close_ports(self);
     actor_stopped(self->actor);
 }
@@ -357,11 +364,12 @@ static void transport_free(void *ctx)
     self->stopping = true;
     queries_cancel(self);
     resolver_cancel(&self->resolver);
+    lan_close(&self->lan);
     close_ports(self);
     uv_close((uv_handle_t *)&self->deadline_timer, on_closed);
     uv_close((uv_handle_t *)&self->care_timer, on_closed);
     uv_close((uv_handle_t *)&self->prepare, on_closed);
-    while (self->handles_open > 0)
+    while (self->handles_open + self->lan.handles_open > 0)
         uv_run(actor_loop(self->actor), UV_RUN_NOWAIT);
     questions_done(&self->questions);
     endpoint_done(&self->endpoint);

@@ -7,6 +7,7 @@
  *     questions.c  other nodes' questions to storage, in batches
  *     reports.c    sightings for routing, in batches
  *     resolve.c    Resolve
+ *     lan.c        nodes of the local net, found by multicast
  *     pages.c      shared memory;  udp.c  sockets
  */
 #pragma once
@@ -15,6 +16,7 @@
 #include "libcommon/random.h"
 #include "services/transport/datagram.h"
 #include "services/transport/endpoint.h"
+#include "services/transport/lan.h"
 #include "services/transport/pages.h"
 #include "services/transport/questions.h"
 #include "services/transport/reports.h"
@@ -38,6 +40,7 @@ struct transport {
     struct questions questions;
     struct reports reports;
     struct resolver resolver;
+    struct lan lan;
     struct link *routing, *storage;
     struct status_counter *counters[COUNTERS_COUNT];
     uv_timer_t deadline_timer, care_timer;

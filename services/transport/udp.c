@@ -15,10 +15,17 @@
 /* One byte more than we look at: a longer datagram shows as too long. */
 #define RECEIVE_SIZE (KRPC_RECEIVE_MAX + 1)
 
+/* IP_PKTINFO or IPV6_PKTINFO beside a datagram. */
+union control {
+    size_t aligned; /* as struct cmsghdr begins */
+    uint8_t bytes[CMSG_SPACE(sizeof(struct in6_pktinfo))];
+};
+
 struct lane {
     struct mmsghdr messages[UDP_BATCH];
     struct iovec parts[UDP_BATCH];
     struct sockaddr_storage names[UDP_BATCH];
+    union control controls[UDP_BATCH];
 };
 
 struct udp {
@@ -26,6 +33,8 @@ struct udp {
     uv_idle_t idle; /* busy */
     unsigned handles_open;
     int fd;
+    bool is_v4;
+    bool is_any; /* bound to all addresses there are */
     const struct datagram_receiver *receiver;
     struct datagram_counts *counts;
     struct lane in, out;
@@ -83,7 +92,42 @@ static uint8_t *udp_reserve(void *ctx)
     return self->out_data[self->out_count];
 }
 
-static void udp_commit(void *ctx, const struct address *to, size_t size)
+static void add_control(struct msghdr *header, union control *control, int level, int type,
+                        const void *info, size_t size)
+{
+    struct cmsghdr *cmsg;
+
+    header->msg_control = control;
+    header->msg_controllen = CMSG_SPACE(size);
+    cmsg = CMSG_FIRSTHDR(header);
+    *cmsg = (struct cmsghdr){ .cmsg_level = level, .cmsg_type = type, .cmsg_len = CMSG_LEN(size) };
+    memcpy(CMSG_DATA(cmsg), info, size);
+}
+
+/* From where it leaves: ip(7), ipv6(7). */
+static void set_local(struct udp *self, unsigned i, const struct datagram_local *local)
+{
+    struct msghdr *header = &self->out.messages[i].msg_hdr;
+
+    if (!local || !local->is_known) {
+        header->msg_control = NULL;
+        header->msg_controllen = 0;
+    } else if (self->is_v4) {
+        struct in_pktinfo info = { .ipi_ifindex = 0 };
+
+        memcpy(&info.ipi_spec_dst, local->ip + 12, 4);
+        add_control(header, &self->out.controls[i], IPPROTO_IP, IP_PKTINFO, &info, sizeof(info));
+    } else {
+        struct in6_pktinfo info = { .ipi6_ifindex = 0 };
+
+        memcpy(&info.ipi6_addr, local->ip, 16);
+        add_control(header, &self->out.controls[i], IPPROTO_IPV6, IPV6_PKTINFO, &info,
+                    sizeof(info));
+    }
+}
+
+static void udp_commit(void *ctx, const struct address *to, const struct datagram_local *local,
+                       size_t size)
 {
     struct udp *self = ctx;
     unsigned i = self->out_count++;
@@ -91,6 +135,31 @@ static void udp_commit(void *ctx, const struct address *to, size_t size)
     assert(i < UDP_BATCH && size <= KRPC_SEND_MAX);
     self->out.messages[i].msg_hdr.msg_namelen = address_to_sockaddr(to, &self->out.names[i]);
     self->out.parts[i].iov_len = size;
+    set_local(self, i, local);
+}
+
+/* Where a datagram came to. */
+static struct datagram_local local_of(struct msghdr *header)
+{
+    struct datagram_local local = { .is_known = false };
+    struct cmsghdr *cmsg = CMSG_FIRSTHDR(header);
+
+    if (!cmsg || (header->msg_flags & MSG_CTRUNC)) {
+        return local;
+    } else if (cmsg->cmsg_level == IPPROTO_IP && cmsg->cmsg_type == IP_PKTINFO) {
+        struct in_pktinfo info;
+
+        memcpy(&info, CMSG_DATA(cmsg), sizeof(info));
+        local.is_known = true;
+        memcpy(local.ip + 12, &info.ipi_spec_dst, 4);
+    } else if (cmsg->cmsg_level == IPPROTO_IPV6 && cmsg->cmsg_type == IPV6_PKTINFO) {
+        struct in6_pktinfo info;
+
+        memcpy(&info, CMSG_DATA(cmsg), sizeof(info));
+        local.is_known = !IN6_IS_ADDR_MULTICAST(&info.ipi6_addr);
+        memcpy(local.ip, &info.ipi6_addr, 16);
+    }
+    return local;
 }
 
 static void deliver(struct udp *self, unsigned count)
@@ -99,10 +168,13 @@ static void deliver(struct udp *self, unsigned count)
         struct mmsghdr *message = &self->in.messages[i];
         struct address from;
 
+        struct datagram_local local = local_of(&message->msg_hdr);
+
         if (address_from_sockaddr((const struct sockaddr *)&self->in.names[i], &from) == LB_OK)
-            self->receiver->receive(self->receiver->ctx, &from,
+            self->receiver->receive(self->receiver->ctx, &from, &local,
                                     bytes_of(self->in_data[i], message->msg_len));
         message->msg_hdr.msg_namelen = sizeof(self->in.names[i]);
+        message->msg_hdr.msg_controllen = self->is_any ? sizeof(self->in.controls[i]) : 0;
     }
     self->receiver->batch_done(self->receiver->ctx);
 }
@@ -176,6 +248,26 @@ static const struct datagram_ops udp_ops = {
     .close = udp_close,
 };
 
+/* Be told where each datagram came to, if it can have come to more than one place. */
+static void learn_locals(struct udp *self, const struct address *bound)
+{
+    static const uint8_t any[16];
+    const int on = 1;
+    size_t size = address_is_v4(bound) ? 4 : 16;
+
+    self->is_v4 = address_is_v4(bound);
+    self->is_any = memcmp(bound->ip + 16 - size, any, size) == 0;
+    if (!self->is_any)
+        return;
+    if (setsockopt(self->fd, self->is_v4 ? IPPROTO_IP : IPPROTO_IPV6,
+                   self->is_v4 ? IP_PKTINFO : IPV6_RECVPKTINFO, &on, sizeof(on)) != 0)
+        self->is_any = false;
+    for (unsigned i = 0; self->is_any && i < UDP_BATCH; i++) {
+        self->in.messages[i].msg_hdr.msg_control = &self->in.controls[i];
+        self->in.messages[i].msg_hdr.msg_controllen = sizeof(self->in.controls[i]);
+    }
+}
+
 lb_err udp_open(struct uv_loop_s *loop, int fd, const struct datagram_receiver *receiver,
                 struct datagram_port *ret_port)
 {
@@ -195,6 +287,7 @@ lb_err udp_open(struct uv_loop_s *loop, int fd, const struct datagram_receiver *
     self->counts = &ret_port->counts;
     lane_init(&self->in, self->in_data[0], RECEIVE_SIZE);
     lane_init(&self->out, self->out_data[0], KRPC_SEND_MAX);
+    learn_locals(self, &bound);
     if (uv_poll_init(loop, &self->poll, fd) != 0) {
         free(self);
         return LB_IO;

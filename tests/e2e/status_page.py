@@ -2,7 +2,7 @@
 import os
 import struct
 
-SERVICES = ["supervisor", "routing", "storage", "transport", "swarm", "gateway"]
+SERVICES = ["supervisor", "routing", "transport", "storage", "swarm", "gateway"]
 STATES = ["absent", "starting", "ready", "degraded", "draining", "backoff", "failed", "stopped",
           "hung"]
 HEADER_SIZE, SLOT_SIZE, INSTANCES, NOTE_AT, NOTE_SIZE = 16, 1200, 16, 56, 120

@@ -10,6 +10,7 @@ import hashlib
 import itertools
 import socket
 
+from bencode import Raw, decode, encode
 from node import Lab, wait_for
 
 PUBLIC = bytes.fromhex("77ff84905a91936367c01360803104f92432fcd904a43511876df5cdf3e7e548")
@@ -26,52 +27,15 @@ ME = b"abcdefghij0123456789"
 INFOHASH = b"mnopqrstuvwxyz123456"
 
 
-class Raw(bytes):
-    """Bencoded already, well or not."""
-
-
-def encode(value):
-    if isinstance(value, Raw):
-        return bytes(value)
-    if isinstance(value, int):
-        return b"i%de" % value
-    if isinstance(value, bytes):
-        return b"%d:%s" % (len(value), value)
-    if isinstance(value, list):
-        return b"l" + b"".join(map(encode, value)) + b"e"
-    return b"d" + b"".join(encode(k.encode()) + encode(v) for k, v in sorted(value.items())) + b"e"
-
-
-def decode(data):
-    def one(at):
-        if data[at:at + 1] == b"i":
-            end = data.index(b"e", at)
-            return int(data[at + 1:end]), end + 1
-        if data[at:at + 1] in (b"l", b"d"):
-            items, here = [], at + 1
-            while data[here:here + 1] != b"e":
-                item, here = one(here)
-                items.append(item)
-            if data[at:at + 1] == b"l":
-                return items, here + 1
-            assert items[::2] == sorted(items[::2]), f"keys out of order: {items[::2]}"
-            return {k.decode(): v for k, v in zip(items[::2], items[1::2])}, here + 1
-        colon = data.index(b":", at)
-        end = colon + 1 + int(data[at:colon])
-        return data[colon + 1:end], end
-
-    value, end = one(0)
-    assert end == len(data)
-    return value
-
-
 class Asker:
     numbers = itertools.count()
 
-    def __init__(self, node, family=socket.AF_INET):
+    def __init__(self, node, family=socket.AF_INET, here=None, there=None):
         self.socket = socket.socket(family, socket.SOCK_DGRAM)
         self.socket.settimeout(5)
-        self.socket.connect((node.host, node.port))
+        if here:
+            self.socket.bind((here, 0))
+        self.socket.connect((there or node.host, node.port))
 
     def ask(self, method, read_only=1, **arguments):
         """The whole answer; its transaction and its "ip" have been looked at."""
@@ -288,6 +252,33 @@ def check_read_only(node):
     wait_for("it to be known", lambda: known(node, loud) or answer_pings(loud, 0.2) < 0, limit_s=20)
 
 
+def own_v6():
+    """An IPv6 address of this machine besides ::1, if it has one."""
+    with open("/proc/net/if_inet6") as file:
+        for line in file:
+            digits, _, _, scope, *_ = line.split()
+            if scope == "00":
+                return socket.inet_ntop(socket.AF_INET6, bytes.fromhex(digits))
+    return None
+
+
+def check_where_from(lab):
+    """Bound to all addresses, a node answers from the one that was asked (BEP 45): a socket that is connected to
+    another would not see it."""
+    node = lab.node("any", host="0.0.0.0")
+    node.up(None, "--listen", f"[::]:{node.port}")
+    node.await_well()
+    rows = [(socket.AF_INET, "127.0.0.1", "127.0.0.7"), (socket.AF_INET, "127.0.0.3", "127.0.0.1")]
+    if own_v6():
+        rows.append((socket.AF_INET6, "::1", own_v6()))
+    for family, here, there in rows:
+        asker = Asker(node, family, here, there)
+        assert asker.code("ping") == 0
+        target = hashlib.sha1(encode(VALUE)).digest()
+        assert asker.code("put", v=VALUE, token=token(asker, target)) == 0  # by way of storage
+        assert asker.reply("get", target=target)["v"] == VALUE
+
+
 with Lab() as lab:
     node = lab.node("n")
     node.up()
@@ -302,3 +293,4 @@ with Lab() as lab:
     check_scrapes(asker)
     check_samples(asker)
     check_read_only(node)
+    check_where_from(lab)

@@ -25,6 +25,8 @@ static void item(struct bytes from)
     assert(!writer.overflow);
     assert(item_record_get(bytes_of(buffer, writer.size), &again) == LB_OK);
     assert(item_is_same(&record.item, &again.item) && record.stored_s == again.stored_s);
+    assert(record.ends_s == again.ends_s && record.check_s == again.check_s);
+    assert(record.checked_s == again.checked_s && record.calm == again.calm);
     assert(record_source_equal(&record.source, &again.source));
 }
 
@@ -46,13 +48,17 @@ static void peer(struct bytes from)
 static void publication(struct bytes from)
 {
     struct publication_record record;
+    struct publication_record again;
     struct writer writer;
 
     if (publication_record_get(from, &record) != LB_OK)
         return;
     writer_init(&writer, buffer, sizeof buffer);
     publication_record_put(&record, &writer);
-    assert(bytes_equal(bytes_of(buffer, writer.size), from));
+    assert(publication_record_get(bytes_of(buffer, writer.size), &again) == LB_OK);
+    assert(record.version == again.version && record.due_s == again.due_s);
+    assert(record.tries == again.tries && record.renewed_s == again.renewed_s);
+    assert(bytes_equal(record.item, again.item));
 }
 
 static void due(struct bytes from)

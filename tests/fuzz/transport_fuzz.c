@@ -108,6 +108,8 @@ static void receive(struct world *self, uint8_t node, uint8_t *datagram, size_t 
     endpoint_receive(&self->endpoint, &from, bytes_of(datagram, size), self->now_us, reply,
                      &self->result);
     check_sightings(self);
+    assert(!self->endpoint.read_only ||
+           (self->result.verdict != ENDPOINT_SEND && self->result.verdict != ENDPOINT_ASK));
     if (self->result.verdict == ENDPOINT_SEND)
         check_sent(reply, self->result.reply_size);
     if (self->result.verdict == ENDPOINT_ASK && self->asks_count < ASKS_MAX)
@@ -153,6 +155,7 @@ static void start(struct world *self, enum krpc_method method, uint8_t node)
     self->under_way++;
     check_sent(datagram.data, datagram.size);
     assert(krpc_decode(datagram, &message) == LB_OK);
+    assert(message.littlebird && message.read_only == self->endpoint.read_only);
     memcpy(self->last_id, message.transaction.data, sizeof(self->last_id));
 }
 

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""A libtorrent DHT node stores and reads BEP 44 items with Littlebird nodes, both ways."""
+"""A libtorrent DHT node stores and reads BEP 44 items with Littlebird nodes, both ways, and samples infohashes there."""
 
 import hashlib
 import subprocess
@@ -76,6 +76,20 @@ def own_items(client, nodes):
     print("a mutable item of libtorrent's, read by Littlebird")
 
 
+def samples(client, nodes, lab):
+    """BEP 51: what one node announces, libtorrent finds in the samples of another."""
+    magnet = nodes[0].share(lab.make_file("image", 100_000))
+    infohash = magnet.split("urn:btih:")[1].split("&")[0]
+
+    def ask():
+        client.dht_sample_infohashes((nodes[1].host, nodes[1].port), lt.sha1_hash(bytes(20)))
+
+    got = alert(client, lt.dht_sample_infohashes_alert, ask, lambda a: a.num_samples > 0)
+    assert [str(sample) for sample in got.samples] == [infohash], got.samples
+    assert got.num_infohashes == 1 and len(got.nodes) > 0, (got.num_infohashes, got.nodes)
+    print("samples of infohashes, read by libtorrent")
+
+
 with Lab() as lab:
     nodes = [lab.node(f"n{i}", host=lan.address(i), port=6881) for i in range(1, 5)]
     nodes[0].up()
@@ -86,3 +100,4 @@ with Lab() as lab:
     immutable_items(client, nodes)
     mutable_items(client, nodes)
     own_items(client, nodes)
+    samples(client, nodes, lab)

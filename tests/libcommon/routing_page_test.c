@@ -45,6 +45,30 @@ static void nothing_published_answers_nothing(void **state)
     free(page);
 }
 
+static void addresses_are_found_in_either_family(void **state)
+{
+    struct routing_page *page = make_page();
+    const struct address first = address_v4(10, 0, 0, 0, 7), last = address_v4(10, 0, 0, 19, 7);
+    const struct address other_port = address_v4(10, 0, 0, 19, 8);
+    struct contact v6 = { .address = { .ip = { 0x20, 1 }, .port = 7 } };
+    const struct contact *families[ROUTING_FAMILIES] = { NULL, &v6 };
+    const uint32_t counts[ROUTING_FAMILIES] = { 0, 1 };
+
+    (void)state;
+    assert_int_equal(routing_page_count(page), 0);
+    assert_false(routing_page_holds(page, &first));
+    publish(page, 20, 2, 7);
+    assert_int_equal(routing_page_count(page), 22);
+    assert_true(routing_page_holds(page, &first));
+    assert_true(routing_page_holds(page, &last));
+    assert_false(routing_page_holds(page, &other_port));
+    routing_page_publish(page, families, counts);
+    assert_int_equal(routing_page_count(page), 1);
+    assert_false(routing_page_holds(page, &first));
+    assert_true(routing_page_holds(page, &v6.address));
+    free(page);
+}
+
 static void the_last_publication_is_read(void **state)
 {
     struct routing_page *page = make_page();
@@ -171,6 +195,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(nothing_published_answers_nothing),
+        cmocka_unit_test(addresses_are_found_in_either_family),
         cmocka_unit_test(the_last_publication_is_read),
         cmocka_unit_test(a_dead_writer_leaves_the_published_copy),
         cmocka_unit_test(a_count_out_of_bounds_answers_nothing),

@@ -1,7 +1,8 @@
 /*
  * What is acknowledged survives SIGKILL (THREATS 2, rows 8 and 24): a child stores and tells over a
  * pipe what db_apply() has called stored; it is killed somewhere in the middle; everything it told
- * must be there, no version lower than told.
+ * must be there, no version lower than told. Nor is one accepted that is lower than one that has
+ * ended, or was dropped, in between.
  */
 #include "libcommon/random.h"
 #include "tests/storage/db_world.h"
@@ -23,10 +24,37 @@ static struct item version_of(unsigned group)
     return world_mutable(group % KEYS, group + 1, "1:v");
 }
 
+/* ... and one of a key that is dropped, and one of a key that ends, within the same commit. */
+static struct item dropped_of(unsigned group)
+{
+    return world_mutable(1000 + group % KEYS, group + 1, "1:v");
+}
+
+static struct item ended_of(unsigned group)
+{
+    return world_mutable(2000 + group % KEYS, group + 1, "1:v");
+}
+
+enum { OP_VERSION = GROUP, OP_DROPPED, OP_DROP, OP_ENDED, OP_SWEEP, OPS };
+
+static void make_gone_ops(struct world *world, unsigned group, struct db_op ops[OPS])
+{
+    struct item dropped = dropped_of(group);
+    struct item ended = ended_of(group);
+
+    ops[OP_DROPPED] = world_put_op(world, &dropped, "10.0.0.1:1");
+    ops[OP_DROP] = (struct db_op){ .kind = DB_DROP, .now_s = world->now_s };
+    ops[OP_DROP].check = (struct db_check){ .target = item_target(&dropped), .seq = dropped.seq };
+    ops[OP_ENDED] = world_put_op(world, &ended, "10.0.0.1:1");
+    ops[OP_ENDED].put.ttl_s = 1;
+    ops[OP_SWEEP] = (struct db_op){ .kind = DB_SWEEP, .now_s = world->now_s + 2 };
+    ops[OP_SWEEP].sweep.budget = 64;
+}
+
 static void store_group(struct world *world, unsigned group)
 {
     static uint8_t buffers[GROUP][ITEM_VALUE_MAX];
-    struct db_op ops[GROUP + 1];
+    struct db_op ops[OPS];
     struct item version = version_of(group);
 
     for (unsigned i = 0; i < GROUP; i++) {
@@ -34,11 +62,13 @@ static void store_group(struct world *world, unsigned group)
 
         ops[i] = world_put_op(world, &item, "10.0.0.1:1");
     }
-    ops[GROUP] = world_put_op(world, &version, "10.0.0.1:1");
-    world_apply_list(world, ops, GROUP + 1);
-    for (unsigned i = 0; i <= GROUP; i++) {
+    ops[OP_VERSION] = world_put_op(world, &version, "10.0.0.1:1");
+    make_gone_ops(world, group, ops);
+    world_apply_list(world, ops, OPS);
+    for (unsigned i = 0; i < OPS; i++) {
         /* Another process may have stored a newer version. */
-        if (ops[i].err != LB_OK && !(i == GROUP && ops[i].err == LB_CONFLICT))
+        if (ops[i].err != LB_OK && (i < GROUP || ops[i].err != LB_CONFLICT) &&
+            !(i == OP_DROP && ops[i].err == LB_NOT_FOUND))
             _exit(2);
     }
 }
@@ -95,6 +125,14 @@ static uint64_t seq_of(struct world *world, unsigned key)
     return seq;
 }
 
+static void is_not_undercut(struct world *world, struct item item)
+{
+    assert_false(world_has(world, &item));
+    item.seq--;
+    if (item.seq > 0)
+        assert_int_equal(world_put(world, &item, "10.0.0.1:1"), LB_CONFLICT);
+}
+
 static void check(struct world *world, unsigned last)
 {
     for (unsigned number = 0; number < (last + 1) * GROUP; number++)
@@ -104,6 +142,8 @@ static void check(struct world *world, unsigned last)
             last - (last + KEYS - key) % KEYS; /* the last group that wrote this key */
 
         assert_true(seq_of(world, key) >= newest + 1);
+        is_not_undercut(world, dropped_of(newest));
+        is_not_undercut(world, ended_of(newest));
     }
 }
 

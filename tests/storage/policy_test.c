@@ -85,6 +85,11 @@ static const struct share_row {
       160 * MIB, 1000, GIB, false },
     { "the smallest store gives everyone something", POLICY_ITEMS_OF_SOURCE, "8.8.8.8:1", 60000,
       1000, MIB, true },
+    { "one publisher, within its eighth", POLICY_ITEMS_OF_KEY, "8.8.8.8:1", 70 * MIB, 1000, GIB,
+      true },
+    { "one publisher, more than its eighth", POLICY_ITEMS_OF_KEY, "8.8.8.8:1", 80 * MIB, 1000, GIB,
+      false },
+    { "no more inside the site", POLICY_ITEMS_OF_KEY, "10.0.0.1:1", 80 * MIB, 1000, GIB, false },
     { "peers of a public source", POLICY_PEERS_OF_SOURCE, "8.8.8.8:1", 999, 1, GIB, true },
     { "too many peers of a public source", POLICY_PEERS_OF_SOURCE, "8.8.8.8:1", 1000, 1, GIB,
       false },
@@ -182,6 +187,17 @@ static void things_expire(void **state)
     assert_false(policy_is_expired(100, 10, 110));
     assert_true(policy_is_expired(100, 10, 111));
     assert_false(policy_is_expired(100, 10, 50)); /* a clock that was set back keeps things */
+    assert_false(policy_is_over(100, 100));
+    assert_true(policy_is_over(100, 101));
+}
+
+static void numbers_outlive_their_items(void **state)
+{
+    (void)state;
+    assert_int_equal(policy_seen_until_s(100, 200), 200 + POLICY_SEEN_S);
+    assert_int_equal(policy_seen_until_s(100 + POLICY_SEEN_S, 50), 100 + POLICY_SEEN_S);
+    assert_int_equal(policy_seen_max(GIB), POLICY_SEEN_MAX);
+    assert_in_range(policy_seen_max(MIB), 100, 1000); /* a small store is not filled with them */
 }
 
 static void space_is_kept_free(void **state)
@@ -200,6 +216,7 @@ int main(void)
         cmocka_unit_test(our_own_programs_are_not_counted),
         cmocka_unit_test(publishers_are_counted_by_their_key),
         cmocka_unit_test(things_expire),
+        cmocka_unit_test(numbers_outlive_their_items),
         cmocka_unit_test(space_is_kept_free),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);

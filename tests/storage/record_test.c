@@ -19,6 +19,10 @@ static struct item_record an_item(bool is_mutable)
                                             .is_mutable = is_mutable },
                                   .first_s = 10,
                                   .stored_s = 20,
+                                  .ends_s = 30,
+                                  .check_s = 40,
+                                  .checked_s = 50,
+                                  .calm = 3,
                                   .source = source_v4(1) };
 
     if (is_mutable) {
@@ -52,6 +56,10 @@ static void check_item(const struct item_record *record)
     assert_memory_equal(back.item.signature, record->item.signature, ED25519_SIGN_SIZE);
     assert_int_equal(back.first_s, record->first_s);
     assert_int_equal(back.stored_s, record->stored_s);
+    assert_int_equal(back.ends_s, record->ends_s);
+    assert_int_equal(back.check_s, record->check_s);
+    assert_int_equal(back.checked_s, record->checked_s);
+    assert_int_equal(back.calm, record->calm);
     assert_true(record_source_equal(&back.source, &record->source));
 }
 
@@ -102,15 +110,16 @@ static const struct damage_row {
     size_t at;
     uint8_t byte;
 } damage_rows[] = {
-    { "a version to come", 0, 2 },
+    { "a version to come", 0, 3 },
+    { "a version before, but the times of this one", 0, 1 },
     { "no version", 0, 0 },
     { "an unknown flag", 1, 2 },
     { "mutable, but no key is there", 1, 1 },
-    { "an address of 5 bytes", 18, 5 },
-    { "an address of 255 bytes", 18, 255 },
-    { "a salt where none may be", 25, 1 },
-    { "a value longer than the record", 26, 0xff },
-    { "a value that is no bencode", 28, 'x' },
+    { "an address of 5 bytes", 43, 5 },
+    { "an address of 255 bytes", 43, 255 },
+    { "a salt where none may be", 50, 1 },
+    { "a value longer than the record", 51, 0xff },
+    { "a value that is no bencode", 53, 'x' },
 };
 
 static void damage_is_found(void **state)
@@ -124,6 +133,32 @@ static void damage_is_found(void **state)
     assert_true(row->at < size && buffer[row->at] != row->byte);
     buffer[row->at] = row->byte;
     assert_int_equal(item_record_get(bytes_of(buffer, size), &back), LB_CORRUPT);
+}
+
+/* As lb-storage wrote it when an item lived from put to put: no end, no check. */
+static const uint8_t item_of_version_1[] = { 1, 0,                                  /* immutable */
+                                             0, 0,   0,   0,   0,   0,    0,    10, /* first_s */
+                                             0, 0,   0,   0,   0,   0,    0,    20, /* stored_s */
+                                             6, 192, 0,   2,   1,   0x1a, 0xe1,     /* from there */
+                                             0,                                     /* no salt */
+                                             0, 7,   '5', ':', 'h', 'e',  'l',  'l', 'o' };
+
+static void an_item_of_version_1_is_read(void **state)
+{
+    const struct item_record record = an_item(false);
+    struct item_record back;
+
+    (void)state;
+    assert_int_equal(item_record_get(bytes_of(item_of_version_1, sizeof item_of_version_1), &back),
+                     LB_OK);
+    assert_true(item_is_same(&back.item, &record.item));
+    assert_int_equal(back.first_s, 10);
+    assert_int_equal(back.stored_s, 20);
+    assert_int_equal(back.ends_s, 0);
+    assert_int_equal(back.check_s, 0);
+    assert_true(record_source_equal(&back.source, &record.source));
+    for (size_t cut = 0; cut < sizeof item_of_version_1; cut++)
+        assert_int_equal(item_record_get(bytes_of(item_of_version_1, cut), &back), LB_CORRUPT);
 }
 
 static size_t pack_peer(const struct peer_record *record, uint8_t buffer[RECORD_PEER_MAX])
@@ -187,7 +222,7 @@ static void neighbours_are_spread(void **state)
 static void publications_are_read_back(void **state)
 {
     struct item_record item = an_item(true);
-    struct publication_record record = { .version = 5, .due_s = 77, .tries = 3 };
+    struct publication_record record = { .version = 5, .due_s = 77, .tries = 3, .renewed_s = 66 };
     struct publication_record back;
     uint8_t packed[BUFFER_MAX];
     uint8_t buffer[BUFFER_MAX];
@@ -201,9 +236,29 @@ static void publications_are_read_back(void **state)
     assert_int_equal(back.version, 5);
     assert_int_equal(back.due_s, 77);
     assert_int_equal(back.tries, 3);
+    assert_int_equal(back.renewed_s, 66);
     assert_true(bytes_equal(back.item, record.item));
     for (size_t cut = 0; cut < writer.size; cut++)
         assert_int_equal(publication_record_get(bytes_of(buffer, cut), &back), LB_CORRUPT);
+}
+
+static void a_publication_of_version_1_is_read(void **state)
+{
+    struct publication_record back;
+    uint8_t buffer[BUFFER_MAX];
+    struct writer writer;
+
+    (void)state;
+    writer_init(&writer, buffer, sizeof buffer);
+    writer_u8(&writer, 1);
+    writer_u64(&writer, 5);
+    writer_u64(&writer, 77);
+    writer_u8(&writer, 3);
+    writer_put(&writer, item_of_version_1, sizeof item_of_version_1);
+    assert_int_equal(publication_record_get(bytes_of(buffer, writer.size), &back), LB_OK);
+    assert_int_equal(back.due_s, 77);
+    assert_int_equal(back.renewed_s, 0);
+    assert_int_equal(back.item.size, sizeof item_of_version_1);
 }
 
 static void small_records_are_read_back(void **state)
@@ -263,6 +318,8 @@ int main(void)
         cmocka_unit_test(items_are_read_back),
         cmocka_unit_test(the_largest_item_fits),
         cmocka_unit_test(an_item_cut_anywhere_is_damage),
+        cmocka_unit_test(an_item_of_version_1_is_read),
+        cmocka_unit_test(a_publication_of_version_1_is_read),
         cmocka_unit_test(peers_are_read_back),
         cmocka_unit_test(neighbours_are_spread),
         cmocka_unit_test(publications_are_read_back),

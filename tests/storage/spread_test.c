@@ -14,7 +14,7 @@
  *
  *   look:NODES[/SELF]  it looks up and finds these nodes, one a letter group:
  *                      a letter, then its item's number or nothing; "~" after it: it gave no token;
- *                      "!" then: it is of another kind.
+ *                      "!" then: it is of another kind. "x" after a number: a removal.
  *                      SELF is "+" when our own store is among the k closest, "+N" when it holds N.
  *   fail               it looks up and routing is not there
  *   sign:N             it signs number N
@@ -78,6 +78,11 @@ static const struct row {
     { "CAS 0: only if there is none", SPREAD_VERSION, 0, 0,
       "look:a,b/ sign:100 a(0).ok b(0).ok -> OK 2/2" },
     { "CAS 0, but there is one", SPREAD_VERSION, 0, 0, "look:a,b7/ -> CONFLICT 0/0" },
+    { "CAS 0, and it was removed: as if there were none", SPREAD_VERSION, 0, 0,
+      "look:a70x,b7,c/ sign:100 a(70).ok b(7).ok c(0).ok -> OK 3/3" },
+    { "CAS 0, removed and put again", SPREAD_VERSION, 0, 0, "look:a70x,b71/ -> CONFLICT 0/0" },
+    { "CAS on the number of the removal", SPREAD_VERSION, 0, 70,
+      "look:a70x,b70x/ sign:100 a(70).ok b(70).ok -> OK 2/2" },
     { "CAS goes by what each node holds", SPREAD_VERSION, 0, 50,
       "look:a50,b40,c/+50 sign:100 +(50).ok a(50).ok b(40).ok c(0).ok -> OK 4/4" },
     { "a vote is won by more than half; then the others follow", SPREAD_VERSION, 0, 50,
@@ -130,7 +135,8 @@ struct teller {
     char letters[SPREAD_NODES_MAX];
 };
 
-static const char *add_drawn(const char *at, struct spread_node *node, char *ret_letter)
+static const char *add_drawn(const char *at, struct spread_node *node, char *ret_letter,
+                             bool *ret_removal)
 {
     char *end;
 
@@ -141,6 +147,9 @@ static const char *add_drawn(const char *at, struct spread_node *node, char *ret
     node->item_seq = strtoull(++at, &end, 10);
     node->has_item = end != at;
     at = end;
+    *ret_removal = *at == 'x';
+    if (*ret_removal)
+        at++;
     if (*at == '~') {
         node->token_size = 0;
         at++;
@@ -160,11 +169,14 @@ static void look(struct teller *self, const char *drawn)
     for (; *drawn != '/'; found.nodes_count++) {
         struct spread_node *node = &nodes[found.nodes_count];
         char letter;
+        bool removal;
 
-        drawn = add_drawn(drawn, node, &letter);
+        drawn = add_drawn(drawn, node, &letter, &removal);
         found.has_item = found.has_item || node->has_item;
-        if (node->item_seq > found.highest_seq)
+        if (node->item_seq > found.highest_seq) {
             found.highest_seq = node->item_seq;
+            found.is_removal = removal;
+        }
     }
     if (drawn[1] == '+') {
         found.self_is_close = true;

@@ -155,7 +155,7 @@ def test_starts_hands_over_and_stops_in_order():
         process.send_signal(signal.SIGTERM)
         assert process.wait(LIMIT) == 0
         ends = {service: [e["at"] for e in node.events(service, "end")] for service in SERVICES}
-        order = ["gateway", "swarm", "transport", "storage", "routing"]
+        order = ["gateway", "swarm", "storage", "transport", "routing"]
         for first, second in zip(order, order[1:]):
             assert max(ends[first]) < min(ends[second]), (first, second, ends)
         assert not os.path.exists(os.path.join(node.folder, "d", "run", "api.sock"))

@@ -257,7 +257,8 @@ static void a_read_only_endpoint_asks_and_does_not_answer(void **state)
     world_receive(&client, &node, bytes_of_text(PING));
     assert_int_equal(client.result.verdict, ENDPOINT_NOTHING);
     assert_int_equal(client.result.sightings_count, 0);
-    assert_int_equal(client.endpoint.counters[COUNT_READ_ONLY], 1);
+    assert_int_equal(client.endpoint.counters[COUNT_PING], 1);
+    assert_int_equal(client.endpoint.counters[COUNT_ANSWERED], 0);
 
     assert_int_equal(endpoint_start(&client.endpoint, &query, &start, client.now_us, &datagram),
                      LB_OK);

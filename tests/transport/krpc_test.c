@@ -77,12 +77,18 @@ static const struct decode_row {
       "203 v is not strictly bencoded" },
     { "a put without a value", PUT(ID TOKEN), "203 an argument is missing" },
     { "a put without a token", PUT(ID "1:v1:x"), "203 an argument is missing" },
+    { "a put with a token of 129 bytes",
+      PUT(ID "5:token129:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+             "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdefx1:v1:x"),
+      "203 token is too long" },
     { "a put with a short key", PUT(ID "1:k4:abcd3:seqi1e" SIG TOKEN "1:v1:x"),
       "203 k must have 32 bytes" },
     { "a put with a short signature", PUT(ID KEY "3:seqi1e3:sig2:ab" TOKEN "1:v1:x"),
       "203 sig must have 64 bytes" },
     { "a put without its number", PUT(ID KEY SIG TOKEN "1:v1:x"),
       "203 seq must be a number from 0" },
+    { "a put compared with a number below zero",
+      PUT("3:casi-1e" ID KEY "3:seqi1e" SIG TOKEN "1:v1:x"), "203 seq must be a number from 0" },
     { "a put with a number below zero", PUT(ID KEY "3:seqi-1e" SIG TOKEN "1:v1:x"),
       "203 seq must be a number from 0" },
     { "a put with salt of 65 bytes",
@@ -355,6 +361,16 @@ static void a_query_is_read_whole(void **state)
     assert_true(message.read_only);
     assert_true(message.want_v4);
     assert_true(message.want_v6);
+}
+
+static void the_infohash_is_the_target_of_get_peers(void **state)
+{
+    struct krpc_message message =
+        decode(QUERY(HASH "6:target20:abcdefghij0123456789", "9:get_peers"));
+
+    (void)state;
+    assert_true(bytes_equal_text(message.target, "mnopqrstuvwxyz123456"));
+    assert_int_equal(message.present & KRPC_HAS_TARGET, 0);
 }
 
 static void nodes_that_cannot_be_sent_to_are_passed_over(void **state)
@@ -762,6 +778,7 @@ int main(void)
         cmocka_unit_test(a_datagram_that_is_too_long_is_malformed),
         cmocka_unit_test(values_of_1000_bytes_are_taken),
         cmocka_unit_test(a_query_is_read_whole),
+        cmocka_unit_test(the_infohash_is_the_target_of_get_peers),
         cmocka_unit_test(nodes_that_cannot_be_sent_to_are_passed_over),
         cmocka_unit_test(peers_are_read_through_rubbish),
         cmocka_unit_test(a_reply_without_lists_has_none),

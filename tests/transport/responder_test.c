@@ -503,12 +503,64 @@ static void what_is_too_dear_goes_out_shorter(void **state)
     world_done(&world);
 }
 
+/* Samples and filters are what can be done without; that the method is known is not. */
+static void samples_and_filters_give_way_when_they_are_too_dear(void **state)
+{
+    static const uint8_t filter[KRPC_FILTER_SIZE] = { 1 };
+    const struct krpc_samples most = { .infohashes = bytes_of(infohashes, sizeof(infohashes)),
+                                       .total = 70 };
+    const struct responder_outcome sampled = { .samples = &most };
+    const struct responder_outcome scraped = { .seeds_filter = bytes_of(filter, sizeof(filter)),
+                                               .peers_filter = bytes_of(filter, sizeof(filter)) };
+    const struct address from = sender(V4);
+    struct responder_ask ask = ask_of(KRPC_SAMPLE_INFOHASHES, &from);
+    struct krpc_message reply;
+    struct world world;
+    size_t size;
+
+    (void)state;
+    world_init(&world);
+    assert_true(budget_take(&world.endpoint.responder.budget, &from, 8192, 0, 1000));
+    ask.asked = 130;
+    assert_int_equal(
+        responder_answer(&world.endpoint.responder, &ask, &sampled, 1000, world.reply, &size),
+        RESPONDER_REPLY);
+    assert_in_range(size, 1, 3u * ask.asked);
+    assert_int_equal(krpc_decode(bytes_of(world.reply, size), &reply), LB_OK);
+    assert_in_range(reply.samples.size, NODE_ID_SIZE, sizeof(infohashes) - NODE_ID_SIZE);
+    assert_int_equal(reply.total, 70);
+    assert_int_equal(reply.nodes.size, 26 * RESPONDER_NODES);
+
+    ask.method = KRPC_GET_PEERS;
+    assert_int_equal(
+        responder_answer(&world.endpoint.responder, &ask, &scraped, 1000, world.reply, &size),
+        RESPONDER_REPLY);
+    assert_in_range(size, 1, 3u * ask.asked);
+    assert_int_equal(krpc_decode(bytes_of(world.reply, size), &reply), LB_OK);
+    assert_int_equal(reply.present & (KRPC_HAS_SEEDS_FILTER | KRPC_HAS_PEERS_FILTER), 0);
+    assert_true(reply.token.size > 0);
+    assert_int_equal(reply.nodes.size, 26 * RESPONDER_NODES);
+
+    /* Both families and the filters are more than a packet may have, whoever asks. */
+    ask.asked = KRPC_REPLY_MAX;
+    ask.want_v6 = true;
+    assert_int_equal(
+        responder_answer(&world.endpoint.responder, &ask, &scraped, 1000, world.reply, &size),
+        RESPONDER_REPLY);
+    assert_int_equal(krpc_decode(bytes_of(world.reply, size), &reply), LB_OK);
+    assert_true(bytes_equal(reply.seeds_filter, scraped.seeds_filter));
+    assert_int_equal(reply.nodes.size, 26 * RESPONDER_NODES);
+    assert_int_equal(reply.nodes6.size, 0);
+    world_done(&world);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_peers_asked_for_fit),
         cmocka_unit_test(the_samples_asked_for_fit_beside_the_nodes),
         cmocka_unit_test(an_offer_is_answered_with_no_more_than_it_brought),
+        cmocka_unit_test(samples_and_filters_give_way_when_they_are_too_dear),
         cmocka_unit_test(the_largest_item_goes_out_with_fewer_nodes),
         cmocka_unit_test(a_flood_of_forged_queries_is_not_amplified),
         cmocka_unit_test(who_has_proved_itself_has_more),

@@ -1,0 +1,584 @@
+#include "services/storage/replicas.h"
+
+#include "libcommon/clock.h"
+#include "libcommon/config.h"
+#include "libcommon/log.h"
+#include "libcommon/memory.h"
+#include "libcommon/page_reader.h"
+#include "libcommon/routing_page.h"
+#include "services/storage/errand.h"
+#include "services/storage/messages.h"
+#include "services/storage/service.h"
+#include "services/storage/upkeep.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <uv.h>
+
+#define QUERY_MS       10000u /* longest wait for one node; transport gives up long before */
+#define TURN_MAX       64u    /* actions carried out in one turn of the loop */
+#define DIGEST_SIZE    28u
+#define FIGURES_TICKS  5u /* how often late checks are counted */
+#define MS_PER_S       1000u
+#define WRITES_BUSY_MS 1000u
+
+struct replicas {
+    struct storage *storage;
+    struct upkeep *upkeep; /* NULL: our own id is not known yet */
+    struct node_id self_id;
+    uint64_t least_s;
+    struct page_reader reader;
+    uint64_t seen_version; /* of the routing page */
+    struct contact *contacts;
+    uv_timer_t timer;
+    bool is_draining;
+    uint32_t overdue;
+    unsigned ticks;
+    struct upkeep_stats told; /* what the counters say */
+};
+
+/* Something asked of another node, or of our own store, for the core. */
+struct asking {
+    struct commit commit; /* of a write */
+    struct storage *storage;
+    uint32_t ticket;
+};
+
+static void wake(struct replicas *self);
+
+static uint64_t core_now_ms(const struct storage *storage)
+{
+    return db_now_ms(storage->db, clock_monotonic_ms());
+}
+
+/* ---- the store, as the core asks it ---- */
+
+static struct upkeep_item item_of(const struct node_id *target, const struct item_record *record)
+{
+    return (struct upkeep_item){ .target = *target,
+                                 .seq = record->item.is_mutable ? record->item.seq : 0,
+                                 .ends_s = record->ends_s,
+                                 .check_s = record->check_s,
+                                 .checked_s = record->checked_s,
+                                 .calm = record->calm };
+}
+
+static bool store_next(void *ctx, const struct node_id *from, struct upkeep_item *ret_item)
+{
+    struct storage *storage = ctx;
+    struct item_record record;
+    struct node_id target;
+
+    if (db_read_next_item(storage->db, from, storage_now_s(storage), &target, &record) != LB_OK)
+        return false;
+    *ret_item = item_of(&target, &record);
+    return true;
+}
+
+static bool store_due(void *ctx, uint32_t skip, struct upkeep_item *ret_item)
+{
+    struct storage *storage = ctx;
+    struct item_record record;
+    struct node_id target;
+
+    if (db_read_check(storage->db, skip, storage_now_s(storage), &target, &record) != LB_OK)
+        return false;
+    *ret_item = item_of(&target, &record);
+    return true;
+}
+
+static uint32_t store_overdue(void *ctx, uint64_t before_s)
+{
+    struct storage *storage = ctx;
+
+    return db_read_overdue(storage->db, before_s, UINT32_MAX);
+}
+
+/* ---- writing ---- */
+
+static void on_written(struct commit *commit)
+{
+    struct asking *asking = (struct asking *)commit;
+    struct storage *storage = asking->storage;
+    lb_err err = commit->op.err;
+
+    if (commit->op.kind == DB_DROP && err == LB_OK)
+        storage->removed++;
+    /* Another version there by now has times of its own. */
+    if (storage->replicas != NULL) {
+        upkeep_written(storage->replicas->upkeep, asking->ticket,
+                       err == LB_OK || err == LB_NOT_FOUND, core_now_ms(storage));
+        wake(storage->replicas);
+    }
+    free(asking);
+}
+
+static void write_item(struct replicas *self, const struct upkeep_action *action)
+{
+    struct storage *storage = self->storage;
+    struct asking *asking = xcalloc(1, sizeof *asking);
+    struct db_op *op = &asking->commit.op;
+
+    asking->storage = storage;
+    asking->ticket = action->ticket;
+    asking->commit.done = on_written;
+    op->kind = action->step == UPKEEP_DROP ? DB_DROP : DB_SET_CHECK;
+    op->now_s = storage_now_s(storage);
+    op->check = (struct db_check){ .target = action->target,
+                                   .seq = action->seq,
+                                   .check_s = action->item.check_s,
+                                   .checked_s = action->item.checked_s,
+                                   .calm = action->item.calm };
+    if (commits_submit(storage->commits, &asking->commit) == LB_OK)
+        return;
+    upkeep_written(self->upkeep, action->ticket, false, core_now_ms(storage));
+    free(asking);
+}
+
+/* ---- checks ---- */
+
+static void on_checked(void *ctx, const struct errand_result *result)
+{
+    struct asking *asking = ctx;
+    struct storage *storage = asking->storage;
+    const struct spread_result *spread = &result->spread;
+    const struct upkeep_check check = { .err = spread->err,
+                                        .seq = result->item->is_mutable ? spread->seq : 0,
+                                        .nodes = spread->found,
+                                        .holders = spread->holders,
+                                        .lacking = spread->lacking,
+                                        .may_drop = spread->may_drop };
+
+    storage_count(storage, COUNTER_REPAIRED, spread->repaired);
+    if (storage->replicas != NULL) {
+        upkeep_checked(storage->replicas->upkeep, asking->ticket, &check, core_now_ms(storage));
+        wake(storage->replicas);
+    }
+    free(asking);
+}
+
+static void check(struct replicas *self, const struct upkeep_action *action)
+{
+    struct storage *storage = self->storage;
+    struct asking *asking = xcalloc(1, sizeof *asking);
+    struct errand_options options = {
+        .target = action->target, .check_s = action->check_s, .on_done = on_checked, .ctx = asking
+    };
+    struct upkeep_check result = { .err = LB_FULL };
+    struct item_record record;
+
+    asking->storage = storage;
+    asking->ticket = action->ticket;
+    if (db_read_item(storage->db, &action->target, storage_now_s(storage), &record) != LB_OK) {
+        result.gone = true;
+    } else {
+        options.item = record.item;
+        options.ttl_s = storage_rest_of_life_s(storage, &record);
+        options.spread =
+            (struct spread_options){ .mode = SPREAD_CHECK,
+                                     .is_mutable = record.item.is_mutable,
+                                     .seq = record.item.seq,
+                                     .deadline_ms = storage_now_ms(storage) + STORAGE_TIME_MS };
+        if (errand_start(storage, &options) == LB_OK)
+            return;
+    }
+    upkeep_checked(self->upkeep, action->ticket, &result, core_now_ms(storage));
+    free(asking);
+}
+
+/* ---- asking one node ---- */
+
+static struct upkeep_answer answer_of(lb_err err, const Lb__Transport__Reply *reply)
+{
+    struct upkeep_answer answer = { .outcome = UPKEEP_SILENT };
+    const Lb__Transport__Answer *body;
+
+    if (err != LB_OK || reply->body_case != LB__TRANSPORT__REPLY__BODY_ANSWER)
+        return answer;
+    body = reply->answer;
+    answer.outcome = body->krpc_error == 0 ? UPKEEP_DONE : UPKEEP_REFUSED;
+    answer.littlebird = body->littlebird;
+    answer.need = (const char *)body->need.data;
+    answer.need_size = body->need.len;
+    answer.token = body->token.data;
+    answer.token_size = body->token.len;
+    answer.has_item = body->item != NULL;
+    answer.seq = body->item != NULL ? body->item->seq : 0;
+    return answer;
+}
+
+static void on_answered(void *ctx, lb_err err, const char *reason, const void *reply)
+{
+    struct asking *asking = ctx;
+    struct replicas *self = asking->storage->replicas;
+    struct upkeep_answer answer = answer_of(err, reply);
+
+    (void)reason;
+    if (self != NULL) {
+        upkeep_answered(self->upkeep, asking->ticket, &answer, core_now_ms(self->storage));
+        wake(self);
+    }
+    free(asking);
+}
+
+/* Only the worker that serves an address may send to it. */
+static void send_query(struct replicas *self, const struct upkeep_action *action,
+                       Lb__Transport__Query *query)
+{
+    struct storage *storage = self->storage;
+    const struct contact *contact = &action->contact;
+    unsigned worker = address_worker(&contact->address, storage->workers);
+    uint8_t compact[ADDRESS_COMPACT_V6];
+    size_t compact_size = address_to_compact(&contact->address, compact);
+    Lb__Transport__Request request = LB__TRANSPORT__REQUEST__INIT;
+    struct asking *asking = xcalloc(1, sizeof *asking);
+
+    asking->storage = storage;
+    asking->ticket = action->ticket;
+    query->address = binary_of(bytes_of(compact, compact_size));
+    query->node_id = binary_of_id(&contact->id);
+    request.body_case = LB__TRANSPORT__REQUEST__BODY_QUERY;
+    request.query = query;
+    link_call(storage->transports[worker], &request.base, QUERY_MS, on_answered, asking);
+}
+
+static void ping(struct replicas *self, const struct upkeep_action *action)
+{
+    Lb__Transport__Query query = LB__TRANSPORT__QUERY__INIT;
+    Lb__Transport__Ping body = LB__TRANSPORT__PING__INIT;
+
+    query.method_case = LB__TRANSPORT__QUERY__METHOD_PING;
+    query.ping = &body;
+    send_query(self, action, &query);
+}
+
+static void offer(struct replicas *self, const struct upkeep_action *action)
+{
+    uint8_t digests[UPKEEP_DIGESTS_MAX * DIGEST_SIZE];
+    Lb__Transport__Query query = LB__TRANSPORT__QUERY__INIT;
+    Lb__Transport__Offer body = LB__TRANSPORT__OFFER__INIT;
+
+    for (size_t i = 0; i < action->digests_count; i++) {
+        uint8_t *digest = digests + i * DIGEST_SIZE;
+
+        memcpy(digest, action->digests[i].target.bytes, NODE_ID_SIZE);
+        store_u64(digest + NODE_ID_SIZE, action->digests[i].seq);
+    }
+    body.digests = binary_of(bytes_of(digests, action->digests_count * DIGEST_SIZE));
+    query.method_case = LB__TRANSPORT__QUERY__METHOD_OFFER;
+    query.offer = &body;
+    send_query(self, action, &query);
+}
+
+static void get(struct replicas *self, const struct upkeep_action *action)
+{
+    Lb__Transport__Query query = LB__TRANSPORT__QUERY__INIT;
+    Lb__Transport__Get body = LB__TRANSPORT__GET__INIT;
+
+    body.target = binary_of_id(&action->target);
+    query.method_case = LB__TRANSPORT__QUERY__METHOD_GET;
+    query.get = &body;
+    send_query(self, action, &query);
+}
+
+static void put(struct replicas *self, const struct upkeep_action *action)
+{
+    struct storage *storage = self->storage;
+    Lb__Transport__Query query = LB__TRANSPORT__QUERY__INIT;
+    Lb__Transport__Put body = LB__TRANSPORT__PUT__INIT;
+    const struct upkeep_answer gone = { .outcome = UPKEEP_REFUSED };
+    struct item_record record;
+    Lb__Item item;
+
+    if (db_read_item(storage->db, &action->target, storage_now_s(storage), &record) != LB_OK) {
+        upkeep_answered(self->upkeep, action->ticket, &gone, core_now_ms(storage));
+        return;
+    }
+    item_to_message(&record.item, &item);
+    item.ttl_s = message_ttl(storage_rest_of_life_s(storage, &record));
+    body.item = &item;
+    body.token = binary_of(bytes_of(action->token, action->token_size));
+    query.method_case = LB__TRANSPORT__QUERY__METHOD_PUT;
+    query.put = &body;
+    send_query(self, action, &query);
+}
+
+/* ---- the conversation ---- */
+
+typedef void act_fn(struct replicas *self, const struct upkeep_action *action);
+
+static act_fn *const acts[UPKEEP_STEPS] = {
+    [UPKEEP_CHECK] = check,     [UPKEEP_PING] = ping, [UPKEEP_OFFER] = offer,
+    [UPKEEP_GET] = get,         [UPKEEP_PUT] = put,   [UPKEEP_SET] = write_item,
+    [UPKEEP_DROP] = write_item,
+};
+
+static void on_timer(uv_timer_t *timer);
+
+static void arm(struct replicas *self, uint64_t delay_ms)
+{
+    if (self->upkeep == NULL || self->storage->is_stopping ||
+        actor_instance(self->storage->actor) > 0)
+        return;
+    uv_timer_start(&self->timer, on_timer, delay_ms, 0);
+}
+
+static void wake(struct replicas *self)
+{
+    arm(self, 0);
+}
+
+/* May we act? Without the others checks would only fail, and a busy disk has enough to do. */
+static bool is_able(const struct replicas *self)
+{
+    const struct storage *storage = self->storage;
+
+    return link_is_up(storage->routing) && !commits_is_busy(storage->commits);
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+    struct replicas *self = timer->data;
+    struct storage *storage = self->storage;
+    uint64_t now_ms = core_now_ms(storage);
+    struct upkeep_action action;
+    unsigned turns = 0;
+    uint64_t deadline_ms;
+
+    if (!is_able(self) && !self->is_draining) {
+        arm(self, WRITES_BUSY_MS);
+        return;
+    }
+    if (db_read_begin(storage->db) != LB_OK)
+        return; /* the next tick tries again */
+    while (turns++ < TURN_MAX && upkeep_next(self->upkeep, now_ms, &action))
+        acts[action.step](self, &action);
+    db_read_end(storage->db);
+    deadline_ms = upkeep_deadline_ms(self->upkeep);
+    if (deadline_ms != UINT64_MAX)
+        arm(self, deadline_ms > now_ms ? deadline_ms - now_ms : 1);
+}
+
+/* ---- the view ---- */
+
+static bool is_valid(const void *memory, size_t size)
+{
+    return routing_page_is_valid(memory, size);
+}
+
+/* The core is made when our own id is known, and anew when it is another. */
+static void know_self(struct replicas *self, const struct routing_page *page)
+{
+    struct storage *storage = self->storage;
+    const struct upkeep_options options = {
+        .self_id = page->self_id,
+        .store = { storage, store_next, store_due, store_overdue },
+        .check_least_s = self->least_s,
+        .seed = random_u64(&storage->random),
+    };
+
+    if (self->upkeep != NULL && node_id_equal(&self->self_id, &page->self_id))
+        return;
+    commits_set_own_id(storage->commits, &page->self_id); /* it decides what gives way */
+    upkeep_free(&self->upkeep);
+    self->self_id = page->self_id;
+    self->upkeep = upkeep_new(&options, core_now_ms(storage));
+    self->told = (struct upkeep_stats){ 0 };
+    wake(self);
+}
+
+static void look_at_table(struct replicas *self)
+{
+    const struct routing_page *page;
+    uint64_t now_ms = core_now_ms(self->storage);
+    uint64_t version;
+    uint32_t count;
+
+    if (page_reader_map(&self->reader, sizeof *page, is_valid))
+        self->seen_version = 0;
+    page = self->reader.page.memory;
+    if (page == NULL)
+        return;
+    know_self(self, page);
+    version = routing_page_version(page);
+    if (version == self->seen_version)
+        return;
+    for (unsigned f = 0; f < ROUTING_FAMILIES; f++) {
+        if (!routing_page_contacts(page, (enum routing_family)f, self->contacts, &count))
+            return; /* the next tick tries again */
+        upkeep_view(self->upkeep, (enum routing_family)f, self->contacts, count, now_ms);
+    }
+    self->seen_version = version;
+    wake(self);
+}
+
+static void tell_figures(struct replicas *self)
+{
+    struct storage *storage = self->storage;
+    struct upkeep_stats stats = upkeep_stats(self->upkeep);
+
+    storage_count(storage, COUNTER_CHECKS, stats.checks - self->told.checks);
+    storage_count(storage, COUNTER_CHECKS_FAILED, stats.failed - self->told.failed);
+    storage_count(storage, COUNTER_OFFERED, stats.offered - self->told.offered);
+    storage_count(storage, COUNTER_HANDED_OVER, stats.handed_over - self->told.handed_over);
+    storage_count(storage, COUNTER_DROPPED, stats.dropped - self->told.dropped);
+    storage_set_counter(storage, COUNTER_REPLICAS_MIN, stats.replicas_min);
+    storage_set_counter(storage, COUNTER_REPLICAS_MEDIAN, stats.replicas_median);
+    self->told = stats;
+    if (self->ticks++ % FIGURES_TICKS != 0 || db_read_begin(storage->db) != LB_OK)
+        return;
+    self->overdue = store_overdue(storage, upkeep_late_s(self->upkeep, storage_now_s(storage)));
+    db_read_end(storage->db);
+    storage_set_counter(storage, COUNTER_OVERDUE, self->overdue);
+}
+
+void replicas_tick(struct storage *storage)
+{
+    struct replicas *self = storage->replicas;
+
+    look_at_table(self);
+    if (self->upkeep == NULL)
+        return;
+    tell_figures(self);
+    if (!uv_is_active((uv_handle_t *)&self->timer))
+        wake(self);
+}
+
+uint32_t replicas_overdue(struct storage *storage)
+{
+    return storage->replicas->overdue;
+}
+
+/* ---- what others say ---- */
+
+void replicas_set_times(struct storage *storage, struct db_put *put)
+{
+    struct replicas *self = storage->replicas;
+    uint64_t now_s = storage_now_s(storage);
+
+    put->check_s =
+        self->upkeep != NULL ? upkeep_first_check_s(self->upkeep, now_s) : now_s + self->least_s;
+    put->silence_s = UPKEEP_SILENCE * UPKEEP_MOST * self->least_s;
+}
+
+/* Nobody waits for it: what could not be written costs a check too many. */
+static void on_noted(struct commit *commit)
+{
+    free(commit);
+}
+
+static void note(struct storage *storage, const struct upkeep_item *item)
+{
+    struct commit *commit;
+
+    if (commits_is_busy(storage->commits) || storage->is_stopping)
+        return;
+    commit = xcalloc(1, sizeof *commit);
+    commit->done = on_noted;
+    commit->op.kind = DB_SET_CHECK;
+    commit->op.now_s = storage_now_s(storage);
+    commit->op.check = (struct db_check){ .target = item->target,
+                                          .seq = item->seq,
+                                          .check_s = item->check_s,
+                                          .checked_s = item->checked_s,
+                                          .calm = item->calm };
+    if (commits_submit(storage->commits, commit) != LB_OK)
+        free(commit);
+}
+
+void replicas_heard(struct storage *storage, const struct node_id *target,
+                    const struct item_record *record, uint32_t chk_s)
+{
+    struct replicas *self = storage->replicas;
+    struct upkeep_item item = item_of(target, record);
+
+    if (self->upkeep != NULL && record->check_s > 0 &&
+        upkeep_postpone(self->upkeep, &item, chk_s, storage_now_s(storage)))
+        note(storage, &item);
+}
+
+static char need_of(struct storage *storage, const struct upkeep_digest *digest, bool has_room)
+{
+    struct replicas *self = storage->replicas;
+    uint64_t now_s = storage_now_s(storage);
+    struct item_record record;
+    struct upkeep_item held;
+    char need;
+
+    if (self->upkeep == NULL || storage->is_draining)
+        return UPKEEP_DECLINES;
+    if (db_read_item(storage->db, &digest->target, now_s, &record) != LB_OK)
+        return upkeep_need(self->upkeep, digest, NULL,
+                           db_read_seen(storage->db, &digest->target, now_s), has_room);
+    held = item_of(&digest->target, &record);
+    need = upkeep_need(self->upkeep, digest, &held, 0, has_room);
+    if (need == UPKEEP_HAS)
+        replicas_heard(storage, &digest->target, &record, 0);
+    return need;
+}
+
+void replicas_answer_offer(struct storage *storage, const uint8_t *digests, size_t count,
+                           uint8_t *ret_need)
+{
+    bool has_room = db_has_room(storage->db) && !commits_is_busy(storage->commits);
+
+    for (size_t i = 0; i < count; i++) {
+        const uint8_t *bytes = digests + i * DIGEST_SIZE;
+        const struct upkeep_digest digest = { .target = node_id_from(bytes),
+                                              .seq = load_u64(bytes + NODE_ID_SIZE) };
+
+        ret_need[i] = (uint8_t)need_of(storage, &digest, has_room);
+    }
+}
+
+/* ---- life ---- */
+
+struct replicas *replicas_new(struct storage *storage)
+{
+    struct replicas *self = xcalloc(1, sizeof *self);
+    const struct config *config = actor_config(storage->actor);
+
+    self->storage = storage;
+    self->least_s = config_number(config, CONFIG_STORAGE_CHECK_INTERVAL) / MS_PER_S;
+    self->contacts = xcalloc(ROUTING_PAGE_CONTACTS_MAX, sizeof *self->contacts);
+    page_reader_init(&self->reader, actor_paths(storage->actor)->run_folder, "routing.shm");
+    uv_timer_init(actor_loop(storage->actor), &self->timer);
+    self->timer.data = self;
+    return self;
+}
+
+static void on_closed(uv_handle_t *timer)
+{
+    free(timer->data);
+}
+
+void replicas_free(struct replicas **self)
+{
+    struct replicas *replicas = *self;
+
+    if (replicas == NULL)
+        return;
+    *self = NULL;
+    upkeep_free(&replicas->upkeep);
+    page_reader_done(&replicas->reader);
+    free(replicas->contacts);
+    uv_close((uv_handle_t *)&replicas->timer, on_closed);
+}
+
+void replicas_drain(struct storage *storage)
+{
+    struct replicas *self = storage->replicas;
+
+    if (self->upkeep == NULL || actor_instance(storage->actor) > 0)
+        return;
+    self->is_draining = true;
+    upkeep_drain(self->upkeep);
+    wake(self);
+}
+
+bool replicas_are_drained(const struct storage *storage)
+{
+    const struct replicas *self = storage->replicas;
+
+    return !self->is_draining || upkeep_is_drained(self->upkeep);
+}

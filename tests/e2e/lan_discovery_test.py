@@ -1,0 +1,105 @@
+#!/usr/bin/python3
+"""Nodes of one net find each other by multicast, without bootstrap: over IPv4 alone, over IPv6 alone.
+
+Each node stands in a network namespace of its own on one bridge, which needs root.
+"""
+
+import os
+import shutil
+import subprocess
+
+from node import Lab, Node, program, skip, wait_for
+
+
+def ip(*arguments, check=True):
+    return subprocess.run(["ip", *arguments], check=check, capture_output=True, text=True)
+
+
+class Net:
+    """A bridge with one namespace a host: 10.86.54.N and fd86:54::N."""
+
+    def __init__(self):
+        self.prefix, self.spaces = f"lbn{os.getpid()}", []
+
+    def __enter__(self):
+        if os.geteuid() != 0 or shutil.which("ip") is None:
+            skip("network namespaces need root")
+        hub = f"{self.prefix}-hub"
+        if ip("netns", "add", hub, check=False).returncode != 0:
+            skip("no right to make a network namespace")
+        self.spaces.append(hub)
+        if ip("-n", hub, "link", "add", "br0", "type", "bridge", "mcast_snooping", "0", check=False).returncode != 0:
+            self.__exit__()
+            skip("no right to make a bridge")
+        ip("-n", hub, "link", "set", "br0", "up")
+        return self
+
+    def __exit__(self, *_):
+        for space in reversed(self.spaces):
+            ip("netns", "del", space, check=False)
+
+    def host(self, number):
+        hub, space, port = self.spaces[0], f"{self.prefix}-{number}", f"port{number}"
+        ip("netns", "add", space)
+        self.spaces.append(space)
+        ip("-n", hub, "link", "add", port, "type", "veth", "peer", "name", "eth0", "netns", space)
+        ip("-n", hub, "link", "set", port, "master", "br0", "up")
+        ip("-n", space, "addr", "add", f"10.86.54.{number}/24", "dev", "eth0")
+        ip("-n", space, "addr", "add", f"fd86:54::{number}/64", "dev", "eth0", "nodad")
+        ip("-n", space, "link", "set", "lo", "up")
+        ip("-n", space, "link", "set", "eth0", "up")
+        return space
+
+
+class Host(Node):
+    """A node inside a namespace; its API is a unix socket, so the rest is asked from outside."""
+
+    def __init__(self, lab, name, space, listen):
+        super().__init__(lab, name)
+        self.space, self.listen = space, listen
+
+    def up(self, *more):
+        self.lab.running.append(self)
+        return self.lab.run("ip", "netns", "exec", self.space, program("littlebird"), "up", "--dir", self.dir,
+                            "--listen", self.listen, "--detach", *more)
+
+    def found(self):
+        return {contact["address"] for contact in self.contacts() if contact["state"] == "good"}
+
+
+def pair(lab, net, name, first, listen, seen):
+    """Two nodes find each other; `seen` is how an address of host N is written."""
+    a, b = (Host(lab, f"{name}{n}", net.host(n), listen.format(n)) for n in (first, first + 1))
+    a.up()
+    b.up()
+    wait_for(f"{name}: the first to find the second", lambda: seen.format(first + 1) in a.found())
+    wait_for(f"{name}: the second to find the first", lambda: seen.format(first) in b.found())
+    a.put("quiz/1", "What is a leaf?")
+    assert b.get("quiz/1") == b"What is a leaf?"
+    return a, b
+
+
+def main():
+    with Net() as net, Lab() as lab:
+        a, b = pair(lab, net, "four", 1, "0.0.0.0:7001", "10.86.54.{}:7001")
+        other = Host(lab, "other", net.host(9), "0.0.0.0:7001")
+        with open(os.path.join(other.dir, "littlebird.conf"), "w") as file:
+            file.write("[node]\nnetwork = another\n")
+        other.up()
+        # One that names its address speaks from it; when it is found, `other` has been heard too.
+        c = Host(lab, "c", net.host(8), "10.86.54.8:7001")
+        c.up()
+        wait_for("a third to be found", lambda: "10.86.54.8:7001" in a.found() | b.found() and c.found())
+        assert other.contacts() == [], "nodes of another network are left alone"
+        off = Host(lab, "off", net.host(7), "0.0.0.0:7001")
+        with open(os.path.join(off.dir, "littlebird.conf"), "w") as file:
+            file.write("[node]\nlan_discovery = no\n")
+        off.up()
+        for node in (a, b, c, other):
+            node.down()
+        pair(lab, net, "six", 3, "[::]:7001", "[fd86:54::{}]:7001")
+        assert off.contacts() == [], "without lan_discovery nobody is found"
+
+
+if __name__ == "__main__":
+    main()
