@@ -42,6 +42,7 @@ struct dht_options {
     bool no_upkeep;                      /* items are kept, and nothing more */
     bool check_all;                      /* checks.h: the invariants of THREATS 3.4 */
     struct carrier_options carrier;      /* all 0: CARRIER_OPTIONS_SMALL */
+    uint32_t k;                          /* closest nodes looked for by dht_look_up; 0: TABLE_K */
 };
 
 struct dht;
@@ -169,7 +170,7 @@ void dht_run(struct dht *self, uint64_t duration_ms);
 /* The first invariant found broken is kept; what is static. */
 void dht_note_problem(struct dht *self, uint32_t node, const char *what);
 
-/* A live node asks for the 8 closest to target; runs on until *ret_lookup is done. */
+/* A live node asks for the k closest to target; runs on until *ret_lookup is done. */
 void dht_look_up(struct dht *self, uint32_t origin, const struct node_id *target,
                  struct dht_lookup *ret_lookup);
 void dht_begin_lookup(struct dht *self, struct dht_lookup *lookup);
@@ -209,6 +210,15 @@ struct dht_report {
 
 /* Lookups of random targets by random live nodes, all judged. */
 void dht_measure(struct dht *self, uint32_t lookups, struct dht_report *ret_report);
+
+/*
+ * Whether the own contacts of those among the k closest to random targets are enough to know all of
+ * the k closest: what handing values over to newcomers rests on.
+ */
+struct dht_views {
+    uint32_t views, complete;
+};
+void dht_measure_views(struct dht *self, uint32_t targets, uint32_t k, struct dht_views *ret_views);
 
 /*
  * The true k closest live nodes to target but for origin (UINT32_MAX: all), nearest first. Hostile
