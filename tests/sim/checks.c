@@ -288,8 +288,8 @@ void checks_query(struct dht_node *node, const struct query *query)
         return;
     }
     const struct flight *flight = router_flight_find(node->router, query->ticket);
-    /* Widenings ask those that have answered once more, for targets beside the one. */
-    if (flight->purpose != FLIGHT_LOOKUP || (flight->lookup_ticket & LOOKUP_WIDE) != 0) {
+    /* Those who have answered are asked again, for other parts (proof.h). */
+    if (flight->purpose != FLIGHT_LOOKUP || (flight->lookup_ticket & LOOKUP_PROOF) != 0) {
         return;
     }
     /* A place for each of the last SEARCHES searches, that the next ones take. */

@@ -197,6 +197,20 @@ void dht_lose_disk(struct dht *self, uint32_t number)
     checks_disk_lost(&self->nodes[number]);
 }
 
+void dht_renew(struct dht *self, uint32_t number)
+{
+    struct dht_node *node = &self->nodes[number];
+    uint32_t fresh = (1u << 22) + self->renewed++;
+    struct address address =
+        self->options.is_public ? public_address(fresh) : world_default_address(fresh);
+
+    dht_lose_disk(self, number);
+    node->id = node_id_random(&self->random);
+    node->addresses_count = 1;
+    node->addresses[0] = address;
+    world_move(self->world, number, &address);
+}
+
 void dht_move(struct dht *self, uint32_t number)
 {
     struct dht_node *node = &self->nodes[number];

@@ -134,6 +134,7 @@ struct dht {
     const char *problem; /* the first broken invariant */
     uint32_t problem_node;
     uint64_t problem_ms;
+    uint32_t renewed;      /* how often dht_renew was called */
     struct checks *checks; /* checks.h; NULL: only what check_every says */
 };
 
@@ -152,6 +153,9 @@ void dht_kill(struct dht *self, uint32_t node);
 
 /* And what it stored. */
 void dht_lose_disk(struct dht *self, uint32_t node);
+
+/* In the place of a node that is down, another one: a new id, a new address, nothing stored. */
+void dht_renew(struct dht *self, uint32_t node);
 
 /* Give it another address, as a NAT does (at most DHT_ADDRESSES_MAX - 1 times). */
 void dht_move(struct dht *self, uint32_t node);
