@@ -6,6 +6,8 @@
  * than our nearest neighbour, JOIN_LOOKUPS_MAX at a time. Our own id is looked up again after a
  * second or two, and then at intervals that double to 15 minutes unless it finds nodes it had not
  * found before: a class that starts all at once finds itself in seconds, a settled one is quiet.
+ * The second of these, and those of a settled node, are wide: they look for more neighbours than
+ * the k closest, so that a node knows all around the keys it holds.
  * While nobody answers, all seeds are asked again after 1, 2, 4 ... 60 s with jitter; bootstrap
  * addresses also every quarter of an hour, so that a healed partition grows together. Sources:
  * Maymounkov and Mazieres 2002, 2.3; BEP 5. Pure.
@@ -42,7 +44,7 @@ struct join_seed {
 enum join_step {
     JOIN_NOTHING,
     JOIN_ASK,        /* find_node(own id) to order.address; tell join_asked() */
-    JOIN_FIND_SELF,  /* look up our own id; tell join_found_self() */
+    JOIN_FIND_SELF,  /* look up our own id, as order.is_wide says; tell join_found_self() */
     JOIN_FIND_BUCKET /* look up a random id in order.bucket; tell join_found_bucket() */
 };
 
@@ -50,13 +52,14 @@ struct join_order {
     struct address address;
     uint32_t seed;
     unsigned bucket;
+    bool is_wide; /* JOIN_FIND_SELF: more neighbours than the k closest are wanted */
 };
 
 /* What the tables hold now. */
 struct join_view {
     size_t contacts; /* that have a place */
     size_t live;     /* of these, that answered our last query */
-    unsigned depth;  /* number of buckets up to our nearest neighbour's */
+    unsigned depth;  /* number of buckets to look into, those the lookup of our own id did not */
 };
 
 struct join {
@@ -70,6 +73,7 @@ struct join {
     uint64_t reask_ms; /* when to ask the bootstrap addresses again in any case */
     bool finding_self;
     bool joined;
+    bool widened;          /* a wide lookup of our own id was made */
     bool content;          /* there was nobody to be found through */
     uint64_t find_self_ms; /* when to look up our own id next */
     uint64_t settle_ms;    /* the interval that led there */

@@ -17,6 +17,7 @@ struct lookup *lookup_new(const struct node_id *self_id, const struct lookup_aim
     self->family = family;
     self->parallel = LOOKUP_ALPHA;
     self->slow_ms = 1000;
+    proof_init(&self->proof, &aim->target);
     self->candidates = xcalloc(LOOKUP_CANDIDATES_MAX, sizeof(*self->candidates));
     return self;
 }
@@ -156,30 +157,9 @@ static bool is_result(const struct candidate *candidate)
     return candidate->state == CANDIDATE_ANSWERED && !candidate->no_values;
 }
 
-static struct node_id flip_bit(const struct node_id *id, unsigned bit)
+static bool is_proving(const struct lookup *self)
 {
-    struct node_id flipped = *id;
-
-    flipped.bytes[bit / 8] ^= (uint8_t)(0x80u >> (bit % 8));
-    return flipped;
-}
-
-/* The index-th part's target: ours with some of the bits from widened_bits on changed. */
-static struct node_id wide_target(const struct lookup *self, unsigned index)
-{
-    struct node_id target = self->aim.target;
-
-    for (unsigned i = 0; i < LOOKUP_WIDE_BITS && self->widened_bits + i < NODE_ID_BITS; i++) {
-        if (((index + 1) >> i & 1) != 0) {
-            target = flip_bit(&target, self->widened_bits + i);
-        }
-    }
-    return target;
-}
-
-static bool is_widening(const struct lookup *self)
-{
-    return (self->widened > 0 && self->wide_next < LOOKUP_WIDE_QUERIES) || self->wide_open > 0;
+    return self->proof.count > 0 || self->proof_open > 0;
 }
 
 /*
@@ -191,7 +171,6 @@ struct front {
     unsigned results;
     bool asking;  /* somebody is to be asked, or may still answer soon */
     bool waiting; /* a slow one is still waited for */
-    bool gaps;    /* some do not answer, or are we ourselves */
 };
 
 static struct front look_at_front(const struct lookup *self)
@@ -207,50 +186,69 @@ static struct front look_at_front(const struct lookup *self)
         } else if (open && candidate->state != CANDIDATE_SLOW) {
             front.asking = true;
         } else {
-            front.gaps = true;
             front.waiting |= open;
         }
     }
-    /* Answers name us, too, in the place of somebody we could ask. */
-    front.gaps |= front.last != NULL && node_id_compare_distance(&self->aim.target, &self->self_id,
-                                                                 &front.last->contact.id) < 0;
     return front;
 }
 
 /*
- * Dead nodes nearer than the last result hide others: an answer names 8 contacts, dead ones
- * included. So the part of the id space up to the last result is cut into 2^LOOKUP_WIDE_BITS parts,
- * and the nodes nearest to each are asked who is there; where there are too few results, of a part
- * twice as large each time. Returns whether there is something to ask.
+ * The farthest that the nearest results named: all up to there is known. Of several the one that
+ * named the nearest, since a newcomer may know few. NULL: there was room in their answers, so all
+ * are known.
  */
-static bool widen(struct lookup *self, const struct front *front)
+static const struct node_id *find_far(const struct lookup *self)
 {
-    if (!front->gaps || !self->crowded || front->last == NULL ||
-        self->widened >= LOOKUP_WIDENINGS_MAX || !may_ask_more(self)) {
+    const struct node_id *far = NULL;
+    unsigned asked = 0;
+
+    for (uint16_t i = 0; i < self->count && asked < LOOKUP_WITNESSES; i++) {
+        const struct candidate *candidate = &self->candidates[self->order[i]];
+        if (!is_result(candidate)) {
+            continue;
+        }
+        asked++;
+        if (candidate->is_full &&
+            (far == NULL ||
+             node_id_compare_distance(&self->aim.target, &candidate->far, far) < 0)) {
+            far = &candidate->far;
+        }
+    }
+    return far;
+}
+
+/* Whether parts of the id space are still to be looked through (proof.h). */
+static bool prove(struct lookup *self, const struct front *front)
+{
+    const struct node_id *target = &self->aim.target;
+
+    if (front->last == NULL || !may_ask_more(self)) {
         return false;
     }
-    bool same = self->widened > 0 && node_id_equal(&self->widened_to, &front->last->contact.id);
-    unsigned bits = node_id_shared_bits(&self->aim.target, &front->last->contact.id);
-    if (front->results < self->aim.k) {
-        bits = same && self->widened_bits < bits ? self->widened_bits : bits;
-        same = same && bits == 0;
-        bits -= bits > 0;
+    bool is_last = front->results == self->aim.k;
+    const struct node_id *last = &front->last->contact.id;
+    if (!self->proving) {
+        const struct node_id *far = find_far(self);
+        if (far == NULL || (is_last && node_id_compare_distance(target, last, far) <= 0)) {
+            return false;
+        }
+        self->proving = true;
+        proof_begin(&self->proof, node_id_shared_bits(target, far) + 1);
     }
-    if (same) {
-        return false;
+    unsigned bits = node_id_shared_bits(target, last);
+    if (!is_last) {
+        bits = self->proof.bits > 0 ? self->proof.bits - 1 : 0;
     }
-    self->widened++;
-    self->widened_to = front->last->contact.id;
-    self->widened_bits = bits;
-    self->wide_next = 0;
-    return true;
+    bool is_wider = bits < self->proof.bits;
+    proof_widen(&self->proof, bits);
+    return is_wider;
 }
 
 static void check_end(struct lookup *self)
 {
     struct front front = look_at_front(self);
 
-    if (!self->finished && !front.asking && !is_widening(self) && !widen(self, &front)) {
+    if (!self->finished && !front.asking && !is_proving(self) && !prove(self, &front)) {
         self->finished = !front.waiting;
     }
 }
@@ -329,59 +327,78 @@ static enum query_method method_of(const struct lookup *self, const struct candi
     return self->aim.kind == LOOKUP_PEERS ? QUERY_GET_PEERS : QUERY_GET;
 }
 
-/* The result that is the rank-th nearest to a target; NULL: there are not as many. */
-static const struct candidate *find_near(const struct lookup *self, const struct node_id *target,
-                                         unsigned rank)
+/* The result that is nearest to an id; NULL: there is none. */
+static const struct candidate *find_near(const struct lookup *self, const struct node_id *id)
 {
-    const struct candidate *near = NULL, *floor = NULL;
+    const struct candidate *near = NULL;
 
-    for (unsigned i = 0; i <= rank; i++) {
-        floor = near;
-        near = NULL;
-        for (uint16_t j = 0; j < self->count; j++) {
-            const struct candidate *candidate = &self->candidates[self->order[j]];
-            if (is_result(candidate) &&
-                (floor == NULL || node_id_compare_distance(target, &candidate->contact.id,
-                                                           &floor->contact.id) > 0) &&
-                (near == NULL ||
-                 node_id_compare_distance(target, &candidate->contact.id, &near->contact.id) < 0)) {
-                near = candidate;
-            }
-        }
-        if (near == NULL) {
-            return NULL;
+    for (uint16_t i = 0; i < self->count; i++) {
+        const struct candidate *candidate = &self->candidates[self->order[i]];
+        if (is_result(candidate) &&
+            (near == NULL ||
+             node_id_compare_distance(id, &candidate->contact.id, &near->contact.id) < 0)) {
+            near = candidate;
         }
     }
     return near;
 }
 
-static bool next_wide(struct lookup *self, uint64_t now_ms, struct query *ret_query)
+/*
+ * Who is to be asked for a part: a result inside it; outside only when nobody else is being asked
+ * who might turn out to be inside. NULL: nobody now.
+ */
+static const struct candidate *find_teller(const struct lookup *self, const struct part *part,
+                                           bool is_asking)
 {
-    while (self->widened > 0 && self->wide_next < LOOKUP_WIDE_QUERIES) {
-        unsigned index = self->wide_next++;
-        struct node_id target = wide_target(self, index / LOOKUP_WIDE_NODES);
-        const struct candidate *near = find_near(self, &target, index % LOOKUP_WIDE_NODES);
-        if (near == NULL || !may_ask_more(self)) {
+    const struct candidate *near = find_near(self, &part->id);
+
+    if (near == NULL || proof_is_inside(part, &near->contact.id)) {
+        return near;
+    }
+    return is_asking || part->again ? NULL : near;
+}
+
+static bool next_part(struct lookup *self, uint64_t now_ms, struct query *ret_query)
+{
+    struct front front = look_at_front(self);
+    unsigned index = 0;
+
+    if (front.results == self->aim.k) {
+        proof_prune(&self->proof, &front.last->contact.id);
+    }
+    while (index < self->proof.count && self->proof.asks < PROOF_ASKS_MAX && may_ask_more(self)) {
+        const struct candidate *teller = find_teller(self, &self->proof.parts[index], front.asking);
+        if (teller == NULL && !front.asking) {
+            proof_settle(&self->proof, index);
             continue;
         }
+        if (teller == NULL) {
+            index++;
+            continue;
+        }
+        unsigned ask = proof_ask(&self->proof, index);
         self->queries++;
-        self->wide_open++;
-        self->wide_asked_ms = now_ms;
-        *ret_query = (struct query){ .ticket = (uint32_t)(near - self->candidates) | LOOKUP_WIDE,
+        self->proof_open++;
+        self->proof_asked_ms = now_ms;
+        self->proof_rounds[ask] = teller->round;
+        *ret_query = (struct query){ .ticket = ask | LOOKUP_PROOF,
                                      .method = QUERY_FIND_NODE,
-                                     .to = near->contact.address,
-                                     .id = near->contact.id,
-                                     .target = target };
+                                     .to = teller->contact.address,
+                                     .id = teller->contact.id,
+                                     .target = self->proof.asked[ask].id };
         return true;
+    }
+    if (!front.asking) {
+        self->proof.count = 0; /* enough was asked */
     }
     return false;
 }
 
 /* A node that has just answered does so again soon, or is not waited for. */
-static void give_up_widening(struct lookup *self, uint64_t now_ms)
+static void give_up_parts(struct lookup *self, uint64_t now_ms)
 {
-    if (self->wide_open > 0 && self->wide_asked_ms + self->slow_ms <= now_ms) {
-        self->wide_open = 0;
+    if (self->proof_open > 0 && self->proof_asked_ms + self->slow_ms <= now_ms) {
+        self->proof_open = 0;
         check_end(self);
     }
 }
@@ -394,11 +411,14 @@ bool lookup_next(struct lookup *self, uint64_t now_ms, struct query *ret_query)
         return false;
     }
     unsigned holding = update_slots(self, now_ms, &unanswered);
-    give_up_widening(self, now_ms);
-    if (next_wide(self, now_ms, ret_query)) {
+    give_up_parts(self, now_ms);
+    if (next_part(self, now_ms, ret_query)) {
         return true;
     }
     check_end(self); /* the last of these may just have been passed over */
+    if (next_part(self, now_ms, ret_query)) {
+        return true; /* and others come up in their place */
+    }
     if (self->finished || holding >= self->parallel || unanswered >= LOOKUP_UNANSWERED_MAX ||
         !may_ask_more(self)) {
         return false;
@@ -427,7 +447,7 @@ bool lookup_next(struct lookup *self, uint64_t now_ms, struct query *ret_query)
 
 void lookup_suspect(struct lookup *self, uint32_t ticket)
 {
-    if ((ticket & LOOKUP_WIDE) == 0) {
+    if ((ticket & LOOKUP_PROOF) == 0) {
         assert(ticket < LOOKUP_CANDIDATES_MAX);
         self->candidates[ticket].suspect = true;
     }
@@ -447,8 +467,8 @@ uint64_t lookup_deadline_ms(const struct lookup *self)
             deadline_ms = candidate->asked_ms + self->slow_ms;
         }
     }
-    if (self->wide_open > 0 && self->wide_asked_ms + self->slow_ms < deadline_ms) {
-        deadline_ms = self->wide_asked_ms + self->slow_ms;
+    if (self->proof_open > 0 && self->proof_asked_ms + self->slow_ms < deadline_ms) {
+        deadline_ms = self->proof_asked_ms + self->slow_ms;
     }
     return deadline_ms;
 }
@@ -497,18 +517,32 @@ static void take_item(struct lookup *self, struct candidate *candidate,
     }
 }
 
+static size_t nodes_taken(const struct reply *reply)
+{
+    return reply->nodes_count < LOOKUP_REPLY_NODES_MAX ? reply->nodes_count
+                                                       : LOOKUP_REPLY_NODES_MAX;
+}
+
+static void take_far(struct lookup *self, struct candidate *candidate, const struct reply *reply)
+{
+    size_t count = nodes_taken(reply);
+
+    candidate->is_full = count >= PROOF_ANSWER_FULL;
+    for (size_t i = 0; i < count; i++) {
+        if (i == 0 ||
+            node_id_compare_distance(&self->aim.target, &reply->nodes[i].id, &candidate->far) > 0) {
+            candidate->far = reply->nodes[i].id;
+        }
+    }
+}
+
 static void take_nodes(struct lookup *self, const struct reply *reply, unsigned round)
 {
     bool nearer = false;
-    size_t count = reply->nodes_count;
 
-    if (count > LOOKUP_REPLY_NODES_MAX) {
-        count = LOOKUP_REPLY_NODES_MAX;
-    }
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < nodes_taken(reply); i++) {
         nearer |= add_candidate(self, &reply->nodes[i], round + 1);
     }
-    self->crowded |= count >= LOOKUP_ANSWER_FULL;
     /* Nothing nearer: the end is in sight, ask what is left of the k nearest together. */
     self->parallel = nearer ? LOOKUP_ALPHA : LOOKUP_PARALLEL_MAX;
 }
@@ -533,31 +567,31 @@ static void take_answer(struct lookup *self, struct candidate *candidate, const 
         take_item(self, candidate, reply->item);
     }
     take_nodes(self, reply, candidate->round);
+    take_far(self, candidate, reply);
 }
 
-static void wide_reply(struct lookup *self, const struct candidate *candidate,
-                       const struct reply *reply)
+static void part_reply(struct lookup *self, unsigned ask, const struct reply *reply)
 {
-    self->wide_open -= self->wide_open > 0;
+    self->proof_open -= self->proof_open > 0;
     if (reply->outcome == REPLY_ANSWERED) {
         self->answers++;
-        take_nodes(self, reply, candidate->round);
+        take_nodes(self, reply, self->proof_rounds[ask]);
+        proof_answered(&self->proof, ask, &reply->id, reply->nodes, nodes_taken(reply));
     }
     check_end(self);
 }
 
 void lookup_reply(struct lookup *self, uint32_t ticket, const struct reply *reply)
 {
-    assert((ticket & ~LOOKUP_WIDE) < LOOKUP_CANDIDATES_MAX);
-    struct candidate *candidate = &self->candidates[ticket & ~LOOKUP_WIDE];
-
     if (self->finished) {
         return;
     }
-    if ((ticket & LOOKUP_WIDE) != 0) {
-        wide_reply(self, candidate, reply);
+    if ((ticket & LOOKUP_PROOF) != 0) {
+        part_reply(self, ticket & ~LOOKUP_PROOF, reply);
         return;
     }
+    assert(ticket < LOOKUP_CANDIDATES_MAX);
+    struct candidate *candidate = &self->candidates[ticket];
     if (candidate->state != CANDIDATE_ASKED && candidate->state != CANDIDATE_SLOW) {
         return;
     }

@@ -4,10 +4,9 @@
  * Candidates are kept by distance. The nearest ones not yet asked are asked, LOOKUP_ALPHA at a
  * time, more while answers bring nothing nearer. A query that stays unanswered for slow_ms gives
  * its slot away but is still waited for; one to a suspect (recently silent) node is not. The lookup
- * ends when the k nearest of all candidates have answered, or none is left to ask; but where dead
- * nodes stand among them, only after asking around them too (widen in lookup.c). Sources:
- * Maymounkov and Mazieres 2002, 2.3; BEP 5; BEP 44. Pure; everything is bounded by the constants
- * below.
+ * ends when the k nearest of all candidates have answered, or none is left to ask, and no answer
+ * can have left out a nearer one (proof.h). Sources: Maymounkov and Mazieres 2002, 2.3; BEP 5;
+ * BEP 44. Pure; everything is bounded by the constants below.
  *
  * It converses by lookup_next (what to ask), lookup_reply (what came) and lookup_deadline_ms (when
  * to call lookup_next again even if nothing came).
@@ -16,23 +15,20 @@
 
 #include "libcommon/routing_page.h"
 #include "services/routing/findings.h"
+#include "services/routing/proof.h"
 #include "services/routing/query.h"
 
-#define LOOKUP_K_MAX           32u
+#define LOOKUP_K_MAX           48u
 #define LOOKUP_ALPHA           3u
-#define LOOKUP_PARALLEL_MAX    8u   /* while answers bring nothing nearer */
-#define LOOKUP_UNANSWERED_MAX  24u  /* queries on their way, the slow ones included */
-#define LOOKUP_QUERIES_MAX     200u /* in all; what is unasked then stays so */
-#define LOOKUP_CANDIDATES_MAX  128u /* when full, the farthest not yet asked gives way */
-#define LOOKUP_REPLY_NODES_MAX 32u  /* taken from one answer */
-#define LOOKUP_TOKEN_MAX       64u  /* a longer token is taken for none */
-#define LOOKUP_UNSENT_MAX      200u /* times one query is tried while transport is away */
-#define LOOKUP_WIDENINGS_MAX   3u
-#define LOOKUP_ANSWER_FULL     8u /* an answer that names as many may know of more (BEP 5) */
-#define LOOKUP_WIDE_BITS       3u
-#define LOOKUP_WIDE_NODES      1u /* asked for each part */
-#define LOOKUP_WIDE_QUERIES    (((1u << LOOKUP_WIDE_BITS) - 1) * LOOKUP_WIDE_NODES)
-#define LOOKUP_WIDE            0x10000u /* marks the ticket of such a query */
+#define LOOKUP_PARALLEL_MAX    8u       /* while answers bring nothing nearer */
+#define LOOKUP_UNANSWERED_MAX  24u      /* queries on their way, the slow ones included */
+#define LOOKUP_QUERIES_MAX     200u     /* in all; what is unasked then stays so */
+#define LOOKUP_CANDIDATES_MAX  128u     /* when full, the farthest not yet asked gives way */
+#define LOOKUP_REPLY_NODES_MAX 32u      /* taken from one answer */
+#define LOOKUP_TOKEN_MAX       64u      /* a longer token is taken for none */
+#define LOOKUP_UNSENT_MAX      200u     /* times one query is tried while transport is away */
+#define LOOKUP_WITNESSES       3u       /* results whose answers tell how far all is known */
+#define LOOKUP_PROOF           0x10000u /* marks the ticket of a query for a part (proof.h) */
 
 enum lookup_kind { LOOKUP_NODES, LOOKUP_PEERS, LOOKUP_VALUE };
 
@@ -59,6 +55,7 @@ struct candidate {
     enum candidate_state state;
     bool suspect;   /* silent lately: not waited for beyond slow_ms */
     bool no_values; /* refused get or get_peers: asked with find_node, is no result */
+    bool is_full;   /* its answer may have left out who is farther than far */
     bool has_item;  /* it sent an item, or said that it stores one */
     bool littlebird;
     uint8_t unsent;
@@ -67,6 +64,7 @@ struct candidate {
     uint16_t round; /* length of the chain of nodes that led here, from 1 */
     uint64_t asked_ms;
     uint64_t item_seq;
+    struct node_id far; /* the farthest from the target that it named */
 };
 
 struct lookup {
@@ -82,12 +80,11 @@ struct lookup {
     uint16_t order[LOOKUP_CANDIDATES_MAX]; /* indices, nearest first */
     uint16_t count;
 
-    bool crowded;              /* an answer was full */
-    unsigned widened;          /* times that the end was put off to look behind dead nodes */
-    struct node_id widened_to; /* the last result then */
-    unsigned widened_bits;     /* of the target that the part looked through has in common */
-    unsigned wide_next, wide_open;
-    uint64_t wide_asked_ms;
+    struct proof proof;
+    uint16_t proof_rounds[PROOF_ASKS_MAX];
+    bool proving;
+    unsigned proof_open; /* parts asked for and not yet told of */
+    uint64_t proof_asked_ms;
 
     struct findings findings;
 };

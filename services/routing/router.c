@@ -24,6 +24,7 @@ struct router *router_new(const struct node_id *self_id, uint64_t seed, bool exp
     join_init(&self->join, expects_bootstrap, &self->random);
     self->maintenance_ms = now_ms + MAINTENANCE_LEAST_MS;
     self->began_ms = now_ms;
+    self->far_buckets = NODE_ID_BITS;
     return self;
 }
 
@@ -217,7 +218,8 @@ static bool next_join(struct router *self, uint64_t now_ms, struct query *ret_qu
             router_flight_add(self, FLIGHT_SEED, ret_query)->seed = order.seed;
             return true;
         case JOIN_FIND_SELF:
-            router_search_own(self, SEARCH_SELF, &self->self_id, now_ms);
+            router_search_own(self, order.is_wide ? SEARCH_WIDE : SEARCH_SELF, &self->self_id,
+                              now_ms);
             break;
         case JOIN_FIND_BUCKET:
             target = node_id_random_in_bucket(&self->self_id, order.bucket, &self->random);
@@ -406,6 +408,7 @@ struct join_view router_view(const struct router *self)
         view.live += table->count - table->silent_count;
         view.depth = depth > view.depth ? depth : view.depth;
     }
+    view.depth = view.depth < self->far_buckets ? view.depth : self->far_buckets;
     return view;
 }
 

@@ -32,6 +32,7 @@
 #define ROUTER_SLOW_LEAST_MS 100u   /* bounds of the time after which a query gives its slot away */
 #define ROUTER_SLOW_MOST_MS  1000u
 #define ROUTER_SEEDS         16u  /* contacts a lookup begins with */
+#define ROUTER_WIDE_K        48u  /* neighbours that a wide lookup of our own id looks for */
 #define ROUTER_MET_DELAY_MS  400u /* a lookup under way may ask those it met itself */
 #define ROUTER_REPROBE_MS                                                                          \
     5000u /* who was silent is not pinged again sooner because it queries us */
@@ -77,6 +78,7 @@ struct router {
     struct flight *flights;
     uint32_t flights_count, flights_used, probing;
     struct intro intros[ROUTER_INTROS_MAX];
+    unsigned far_buckets; /* the first so many, which the last lookup of our own id left out */
     uint64_t began_ms;
     uint64_t paused_ms;                /* nothing is sent before */
     uint64_t maintenance_ms;           /* when tables are looked through next */

@@ -101,17 +101,47 @@ lb_err router_search(struct router *self, const struct search_order *order, uint
 void router_search_own(struct router *self, enum search_purpose purpose,
                        const struct node_id *target, uint64_t now_ms)
 {
-    struct search search = {
-        .purpose = purpose,
-        .order = { .aim = { .kind = LOOKUP_NODES, .target = *target, .k = TABLE_K },
-                   .deadline_ms = now_ms + ROUTER_SEARCH_MS },
-        .asked_ms = now_ms
-    };
+    struct search search = { .purpose = purpose,
+                             .order = { .aim = { .kind = LOOKUP_NODES,
+                                                 .target = *target,
+                                                 .k = purpose == SEARCH_WIDE ? ROUTER_WIDE_K
+                                                                             : TABLE_K },
+                                        .deadline_ms = now_ms + ROUTER_SEARCH_MS },
+                             .asked_ms = now_ms };
 
     self->searches_own++;
     self->searches_refresh += purpose == SEARCH_REFRESH;
-    self->stats.refreshes += purpose != SEARCH_SELF;
+    self->stats.refreshes += purpose == SEARCH_JOIN || purpose == SEARCH_REFRESH;
     search_start(self, search_add(self, &search), now_ms);
+}
+
+/*
+ * A lookup of our own id has found all that are as near as its last result: the buckets beyond need
+ * no refresh.
+ */
+static void self_found(struct router *self, const struct search *search, uint64_t now_ms)
+{
+    const struct candidate *closest[LOOKUP_K_MAX];
+
+    unsigned far_buckets = 0, families = 0;
+
+    for (unsigned i = 0; i < ROUTING_FAMILIES; i++) {
+        const struct lookup *lookup = search->lookups[i];
+        size_t count = lookup == NULL ? 0 : lookup_closest(lookup, closest, LOOKUP_K_MAX);
+        if (count == 0) {
+            continue;
+        }
+        unsigned far =
+            count < search->order.aim.k
+                ? 0
+                : node_id_shared_bits(&self->self_id, &closest[count - 1]->contact.id) + 1;
+        table_touch_from(&self->tables[i], far, now_ms);
+        far_buckets = far > far_buckets ? far : far_buckets;
+        families++;
+    }
+    if (families > 0) {
+        self->far_buckets = far_buckets;
+    }
 }
 
 /* A search of our own has ended: tell who wanted it. */
@@ -127,6 +157,7 @@ static void own_finished(struct router *self, struct search *search, uint64_t no
         join_found_bucket(&self->join);
     } else {
         size_t count = search_closest(search, closest);
+        self_found(self, search, now_ms);
         for (size_t i = 0; i < count; i++) {
             ids[i] = closest[i]->contact.id;
         }

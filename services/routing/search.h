@@ -6,11 +6,13 @@
 
 #include "services/routing/lookup.h"
 
+#define SEARCH_K_MAX       32u /* that may be asked for: proto/routing.proto */
 #define SEARCH_CLOSEST_MAX (ROUTING_FAMILIES * LOOKUP_K_MAX)
 
 enum search_purpose {
     SEARCH_ASKED, /* a service wants it */
     SEARCH_SELF,  /* join: our own id */
+    SEARCH_WIDE,  /* likewise, with more neighbours */
     SEARCH_JOIN,  /* join: a bucket */
     SEARCH_REFRESH
 };

@@ -77,7 +77,7 @@ static bool read_kind(Lb__Routing__Lookup__Kind from, enum lookup_kind *ret_kind
 
 static bool read_aim(const Lb__Routing__Lookup *from, struct lookup_aim *ret_aim)
 {
-    if (from->target.len != NODE_ID_SIZE || from->k > LOOKUP_K_MAX ||
+    if (from->target.len != NODE_ID_SIZE || from->k > SEARCH_K_MAX ||
         !read_kind(from->kind, &ret_aim->kind)) {
         return false;
     }
@@ -99,7 +99,7 @@ static void on_lookup(void *ctx, struct call *call, const void *body)
 
     if (!read_aim(from, &order.aim)) {
         call_fail(&call, LB_INVALID, "a lookup has a target of 20 bytes, a kind, and k up to %u",
-                  LOOKUP_K_MAX);
+                  SEARCH_K_MAX);
         return;
     }
     if (self->stopping) {

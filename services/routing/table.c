@@ -48,7 +48,7 @@ void table_init(struct table *self, const struct node_id *self_id, enum routing_
                 struct random *random)
 {
     *self = (struct table){ .self_id = *self_id, .family = family, .random = random };
-    memset(self->top_sizes, TABLE_K, sizeof(self->top_sizes));
+    memset(self->top_sizes, TABLE_TOP_SIZE, sizeof(self->top_sizes));
 }
 
 void table_done(struct table *self)

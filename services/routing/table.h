@@ -22,8 +22,9 @@
 
 #define TABLE_K            8u /* BEP 5 */
 #define TABLE_SPARES_MAX   8u
-#define TABLE_FAILURES_BAD 2u /* unanswered queries in a row; transport has tried each twice */
-#define TABLE_TOP_LEVELS   8u /* buckets whose size may be other than K */
+#define TABLE_FAILURES_BAD 2u  /* unanswered queries in a row; transport has tried each twice */
+#define TABLE_TOP_LEVELS   16u /* buckets whose size may be other than K */
+#define TABLE_TOP_SIZE     40u
 #define TABLE_TOP_SIZE_MAX 128u
 #define TABLE_CONTACTS_MAX (TABLE_TOP_LEVELS * TABLE_TOP_SIZE_MAX + NODE_ID_BITS * TABLE_K)
 
@@ -126,6 +127,9 @@ uint64_t table_probe_deadline_ms(const struct table *self);
 
 /* A lookup of target begins: its bucket needs no refresh for a while. */
 void table_touch(struct table *self, const struct node_id *target, uint64_t now_ms);
+
+/* Likewise for all buckets from this one on: a lookup of our own id has found all in them. */
+void table_touch_from(struct table *self, unsigned bucket, uint64_t now_ms);
 
 /* A bucket that is due for a refresh, of those up to our nearest neighbour's. */
 bool table_next_refresh(const struct table *self, uint64_t now_ms, unsigned *ret_bucket);

@@ -64,6 +64,15 @@ void table_touch(struct table *self, const struct node_id *target, uint64_t now_
     }
 }
 
+void table_touch_from(struct table *self, unsigned bucket, uint64_t now_ms)
+{
+    unsigned depth = table_depth(self);
+
+    for (unsigned i = bucket; i < depth; i++) {
+        table_bucket_use(self, i, now_ms)->refresh_ms = table_draw_refresh_ms(self, now_ms);
+    }
+}
+
 unsigned table_depth(const struct table *self)
 {
     for (unsigned i = NODE_ID_BITS; i > 0; i--) {

@@ -2,7 +2,8 @@
  * Traces on virtual time, a line a moment:
  *
  *     "0 0/0/0 > a1 a2"  with 0 contacts, 0 of them live, depth 0, exactly this is wanted: seeds 1
- *                        and 2 asked; "s": our own id looked up; "b3": a random id of bucket 3
+ *                        and 2 asked; "s": our own id looked up, "w": widely; "b3": a random id of
+ *                        bucket 3
  *     "10 done 1"        seed 1 was asked, whatever came      "10 unsent 1"  it could not be asked
  *     "10 self 7 8"      the lookup of our own id found these  "10 bucket"    one of a bucket ended
  *     "10 joined"        we count as joined                   "10 apart"     we do not
@@ -56,7 +57,8 @@ static void steps(struct world *world, const struct join_view *view, uint64_t no
             assert_int_equal(order.seed + 1, order.address.ip[15]);
             break;
         case JOIN_FIND_SELF:
-            length += (size_t)snprintf(ret_text + length, size - length, " s");
+            length += (size_t)snprintf(ret_text + length, size - length, " %c",
+                                       order.is_wide ? 'w' : 's');
             break;
         case JOIN_FIND_BUCKET:
             length += (size_t)snprintf(ret_text + length, size - length, " b%u", order.bucket);
@@ -152,16 +154,26 @@ static const struct trace {
       0,
       12,
       { "0 0/0/0 > a1 a2 a3 a4 a5 a6 a7 a8 a9 a10 a11 a12", "1 done 1", "1 1/1/1 > s" } },
-    { "its own id is looked up again, soon while that finds new nodes, then less and less",
+    { "its own id is looked up again, once widely, soon while that finds new nodes, then less and "
+      "less",
       0,
       0,
-      { "0 1/1/0 > s", "10 self 5", "10 due 1135 1885", "2000 1/1/0 > s", "2010 self 5 6",
+      { "0 1/1/0 > s", "10 self 5", "10 due 1135 1885", "2000 1/1/0 > w", "2010 self 5 6",
         "2010 due 3135 3885", "4000 1/1/0 > s", "4010 self 6 5", "4010 due 6260 7760",
         "8000 1/1/0 > s", "8010 self 5 6", "8010 due 12510 15510" } },
+    { "a settled node looks widely each time",
+      0,
+      0,
+      { "0 1/1/0 > s",       "1 self 5",       "2000 1/1/0 > w",    "2001 self 5",
+        "10000 1/1/0 > s",   "10001 self 5",   "20000 1/1/0 > s",   "20001 self 5",
+        "50000 1/1/0 > s",   "50001 self 5",   "90000 1/1/0 > s",   "90001 self 5",
+        "200000 1/1/0 > s",  "200001 self 5",  "400000 1/1/0 > s",  "400001 self 5",
+        "800000 1/1/0 > s",  "800001 self 5",  "1600000 1/1/0 > s", "1600001 self 5",
+        "3200000 1/1/0 > s", "3200001 self 5", "6400000 1/1/0 > w" } },
     { "when all fall silent every seed is asked again",
       1,
       1,
-      { "0 0/0/0 > a1 a2", "1 done 1", "1 done 2", "1 2/2/0 > s", "9 self 1 2", "60000 2/0/0 > s",
+      { "0 0/0/0 > a1 a2", "1 done 1", "1 done 2", "1 2/2/0 > s", "9 self 1 2", "60000 2/0/0 > w",
         "60000 due 60750 61250", "60001 self", "61250 2/0/0 > a1 a2" } },
     { "bootstrap nodes are asked again now and then in any case",
       1,

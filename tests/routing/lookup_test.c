@@ -2,14 +2,15 @@
  * Traces on virtual time. The target is id 0, so a node's number (1 to 255) is its distance; node n
  * stands at 10.0.0.n. A trace is a line a moment:
  *
- *     "0 > 5 6 7"      at 0 ms exactly these are asked, in this order ("5~": asked around the dead)
- *     "10 5: 1 2"      at 10 ms node 5 answers and names 1 and 2
- *     "10 5!"          node 5 was silent       "10 5?"  it refused (a KRPC error)
- *     "10 5/"          the query was not sent  "10 5=9: 1" node 9 answered in its place
- *     "20 end 1 2"     the lookup has ended with these    "20 open 1 2"  it has not, so far these
+ *     "0 > 5 6 7"      at 0 ms exactly these are asked, in this order ("5~": asked for a part,
+ * proof.h) "10 5: 1 2"      at 10 ms node 5 answers and names 1 and 2 "10 5!"          node 5 was
+ * silent       "10 5?"  it refused (a KRPC error) "10 5/"          the query was not sent  "10 5=9:
+ * 1" node 9 answered in its place "20 end 1 2"     the lookup has ended with these    "20 open 1 2"
+ * it has not, so far these
  */
 #include "services/routing/lookup.h"
 
+#include "libcommon/random.h"
 #include "tests/libcommon/cmocka_row.h"
 
 #include <stdio.h>
@@ -17,7 +18,7 @@
 #include <string.h>
 
 #define SLOW_MS   100
-#define LINES_MAX 24
+#define LINES_MAX 32
 #define NODES     256
 #define SELF      250
 
@@ -32,7 +33,7 @@ static struct contact node(unsigned n)
 struct world {
     struct lookup *lookup;
     uint32_t tickets[NODES]; /* of the last query to each node */
-    uint32_t wide[NODES];    /* of the last one around the dead */
+    uint32_t wide[NODES];    /* of the last one for a part */
 };
 
 static void begin_for(struct world *world, const struct lookup_aim *aim, const char *seeds)
@@ -67,7 +68,7 @@ static void asked(struct world *world, uint64_t now_ms, char *ret_text, size_t s
     ret_text[0] = '\0';
     while (lookup_next(world->lookup, now_ms, &query)) {
         unsigned n = query.to.ip[15];
-        bool wide = (query.ticket & LOOKUP_WIDE) != 0;
+        bool wide = (query.ticket & LOOKUP_PROOF) != 0;
         (wide ? world->wide : world->tickets)[n] = query.ticket;
         length += (size_t)snprintf(ret_text + length, size - length, " %u%s", n, wide ? "~" : "");
     }
@@ -185,18 +186,37 @@ static const struct trace {
       2,
       "1 2 8",
       { "0 > 1 2", "10 2: 1 8", "20 1!", "20 > 8", "30 8: 1 2", "30 end 2 8" } },
-    { "where answers were full its neighbours are asked who else is there",
+    { "behind the dead nobody is looked for whom answers would have named",
       LOOKUP_NODES,
       2,
       "1 2 8",
-      { "0 > 1 2", "10 2: 1 8 20 21 22 23 24 25", "20 1!", "20 > 8", "30 8: 1 2",
-        "30 > 8~ 2~ 8~ 2~ 8~ 2~ 8~", "31 8~: 5 8", "31 > 5", "32 5:", "33 2~:", "34 open 2 5" } },
-    { "and while a slow one is waited for, too",
+      { "0 > 1 2", "10 2: 1 8 20 21 22 23 24 25", "20 1!", "20 > 8", "30 8: 1 2", "30 end 2 8" } },
+    { "but where they name dead ones only it is asked who is farther on",
       LOOKUP_NODES,
       2,
-      "1 2 3",
-      { "0 > 1 2", "10 2: 1 3 20 21 22 23 24 25", "100 > 3", "110 3:", "110 > 2~ 3~ 3~ 2~ 2~ 3~ 3~",
-        "120 1:", "121 2~:", "210 >", "210 end 1 2" } },
+      "2 40",
+      { "0 > 2 40", "1 40:",          "10 2: 1 3 4 5 6 7 8 9",
+        "10 > 1",   "11 1!",          "11 > 3",
+        "11 3!",    "11 > 4",         "11 4!",
+        "11 > 5",   "11 5!",          "11 > 6",
+        "11 6!",    "11 > 7",         "11 7!",
+        "11 > 8",   "11 8!",          "11 > 9",
+        "11 9!",    "14 > 2~ 2~ 40~", "15 2~:",
+        "16 40~:",  "114 >",          "114 end 2 40" } },
+    { "by somebody who lives there, once one is known",
+      LOOKUP_NODES,
+      2,
+      "2 40",
+      { "0 > 2 40",   "1 40:",          "10 2: 1 3 4 5 6 7 8 9",
+        "10 > 1",     "11 1!",          "11 > 3",
+        "11 3!",      "11 > 4",         "11 4!",
+        "11 > 5",     "11 5!",          "11 > 6",
+        "11 6!",      "11 > 7",         "11 7!",
+        "11 > 8",     "11 8!",          "11 > 9",
+        "11 9!",      "14 > 2~ 2~ 40~", "15 2~: 20",
+        "15 > 20",    "16 20:",         "16 > 20~",
+        "17 20~: 18", "17 > 18",        "18 18:",
+        "116 >",      "116 end 2 18" } },
     { "a refusal is as good as silence",
       LOOKUP_NODES,
       1,
@@ -244,6 +264,131 @@ static void runs(void **state)
         play(&world, trace->lines[i]);
     }
     lookup_free(&world.lookup);
+}
+
+/* ---- exact among the dead ---- */
+
+#define NETWORK_MAX 2000
+
+static const struct network {
+    const char *what;
+    unsigned nodes, k, dead_percent;
+    unsigned queries_mean; /* at most */
+} networks[] = {
+    { "one closest", 1000, 1, 30, 12 },
+    { "8 closest, all alive: nobody is asked in vain", 1000, 8, 0, 12 },
+    { "8 closest, 30 % dead", 1000, 8, 30, 22 },
+    { "20 closest, all alive", 1000, 20, 0, 50 },
+    { "20 closest, 30 % dead", 1000, 20, 30, 60 },
+    { "20 closest, half dead", 2000, 20, 50, 80 },
+    { "32 closest, 30 % dead", 1000, 32, 30, 80 },
+    { "20 closest of 30", 30, 20, 30, 40 },
+};
+
+static void draw(struct contact *nodes, bool *dead, const struct network *row,
+                 struct random *random)
+{
+    for (unsigned i = 0; i < row->nodes; i++) {
+        nodes[i].id = node_id_random(random);
+        nodes[i].address = address_v4(10, 0, (uint8_t)(i >> 8), (uint8_t)i, 6881);
+        dead[i] = random_below(random, 100) < row->dead_percent;
+    }
+}
+
+static struct node_id sort_target;
+
+static int compare_distances(const void *a, const void *b)
+{
+    return node_id_compare_distance(&sort_target, &((const struct contact *)a)->id,
+                                    &((const struct contact *)b)->id);
+}
+
+/* The count nodes nearest to an id, but for one. */
+static size_t nearest(const struct contact *nodes, unsigned count, const struct node_id *id,
+                      const struct contact *but, struct contact *ret_nearest)
+{
+    size_t found = 0;
+
+    for (unsigned i = 0; i < count; i++) {
+        size_t at = found < PROOF_ANSWER_FULL ? found++ : PROOF_ANSWER_FULL;
+        if (address_equal(&nodes[i].address, &but->address)) {
+            found -= at < PROOF_ANSWER_FULL;
+            continue;
+        }
+        for (; at > 0 && node_id_compare_distance(id, &nodes[i].id, &ret_nearest[at - 1].id) < 0;
+             at--) {
+            if (at < PROOF_ANSWER_FULL) {
+                ret_nearest[at] = ret_nearest[at - 1];
+            }
+        }
+        if (at < PROOF_ANSWER_FULL) {
+            ret_nearest[at] = nodes[i];
+        }
+    }
+    return found;
+}
+
+/* Every node knows all others, alive or not, and names 8. */
+static void look_up(struct lookup *lookup, const struct contact *nodes, const bool *dead,
+                    unsigned count)
+{
+    struct contact named[PROOF_ANSWER_FULL];
+    struct query query;
+
+    for (uint64_t now_ms = 0; !lookup_is_finished(lookup); now_ms += 10) {
+        while (lookup_next(lookup, now_ms, &query)) {
+            unsigned n = (unsigned)query.to.ip[14] << 8 | query.to.ip[15];
+            struct reply reply = { .outcome = dead[n] ? REPLY_SILENT : REPLY_ANSWERED,
+                                   .id = nodes[n].id,
+                                   .nodes = named };
+            reply.nodes_count = nearest(nodes, count, &query.target, &nodes[n], named);
+            lookup_reply(lookup, query.ticket, &reply);
+        }
+        assert_true(now_ms < 100000);
+    }
+}
+
+static void is_exact(void **state)
+{
+    static struct contact nodes[NETWORK_MAX], sorted[NETWORK_MAX];
+    static bool dead[NETWORK_MAX];
+    const struct network *row = *state;
+    const struct candidate *closest[LOOKUP_K_MAX];
+    struct node_id self = node(SELF).id;
+    struct random random;
+    unsigned queries = 0;
+
+    random_init(&random, 3);
+    draw(nodes, dead, row, &random);
+    for (unsigned i = 0; i < 100; i++) {
+        struct lookup_aim aim = { .kind = LOOKUP_NODES, .k = row->k };
+        aim.target = node_id_random(&random);
+        struct lookup *lookup = lookup_new(&self, &aim, ROUTING_V4);
+        for (unsigned j = 0; j < 8;) {
+            unsigned n = (unsigned)random_below(&random, row->nodes);
+            lookup_seed(lookup, &nodes[n]);
+            j += !dead[n];
+        }
+        lookup_start(lookup);
+        look_up(lookup, nodes, dead, row->nodes);
+        size_t count = lookup_closest(lookup, closest, LOOKUP_K_MAX), live = 0;
+        for (unsigned j = 0; j < row->nodes; j++) {
+            if (!dead[j]) {
+                sorted[live++] = nodes[j];
+            }
+        }
+        sort_target = aim.target;
+        qsort(sorted, live, sizeof(*sorted), compare_distances);
+        assert_int_equal(count, live < row->k ? live : row->k);
+        for (size_t j = 0; j < count; j++) {
+            assert_true(node_id_equal(&closest[j]->contact.id, &sorted[j].id));
+        }
+        queries += lookup->queries;
+        lookup_free(&lookup);
+    }
+    if (queries > 100 * row->queries_mean) {
+        fail_msg("%u queries for 100 lookups", queries);
+    }
 }
 
 /* ---- the rest ---- */
@@ -445,5 +590,6 @@ int main(void)
         cmocka_unit_test(endless_lies_end),
     };
 
-    return RUN_ROWS(traces, runs) + cmocka_run_group_tests(tests, NULL, NULL);
+    return RUN_ROWS(traces, runs) + RUN_ROWS(networks, is_exact) +
+           cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -41,6 +41,7 @@ static void begin(struct world *world)
 
     random_init(&world->random, 1);
     table_init(&world->table, &self, ROUTING_V4, &world->random);
+    memset(world->table.top_sizes, PLACES, sizeof(world->table.top_sizes));
 }
 
 static void end(struct world *world)

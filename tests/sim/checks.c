@@ -11,7 +11,8 @@
 #define WINDOW_MS   10000u         /* I8 */
 #define FACTOR      3u
 #define BURST       16384u
-#define ROUNDS_MORE 4u /* I5 */
+#define SEARCHES    64u /* of a node, at once at most */
+#define ROUNDS_MORE 4u  /* I5 */
 
 /* What a key stands for: the first word of what is hashed. */
 enum fact { FACT_SEQ = 1, FACT_CAS, FACT_TOKEN, FACT_ASKED, FACT_PROVED, FACT_SENT, FACT_GOT };
@@ -59,11 +60,13 @@ static uint64_t hash(uint64_t seed, const void *data, size_t size)
 {
     const uint8_t *bytes = data;
 
-    for (size_t i = 0; i < size; i++) {
-        seed = (seed ^ bytes[i]) * 0x100000001b3u;
+    for (size_t i = 0; i < size; i += sizeof(uint64_t)) {
+        uint64_t word = 0;
+        memcpy(&word, bytes + i, size - i < sizeof(word) ? size - i : sizeof(word));
+        seed = (seed ^ word) * 0xbf58476d1ce4e5b9u;
+        seed ^= seed >> 29;
     }
-    seed = (seed ^ seed >> 29) * 0xbf58476d1ce4e5b9u;
-    return seed ^ seed >> 32;
+    return seed;
 }
 
 static uint64_t key_of(enum fact fact, const struct dht_node *node, const void *data, size_t size)
@@ -179,14 +182,18 @@ void checks_disk_lost(struct dht_node *node)
 
 /* ---- I7, I8: what is sent ---- */
 
-/* A number of this window of ten seconds, for an address. */
-static uint64_t *windowed(struct dht_node *node, enum fact kind, const struct address *address)
+/* Adds to the bytes of this window of ten seconds from or to an address; returns their sum. */
+static uint64_t add_bytes(struct dht_node *node, enum fact kind, const struct address *address,
+                          size_t size)
 {
-    uint8_t name[sizeof(address->ip) + 8];
+    uint64_t window = node_now_ms(node) / WINDOW_MS;
+    uint64_t *sum = fact(node, kind, address->ip, sizeof(address->ip));
 
-    memcpy(name, address->ip, sizeof(address->ip));
-    store_u64(name + sizeof(address->ip), node_now_ms(node) / WINDOW_MS);
-    return fact(node, kind, name, sizeof(name));
+    if (*sum >> 32 != window) {
+        *sum = window << 32;
+    }
+    *sum += size;
+    return *sum & UINT32_MAX;
 }
 
 static void check_bytes(struct dht_node *node, const struct address *to, size_t size)
@@ -194,10 +201,8 @@ static void check_bytes(struct dht_node *node, const struct address *to, size_t 
     if (address_is_private(to) || *fact(node, FACT_PROVED, to->ip, sizeof(to->ip)) != 0) {
         return;
     }
-    uint64_t got = *windowed(node, FACT_GOT, to);
-    uint64_t *sent = windowed(node, FACT_SENT, to);
-    *sent += size;
-    if (*sent > FACTOR * got + BURST) {
+    uint64_t got = add_bytes(node, FACT_GOT, to, 0);
+    if (add_bytes(node, FACT_SENT, to, size) > FACTOR * got + BURST) {
         problem(node, "I8: too many bytes to an address that has not proved itself");
     }
 }
@@ -245,7 +250,9 @@ void checks_receive(struct dht_node *node, const struct address *from, struct by
     if (node->dht->checks == NULL || krpc_decode(datagram, &message) != LB_OK) {
         return;
     }
-    *windowed(node, FACT_GOT, from) += datagram.size;
+    if (!address_is_private(from)) {
+        (void)add_bytes(node, FACT_GOT, from, datagram.size);
+    }
     if (world_is_repeat(node->dht->world)) {
         note_repeat(node, &message);
     }
@@ -281,20 +288,22 @@ void checks_query(struct dht_node *node, const struct query *query)
         return;
     }
     const struct flight *flight = router_flight_find(node->router, query->ticket);
-    if (flight->purpose != FLIGHT_LOOKUP) {
+    /* Those who have answered are asked again, for other parts (proof.h). */
+    if (flight->purpose != FLIGHT_LOOKUP || (flight->lookup_ticket & LOOKUP_PROOF) != 0) {
         return;
     }
-    uint8_t name[4 + 4 + 16 + 2 + NODE_ID_SIZE];
-    store_u32(name, flight->search_serial);
-    store_u32(name + 4, (uint32_t)query->method | (flight->lookup_ticket & LOOKUP_WIDE));
-    memcpy(name + 8, query->to.ip, 16);
-    store_u16(name + 24, query->to.port);
-    memcpy(name + 26, query->target.bytes, NODE_ID_SIZE);
+    /* A place for each of the last SEARCHES searches, that the next ones take. */
+    uint8_t name[4 + 16 + 2];
+    store_u32(name,
+              flight->search_serial % SEARCHES * KRPC_METHODS_COUNT + (uint32_t)query->method);
+    memcpy(name + 4, query->to.ip, 16);
+    store_u16(name + 20, query->to.port);
     uint64_t *asked = fact(node, FACT_ASKED, name, sizeof(name));
-    if (*asked == node->started_ms && node->started_ms != 0) {
+    uint64_t search = node->started_ms << 32 | flight->search_serial;
+    if (*asked == search) {
         problem(node, "I5: a lookup asked a node twice");
     }
-    *asked = node->started_ms;
+    *asked = search;
 }
 
 static unsigned log2_ceiling(uint32_t number)

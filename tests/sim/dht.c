@@ -6,6 +6,7 @@
 #include "tests/sim/node.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -93,12 +94,23 @@ void dht_free(struct dht **self)
         node_clear(&(*self)->nodes[i]);
         store_free(&(*self)->nodes[i].store);
     }
+    for (uint32_t i = 0; i < (*self)->attackers_count; i++) {
+        free((*self)->attackers[i]);
+    }
+    free((*self)->attackers);
     free((*self)->nodes);
     free((*self)->hostile);
     checks_free(&(*self)->checks);
     world_free(&(*self)->world);
     free(*self);
     *self = NULL;
+}
+
+void dht_keep_attacker(struct dht *self, void *attacker)
+{
+    self->attackers =
+        xrealloc(self->attackers, (self->attackers_count + 1) * sizeof(*self->attackers));
+    self->attackers[self->attackers_count++] = attacker;
 }
 
 void dht_note_problem(struct dht *self, uint32_t node, const char *what)
@@ -183,6 +195,20 @@ void dht_lose_disk(struct dht *self, uint32_t number)
     assert(!dht_is_live(self, number));
     store_free(&self->nodes[number].store);
     checks_disk_lost(&self->nodes[number]);
+}
+
+void dht_renew(struct dht *self, uint32_t number)
+{
+    struct dht_node *node = &self->nodes[number];
+    uint32_t fresh = (1u << 22) + self->renewed++;
+    struct address address =
+        self->options.is_public ? public_address(fresh) : world_default_address(fresh);
+
+    dht_lose_disk(self, number);
+    node->id = node_id_random(&self->random);
+    node->addresses_count = 1;
+    node->addresses[0] = address;
+    world_move(self->world, number, &address);
 }
 
 void dht_move(struct dht *self, uint32_t number)
@@ -284,15 +310,13 @@ struct item *dht_make_item(uint64_t name, uint64_t content, bool is_mutable, uin
 
     /* A byte string: the content's number, the name, and random bytes up to its size. */
     assert(size >= 32 && size <= ITEM_VALUE_MAX);
-    *at++ = (uint8_t)('0' + (size - 4) / 100);
-    *at++ = (uint8_t)('0' + (size - 4) / 10 % 10);
-    *at++ = (uint8_t)('0' + (size - 4) % 10);
-    *at++ = ':';
+    unsigned length = size - (size < 103 ? 3u : 4u);
+    at += sprintf((char *)at, "%u:", length);
     store_u64(at, content);
     store_u64(at + 8, name);
     random_init(&random, name ^ content << 32);
-    random_bytes(&random, at + 16, size - 20u);
-    item.value = bytes_of(text, size);
+    random_bytes(&random, at + 16, length - 16);
+    item.value = bytes_of(text, (size_t)(at - text) + length); /* no string makes 103 bytes */
     if (is_mutable) {
         random_init(&random, name);
         random_bytes(&random, item.public_key, sizeof(item.public_key));
@@ -302,7 +326,9 @@ struct item *dht_make_item(uint64_t name, uint64_t content, bool is_mutable, uin
 
 uint64_t dht_item_content(const struct item *item)
 {
-    return item->value.size >= 32 ? load_u64(item->value.data + 4) : 0;
+    struct bytes raw = item->value;
+
+    return raw.size < 32 ? 0 : load_u64(raw.data + (raw.data[2] == ':' ? 3 : 4));
 }
 
 void dht_put(struct dht *self, uint32_t origin, struct dht_put *put)

@@ -42,6 +42,7 @@ struct dht_options {
     bool no_upkeep;                      /* items are kept, and nothing more */
     bool check_all;                      /* checks.h: the invariants of THREATS 3.4 */
     struct carrier_options carrier;      /* all 0: CARRIER_OPTIONS_SMALL */
+    uint32_t k;                          /* closest nodes looked for by dht_look_up; 0: TABLE_K */
 };
 
 struct dht;
@@ -125,17 +126,23 @@ struct dht {
     struct dht_node *nodes;
     struct contact *hostile; /* all of them, ascending by id */
     uint32_t hostile_count;
+    void **attackers; /* attack.c's, freed at the end */
+    uint32_t attackers_count;
     struct random random; /* of the scenario, apart from the world's */
     struct dht_traffic traffic;
     uint64_t steps;
     const char *problem; /* the first broken invariant */
     uint32_t problem_node;
     uint64_t problem_ms;
+    uint32_t renewed;      /* how often dht_renew was called */
     struct checks *checks; /* checks.h; NULL: only what check_every says */
 };
 
 struct dht *dht_new(const struct dht_options *options);
 void dht_free(struct dht **self);
+
+/* The world keeps a pointer to this: free() it at the end. */
+void dht_keep_attacker(struct dht *self, void *attacker);
 
 /* Start a node; bootstrap NULL: it is the first. snapshot NULL: it comes with nothing. */
 void dht_start(struct dht *self, uint32_t node, const struct address *bootstrap,
@@ -146,6 +153,9 @@ void dht_kill(struct dht *self, uint32_t node);
 
 /* And what it stored. */
 void dht_lose_disk(struct dht *self, uint32_t node);
+
+/* In the place of a node that is down, another one: a new id, a new address, nothing stored. */
+void dht_renew(struct dht *self, uint32_t node);
 
 /* Give it another address, as a NAT does (at most DHT_ADDRESSES_MAX - 1 times). */
 void dht_move(struct dht *self, uint32_t node);
@@ -164,7 +174,7 @@ void dht_run(struct dht *self, uint64_t duration_ms);
 /* The first invariant found broken is kept; what is static. */
 void dht_note_problem(struct dht *self, uint32_t node, const char *what);
 
-/* A live node asks for the 8 closest to target; runs on until *ret_lookup is done. */
+/* A live node asks for the k closest to target; runs on until *ret_lookup is done. */
 void dht_look_up(struct dht *self, uint32_t origin, const struct node_id *target,
                  struct dht_lookup *ret_lookup);
 void dht_begin_lookup(struct dht *self, struct dht_lookup *lookup);
@@ -204,6 +214,15 @@ struct dht_report {
 
 /* Lookups of random targets by random live nodes, all judged. */
 void dht_measure(struct dht *self, uint32_t lookups, struct dht_report *ret_report);
+
+/*
+ * Whether the own contacts of those among the k closest to random targets are enough to know all of
+ * the k closest: what handing values over to newcomers rests on.
+ */
+struct dht_views {
+    uint32_t views, complete;
+};
+void dht_measure_views(struct dht *self, uint32_t targets, uint32_t k, struct dht_views *ret_views);
 
 /*
  * The true k closest live nodes to target but for origin (UINT32_MAX: all), nearest first. Hostile

@@ -85,6 +85,33 @@ static void finds_the_closest(void **state)
     dht_free(&dht);
 }
 
+/*
+ * What replication on 20 nodes rests on, in a network that has just come up: lookups find exactly
+ * the 20, and each of them knows the other 19 itself.
+ */
+static void the_twenty_closest_know_each_other(void **state)
+{
+    const struct dht_options options = {
+        .world = { .seed = 8 }, .nodes = 1000, .spread_ms = 10000, .k = 20
+    };
+    struct dht *dht = dht_new(&options);
+    struct dht_report report;
+    struct dht_views views;
+
+    (void)state;
+    dht_start_all(dht, 5000);
+    dht_measure_views(dht, 500, 20, &views);
+    if ((uint64_t)views.complete * 1000 < (uint64_t)views.views * 999) {
+        fail_msg("%u of %u know all 20", views.complete, views.views);
+    }
+    dht_kill_some(dht, 30);
+    dht_measure(dht, 500, &report);
+    if (report.exact * 1000 < 500 * 999) {
+        fail_msg("exact %u of 500", report.exact);
+    }
+    dht_free(&dht);
+}
+
 /* ---- joining ---- */
 
 static double queries_a_join(uint32_t nodes)
@@ -269,6 +296,7 @@ static void the_dead_are_found_out(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_twenty_closest_know_each_other),
         cmocka_unit_test(joining_costs_the_logarithm),
         cmocka_unit_test(one_seed_is_one_trace),
         cmocka_unit_test(a_snapshot_is_enough_to_rejoin),

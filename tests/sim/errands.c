@@ -497,7 +497,9 @@ void dht_begin_lookup(struct dht *self, struct dht_lookup *lookup)
 {
     struct dht_node *node = &self->nodes[lookup->origin];
     struct errand *errand = errand_new(node, ERRAND_LOOKUP);
-    const struct lookup_aim aim = { .kind = LOOKUP_NODES, .target = lookup->target, .k = TABLE_K };
+    const struct lookup_aim aim = { .kind = LOOKUP_NODES,
+                                    .target = lookup->target,
+                                    .k = self->options.k == 0 ? TABLE_K : self->options.k };
 
     lookup->started_ms = world_now_ms(self->world);
     errand->lookup = lookup;

@@ -137,3 +137,44 @@ void dht_measure(struct dht *self, uint32_t lookups, struct dht_report *ret_repo
     summarise_joins(self, ret_report);
     free(all);
 }
+
+/* ---- views ---- */
+
+static bool knows(const struct dht *self, uint32_t number, const struct node_id *id)
+{
+    uint32_t count;
+    const struct contact *sorted = router_sorted(self->nodes[number].router, ROUTING_V4, &count);
+
+    for (uint32_t i = 0; i < count; i++) {
+        if (node_id_equal(&sorted[i].id, id)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool view_is_complete(const struct dht *self, uint32_t number, const uint32_t *closest,
+                             size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (closest[i] != number && !knows(self, number, &self->nodes[closest[i]].id)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+void dht_measure_views(struct dht *self, uint32_t targets, uint32_t k, struct dht_views *ret_views)
+{
+    uint32_t closest[LOOKUP_K_MAX];
+
+    *ret_views = (struct dht_views){ 0, 0 };
+    for (uint32_t i = 0; i < targets; i++) {
+        struct node_id target = node_id_random(&self->random);
+        size_t count = dht_oracle(self, UINT32_MAX, &target, k, closest);
+        for (size_t j = 0; j < count; j++) {
+            ret_views->views++;
+            ret_views->complete += view_is_complete(self, closest[j], closest, count);
+        }
+    }
+}

@@ -2,7 +2,7 @@
  * sim-dht: a simulated network of any size, and how its lookups fare.
  *
  *   sim-dht [--nodes N] [--seed S] [--dead PERCENT] [--lookups N] [--spread MS] [--settle MS]
- *           [--loss PPM] [--internet] [--top A,B,C,...] [--check N]
+ *           [--loss PPM] [--internet] [--top A,B,C,...] [--k N] [--hours N] [--check N]
  *
  * Exit status 0: every invariant held and at least 99.9 % of the lookups were exact.
  */
@@ -19,7 +19,7 @@
 
 struct arguments {
     struct dht_options dht;
-    uint32_t dead, lookups;
+    uint32_t dead, lookups, hours;
     uint64_t settle_ms;
 };
 
@@ -46,6 +46,8 @@ static bool parse(int argc, char **argv, struct arguments *ret)
                                              { "loss", required_argument, NULL, 'o' },
                                              { "internet", no_argument, NULL, 'i' },
                                              { "top", required_argument, NULL, 'b' },
+                                             { "k", required_argument, NULL, 'k' },
+                                             { "hours", required_argument, NULL, 'h' },
                                              { "check", required_argument, NULL, 'c' },
                                              { NULL, 0, NULL, 0 } };
     int option;
@@ -82,6 +84,12 @@ static bool parse(int argc, char **argv, struct arguments *ret)
             break;
         case 'b':
             parse_sizes(optarg, ret->dht.top_sizes);
+            break;
+        case 'k':
+            ret->dht.k = (uint32_t)(number <= LOOKUP_K_MAX ? number : LOOKUP_K_MAX);
+            break;
+        case 'h':
+            ret->hours = (uint32_t)number;
             break;
         case 'c':
             ret->dht.check_every = (uint32_t)number;
@@ -141,6 +149,26 @@ static void print_traffic(const struct dht *dht)
            (double)sum.probes / nodes, (double)sum.refreshes / nodes, (double)sum.added / nodes);
 }
 
+static void measure_upkeep(struct dht *dht, uint32_t hours)
+{
+    uint64_t before = dht->traffic.queries + dht->traffic.resent;
+
+    dht_run(dht, (uint64_t)hours * 3600 * 1000);
+    printf("%-34s %.1f\n", "queries a node and hour, idle",
+           (double)(dht->traffic.queries + dht->traffic.resent - before) / dht->options.nodes /
+               hours);
+}
+
+/* Of the nodes among the 20 closest to some target, how many know all of these themselves. */
+static void print_views(struct dht *dht)
+{
+    struct dht_views views;
+
+    dht_measure_views(dht, 1000, 20, &views);
+    printf("%-34s %.3f %%\n", "holders that know all 20 holders",
+           100.0 * views.complete / views.views);
+}
+
 int main(int argc, char **argv)
 {
     struct arguments arguments;
@@ -149,7 +177,7 @@ int main(int argc, char **argv)
     if (!parse(argc, argv, &arguments)) {
         fprintf(stderr, "usage: sim-dht [--nodes N] [--seed S] [--dead PERCENT] [--lookups N]\n"
                         "  [--spread MS] [--settle MS] [--loss PPM] [--internet] [--top A,B,...]\n"
-                        "  [--check N]\n");
+                        "  [--k N] [--hours N] [--check N]\n");
         return 2;
     }
     uint64_t begin_ms = clock_monotonic_ms();
@@ -163,6 +191,10 @@ int main(int argc, char **argv)
            (double)(dht->traffic.queries + dht->traffic.resent) / arguments.dht.nodes);
     print_traffic(dht);
     printf("%-34s %zu bytes\n", "memory a node", bytes / arguments.dht.nodes);
+    if (arguments.hours > 0) {
+        measure_upkeep(dht, arguments.hours);
+    }
+    print_views(dht);
     dht_kill_some(dht, arguments.dead);
     dht_measure(dht, arguments.lookups, &report);
     print_report(&arguments, dht, &report);

@@ -317,8 +317,9 @@ static void router_pump(struct dht_node *self)
     while (again) {
         again = false;
         while (router_next(self->router, now_ms, &query)) {
-            checks_query(self, &query);
-            if (!send_query(self, &query)) {
+            if (send_query(self, &query)) {
+                checks_query(self, &query);
+            } else {
                 router_reply(self->router, query.ticket, &unsent, now_ms);
             }
         }
