@@ -45,7 +45,7 @@ struct newcomer_report {
     uint32_t undue;     /* others that it was given */
     uint32_t puts;      /* that it took: one a value, were nobody to do it twice */
     uint64_t took_p50_ms, took_most_ms; /* from its start until it held all that was due */
-    double datagrams; /* sent by all nodes for one newcomer, its joining left out */
+    double messages;                    /* offers and puts that all nodes sent for one newcomer */
 };
 
 void scene_newcomer(const struct newcomer_scene *scene, struct newcomer_report *ret_report);
@@ -60,7 +60,7 @@ struct restart_scene {
 struct restart_report {
     double minute_datagrams, hour_datagrams; /* a node, in the first minute and hour */
     double calm_hour_datagrams;              /* and in an hour before */
-    uint32_t busiest_second; /* the most datagrams that all sent within one second, a node */
+    double busiest_second; /* the most that a node sent within one second, on average */
     uint32_t lost;
 };
 

@@ -337,6 +337,7 @@ enum item_verdict store_put(struct store *self, const struct node_id *target,
     }
     if (old != NULL && item_is_same(put->item, &old->item)) {
         refresh(old, put);
+        self->puts++;
         return ITEM_ACCEPTED;
     }
     if (old == NULL && !make_room(self, target, &put->source)) {
@@ -357,6 +358,7 @@ enum item_verdict store_put(struct store *self, const struct node_id *target,
     stored->stored_s = put->now_s;
     self->first_end_s = put->ends_s < self->first_end_s ? put->ends_s : self->first_end_s;
     insert(self, stored);
+    self->puts++;
     return ITEM_ACCEPTED;
 }
 

@@ -35,6 +35,7 @@ struct store {
     struct store_seen *seen; /* ascending by target */
     uint32_t seen_count, seen_capacity;
     uint64_t first_end_s; /* none ends before */
+    uint64_t puts;        /* accepted, of what was here, too */
     uint64_t evicted, refused;
 };
 

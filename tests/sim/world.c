@@ -49,6 +49,9 @@ struct host {
     int64_t skew_ms;
     uint64_t service_ns, busy_ns; /* what a datagram takes; until when it is busy */
     uint32_t queue_max;
+    const struct world_gate *gate;
+    void *gate_ctx;
+    uint64_t discarded_seq; /* what was queued before that is lost */
     struct world_counts sent;
     uint64_t overruns;
 };
@@ -261,6 +264,23 @@ void world_set_capacity(struct world *self, uint32_t host, uint32_t per_s, uint3
 {
     self->hosts[host].service_ns = per_s == 0 ? 0 : 1000000000u / per_s;
     self->hosts[host].queue_max = queue_max;
+}
+
+void world_set_gate(struct world *self, uint32_t host, const struct world_gate *gate, void *ctx)
+{
+    self->hosts[host].gate = gate;
+    self->hosts[host].gate_ctx = ctx;
+}
+
+void world_discard(struct world *self, uint32_t host)
+{
+    self->hosts[host].discarded_seq = self->seq;
+    self->hosts[host].busy_ns = 0;
+}
+
+bool world_is_busy(const struct world *self, uint32_t host)
+{
+    return self->hosts[host].busy_ns > self->now_ms * 1000000u;
 }
 
 /* ---- counts ---- */
@@ -561,6 +581,13 @@ static bool deliver(struct world *self, struct event *event)
     if (!is_reachable(self, event)) {
         return true;
     }
+    if (event->admitted && event->seq < host->discarded_seq) {
+        return true;
+    }
+    if (!event->admitted && host->gate != NULL && host->gate->admits != NULL &&
+        !host->gate->admits(host->gate_ctx, &event->from)) {
+        return true;
+    }
     if (host->service_ns > 0 && !event->admitted) {
         if (!queue_up(self, host, &turn_ms)) {
             return true;
@@ -571,6 +598,9 @@ static bool deliver(struct world *self, struct event *event)
             add_event(self, event);
             return false;
         }
+    }
+    if (host->gate != NULL && host->gate->taken != NULL) {
+        host->gate->taken(host->gate_ctx, &event->from);
     }
     mix(self, event);
     self->repeat = event->twin != NULL && event->twin->delivered;

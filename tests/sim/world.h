@@ -88,6 +88,21 @@ uint64_t world_wall_ms(const struct world *self, uint32_t host);
  */
 void world_set_capacity(struct world *self, uint32_t host, uint32_t per_s, uint32_t queue_max);
 
+/* What stands before a host's queue, as a filter on its socket; both may be NULL. */
+struct world_gate {
+    bool (*admits)(void *ctx, const struct address *from); /* false: it is dropped unheard */
+    void (*taken)(void *ctx, const struct address *from);  /* it came out of the queue */
+};
+
+/* gate is borrowed, ctx is kept; NULL: none. */
+void world_set_gate(struct world *self, uint32_t host, const struct world_gate *gate, void *ctx);
+
+/* Throw away what waits in its queue. */
+void world_discard(struct world *self, uint32_t host);
+
+/* Has it anything left to do, of what came by now? */
+bool world_is_busy(const struct world *self, uint32_t host);
+
 /* ---- events ---- */
 
 /* data is copied. */
