@@ -255,6 +255,9 @@ bool lookup_next(struct lookup *self, uint64_t now_ms, struct query *ret_query)
         return true;
     }
     lookup_check_end(self); /* the last of these may just have been passed over */
+    if (lookup_next_part(self, now_ms, ret_query)) {
+        return true; /* and others come up in their place */
+    }
     if (self->finished || holding >= self->parallel || unanswered >= LOOKUP_UNANSWERED_MAX ||
         !lookup_may_ask_more(self)) {
         return false;
