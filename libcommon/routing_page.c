@@ -191,6 +191,21 @@ bool routing_page_holds(const struct routing_page *self, const struct address *a
     return false;
 }
 
+size_t routing_list_closest_any(const struct routing_list *self, enum routing_family family,
+                                const struct node_id *target, size_t k,
+                                struct contact *ret_contacts)
+{
+    uint32_t indices[CLOSEST_MAX];
+    size_t found;
+
+    if (k > CLOSEST_MAX)
+        k = CLOSEST_MAX;
+    found = closest_find_any(self->contacts[family], self->counts[family], target, k, indices);
+    for (size_t i = 0; i < found; i++)
+        ret_contacts[i] = self->contacts[family][indices[i]];
+    return found;
+}
+
 bool routing_page_contacts(const struct routing_page *self, enum routing_family family,
                            struct contact *ret_contacts, uint32_t *ret_count)
 {

@@ -45,6 +45,16 @@ struct routing_page {
     struct routing_page_copy copies[2];
 };
 
+/*
+ * The same contacts without a page, for a reader in the thread of the writer: a simulator runs
+ * thousands of nodes in one process and has no room for as many pages. Borrowed, ascending by id.
+ */
+struct routing_list {
+    struct node_id self_id;
+    const struct contact *contacts[ROUTING_FAMILIES];
+    uint32_t counts[ROUTING_FAMILIES];
+};
+
 /* Make a fresh page in zeroed memory of sizeof(struct routing_page). */
 void routing_page_init(struct routing_page *self, const struct node_id *self_id,
                        uint64_t generation);
@@ -77,6 +87,11 @@ size_t routing_page_count(const struct routing_page *self);
 
 /* Is this the address of one of them? false also after 8 torn reads. */
 bool routing_page_holds(const struct routing_page *self, const struct address *address);
+
+/* As routing_page_closest_any, of a list. */
+size_t routing_list_closest_any(const struct routing_list *self, enum routing_family family,
+                                const struct node_id *target, size_t k,
+                                struct contact *ret_contacts);
 
 /*
  * All contacts of one family, ascending by id, copied into room for ROUTING_PAGE_CONTACTS_MAX.

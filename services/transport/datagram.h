@@ -20,6 +20,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct overload_rule;
+
 /* One of our own IP addresses. */
 struct datagram_local {
     bool is_known;  /* else: whichever the kernel chooses, or the only one there is */
@@ -35,6 +37,10 @@ struct datagram_receiver {
 
 /* Counted by the carrier, read by its owner. */
 struct datagram_counts {
+    uint64_t packets_in;
+    uint64_t reads,
+        short_reads; /* system calls to read; those that found less than they had room for */
+    bool busy;       /* reads at every turn of the loop */
     uint64_t packets_out;
     uint64_t bytes_out;
     uint64_t send_failed; /* the kernel did not take them; they are gone, as on any network */
@@ -46,6 +52,10 @@ struct datagram_ops {
     void (*commit)(void *self, const struct address *to, const struct datagram_local *local,
                    size_t size);
     void (*flush)(void *self);
+    uint32_t (*dropped)(void *self); /* by the kernel before they were read; wraps */
+    void (*discard)(void *self);     /* what waits to be read; not from within receive() */
+    /* Hear some sources in part only (overload.h); false: that is not to be had. */
+    bool (*shape)(void *self, const struct overload_rule *rules, unsigned count);
     void (*close)(void *self); /* frees it; from the loop's thread */
 };
 

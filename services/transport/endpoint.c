@@ -37,7 +37,9 @@ void endpoint_done(struct endpoint *self)
 
 static bool is_self(const struct endpoint *self, const struct node_id *id)
 {
-    return self->responder.routing && node_id_equal(&self->responder.routing->self_id, id);
+    const struct node_id *self_id = responder_self_id(&self->responder);
+
+    return self_id && node_id_equal(self_id, id);
 }
 
 static void sight(const struct endpoint *self, struct endpoint_result *result,
@@ -166,11 +168,11 @@ lb_err endpoint_start(struct endpoint *self, struct krpc_query *query,
     lb_err err;
 
     assert(start->query == query);
-    if (!self->responder.routing)
+    if (!responder_self_id(&self->responder))
         return LB_UNAVAILABLE;
     if (!address_is_usable(&start->to->address))
         return LB_INVALID;
-    query->id = &self->responder.routing->self_id;
+    query->id = responder_self_id(&self->responder);
     query->read_only = self->read_only;
     err = transactions_start(&self->transactions, start, now_us, ret_datagram);
     if (err == LB_OK)

@@ -152,41 +152,10 @@ static void draft_sample_infohashes(struct question_draft *draft)
     draft->question.sample_infohashes = body;
 }
 
-void questions_add(struct questions *self, const struct endpoint_result *result,
-                   const struct datagram_local *local)
+static bool is_store(const struct responder_ask *ask)
 {
-    const struct krpc_message *message = &result->message;
-    struct question_draft *draft;
-
-    if (self->drafts_count == QUESTIONS_BATCH_MAX)
-        questions_flush(self);
-    draft = &self->drafts[self->drafts_count++];
-    draft->waiting = (struct waiting){ .ask = result->ask, .local = *local };
-    lb__storage__question__init(&draft->question);
-    draft->question.from =
-        binary(bytes_of(draft->from, address_to_compact(&draft->waiting.ask.from, draft->from)));
-    switch (message->method) {
-    case KRPC_GET_PEERS:
-        draft_get_peers(draft, message);
-        break;
-    case KRPC_ANNOUNCE_PEER:
-        draft_announce(draft, message);
-        break;
-    case KRPC_GET:
-        draft_get(draft, message);
-        break;
-    case KRPC_OFFER:
-        draft_offer(draft, message);
-        break;
-    case KRPC_SAMPLE_INFOHASHES:
-        draft_sample_infohashes(draft);
-        break;
-    default:
-        draft_put(draft, message);
-    }
+    return ask->method == KRPC_ANNOUNCE_PEER || ask->method == KRPC_PUT;
 }
-
-/* ---- the way back ---- */
 
 static void answer(struct questions *self, const struct waiting *waiting,
                    const struct responder_outcome *outcome)
@@ -213,6 +182,47 @@ static void answer_unavailable(struct questions *self, const struct waiting *wai
     for (unsigned i = 0; i < count; i++)
         answer(self, &waiting[i], &outcome);
 }
+
+void questions_add(struct questions *self, const struct endpoint_result *result,
+                   const struct datagram_local *local)
+{
+    const struct krpc_message *message = &result->message;
+    const struct waiting waiting = { .ask = result->ask, .local = *local };
+    struct question_draft *draft;
+
+    if (!shaping_admits(&self->transport->shaping, is_store(&waiting.ask), &waiting.ask.from)) {
+        answer_unavailable(self, &waiting, 1);
+        return;
+    }
+    if (self->drafts_count == QUESTIONS_BATCH_MAX)
+        questions_flush(self);
+    draft = &self->drafts[self->drafts_count++];
+    draft->waiting = waiting;
+    lb__storage__question__init(&draft->question);
+    draft->question.from =
+        binary(bytes_of(draft->from, address_to_compact(&draft->waiting.ask.from, draft->from)));
+    switch (message->method) {
+    case KRPC_GET_PEERS:
+        draft_get_peers(draft, message);
+        break;
+    case KRPC_ANNOUNCE_PEER:
+        draft_announce(draft, message);
+        break;
+    case KRPC_GET:
+        draft_get(draft, message);
+        break;
+    case KRPC_OFFER:
+        draft_offer(draft, message);
+        break;
+    case KRPC_SAMPLE_INFOHASHES:
+        draft_sample_infohashes(draft);
+        break;
+    default:
+        draft_put(draft, message);
+    }
+}
+
+/* ---- the way back ---- */
 
 /* What does not have the size it must have is left out, whoever said it. */
 static struct bytes sized(ProtobufCBinaryData from, size_t size)
@@ -303,11 +313,6 @@ static void on_answers(void *ctx, lb_err err, const char *reason, const void *me
     free(batch);
 }
 
-static bool is_store(const struct question_draft *draft)
-{
-    return draft->waiting.ask.method == KRPC_ANNOUNCE_PEER || draft->waiting.ask.method == KRPC_PUT;
-}
-
 /* Returns how many of the drafts they are. */
 static unsigned select_drafts(const struct questions *self, bool stores,
                               struct question_draft *ret_drafts[QUESTIONS_BATCH_MAX])
@@ -315,7 +320,7 @@ static unsigned select_drafts(const struct questions *self, bool stores,
     unsigned count = 0;
 
     for (unsigned i = 0; i < self->drafts_count; i++) {
-        if (is_store(&self->drafts[i]) == stores)
+        if (is_store(&self->drafts[i].waiting.ask) == stores)
             ret_drafts[count++] = &self->drafts[i];
     }
     return count;
@@ -345,6 +350,8 @@ static void send_batch(struct questions *self, bool stores)
     if (count == 0)
         return;
     if (self->batches[stores] == QUESTIONS_BATCHES_MAX || !link_is_up(self->transport->storage)) {
+        if (self->batches[stores] == QUESTIONS_BATCHES_MAX)
+            shaping_refused(&self->transport->shaping, stores, count);
         for (unsigned i = 0; i < count; i++)
             answer_unavailable(self, &drafts[i]->waiting, 1);
         return;

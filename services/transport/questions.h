@@ -5,7 +5,7 @@
  *
  * At most QUESTIONS_BATCHES_MAX messages of either kind are under way. Beyond that, without
  * storage, or when it takes longer than QUESTIONS_TIMEOUT_MS, the asker gets the closest nodes
- * without a token, or error 202.
+ * without a token, or error 202; so do, while that is so, those that ask most (shaping.h).
  */
 #pragma once
 

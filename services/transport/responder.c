@@ -12,6 +12,13 @@ struct draft {
     struct krpc_samples samples;
 };
 
+const struct node_id *responder_self_id(const struct responder *self)
+{
+    if (self->routing)
+        return &self->routing->self_id;
+    return self->list ? &self->list->self_id : NULL;
+}
+
 /* What a reply goes to. */
 struct asker {
     const struct address *from;
@@ -42,7 +49,15 @@ static void draft_begin(const struct responder *self, struct draft *draft, const
     draft->samples = (struct krpc_samples){ .total = 0 };
     draft->reply = (struct krpc_reply){ .transaction = to->transaction,
                                         .to = to->from,
-                                        .id = &self->routing->self_id };
+                                        .id = responder_self_id(self) };
+}
+
+static inline size_t closest(const struct responder *self, enum routing_family family,
+                             const struct node_id *target, struct contact *ret_nodes)
+{
+    if (self->routing)
+        return routing_page_closest_any(self->routing, family, target, RESPONDER_NODES, ret_nodes);
+    return routing_list_closest_any(self->list, family, target, RESPONDER_NODES, ret_nodes);
 }
 
 static void draft_nodes(const struct responder *self, struct draft *draft,
@@ -53,14 +68,12 @@ static void draft_nodes(const struct responder *self, struct draft *draft,
     if (v4) {
         reply->with_nodes = true;
         reply->nodes = draft->nodes;
-        reply->nodes_count = routing_page_closest_any(self->routing, ROUTING_V4, target,
-                                                      RESPONDER_NODES, draft->nodes);
+        reply->nodes_count = closest(self, ROUTING_V4, target, draft->nodes);
     }
     if (v6) {
         reply->with_nodes6 = true;
         reply->nodes6 = draft->nodes6;
-        reply->nodes6_count = routing_page_closest_any(self->routing, ROUTING_V6, target,
-                                                       RESPONDER_NODES, draft->nodes6);
+        reply->nodes6_count = closest(self, ROUTING_V6, target, draft->nodes6);
     }
 }
 
@@ -161,7 +174,7 @@ enum responder_verdict responder_query(struct responder *self, const struct krpc
     struct node_id target;
     bool v4, v6;
 
-    if (!self->routing)
+    if (!responder_self_id(self))
         return RESPONDER_NO_TABLE;
     if (query->fault)
         return refuse(self, &to, query->fault, bytes_of_text(query->fault_text), ret_reply,
@@ -258,7 +271,7 @@ enum responder_verdict responder_answer(struct responder *self, const struct res
     bool writes = ask->method == KRPC_ANNOUNCE_PEER || ask->method == KRPC_PUT;
     struct draft draft;
 
-    if (!self->routing)
+    if (!responder_self_id(self))
         return RESPONDER_NO_TABLE;
     if (outcome->unavailable && (writes || ask->method == KRPC_OFFER))
         return refuse(self, &to, KRPC_ERROR_SERVER, bytes_of_text("storage is not available"),

@@ -30,6 +30,7 @@
 
 struct responder {
     const struct routing_page *routing;   /* borrowed; NULL: no table, nothing is answered */
+    const struct routing_list *list;      /* borrowed; where there is no page, in its place */
     const struct presence_page *presence; /* borrowed; NULL: anything may be there */
     struct tokens tokens;
     struct budget budget;
@@ -59,6 +60,9 @@ enum responder_verdict responder_query(struct responder *self, const struct krpc
                                        const struct address *from, uint64_t now_ms,
                                        uint8_t ret_reply[KRPC_SEND_MAX], size_t *ret_size,
                                        struct responder_ask *ret_ask);
+
+/* Who we are; NULL without a table. */
+const struct node_id *responder_self_id(const struct responder *self);
 
 /* How many peers, or infohashes, a reply to this has room for. */
 uint32_t responder_peers_max(const struct responder_ask *ask);

@@ -96,6 +96,8 @@ static void on_datagram(void *ctx, const struct address *from, const struct data
         self->now_us = uv_hrtime() / 1000;
         check_pages(self, self->now_us / 1000);
     }
+    if (self->shaping.datagrams.counting)
+        overload_count(&self->shaping.datagrams, from);
     endpoint_receive(&self->endpoint, from, payload, self->now_us, port->ops->reserve(port->self),
                      &self->result);
     switch (self->result.verdict) {
@@ -182,6 +184,7 @@ static void on_prepare(uv_prepare_t *handle)
         if (self->ports[i].ops)
             self->ports[i].ops->flush(self->ports[i].self);
     }
+    shaping_look(&self->shaping);
     publish_counters(self);
     arm_deadline(self);
 }
@@ -309,7 +312,7 @@ static void open_handles(struct transport *self)
     uv_timer_init(loop, &self->care_timer);
     uv_prepare_init(loop, &self->prepare);
     self->deadline_timer.data = self->care_timer.data = self->prepare.data = self;
-    self->handles_open = 3;
+    self->handles_open = 4; /* with that of shaping */
 }
 
 static lb_err transport_start(struct actor *actor, void **ret_ctx)
@@ -329,6 +332,7 @@ static lb_err transport_start(struct actor *actor, void **ret_ctx)
     pages_init(&self->pages, actor_paths(actor)->run_folder);
     open_endpoint(self);
     open_handles(self);
+    shaping_init(&self->shaping, self);
     err = open_ports(self);
     if (err != LB_OK)
         return err;
@@ -369,9 +373,11 @@ static void transport_free(void *ctx)
     uv_close((uv_handle_t *)&self->deadline_timer, on_closed);
     uv_close((uv_handle_t *)&self->care_timer, on_closed);
     uv_close((uv_handle_t *)&self->prepare, on_closed);
+    shaping_close(&self->shaping, on_closed);
     while (self->handles_open + self->lan.handles_open > 0)
         uv_run(actor_loop(self->actor), UV_RUN_NOWAIT);
     questions_done(&self->questions);
+    shaping_done(&self->shaping);
     endpoint_done(&self->endpoint);
     pages_done(&self->pages);
     free(self);

@@ -7,6 +7,7 @@
  *     questions.c  other nodes' questions to storage, in batches
  *     reports.c    sightings for routing, in batches
  *     resolve.c    Resolve
+ *     shaping.c    who is heard less while too much is asked;  gate.c  by the kernel
  *     lan.c        nodes of the local net, found by multicast
  *     pages.c      shared memory;  udp.c  sockets
  */
@@ -21,6 +22,7 @@
 #include "services/transport/questions.h"
 #include "services/transport/reports.h"
 #include "services/transport/resolve.h"
+#include "services/transport/shaping.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -41,6 +43,7 @@ struct transport {
     struct reports reports;
     struct resolver resolver;
     struct lan lan;
+    struct shaping shaping;
     struct link *routing, *storage;
     struct status_counter *counters[COUNTERS_COUNT];
     uv_timer_t deadline_timer, care_timer;

@@ -44,13 +44,15 @@ void transactions_init(struct transactions *self, struct transactions_limits lim
 {
     assert(is_power_of_two(limits.queries_max) && limits.queries_max <= TRANSACTIONS_MAX);
     assert(is_power_of_two(limits.rtts_max) && limits.rtts_max >= WAYS);
+    if (limits.late_max == 0)
+        limits.late_max = TRANSACTIONS_LATE_MAX;
     *self = (struct transactions){ .random = random, .limits = limits };
     self->slots = xcalloc(limits.queries_max, sizeof(*self->slots));
     self->free_slots = xcalloc(limits.queries_max, sizeof(*self->free_slots));
     self->heap = xcalloc(limits.queries_max, sizeof(*self->heap));
     self->table = xcalloc(2 * (size_t)limits.queries_max, sizeof(*self->table));
     self->rtts = xcalloc(limits.rtts_max, sizeof(*self->rtts));
-    self->late = xcalloc(TRANSACTIONS_LATE_MAX, sizeof(*self->late));
+    self->late = xcalloc(limits.late_max, sizeof(*self->late));
     for (uint32_t i = 0; i < limits.queries_max; i++)
         self->free_slots[i] = limits.queries_max - 1 - i;
 }
@@ -285,7 +287,7 @@ lb_err transactions_start(struct transactions *self, const struct transaction_st
 
 static struct late_entry *late_place(const struct transactions *self, uint32_t id)
 {
-    return &self->late[id % TRANSACTIONS_LATE_MAX];
+    return &self->late[id % self->limits.late_max];
 }
 
 static enum transaction_match match_late(struct transactions *self, uint32_t id,

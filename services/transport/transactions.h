@@ -25,11 +25,12 @@
 #define TRANSACTIONS_WAIT_MIN_US   100000u
 #define TRANSACTIONS_WAIT_LAST_US  500000u  /* least wait of the last try: a stall is no death */
 #define TRANSACTIONS_PATIENCE_US   2500000u /* most of all tries together */
-#define TRANSACTIONS_LATE_MAX      256u     /* ended ones remembered, the newest of each slot */
+#define TRANSACTIONS_LATE_MAX      256u     /* ended ones remembered, unless limits say another */
 
 struct transactions_limits {
     uint32_t queries_max; /* at once, a power of two up to TRANSACTIONS_MAX */
     uint32_t rtts_max;    /* addresses whose round-trip time is kept, a power of two of 4 or more */
+    uint32_t late_max;    /* ended ones remembered, the newest of each slot; 0: the default */
 };
 
 struct transaction;

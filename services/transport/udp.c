@@ -1,10 +1,12 @@
 #include "services/transport/udp.h"
 
 #include "libcommon/memory.h"
+#include "services/transport/gate.h"
 #include "services/transport/krpc.h"
 
 #include <assert.h>
 #include <errno.h>
+#include <linux/sock_diag.h>
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
@@ -162,6 +164,15 @@ static struct datagram_local local_of(struct msghdr *header)
     return local;
 }
 
+/* What recvmmsg() has set to what it found. */
+static void reset(struct udp *self, unsigned i)
+{
+    struct msghdr *header = &self->in.messages[i].msg_hdr;
+
+    header->msg_namelen = sizeof(self->in.names[i]);
+    header->msg_controllen = self->is_any ? sizeof(self->in.controls[i]) : 0;
+}
+
 static void deliver(struct udp *self, unsigned count)
 {
     for (unsigned i = 0; i < count; i++) {
@@ -173,8 +184,7 @@ static void deliver(struct udp *self, unsigned count)
         if (address_from_sockaddr((const struct sockaddr *)&self->in.names[i], &from) == LB_OK)
             self->receiver->receive(self->receiver->ctx, &from, &local,
                                     bytes_of(self->in_data[i], message->msg_len));
-        message->msg_hdr.msg_namelen = sizeof(self->in.names[i]);
-        message->msg_hdr.msg_controllen = self->is_any ? sizeof(self->in.controls[i]) : 0;
+        reset(self, i);
     }
     self->receiver->batch_done(self->receiver->ctx);
 }
@@ -187,8 +197,11 @@ static unsigned receive(struct udp *self)
     for (unsigned i = 0; i < UDP_BATCHES_PER_TURN; i++) {
         int count = recvmmsg(self->fd, self->in.messages, UDP_BATCH, MSG_DONTWAIT, NULL);
 
+        self->counts->reads++;
+        self->counts->short_reads += count < (int)UDP_BATCH;
         if (count <= 0)
             break;
+        self->counts->packets_in += (unsigned)count;
         deliver(self, (unsigned)count);
         udp_flush(self);
         total += (unsigned)count;
@@ -210,6 +223,7 @@ static void on_readable(uv_poll_t *handle, int status, int events)
         return;
     uv_poll_stop(&self->poll);
     uv_idle_start(&self->idle, on_idle);
+    self->counts->busy = true;
 }
 
 static void on_idle(uv_idle_t *handle)
@@ -219,6 +233,7 @@ static void on_idle(uv_idle_t *handle)
     if (receive(self) >= UDP_BUSY_MIN || uv_is_closing((uv_handle_t *)handle))
         return;
     uv_idle_stop(&self->idle);
+    self->counts->busy = false;
     uv_poll_start(&self->poll, UV_READABLE, on_readable);
 }
 
@@ -241,10 +256,42 @@ static void udp_close(void *ctx)
     uv_close((uv_handle_t *)&self->idle, on_closed);
 }
 
+static uint32_t udp_dropped(void *ctx)
+{
+    const struct udp *self = ctx;
+    uint32_t memory[SK_MEMINFO_VARS] = { 0 };
+    socklen_t size = sizeof(memory);
+
+    (void)getsockopt(self->fd, SOL_SOCKET, SO_MEMINFO, memory, &size);
+    return memory[SK_MEMINFO_DROPS];
+}
+
+static void udp_discard(void *ctx)
+{
+    struct udp *self = ctx;
+
+    for (unsigned i = 0; i < UDP_DISCARDS_MAX; i++) {
+        if (recvmmsg(self->fd, self->in.messages, UDP_BATCH, MSG_DONTWAIT, NULL) < (int)UDP_BATCH)
+            break;
+    }
+    for (unsigned i = 0; i < UDP_BATCH; i++)
+        reset(self, i);
+}
+
+static bool udp_shape(void *ctx, const struct overload_rule *rules, unsigned count)
+{
+    const struct udp *self = ctx;
+
+    return gate_set(self->fd, self->is_v4, rules, count) == LB_OK;
+}
+
 static const struct datagram_ops udp_ops = {
     .reserve = udp_reserve,
     .commit = udp_commit,
     .flush = udp_flush,
+    .dropped = udp_dropped,
+    .discard = udp_discard,
+    .shape = udp_shape,
     .close = udp_close,
 };
 
@@ -283,6 +330,7 @@ lb_err udp_open(struct uv_loop_s *loop, int fd, const struct datagram_receiver *
         return LB_IO;
     self = xcalloc(1, sizeof(*self));
     self->fd = fd;
+    gate_open(fd);
     self->receiver = receiver;
     self->counts = &ret_port->counts;
     lane_init(&self->in, self->in_data[0], RECEIVE_SIZE);

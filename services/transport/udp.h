@@ -13,9 +13,10 @@
 
 struct uv_loop_s;
 
-#define UDP_BATCH            64u /* datagrams of one system call */
-#define UDP_BATCHES_PER_TURN 4u  /* then the rest of the loop has its turn */
-#define UDP_BUSY_MIN         32u /* datagrams of a turn; with fewer it goes back to waiting */
+#define UDP_BATCH            64u  /* datagrams of one system call */
+#define UDP_BATCHES_PER_TURN 4u   /* then the rest of the loop has its turn */
+#define UDP_DISCARDS_MAX     512u /* batches thrown away at once: more than a queue of 4 MiB holds */
+#define UDP_BUSY_MIN         32u  /* datagrams of a turn; with fewer it goes back to waiting */
 
 /*
  * Takes fd, a bound non-blocking UDP socket; *ret_port is the owner's, stays where it is, and is

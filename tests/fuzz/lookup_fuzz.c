@@ -115,9 +115,14 @@ static void step(struct world *world, struct input *input)
     case 2:
         if (world->asked < LOOKUPS_MAX) {
             contact = next_contact(input);
-            lb_err err =
-                router_search(world->router, (enum lookup_kind)(event / 5 % 3), &contact.id,
-                              1 + event % LOOKUP_K_MAX, UINT64_MAX, NULL, world->now_ms);
+            const struct search_order order = {
+                .aim = { .kind = (enum lookup_kind)(event / 5 % 3),
+                         .target = contact.id,
+                         .k = 1 + event % LOOKUP_K_MAX,
+                         .has_seq = event % 2 != 0 },
+                .deadline_ms = UINT64_MAX,
+            };
+            lb_err err = router_search(world->router, &order, world->now_ms);
             world->asked += err == LB_OK;
         }
         break;

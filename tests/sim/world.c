@@ -13,33 +13,71 @@ const uint16_t world_lan[WORLD_QUANTILES] = { 1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 3
 const uint16_t world_internet[WORLD_QUANTILES] = { 8,  15, 20, 25,  30,  40,  50,  60,
                                                    70, 80, 90, 110, 130, 160, 220, 400 };
 
+/* A timer, or a datagram with its bytes behind it. */
+struct event {
+    struct event *next;
+    uint64_t at_ms, seq, cookie;
+    uint32_t host, sender;
+    uint32_t moves;    /* of the receiver, when it was sent */
+    uint16_t size;     /* of the datagram; 0: a timer */
+    bool admitted;     /* it has a place in the receiver's queue */
+    struct twin *twin; /* of a datagram that was doubled */
+    struct address from;
+    uint8_t data[];
+};
+
+/* What the two copies of a datagram share. */
+struct twin {
+    unsigned copies;
+    bool delivered; /* one of them was */
+};
+
+struct queue {
+    struct event *first, *last;
+};
+
 struct host {
     const struct behaviour *behaviour;
     void *ctx;
-    bool up;
+    struct address address;
+    bool up, paused;
     uint8_t group;
+    uint32_t moves;
+    uint32_t loss_out_ppm, loss_in_ppm;
+    uint32_t held_datagrams;
+    struct queue held; /* while paused */
+    int64_t skew_ms;
+    uint64_t service_ns, busy_ns; /* what a datagram takes; until when it is busy */
+    uint32_t queue_max;
+    const struct world_gate *gate;
+    void *gate_ctx;
+    uint64_t discarded_seq; /* what was queued before that is lost */
+    struct world_counts sent;
+    uint64_t overruns;
 };
 
-struct event {
-    uint64_t at_ms, seq, cookie;
-    uint32_t host;
-    uint16_t size; /* of the datagram; 0: a timer */
-    struct datagram *datagram;
-};
-
-struct datagram {
-    struct address from;
-    uint32_t sender;
-    uint8_t data[];
-};
+/*
+ * The events of the next WHEEL milliseconds stand in a queue for each; later ones in a heap, from
+ * which they move over as soon as their time is near enough. So all events of a millisecond come in
+ * the order in which they were made.
+ */
+#define WHEEL      32768u
+#define WHEEL_BITS 64u
 
 struct world {
     struct world_options options;
     struct random random;
     uint64_t now_ms, seq, hash, events;
+    bool repeat;
+    struct world_counts sent;
     struct host *hosts;
     uint32_t hosts_count, hosts_capacity;
-    struct event *heap; /* the earliest first */
+    uint32_t *places; /* by address, host + 1; those that have moved stand twice */
+    uint32_t places_count, places_used;
+    struct queue wheel[WHEEL];
+    uint64_t occupied[WHEEL / WHEEL_BITS];
+    size_t wheel_count;
+    struct event **heap; /* the earliest first */
     size_t heap_count, heap_capacity;
 };
 
@@ -56,33 +94,55 @@ struct world *world_new(const struct world_options *options)
     return self;
 }
 
+static void event_free(struct event *event)
+{
+    if (event->twin != NULL && --event->twin->copies == 0) {
+        free(event->twin);
+    }
+    free(event);
+}
+
+static void queue_free(struct queue *queue)
+{
+    while (queue->first != NULL) {
+        struct event *event = queue->first;
+        queue->first = event->next;
+        event_free(event);
+    }
+}
+
 void world_free(struct world **self)
 {
     if (*self == NULL) {
         return;
     }
+    for (size_t i = 0; i < WHEEL; i++) {
+        queue_free(&(*self)->wheel[i]);
+    }
     for (size_t i = 0; i < (*self)->heap_count; i++) {
-        free((*self)->heap[i].datagram);
+        event_free((*self)->heap[i]);
+    }
+    for (uint32_t i = 0; i < (*self)->hosts_count; i++) {
+        queue_free(&(*self)->hosts[i].held);
     }
     free((*self)->heap);
     free((*self)->hosts);
+    free((*self)->places);
     free(*self);
     *self = NULL;
 }
 
-uint32_t world_add(struct world *self, const struct behaviour *behaviour, void *ctx)
+void world_set_weather(struct world *self, uint32_t loss_ppm, uint32_t duplicate_ppm,
+                       uint32_t reorder_ppm)
 {
-    if (self->hosts_count == self->hosts_capacity) {
-        self->hosts_capacity = self->hosts_capacity == 0 ? 64 : self->hosts_capacity * 2;
-        self->hosts = xrealloc(self->hosts, self->hosts_capacity * sizeof(*self->hosts));
-    }
-    assert(self->hosts_count < (1u << 24) - 2);
-    self->hosts[self->hosts_count] =
-        (struct host){ .behaviour = behaviour, .ctx = ctx, .up = true };
-    return self->hosts_count++;
+    self->options.loss_ppm = loss_ppm;
+    self->options.duplicate_ppm = duplicate_ppm;
+    self->options.reorder_ppm = reorder_ppm;
 }
 
-struct address world_address(uint32_t host)
+/* ---- addresses ---- */
+
+struct address world_default_address(uint32_t host)
 {
     uint32_t number = host + 1;
 
@@ -90,16 +150,84 @@ struct address world_address(uint32_t host)
                       WORLD_PORT);
 }
 
+struct address world_address(const struct world *self, uint32_t host)
+{
+    return self->hosts[host].address;
+}
+
+static void place_host(struct world *self, uint32_t host)
+{
+    uint64_t at = address_hash(&self->hosts[host].address, 0);
+
+    while (self->places[at % self->places_count] != 0) {
+        at++;
+    }
+    self->places[at % self->places_count] = host + 1;
+    self->places_used++;
+}
+
+static void add_place(struct world *self, uint32_t host)
+{
+    if (2 * (self->places_used + 1) <= self->places_count) {
+        place_host(self, host);
+        return;
+    }
+    free(self->places);
+    self->places_count = 4 * self->hosts_capacity;
+    self->places = xcalloc(self->places_count, sizeof(*self->places));
+    self->places_used = 0;
+    for (uint32_t i = 0; i < self->hosts_count; i++) {
+        place_host(self, i);
+    }
+}
+
 uint32_t world_host(const struct world *self, const struct address *address)
 {
     uint32_t number = load_u32(address->ip + 12) & 0xffffffu;
 
-    if (!address_is_v4(address) || address->ip[12] != 10 || address->port != WORLD_PORT ||
-        number == 0 || number > self->hosts_count) {
-        return UINT32_MAX;
+    /* Most stand at the address of their number. */
+    if (number > 0 && number <= self->hosts_count &&
+        address_equal(&self->hosts[number - 1].address, address)) {
+        return number - 1;
     }
-    return number - 1;
+    for (uint64_t at = address_hash(address, 0); self->places[at % self->places_count] != 0; at++) {
+        uint32_t host = self->places[at % self->places_count] - 1;
+        if (address_equal(&self->hosts[host].address, address)) {
+            return host;
+        }
+    }
+    return UINT32_MAX;
 }
+
+uint32_t world_add(struct world *self, const struct behaviour *behaviour, void *ctx,
+                   const struct address *address)
+{
+    uint32_t host = self->hosts_count;
+
+    if (host == self->hosts_capacity) {
+        self->hosts_capacity = self->hosts_capacity == 0 ? 64 : self->hosts_capacity * 2;
+        self->hosts = xrealloc(self->hosts, self->hosts_capacity * sizeof(*self->hosts));
+    }
+    assert(host < (1u << 24) - 2);
+    self->hosts[host] =
+        (struct host){ .behaviour = behaviour,
+                       .ctx = ctx,
+                       .up = true,
+                       .address = address != NULL ? *address : world_default_address(host) };
+    self->hosts_count++;
+    add_place(self, host);
+    return host;
+}
+
+void world_move(struct world *self, uint32_t host, const struct address *address)
+{
+    assert(world_host(self, address) == UINT32_MAX);
+    self->hosts[host].address = *address;
+    self->hosts[host].moves++;
+    add_place(self, host);
+}
+
+/* ---- what befalls a host ---- */
 
 void world_set_up(struct world *self, uint32_t host, bool up)
 {
@@ -115,6 +243,47 @@ void world_set_group(struct world *self, uint32_t host, unsigned group)
 {
     self->hosts[host].group = (uint8_t)group;
 }
+
+void world_set_loss(struct world *self, uint32_t host, uint32_t out_ppm, uint32_t in_ppm)
+{
+    self->hosts[host].loss_out_ppm = out_ppm;
+    self->hosts[host].loss_in_ppm = in_ppm;
+}
+
+void world_set_skew_ms(struct world *self, uint32_t host, int64_t skew_ms)
+{
+    self->hosts[host].skew_ms = skew_ms;
+}
+
+uint64_t world_wall_ms(const struct world *self, uint32_t host)
+{
+    return WORLD_WALL_MS + (self->now_ms - WORLD_START_MS) + (uint64_t)self->hosts[host].skew_ms;
+}
+
+void world_set_capacity(struct world *self, uint32_t host, uint32_t per_s, uint32_t queue_max)
+{
+    self->hosts[host].service_ns = per_s == 0 ? 0 : 1000000000u / per_s;
+    self->hosts[host].queue_max = queue_max;
+}
+
+void world_set_gate(struct world *self, uint32_t host, const struct world_gate *gate, void *ctx)
+{
+    self->hosts[host].gate = gate;
+    self->hosts[host].gate_ctx = ctx;
+}
+
+void world_discard(struct world *self, uint32_t host)
+{
+    self->hosts[host].discarded_seq = self->seq;
+    self->hosts[host].busy_ns = 0;
+}
+
+bool world_is_busy(const struct world *self, uint32_t host)
+{
+    return self->hosts[host].busy_ns > self->now_ms * 1000000u;
+}
+
+/* ---- counts ---- */
 
 uint64_t world_now_ms(const struct world *self)
 {
@@ -136,32 +305,50 @@ uint64_t world_events(const struct world *self)
     return self->events;
 }
 
-/* ---- the heap ---- */
+struct world_counts world_sent(const struct world *self, uint32_t host)
+{
+    return self->hosts[host].sent;
+}
+
+struct world_counts world_sent_by_all(const struct world *self)
+{
+    return self->sent;
+}
+
+uint64_t world_overruns(const struct world *self, uint32_t host)
+{
+    return self->hosts[host].overruns;
+}
+
+bool world_is_repeat(const struct world *self)
+{
+    return self->repeat;
+}
+
+/* ---- the heap of the far future ---- */
 
 static bool is_earlier(const struct event *a, const struct event *b)
 {
     return a->at_ms != b->at_ms ? a->at_ms < b->at_ms : a->seq < b->seq;
 }
 
-static void push(struct world *self, struct event event)
+static void heap_push(struct world *self, struct event *event)
 {
     if (self->heap_count == self->heap_capacity) {
         self->heap_capacity = self->heap_capacity == 0 ? 1024 : self->heap_capacity * 2;
-        self->heap = xrealloc(self->heap, self->heap_capacity * sizeof(*self->heap));
+        self->heap = xrealloc(self->heap, self->heap_capacity * sizeof(struct event *));
     }
-    event.seq = self->seq++;
     size_t at = self->heap_count++;
-    while (at > 0 && is_earlier(&event, &self->heap[(at - 1) / 2])) {
+    while (at > 0 && is_earlier(event, self->heap[(at - 1) / 2])) {
         self->heap[at] = self->heap[(at - 1) / 2];
         at = (at - 1) / 2;
     }
     self->heap[at] = event;
 }
 
-static struct event pop(struct world *self)
+static struct event *heap_pop(struct world *self)
 {
-    struct event first = self->heap[0];
-    struct event last = self->heap[--self->heap_count];
+    struct event *first = self->heap[0], *last = self->heap[--self->heap_count];
     size_t at = 0;
 
     for (;;) {
@@ -169,11 +356,10 @@ static struct event pop(struct world *self)
         if (child >= self->heap_count) {
             break;
         }
-        if (child + 1 < self->heap_count &&
-            is_earlier(&self->heap[child + 1], &self->heap[child])) {
+        if (child + 1 < self->heap_count && is_earlier(self->heap[child + 1], self->heap[child])) {
             child++;
         }
-        if (!is_earlier(&self->heap[child], &last)) {
+        if (!is_earlier(self->heap[child], last)) {
             break;
         }
         self->heap[at] = self->heap[child];
@@ -181,6 +367,99 @@ static struct event pop(struct world *self)
     }
     self->heap[at] = last;
     return first;
+}
+
+/* ---- the wheel ---- */
+
+static void queue_add(struct queue *queue, struct event *event)
+{
+    event->next = NULL;
+    if (queue->first == NULL) {
+        queue->first = event;
+    } else {
+        queue->last->next = event;
+    }
+    queue->last = event;
+}
+
+static void wheel_add(struct world *self, struct event *event)
+{
+    size_t slot = event->at_ms % WHEEL;
+
+    queue_add(&self->wheel[slot], event);
+    self->occupied[slot / WHEEL_BITS] |= (uint64_t)1 << slot % WHEEL_BITS;
+    self->wheel_count++;
+}
+
+static struct event *wheel_take(struct world *self, uint64_t at_ms)
+{
+    size_t slot = at_ms % WHEEL;
+    struct queue *queue = &self->wheel[slot];
+    struct event *event = queue->first;
+
+    queue->first = event->next;
+    if (queue->first == NULL) {
+        self->occupied[slot / WHEEL_BITS] &= ~((uint64_t)1 << slot % WHEEL_BITS);
+    }
+    self->wheel_count--;
+    return event;
+}
+
+/* The time of the first event in the wheel, which is not empty. */
+static uint64_t wheel_first_ms(const struct world *self)
+{
+    uint64_t at_ms = self->now_ms;
+
+    for (;;) {
+        size_t slot = at_ms % WHEEL;
+        uint64_t bits = self->occupied[slot / WHEEL_BITS] >> slot % WHEEL_BITS;
+        if (bits != 0) {
+            return at_ms + (unsigned)__builtin_ctzll(bits);
+        }
+        at_ms += WHEEL_BITS - slot % WHEEL_BITS;
+    }
+}
+
+static void advance(struct world *self, uint64_t now_ms)
+{
+    self->now_ms = now_ms;
+    while (self->heap_count > 0 && self->heap[0]->at_ms < now_ms + WHEEL) {
+        wheel_add(self, heap_pop(self));
+    }
+}
+
+static void add_event(struct world *self, struct event *event)
+{
+    event->seq = self->seq++;
+    if (event->at_ms < self->now_ms + WHEEL) {
+        wheel_add(self, event);
+    } else {
+        heap_push(self, event);
+    }
+}
+
+void world_set_paused(struct world *self, uint32_t number, bool paused)
+{
+    struct host *host = &self->hosts[number];
+    struct queue held = host->held;
+
+    host->paused = paused;
+    if (paused) {
+        return;
+    }
+    host->held = (struct queue){ NULL, NULL };
+    host->held_datagrams = 0;
+    while (held.first != NULL) {
+        struct event *event = held.first;
+        held.first = event->next;
+        event->at_ms = self->now_ms;
+        add_event(self, event);
+    }
+}
+
+bool world_is_paused(const struct world *self, uint32_t host)
+{
+    return self->hosts[host].paused;
 }
 
 /* ---- sending ---- */
@@ -203,18 +482,20 @@ static uint64_t draw_latency_ms(struct world *self)
     return latency_ms;
 }
 
-static void deliver_later(struct world *self, uint32_t sender, const struct address *from,
-                          uint32_t to, const void *data, size_t size)
+static struct event *deliver_later(struct world *self, uint32_t sender, const struct address *from,
+                                   uint32_t to, const void *data, size_t size)
 {
-    struct datagram *datagram = xmalloc(sizeof(*datagram) + size);
+    struct event *event = xmalloc(sizeof(*event) + size);
 
-    datagram->from = *from;
-    datagram->sender = sender;
-    memcpy(datagram->data, data, size);
-    push(self, (struct event){ .at_ms = self->now_ms + draw_latency_ms(self),
-                               .host = to,
-                               .size = (uint16_t)size,
-                               .datagram = datagram });
+    *event = (struct event){ .at_ms = self->now_ms + draw_latency_ms(self),
+                             .host = to,
+                             .sender = sender,
+                             .moves = self->hosts[to].moves,
+                             .size = (uint16_t)size,
+                             .from = *from };
+    memcpy(event->data, data, size);
+    add_event(self, event);
+    return event;
 }
 
 void world_send(struct world *self, uint32_t host, const struct address *from,
@@ -224,57 +505,160 @@ void world_send(struct world *self, uint32_t host, const struct address *from,
 
     assert(size > 0);
     assert(size <= UINT16_MAX);
-    if (receiver == UINT32_MAX || !self->hosts[host].up || happens(self, self->options.loss_ppm)) {
+    if (!self->hosts[host].up) {
         return;
     }
-    deliver_later(self, host, from, receiver, data, size);
+    self->hosts[host].sent.datagrams++;
+    self->hosts[host].sent.bytes += size;
+    self->sent.datagrams++;
+    self->sent.bytes += size;
+    if (receiver == UINT32_MAX || happens(self, self->options.loss_ppm) ||
+        happens(self, self->hosts[host].loss_out_ppm) ||
+        happens(self, self->hosts[receiver].loss_in_ppm)) {
+        return;
+    }
+    struct event *event = deliver_later(self, host, from, receiver, data, size);
     if (happens(self, self->options.duplicate_ppm)) {
-        deliver_later(self, host, from, receiver, data, size);
+        event->twin = xcalloc(1, sizeof(*event->twin));
+        event->twin->copies = 2;
+        deliver_later(self, host, from, receiver, data, size)->twin = event->twin;
     }
 }
 
 void world_timer(struct world *self, uint32_t host, uint64_t at_ms, uint64_t cookie)
 {
-    uint64_t when_ms = at_ms > self->now_ms ? at_ms : self->now_ms;
+    struct event *event = xmalloc(sizeof(*event));
 
-    push(self, (struct event){ .at_ms = when_ms, .host = host, .cookie = cookie });
+    *event = (struct event){ .at_ms = at_ms > self->now_ms ? at_ms : self->now_ms,
+                             .host = host,
+                             .cookie = cookie };
+    add_event(self, event);
 }
+
+/* ---- delivery ---- */
 
 static void mix(struct world *self, const struct event *event)
 {
     uint64_t value =
         event->at_ms * 0x9e3779b97f4a7c15u ^ event->host ^ ((uint64_t)event->size << 32);
 
-    if (event->datagram != NULL) {
-        for (size_t i = 0; i < event->size; i += 7) {
-            value = (value ^ event->datagram->data[i]) * 0x100000001b3u;
-        }
+    for (size_t i = 0; i < event->size; i += 7) {
+        value = (value ^ event->data[i]) * 0x100000001b3u;
     }
     self->hash = (self->hash ^ value) * 0xff51afd7ed558ccdu;
     self->hash ^= self->hash >> 33;
 }
 
-bool world_step(struct world *self, uint64_t until_ms)
+/* A host of bounded capacity: false, it has no place; else *ret_at_ms is when its turn comes. */
+static bool queue_up(struct world *self, struct host *host, uint64_t *ret_at_ms)
 {
-    if (self->heap_count == 0 || self->heap[0].at_ms > until_ms) {
-        self->now_ms = until_ms > self->now_ms ? until_ms : self->now_ms;
+    uint64_t now_ns = self->now_ms * 1000000u;
+
+    host->busy_ns = host->busy_ns > now_ns ? host->busy_ns : now_ns;
+    if ((host->busy_ns - now_ns) / host->service_ns >= host->queue_max) {
+        host->overruns++;
         return false;
     }
-    struct event event = pop(self);
-    struct host *host = &self->hosts[event.host];
-    self->now_ms = event.at_ms;
-    self->events++;
-    if (event.datagram == NULL) {
-        if (host->up) {
-            host->behaviour->timer(host->ctx, event.cookie);
-        }
+    host->busy_ns += host->service_ns;
+    *ret_at_ms = host->busy_ns / 1000000u;
+    return true;
+}
+
+static bool is_reachable(const struct world *self, const struct event *event)
+{
+    const struct host *host = &self->hosts[event->host];
+
+    return host->up && host->group == self->hosts[event->sender].group &&
+           host->moves == event->moves;
+}
+
+/* Returns whether the event is done with. */
+static bool deliver(struct world *self, struct event *event)
+{
+    struct host *host = &self->hosts[event->host];
+    uint64_t turn_ms;
+
+    if (!is_reachable(self, event)) {
         return true;
     }
-    if (host->up && host->group == self->hosts[event.datagram->sender].group) {
-        mix(self, &event);
-        host->behaviour->receive(host->ctx, &event.datagram->from, event.datagram->data,
-                                 event.size);
+    if (event->admitted && event->seq < host->discarded_seq) {
+        return true;
     }
-    free(event.datagram);
+    if (!event->admitted && host->gate != NULL && host->gate->admits != NULL &&
+        !host->gate->admits(host->gate_ctx, &event->from)) {
+        return true;
+    }
+    if (host->service_ns > 0 && !event->admitted) {
+        if (!queue_up(self, host, &turn_ms)) {
+            return true;
+        }
+        if (turn_ms > self->now_ms) {
+            event->admitted = true;
+            event->at_ms = turn_ms;
+            add_event(self, event);
+            return false;
+        }
+    }
+    if (host->gate != NULL && host->gate->taken != NULL) {
+        host->gate->taken(host->gate_ctx, &event->from);
+    }
+    mix(self, event);
+    self->repeat = event->twin != NULL && event->twin->delivered;
+    if (event->twin != NULL) {
+        event->twin->delivered = true;
+    }
+    host->behaviour->receive(host->ctx, &event->from, event->data, event->size);
+    self->repeat = false;
+    return true;
+}
+
+/* A paused host: keep it for later. Returns whether the event is done with. */
+static bool hold(struct host *host, struct event *event)
+{
+    if (!host->up || (event->size > 0 && host->held_datagrams == WORLD_SOCKET_MAX)) {
+        return true;
+    }
+    host->held_datagrams += event->size > 0;
+    queue_add(&host->held, event);
+    return false;
+}
+
+static bool carry_out(struct world *self, struct event *event)
+{
+    struct host *host = &self->hosts[event->host];
+
+    if (host->paused) {
+        return hold(host, event);
+    }
+    if (event->size > 0) {
+        return deliver(self, event);
+    }
+    if (host->up) {
+        host->behaviour->timer(host->ctx, event->cookie);
+    }
+    return true;
+}
+
+bool world_step(struct world *self, uint64_t until_ms)
+{
+    uint64_t at_ms = UINT64_MAX;
+
+    if (self->wheel_count > 0) {
+        at_ms = wheel_first_ms(self);
+    } else if (self->heap_count > 0) {
+        at_ms = self->heap[0]->at_ms;
+    }
+    if (at_ms == UINT64_MAX || at_ms > until_ms) {
+        if (until_ms != UINT64_MAX && until_ms > self->now_ms) {
+            advance(self, until_ms);
+        }
+        return false;
+    }
+    advance(self, at_ms);
+    struct event *event = wheel_take(self, at_ms);
+    self->events++;
+    if (carry_out(self, event)) {
+        event_free(event);
+    }
     return true;
 }
