@@ -55,7 +55,6 @@ static void pack_closest(const struct search *search, struct packed_found *to,
     }
 }
 
-/* The two families have different peers; the items may be the same. */
 static void pack_findings(const struct findings *from, struct packed_found *to,
                           Lb__Routing__Found *found)
 {
@@ -78,20 +77,6 @@ static void pack_findings(const struct findings *from, struct packed_found *to,
     }
 }
 
-/* What both families found counts once. */
-static void merge_findings(const struct search *search, struct findings *ret_merged)
-{
-    for (unsigned i = 0; i < ROUTING_FAMILIES; i++) {
-        const struct lookup *lookup = search->lookups[i];
-        for (size_t j = 0; lookup != NULL && j < lookup->findings.peers_count; j++) {
-            findings_add_peer(ret_merged, &lookup->findings.peers[j]);
-        }
-        for (size_t j = 0; lookup != NULL && j < lookup->findings.items_count; j++) {
-            (void)findings_add_item(ret_merged, &lookup->findings.items[j]->item);
-        }
-    }
-}
-
 void answers_found(struct call **call, const struct search *search, bool is_client, uint64_t now_ms)
 {
     struct packed_found *packed = xmalloc(sizeof(*packed));
@@ -100,7 +85,7 @@ void answers_found(struct call **call, const struct search *search, bool is_clie
     Lb__Routing__Found found = LB__ROUTING__FOUND__INIT;
     Lb__Routing__Reply reply = LB__ROUTING__REPLY__INIT;
 
-    merge_findings(search, &merged);
+    search_findings(search, &merged);
     pack_closest(search, packed, &found);
     pack_findings(&merged, packed, &found);
     found.peers = packed->peers;

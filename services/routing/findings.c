@@ -31,7 +31,7 @@ void findings_add_peer(struct findings *self, const struct address *peer)
     self->peers[self->peers_count++] = *peer;
 }
 
-static bool item_equal(const struct found_item *a, const struct found_item *b)
+bool findings_item_equal(const struct found_item *a, const struct found_item *b)
 {
     return a->seq == b->seq && bytes_equal(a->value, b->value) &&
            bytes_equal(a->public_key, b->public_key) && bytes_equal(a->salt, b->salt) &&
@@ -49,7 +49,7 @@ static struct bytes copy_bytes(uint8_t **cursor, struct bytes from)
     return copy;
 }
 
-static bool item_fits(const struct found_item *item)
+bool findings_item_fits(const struct found_item *item)
 {
     /* BEP 44: a value of at most 1000 bytes, a salt of at most 64. */
     return item->value.size > 0 && item->value.size <= 1000 && item->salt.size <= 64 &&
@@ -57,20 +57,20 @@ static bool item_fits(const struct found_item *item)
            (item->signature.size == 0 || item->signature.size == 64);
 }
 
-bool findings_add_item(struct findings *self, const struct found_item *item)
+const struct found_item *findings_add_item(struct findings *self, const struct found_item *item)
 {
-    if (!item_fits(item)) {
-        return false;
+    if (!findings_item_fits(item)) {
+        return NULL;
     }
     for (size_t i = 0; i < self->items_count; i++) {
         struct found_item *kept = &self->items[i]->item;
-        if (item_equal(kept, item)) {
+        if (findings_item_equal(kept, item)) {
             kept->ttl_s = item->ttl_s > kept->ttl_s ? item->ttl_s : kept->ttl_s;
-            return true;
+            return kept;
         }
     }
     if (self->items_count >= FINDINGS_ITEMS_MAX) {
-        return true;
+        return NULL;
     }
     size_t size = item->value.size + item->public_key.size + item->salt.size + item->signature.size;
     struct kept_item *copy = xcalloc(1, sizeof(*copy) + size);
@@ -82,5 +82,5 @@ bool findings_add_item(struct findings *self, const struct found_item *item)
     copy->item.seq = item->seq;
     copy->item.ttl_s = item->ttl_s;
     self->items[self->items_count++] = copy;
-    return true;
+    return &copy->item;
 }

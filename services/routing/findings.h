@@ -25,8 +25,14 @@ struct findings {
 void findings_done(struct findings *self);
 void findings_add_peer(struct findings *self, const struct address *peer);
 
+/* A value, and within the limits of BEP 44. */
+bool findings_item_fits(const struct found_item *item);
+
+/* But for ttl_s. */
+bool findings_item_equal(const struct found_item *a, const struct found_item *b);
+
 /*
- * False when the item breaks a limit of BEP 44; such a one is left out. Of equal ones that differ
- * in ttl_s the greatest stays.
+ * Returns the copy that is kept, of equal ones the first, with the greatest ttl_s of them; NULL
+ * when the item does not fit, or FINDINGS_ITEMS_MAX are kept. Valid until findings_done.
  */
-bool findings_add_item(struct findings *self, const struct found_item *item);
+const struct found_item *findings_add_item(struct findings *self, const struct found_item *item);

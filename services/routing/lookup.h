@@ -64,7 +64,8 @@ struct candidate {
     uint16_t round; /* length of the chain of nodes that led here, from 1 */
     uint64_t asked_ms;
     uint64_t item_seq;
-    struct node_id far; /* the farthest from the target that it named */
+    const struct found_item *item; /* in findings; NULL: stored, but not sent */
+    struct node_id far;            /* the farthest from the target that it named */
 };
 
 struct lookup {
@@ -86,6 +87,9 @@ struct lookup {
     unsigned proof_open; /* parts asked for and not yet told of */
     uint64_t proof_asked_ms;
 
+    struct lookup *const *paths; /* NULL: it is the only one */
+    unsigned paths_count;
+
     struct findings findings;
 };
 
@@ -93,6 +97,14 @@ struct lookup {
 struct lookup *lookup_new(const struct node_id *self_id, const struct lookup_aim *aim,
                           enum routing_family family);
 void lookup_free(struct lookup **self);
+
+/*
+ * Before it starts: this is one of several disjoint paths to one target in one family (S/Kademlia,
+ * Baumgart and Mies 2007, 4.3): a node that another of them has asked is not asked again, but
+ * counts as answered or failed as it did there. What a node tells is known to its own path only, so
+ * a liar leads one path astray. paths is borrowed for the life of self; its cells may be NULL.
+ */
+void lookup_share(struct lookup *self, struct lookup *const *paths, unsigned paths_count);
 
 /* A node to begin with. Ignored when it is unusable, known, or farther than all of a full list. */
 void lookup_seed(struct lookup *self, const struct contact *contact);

@@ -25,6 +25,7 @@ struct router *router_new(const struct node_id *self_id, uint64_t seed, bool exp
     self->maintenance_ms = now_ms + MAINTENANCE_LEAST_MS;
     self->began_ms = now_ms;
     self->far_buckets = NODE_ID_BITS;
+    self->paths = 1;
     return self;
 }
 
@@ -245,36 +246,25 @@ static bool next_intro(struct router *self, struct query *ret_query)
     return false;
 }
 
-static bool search_next(struct router *self, uint32_t index, uint64_t now_ms,
-                        struct query *ret_query)
+static bool next_of_search(struct router *self, uint32_t index, uint64_t now_ms,
+                           struct query *ret_query)
 {
     struct search *search = self->searches[index];
+    unsigned lookup;
 
-    search->ready = true;
-    search->wake_ms = UINT64_MAX;
-    for (unsigned i = 0; i < ROUTING_FAMILIES; i++) {
-        struct lookup *lookup = search->lookups[i];
-        if (lookup == NULL) {
-            continue;
-        }
-        lookup_set_slow(lookup, slow_ms(self));
-        if (lookup_next(lookup, now_ms, ret_query)) {
-            uint32_t ticket = ret_query->ticket;
-            if (silence_is_recent(&self->silence, &ret_query->to, SILENCE_MS, now_ms)) {
-                lookup_suspect(lookup, ticket);
-            }
-            struct flight *flight = router_flight_add(self, FLIGHT_LOOKUP, ret_query);
-            flight->search = (uint16_t)index;
-            flight->search_serial = search->serial;
-            flight->lookup_ticket = ticket;
-            flight->family = (uint8_t)i;
-            return true;
-        }
-        uint64_t wake_ms = lookup_deadline_ms(lookup);
-        search->wake_ms = wake_ms < search->wake_ms ? wake_ms : search->wake_ms;
+    if (!search_next(search, slow_ms(self), now_ms, ret_query, &lookup)) {
+        return false;
     }
-    search->ready = false;
-    return false;
+    uint32_t ticket = ret_query->ticket;
+    if (silence_is_recent(&self->silence, &ret_query->to, SILENCE_MS, now_ms)) {
+        lookup_suspect(search->lookups[lookup], ticket);
+    }
+    struct flight *flight = router_flight_add(self, FLIGHT_LOOKUP, ret_query);
+    flight->search = (uint16_t)index;
+    flight->search_serial = search->serial;
+    flight->lookup_ticket = ticket;
+    flight->lookup = (uint8_t)lookup;
+    return true;
 }
 
 /* The searches in turn, so that none starves the others. */
@@ -287,7 +277,7 @@ static bool next_search(struct router *self, uint64_t now_ms, struct query *ret_
         if (search == NULL || !search->started || (!search->ready && now_ms < search->wake_ms)) {
             continue;
         }
-        if (search_next(self, index, now_ms, ret_query)) {
+        if (next_of_search(self, index, now_ms, ret_query)) {
             self->next_search = index + 1;
             return true;
         }

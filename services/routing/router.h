@@ -31,7 +31,8 @@
 #define ROUTER_PAUSE_MS      50u    /* after transport was not there */
 #define ROUTER_SLOW_LEAST_MS 100u   /* bounds of the time after which a query gives its slot away */
 #define ROUTER_SLOW_MOST_MS  1000u
-#define ROUTER_SEEDS         16u  /* contacts a lookup begins with */
+#define ROUTER_SEEDS         16u /* contacts a search begins with, and for each path */
+#define ROUTER_SEEDS_MAX     (ROUTER_SEEDS * SEARCH_PATHS_MAX)
 #define ROUTER_WIDE_K        48u  /* neighbours that a wide lookup of our own id looks for */
 #define ROUTER_MET_DELAY_MS  400u /* a lookup under way may ask those it met itself */
 #define ROUTER_REPROBE_MS                                                                          \
@@ -46,7 +47,7 @@ struct flight {
     struct probe probe;
     uint32_t search_serial, lookup_ticket, seed;
     uint16_t search, intro;
-    uint8_t family;
+    uint8_t lookup; /* of the search's */
 };
 
 /* An address somebody asked us to join through. */
@@ -79,6 +80,7 @@ struct router {
     uint32_t flights_count, flights_used, probing;
     struct intro intros[ROUTER_INTROS_MAX];
     unsigned far_buckets; /* the first so many, which the last lookup of our own id left out */
+    unsigned paths;       /* of searches that do not say how many; 1 until it is set */
     uint64_t began_ms;
     uint64_t paused_ms;                /* nothing is sent before */
     uint64_t maintenance_ms;           /* when tables are looked through next */

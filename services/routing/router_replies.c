@@ -130,14 +130,13 @@ static void probe_reply(struct router *self, const struct flight *flight, const 
     }
 }
 
-static void search_reply(struct router *self, const struct flight *flight,
-                         const struct reply *reply)
+static void lookup_flight_reply(struct router *self, const struct flight *flight,
+                                const struct reply *reply)
 {
     struct search *search = self->searches[flight->search];
 
     if (search != NULL && search->serial == flight->search_serial) {
-        lookup_reply(search->lookups[flight->family], flight->lookup_ticket, reply);
-        search->ready = true;
+        search_reply(search, flight->lookup, flight->lookup_ticket, reply);
     }
 }
 
@@ -185,7 +184,7 @@ void router_reply(struct router *self, uint32_t ticket, const struct reply *repl
     learn(self, &flight.contact, reply, now_ms);
     switch (flight.purpose) {
     case FLIGHT_LOOKUP:
-        search_reply(self, &flight, reply);
+        lookup_flight_reply(self, &flight, reply);
         break;
     case FLIGHT_PROBE:
         self->probing--;

@@ -9,22 +9,21 @@
 
 static void search_start(struct router *self, struct search *search, uint64_t now_ms)
 {
-    uint32_t seeds[ROUTER_SEEDS], count;
+    struct contact seeds[ROUTER_SEEDS_MAX];
+    uint32_t indices[ROUTER_SEEDS_MAX], count;
+    size_t wanted = (size_t)search->order.paths * ROUTER_SEEDS;
 
     search->started = true;
     search->ready = true;
     for (unsigned i = 0; i < ROUTING_FAMILIES; i++) {
-        const struct contact *sorted = router_sorted(self, (enum routing_family)i, &count);
+        enum routing_family family = (enum routing_family)i;
+        const struct contact *sorted = router_sorted(self, family, &count);
         table_touch(&self->tables[i], &search->order.aim.target, now_ms);
-        size_t found = closest_find(sorted, count, &search->order.aim.target, ROUTER_SEEDS, seeds);
-        if (found == 0) {
-            continue;
-        }
-        search->lookups[i] = lookup_new(&self->self_id, &search->order.aim, (enum routing_family)i);
+        size_t found = closest_find(sorted, count, &search->order.aim.target, wanted, indices);
         for (size_t j = 0; j < found; j++) {
-            lookup_seed(search->lookups[i], &sorted[seeds[j]]);
+            seeds[j] = sorted[indices[j]];
         }
-        lookup_start(search->lookups[i]);
+        search_begin(search, family, seeds, found);
     }
 }
 
@@ -87,6 +86,9 @@ lb_err router_search(struct router *self, const struct search_order *order, uint
     if (self->searches_asked >= ROUTER_LOOKUPS_MAX + ROUTER_WAITING_MAX) {
         return LB_FULL;
     }
+    if (search.order.paths == 0) {
+        search.order.paths = self->paths;
+    }
     if (order->deadline_ms > now_ms + ROUTER_SEARCH_MS) {
         search.order.deadline_ms = now_ms + ROUTER_SEARCH_MS;
     }
@@ -106,6 +108,7 @@ void router_search_own(struct router *self, enum search_purpose purpose,
                                                  .target = *target,
                                                  .k = purpose == SEARCH_WIDE ? ROUTER_WIDE_K
                                                                              : TABLE_K },
+                                        .paths = 1,
                                         .deadline_ms = now_ms + ROUTER_SEARCH_MS },
                              .asked_ms = now_ms };
 
@@ -126,8 +129,7 @@ static void self_found(struct router *self, const struct search *search, uint64_
     unsigned far_buckets = 0, families = 0;
 
     for (unsigned i = 0; i < ROUTING_FAMILIES; i++) {
-        const struct lookup *lookup = search->lookups[i];
-        size_t count = lookup == NULL ? 0 : lookup_closest(lookup, closest, LOOKUP_K_MAX);
+        size_t count = search_closest_of(search, (enum routing_family)i, closest);
         if (count == 0) {
             continue;
         }

@@ -1,5 +1,6 @@
 #include "services/routing/search.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 void search_free(struct search **self)
@@ -7,49 +8,212 @@ void search_free(struct search **self)
     if (*self == NULL) {
         return;
     }
-    for (unsigned i = 0; i < ROUTING_FAMILIES; i++) {
+    for (unsigned i = 0; i < SEARCH_LOOKUPS_MAX; i++) {
         lookup_free(&(*self)->lookups[i]);
     }
     free(*self);
     *self = NULL;
 }
 
+/* ---- asking ---- */
+
+void search_begin(struct search *self, enum routing_family family, const struct contact *seeds,
+                  size_t count)
+{
+    unsigned paths = self->order.paths;
+    struct lookup **lookups = &self->lookups[family * SEARCH_PATHS_MAX];
+
+    assert(paths >= 1);
+    assert(paths <= SEARCH_PATHS_MAX);
+    for (size_t i = 0; i < paths && i < count; i++) {
+        lookups[i] = lookup_new(&self->self_id, &self->order.aim, family);
+        if (paths > 1) {
+            lookup_share(lookups[i], lookups, paths);
+        }
+    }
+    for (size_t i = 0; i < count; i++) {
+        lookup_seed(lookups[i % paths], &seeds[i]);
+    }
+    for (size_t i = 0; i < paths && i < count; i++) {
+        lookup_start(lookups[i]);
+    }
+}
+
+/* How long the last paths may take. */
+static void hurry(struct search *self, uint64_t slow_ms, uint64_t now_ms)
+{
+    unsigned paths = 0, finished = 0;
+
+    for (unsigned i = 0; i < SEARCH_LOOKUPS_MAX; i++) {
+        paths += self->lookups[i] != NULL;
+        finished += self->lookups[i] != NULL && lookup_is_finished(self->lookups[i]);
+    }
+    if (self->order.paths == 1 || self->hurried || finished * 2 < paths) {
+        return;
+    }
+    uint64_t until_ms = now_ms + (now_ms - self->asked_ms) + slow_ms;
+    self->hurried = true;
+    if (until_ms < self->order.deadline_ms) {
+        self->order.deadline_ms = until_ms;
+    }
+}
+
+bool search_next(struct search *self, uint64_t slow_ms, uint64_t now_ms, struct query *ret_query,
+                 unsigned *ret_lookup)
+{
+    self->ready = true;
+    self->wake_ms = UINT64_MAX;
+    for (unsigned i = 0; i < SEARCH_LOOKUPS_MAX && !self->has_enough; i++) {
+        struct lookup *lookup = self->lookups[i];
+        if (lookup == NULL) {
+            continue;
+        }
+        lookup_set_slow(lookup, slow_ms);
+        if (lookup_next(lookup, now_ms, ret_query)) {
+            *ret_lookup = i;
+            return true;
+        }
+        uint64_t wake_ms = lookup_deadline_ms(lookup);
+        self->wake_ms = wake_ms < self->wake_ms ? wake_ms : self->wake_ms;
+    }
+    hurry(self, slow_ms, now_ms);
+    self->ready = false;
+    return false;
+}
+
+/* ---- enough ---- */
+
+/* The same bytes were returned; or both only say that they store the version. */
+static bool is_same(const struct candidate *a, const struct candidate *b)
+{
+    if (a->item_seq != b->item_seq || (a->item == NULL) != (b->item == NULL)) {
+        return false;
+    }
+    return a->item == NULL || findings_item_equal(a->item, b->item);
+}
+
+/* The candidate of any lookup that comes index-th among those with an item; NULL: no more. */
+static const struct candidate *holder(const struct search *self, unsigned *lookup, uint16_t *index)
+{
+    for (; *lookup < SEARCH_LOOKUPS_MAX; (*lookup)++, *index = 0) {
+        const struct lookup *at = self->lookups[*lookup];
+        while (at != NULL && *index < at->count) {
+            const struct candidate *candidate = &at->candidates[at->order[(*index)++]];
+            if (candidate->has_item) {
+                return candidate;
+            }
+        }
+    }
+    return NULL;
+}
+
+/* How many returned the same as this one; 0 when somebody returned a newer one. */
+static unsigned count_same(const struct search *self, const struct candidate *item)
+{
+    const struct candidate *other;
+    unsigned lookup = 0, count = 0;
+    uint16_t index = 0;
+
+    while ((other = holder(self, &lookup, &index)) != NULL) {
+        if (other->item_seq > item->item_seq) {
+            return 0;
+        }
+        count += is_same(other, item);
+    }
+    return count;
+}
+
+void search_reply(struct search *self, unsigned lookup, uint32_t ticket, const struct reply *reply)
+{
+    const struct candidate *candidate;
+    unsigned at = 0;
+    uint16_t index = 0;
+
+    assert(lookup < SEARCH_LOOKUPS_MAX);
+    assert(self->lookups[lookup] != NULL);
+    lookup_reply(self->lookups[lookup], ticket, reply);
+    self->ready = true;
+    if (self->order.enough == 0 || reply->item == NULL) {
+        return;
+    }
+    while (!self->has_enough && (candidate = holder(self, &at, &index)) != NULL) {
+        self->has_enough = count_same(self, candidate) >= self->order.enough;
+    }
+}
+
 bool search_is_finished(const struct search *self, uint64_t now_ms)
 {
-    if (now_ms >= self->order.deadline_ms) {
+    if (now_ms >= self->order.deadline_ms || self->has_enough) {
         return true;
     }
     bool finished = self->started;
-    for (unsigned i = 0; i < ROUTING_FAMILIES; i++) {
+    for (unsigned i = 0; i < SEARCH_LOOKUPS_MAX; i++) {
         finished = finished && (self->lookups[i] == NULL || lookup_is_finished(self->lookups[i]));
     }
     return finished;
 }
 
+/* ---- results ---- */
+
+/* Of several lists, each nearest first, the k nearest of all, each id once. */
+struct list {
+    const struct candidate *found[LOOKUP_K_MAX];
+    size_t count, taken;
+};
+
+static size_t merge(const struct node_id *target, struct list *lists, size_t lists_count,
+                    size_t max, const struct candidate **ret_merged)
+{
+    size_t count = 0;
+
+    for (;;) {
+        struct list *best = NULL;
+        for (size_t i = 0; i < lists_count; i++) {
+            struct list *list = &lists[i];
+            if (list->taken < list->count &&
+                (best == NULL ||
+                 node_id_compare_distance(target, &list->found[list->taken]->contact.id,
+                                          &best->found[best->taken]->contact.id) < 0)) {
+                best = list;
+            }
+        }
+        if (best == NULL || count == max) {
+            return count;
+        }
+        const struct candidate *next = best->found[best->taken++];
+        if (count == 0 || !node_id_equal(&ret_merged[count - 1]->contact.id, &next->contact.id)) {
+            ret_merged[count++] = next;
+        }
+    }
+}
+
+size_t search_closest_of(const struct search *self, enum routing_family family,
+                         const struct candidate **ret_closest)
+{
+    struct list lists[SEARCH_PATHS_MAX];
+    size_t count = 0;
+
+    for (unsigned i = 0; i < SEARCH_PATHS_MAX; i++) {
+        const struct lookup *lookup = self->lookups[family * SEARCH_PATHS_MAX + i];
+        if (lookup != NULL) {
+            lists[count].taken = 0;
+            lists[count].count = lookup_closest(lookup, lists[count].found, LOOKUP_K_MAX);
+            count++;
+        }
+    }
+    return merge(&self->order.aim.target, lists, count, self->order.aim.k, ret_closest);
+}
+
 size_t search_closest(const struct search *self,
                       const struct candidate *ret_closest[SEARCH_CLOSEST_MAX])
 {
-    const struct candidate *found[ROUTING_FAMILIES][LOOKUP_K_MAX];
-    size_t counts[ROUTING_FAMILIES] = { 0 }, taken[ROUTING_FAMILIES] = { 0 };
-    size_t count = 0;
+    struct list lists[ROUTING_FAMILIES];
 
     for (unsigned i = 0; i < ROUTING_FAMILIES; i++) {
-        if (self->lookups[i] != NULL) {
-            counts[i] = lookup_closest(self->lookups[i], found[i], LOOKUP_K_MAX);
-        }
+        lists[i].taken = 0;
+        lists[i].count = search_closest_of(self, (enum routing_family)i, lists[i].found);
     }
-    while (taken[0] < counts[0] || taken[1] < counts[1]) {
-        int order =
-            taken[0] == counts[0] ? 1
-            : taken[1] == counts[1]
-                ? -1
-                : node_id_compare_distance(&self->order.aim.target, &found[0][taken[0]]->contact.id,
-                                           &found[1][taken[1]]->contact.id);
-        ret_closest[count++] = order <= 0 ? found[0][taken[0]] : found[1][taken[1]];
-        taken[0] += order <= 0;
-        taken[1] += order >= 0;
-    }
-    return count;
+    return merge(&self->order.aim.target, lists, ROUTING_FAMILIES, SEARCH_CLOSEST_MAX, ret_closest);
 }
 
 bool search_self_is_close(const struct search *self)
@@ -62,11 +226,24 @@ bool search_self_is_close(const struct search *self)
                                     &closest[self->order.aim.k - 1]->contact.id) < 0;
 }
 
+void search_findings(const struct search *self, struct findings *ret_findings)
+{
+    for (unsigned i = 0; i < SEARCH_LOOKUPS_MAX; i++) {
+        const struct lookup *lookup = self->lookups[i];
+        for (size_t j = 0; lookup != NULL && j < lookup->findings.peers_count; j++) {
+            findings_add_peer(ret_findings, &lookup->findings.peers[j]);
+        }
+        for (size_t j = 0; lookup != NULL && j < lookup->findings.items_count; j++) {
+            (void)findings_add_item(ret_findings, &lookup->findings.items[j]->item);
+        }
+    }
+}
+
 struct search_effort search_effort(const struct search *self)
 {
     struct search_effort effort = { 0, 0, 0 };
 
-    for (unsigned i = 0; i < ROUTING_FAMILIES; i++) {
+    for (unsigned i = 0; i < SEARCH_LOOKUPS_MAX; i++) {
         const struct lookup *lookup = self->lookups[i];
         if (lookup != NULL) {
             effort.queries += lookup->queries;

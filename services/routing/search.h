@@ -1,12 +1,18 @@
 /*
- * What somebody who asks for a lookup gets: one lookup in each address family in which we know
- * anybody (BEP 32: two networks), and their results as one list. Pure.
+ * What somebody who asks for a lookup gets: in each address family in which we know anybody (BEP
+ * 32: two networks) one lookup, or several on disjoint paths, and their results as one list.
+ *
+ * Against nodes that lie a search can go d ways at once that share no node (S/Kademlia, Baumgart
+ * and Mies 2007, 4.3): what we know to begin with is dealt out among them. Once half of the ways
+ * have ended the others get as long again, so that nobody is kept waiting by made-up nodes. Pure.
  */
 #pragma once
 
 #include "services/routing/lookup.h"
 
 #define SEARCH_K_MAX       32u /* that may be asked for: proto/routing.proto */
+#define SEARCH_PATHS_MAX   8u
+#define SEARCH_LOOKUPS_MAX (ROUTING_FAMILIES * SEARCH_PATHS_MAX)
 #define SEARCH_CLOSEST_MAX (ROUTING_FAMILIES * LOOKUP_K_MAX)
 
 enum search_purpose {
@@ -19,6 +25,8 @@ enum search_purpose {
 
 struct search_order {
     struct lookup_aim aim;
+    unsigned paths;  /* 1 to SEARCH_PATHS_MAX; 0: as many as the router is set to */
+    unsigned enough; /* LOOKUP_VALUE: ends once so many nodes have returned the same; 0: never */
     uint64_t deadline_ms; /* ends then with what it has */
     void *ctx;            /* the asker's; untouched */
 };
@@ -32,10 +40,24 @@ struct search {
     uint64_t held_ms; /* not started before, unless we have joined; 0: as soon as may be */
     uint64_t wake_ms; /* when it may have something to ask, but for replies */
     bool started, ready;
-    struct lookup *lookups[ROUTING_FAMILIES]; /* NULL: nobody known in that family */
+    bool has_enough;
+    bool hurried; /* half of its paths have ended */
+    /* By family, then by path; NULL: nobody known to begin with. */
+    struct lookup *lookups[SEARCH_LOOKUPS_MAX];
 };
 
 void search_free(struct search **self);
+
+/* Begin in one family, with the contacts nearest to the target, nearest first. */
+void search_begin(struct search *self, enum routing_family family, const struct contact *seeds,
+                  size_t count);
+
+/* What to ask next; *ret_lookup is the number of the lookup that wants it. */
+bool search_next(struct search *self, uint64_t slow_ms, uint64_t now_ms, struct query *ret_query,
+                 unsigned *ret_lookup);
+
+/* The reply to a query of that lookup, whose ticket it was. */
+void search_reply(struct search *self, unsigned lookup, uint32_t ticket, const struct reply *reply);
 
 bool search_is_finished(const struct search *self, uint64_t now_ms);
 
@@ -46,10 +68,17 @@ bool search_is_finished(const struct search *self, uint64_t now_ms);
 size_t search_closest(const struct search *self,
                       const struct candidate *ret_closest[SEARCH_CLOSEST_MAX]);
 
+/* Of one family; ret_closest has room for LOOKUP_K_MAX. */
+size_t search_closest_of(const struct search *self, enum routing_family family,
+                         const struct candidate **ret_closest);
+
 /* Our own id is nearer than the k-th of them, or there are fewer than k. */
 bool search_self_is_close(const struct search *self);
 
-/* Sums over the families; rounds is the larger one. */
+/* What all lookups found, once each: added to *ret_findings, which the caller ends. */
+void search_findings(const struct search *self, struct findings *ret_findings);
+
+/* Sums over the lookups; rounds is the largest. */
 struct search_effort {
     uint32_t queries, answers, rounds;
 };

@@ -95,11 +95,12 @@ static void on_lookup(void *ctx, struct call *call, const void *body)
     const Lb__Routing__Lookup *from = body;
     uint64_t now_ms = actor_now_ms(self->actor);
     uint32_t left_ms = call_time_left_ms(call);
-    struct search_order order = { .ctx = call };
+    struct search_order order = { .paths = from->paths, .enough = from->enough, .ctx = call };
 
-    if (!read_aim(from, &order.aim)) {
-        call_fail(&call, LB_INVALID, "a lookup has a target of 20 bytes, a kind, and k up to %u",
-                  SEARCH_K_MAX);
+    if (!read_aim(from, &order.aim) || from->paths > SEARCH_PATHS_MAX) {
+        call_fail(&call, LB_INVALID,
+                  "a lookup has a target of 20 bytes, a kind, k up to %u, and up to %u paths",
+                  SEARCH_K_MAX, SEARCH_PATHS_MAX);
         return;
     }
     if (self->stopping) {
@@ -381,6 +382,7 @@ static lb_err routing_start(struct actor *actor, void **ret_ctx)
     log_info("node id=%s, %zu contacts from the snapshot", text, snapshot->count);
     bool expects = config_list_count(actor_config(actor), CONFIG_BOOTSTRAP) > 0;
     self->router = router_new(&id, actor_random_seed(actor), expects, now_ms);
+    self->router->paths = (unsigned)config_number(actor_config(actor), CONFIG_ROUTING_PATHS);
     (void)names_open(&self->names, self);
     err = publisher_open(&self->publisher, paths->run_folder, self->router, now_ms);
     if (err != LB_OK) {

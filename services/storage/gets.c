@@ -12,6 +12,7 @@
 #include "services/storage/find.h"
 #include "services/storage/service.h"
 #include "services/storage/tree.h"
+#include "services/storage/upkeep.h"
 #include "services/storage/value.h"
 #include "services/storage/watches.h"
 
@@ -77,7 +78,16 @@ static void on_repaired(void *ctx, const struct errand_result *result)
     storage_count(storage, COUNTER_REPAIRED, result->spread.acknowledged);
 }
 
-/* Bring what was read to those of the closest that lacked it; no promise, so it may be left out. */
+static bool is_ending(const struct version *version)
+{
+    return version->ttl_s > 0 && version->ttl_s < UPKEEP_ENDING_S;
+}
+
+/*
+ * Bring what was read to those of the closest that lacked it; no promise, so it may be left out.
+ * What ends within moments is: seconds are rounded up on the way, and readers that handed it round
+ * would keep it alive for as long as they read.
+ */
 static void repair(struct storage *storage, const struct wanted *wanted,
                    const struct version *version, const Lb__Routing__Found *message)
 {
@@ -89,6 +99,7 @@ static void repair(struct storage *storage, const struct wanted *wanted,
                                   .highest_seq = item->seq };
     struct errand_options options = { .target = wanted->target,
                                       .item = *item,
+                                      .ttl_s = version->ttl_s,
                                       .found = &found,
                                       .on_done = on_repaired,
                                       .ctx = storage };
@@ -98,7 +109,7 @@ static void repair(struct storage *storage, const struct wanted *wanted,
     for (size_t i = 0; i < found.nodes_count; i++)
         lacks = lacks ||
                 (nodes[i].token_size > 0 && (!nodes[i].has_item || nodes[i].item_seq < item->seq));
-    if (!lacks || storage->repairs_count >= STORAGE_REPAIRS_MAX)
+    if (!lacks || is_ending(version) || storage->repairs_count >= STORAGE_REPAIRS_MAX)
         return;
     options.spread =
         (struct spread_options){ .mode = SPREAD_REPAIR,

@@ -129,7 +129,7 @@ void item_sign(struct item *self, const uint8_t seed[ED25519_SEED_SIZE])
 static int compare_values(struct bytes a, struct bytes b)
 {
     size_t common = a.size < b.size ? a.size : b.size;
-    int order = common > 0 ? memcmp(a.data, b.data, common) : 0;
+    int order = memcmp(a.data, b.data, common); /* no value is empty */
 
     return order != 0 ? order : (a.size > b.size) - (a.size < b.size);
 }

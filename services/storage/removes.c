@@ -13,6 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define MARK_LEAST_S 3600u
+
 struct removing {
     struct storage *storage;
     struct call *call;
@@ -34,12 +36,15 @@ static void fail(struct removing *self, lb_err err, const char *reason)
     removing_free(self);
 }
 
-/* What nobody said lives on for storage.value_ttl. */
+/* What nobody said lives on for storage.value_ttl. An hour at least: copies end some seconds apart.
+ */
 static uint32_t rest_of_life_s(const struct removing *self)
 {
     uint64_t ttl_s =
         self->version.ttl_s > 0 ? self->version.ttl_s : storage_value_ttl_s(self->storage);
 
+    if (ttl_s < MARK_LEAST_S)
+        return MARK_LEAST_S;
     return ttl_s < VALUE_TTL_MAX_S ? (uint32_t)ttl_s : VALUE_TTL_MAX_S;
 }
 

@@ -45,20 +45,20 @@
 #define UPKEEP_MOST          6u      /* the longest interval, in least intervals */
 #define UPKEEP_SILENCE       3u      /* others may put a check off so many longest intervals */
 #define UPKEEP_RETRY_S       60u     /* after a check that did not come to its end */
-#define UPKEEP_GRACE_MS      30000u  /* after the start: who enters the view now is no newcomer */
-#define UPKEEP_SETTLE_MS     60000u  /* a contact so new is not counted on to hold anything yet */
-#define UPKEEP_FIRST_MS      1000u   /* the nearest holder offers within this */
-#define UPKEEP_SECOND_MS     10000u  /* the next nearest after this */
-#define UPKEEP_DIGESTS_MAX   40u     /* in one offer */
-#define UPKEEP_TRANSFERS_MAX 4u      /* newcomers being served at once; the others wait */
-#define UPKEEP_DRAINS_MAX    64u     /* nodes that keys go to at once while draining */
-#define UPKEEP_PUTS_MAX      8u      /* under way to one node */
-#define UPKEEP_SILENCES_MAX  3u      /* in a row, then a node is given up; 1 while draining */
-#define UPKEEP_OFFERS_S      50u     /* pings and offers a second; 4 times that while draining */
-#define UPKEEP_PUTS_S        200u    /* gets and puts a second; 4 times that while draining */
-#define UPKEEP_WALK_MAX      256u    /* keys looked at in one call of upkeep_next */
-#define UPKEEP_SAMPLES       64u     /* checks that replicas_min and replicas_median look back on */
-#define UPKEEP_ENDING_S      30u     /* who ends so soon is not brought anywhere any more */
+#define UPKEEP_GRACE_MS      10000u /* after the start the table fills: who is met is served then */
+#define UPKEEP_SETTLE_MS     60000u /* a contact so new is not counted on to hold anything yet */
+#define UPKEEP_FIRST_MS      1000u  /* the nearest holder offers within this */
+#define UPKEEP_SECOND_MS     10000u /* the next nearest after this */
+#define UPKEEP_DIGESTS_MAX   40u    /* in one offer */
+#define UPKEEP_TRANSFERS_MAX 4u     /* newcomers being served at once; the others wait */
+#define UPKEEP_DRAINS_MAX    64u    /* nodes that keys go to at once while draining */
+#define UPKEEP_PUTS_MAX      8u     /* under way to one node */
+#define UPKEEP_SILENCES_MAX  3u     /* in a row, then a node is given up; 1 while draining */
+#define UPKEEP_OFFERS_S      50u    /* pings and offers a second; 4 times that while draining */
+#define UPKEEP_PUTS_S        200u   /* gets and puts a second; 4 times that while draining */
+#define UPKEEP_WALK_MAX      256u   /* keys looked at in one call of upkeep_next */
+#define UPKEEP_SAMPLES       64u    /* checks that replicas_min and replicas_median look back on */
+#define UPKEEP_ENDING_S      30u    /* who ends so soon is not brought anywhere any more */
 
 /* ---- the store ---- */
 
@@ -169,8 +169,9 @@ void upkeep_free(struct upkeep **self);
 /*
  * The contacts of one family as routing publishes them: ascending by id, never ourselves, at most
  * ROUTING_PAGE_CONTACTS_MAX. Call whenever they have changed. Who was not there before is a
- * newcomer, except within UPKEEP_GRACE_MS of the start, while joining fills the table: what such a
- * node lacks, the checks bring.
+ * newcomer. Those met within UPKEEP_GRACE_MS of the start, while joining fills the table, most
+ * likely were there before us: they are offered what is ours to offer once the table has filled,
+ * and are counted on as holders at once.
  */
 void upkeep_view(struct upkeep *self, enum routing_family family, const struct contact *sorted,
                  uint32_t count, uint64_t now_ms);

@@ -76,7 +76,8 @@ struct upkeep {
     uint64_t wake_ms; /* what upkeep_deadline_ms() says */
     uint32_t serial;
     struct upkeep_family families[ROUTING_FAMILIES];
-    unsigned waiting; /* marks with a pass */
+    unsigned waiting;    /* marks with a pass */
+    uint32_t serve_next; /* where to look for the next of these */
 
     struct upkeep_slot slots[UPKEEP_CHECKS_MAX];
     bool knows_overdue;

@@ -15,27 +15,35 @@ static bool is_being_served(const struct upkeep *self, const struct contact *con
     return false;
 }
 
-/* The one that is due first, of those not being served. */
-static struct upkeep_mark *first_due(struct upkeep *self, enum routing_family *ret_family,
-                                     uint32_t *ret_index)
+/*
+ * One that is due and not being served, looked for from where the last was found; NULL: none, and
+ * when the next is due is noted.
+ */
+static struct upkeep_mark *find_due(struct upkeep *self, uint64_t now_ms,
+                                    enum routing_family *ret_family, uint32_t *ret_index)
 {
-    struct upkeep_mark *first = NULL;
+    uint32_t v4_count = self->families[ROUTING_V4].count;
+    uint32_t count = v4_count + self->families[ROUTING_V6].count;
 
-    for (unsigned f = 0; f < ROUTING_FAMILIES; f++) {
-        struct upkeep_family *family = &self->families[f];
+    for (uint32_t step = 0; step < count; step++) {
+        uint32_t place = (self->serve_next + step) % count;
+        enum routing_family number = place < v4_count ? ROUTING_V4 : ROUTING_V6;
+        uint32_t index = place < v4_count ? place : place - v4_count;
+        struct upkeep_family *family = &self->families[number];
+        struct upkeep_mark *mark = &family->marks[index];
 
-        for (uint32_t i = 0; i < family->count; i++) {
-            struct upkeep_mark *mark = &family->marks[i];
-
-            if (mark->pass == 0 || (first != NULL && mark->due_ms >= first->due_ms) ||
-                is_being_served(self, &family->contacts[i]))
-                continue;
-            first = mark;
-            *ret_family = (enum routing_family)f;
-            *ret_index = i;
+        if (mark->pass == 0 || is_being_served(self, &family->contacts[index]))
+            continue;
+        if (mark->due_ms > now_ms) {
+            upkeep_wake(self, mark->due_ms);
+            continue;
         }
+        self->serve_next = place + 1;
+        *ret_family = number;
+        *ret_index = index;
+        return mark;
     }
-    return first;
+    return NULL;
 }
 
 static bool has_place(const struct upkeep *self)
@@ -56,21 +64,16 @@ static bool serve_next(struct upkeep *self, uint64_t now_ms)
 
     if (self->waiting == 0 || !has_place(self))
         return false;
-    mark = first_due(self, &family, &index);
+    mark = find_due(self, now_ms, &family, &index);
     if (mark == NULL)
         return false;
-    if (mark->due_ms > now_ms) {
-        upkeep_wake(self, mark->due_ms);
-        return false;
-    }
     transfer = upkeep_transfer_new(self, &self->families[family].contacts[index], family,
                                    UPKEEP_TRANSFERS_MAX);
     transfer->pass = mark->pass;
     self->stats.newcomers += mark->pass == 1;
     if (mark->pass == 1) {
         mark->pass = 2;
-        mark->due_ms =
-            mark->since_ms + UPKEEP_SECOND_MS + random_below(&self->random, UPKEEP_FIRST_MS);
+        mark->due_ms += UPKEEP_SECOND_MS;
     } else {
         mark->pass = 0;
         self->waiting--;

@@ -7,18 +7,21 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Not all at one moment; but in few, as each is a look through the whole view. */
+#define FIRST_STEPS   4u
+#define FIRST_STEP_MS (UPKEEP_FIRST_MS / FIRST_STEPS)
+
 /* ---- following the table ---- */
 
 static struct upkeep_mark mark_new(struct upkeep *self, uint64_t now_ms)
 {
-    struct upkeep_mark mark = { 0 };
+    uint64_t filled_ms = self->started_ms + UPKEEP_GRACE_MS;
+    bool is_filling = now_ms < filled_ms;
 
-    if (now_ms < self->started_ms + UPKEEP_GRACE_MS)
-        return mark;
-    mark.since_ms = now_ms;
-    mark.due_ms = now_ms + random_below(&self->random, UPKEEP_FIRST_MS);
-    mark.pass = 1;
-    return mark;
+    return (struct upkeep_mark){ .since_ms = is_filling ? 0 : now_ms,
+                                 .due_ms = (is_filling ? filled_ms : now_ms) +
+                                           FIRST_STEP_MS * random_below(&self->random, FIRST_STEPS),
+                                 .pass = 1 };
 }
 
 /* The marks of those that stay; fresh ones for those that come. Both lists ascend. */

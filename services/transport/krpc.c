@@ -1,5 +1,6 @@
 #include "services/transport/krpc_inside.h"
 
+#include <assert.h>
 #include <string.h>
 
 /*
@@ -36,6 +37,16 @@ static bool take_byte(struct cursor *self, uint8_t byte)
     return true;
 }
 
+static bool is(const struct cursor *self, uint8_t first)
+{
+    return self->at < self->end && *self->at == first;
+}
+
+static bool is_digit(const struct cursor *self)
+{
+    return self->at < self->end && *self->at >= '0' && *self->at <= '9';
+}
+
 static bool take_string(struct cursor *self, struct bytes *ret_content)
 {
     const uint8_t *at = self->at;
@@ -56,6 +67,7 @@ static bool take_string(struct cursor *self, struct bytes *ret_content)
     return true;
 }
 
+/* Where an 'i' stands. */
 static bool take_int(struct cursor *self, int64_t *ret_number)
 {
     const uint64_t limit = (uint64_t)1 << 63;
@@ -63,8 +75,8 @@ static bool take_int(struct cursor *self, int64_t *ret_number)
     const uint8_t *start;
     uint64_t value = 0;
 
-    if (!take_byte(self, 'i'))
-        return false;
+    assert(is(self, 'i'));
+    self->at++;
     negative = take_byte(self, '-');
     start = self->at;
     for (; self->at < self->end && *self->at != 'e'; self->at++) {
@@ -145,14 +157,14 @@ static bool skip(struct cursor *self, unsigned depth_max, struct bytes *ret_raw)
     return true;
 }
 
-static bool is_digit(const struct cursor *self)
+/* The next element of a list that was found whole before, past its 'l'; false at its end. */
+static bool take_element(struct cursor *self, struct bytes *ret_element, bool *ret_is_string)
 {
-    return self->at < self->end && *self->at >= '0' && *self->at <= '9';
-}
-
-static bool is(const struct cursor *self, uint8_t first)
-{
-    return self->at < self->end && *self->at == first;
+    if (is(self, 'e'))
+        return false;
+    *ret_is_string = is_digit(self);
+    return *ret_is_string ? take_string(self, ret_element)
+                          : skip(self, KRPC_VALUE_DEPTH, ret_element);
 }
 
 /* What was met on the way. */
@@ -328,17 +340,13 @@ static void read_want(struct krpc_message *self)
 {
     struct cursor cursor = { self->want.data + 1, self->want.data + self->want.size };
     struct bytes item;
+    bool is_string;
 
-    while (!is(&cursor, 'e')) {
-        if (!is_digit(&cursor)) {
-            if (!skip(&cursor, KRPC_VALUE_DEPTH, &item))
-                return;
+    while (take_element(&cursor, &item, &is_string)) {
+        if (!is_string)
             continue;
-        }
-        if (!take_string(&cursor, &item))
-            return;
-        self->want_v4 |= item.size == 2 && memcmp(item.data, "n4", 2) == 0;
-        self->want_v6 |= item.size == 2 && memcmp(item.data, "n6", 2) == 0;
+        self->want_v4 |= bytes_equal_text(item, "n4");
+        self->want_v6 |= bytes_equal_text(item, "n6");
     }
 }
 
@@ -382,10 +390,11 @@ bool krpc_next_node(const struct krpc_message *self, unsigned family, size_t *of
     while (nodes.size - *offset >= step) {
         const uint8_t *at = nodes.data + *offset;
         struct address address;
+        lb_err err = address_from_compact(bytes_of(at + NODE_ID_SIZE, address_size), &address);
 
+        assert(err == LB_OK); /* it has one of the two sizes */
         *offset += step;
-        if (address_from_compact(bytes_of(at + NODE_ID_SIZE, address_size), &address) == LB_OK &&
-            address_is_usable(&address)) {
+        if (address_is_usable(&address)) {
             *ret_contact = (struct contact){ .id = node_id_from(at), .address = address };
             return true;
         }
@@ -397,24 +406,16 @@ bool krpc_next_peer(const struct krpc_message *self, size_t *offset, struct addr
 {
     struct cursor cursor;
     struct bytes item;
+    bool is_string;
 
     if (self->values.size == 0)
         return false;
     cursor = (struct cursor){ self->values.data + (*offset > 0 ? *offset : 1), /* past the 'l' */
                               self->values.data + self->values.size };
-    while (!is(&cursor, 'e')) {
-        bool found = false;
-
-        if (!is_digit(&cursor)) {
-            if (!skip(&cursor, KRPC_VALUE_DEPTH, &item))
-                return false;
-        } else if (!take_string(&cursor, &item)) {
-            return false;
-        } else {
-            found = address_from_compact(item, ret_address) == LB_OK;
-        }
+    while (take_element(&cursor, &item, &is_string)) {
         *offset = (size_t)(cursor.at - self->values.data);
-        if (found && address_is_usable(ret_address))
+        if (is_string && address_from_compact(item, ret_address) == LB_OK &&
+            address_is_usable(ret_address))
             return true;
     }
     return false;

@@ -29,7 +29,7 @@ with Lab() as lab:
         copies = sorted(acknowledged for _, acknowledged in stored)
         print(f"{VALUES} values put in {time.monotonic() - begin:.1f} s, copies: "
               f"least {copies[0]}, median {copies[VALUES // 2]}")
-        assert copies[0] >= 8, "every value lies on the eight closest nodes"
+        assert copies[0] >= 20, "every value lies on the twenty closest nodes"
 
         def get(number):
             reader = chance.choice([i for i in range(NODES) if i != stored[number][0]])

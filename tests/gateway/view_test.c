@@ -37,7 +37,7 @@ static struct status_slot *run(enum service service, unsigned instance, enum ser
 }
 
 /*
- * One letter a service, in the order of LB_SERVICES (supervisor, routing, storage, transport,
+ * One letter a service, in the order of LB_SERVICES (supervisor, routing, transport, storage,
  * swarm, gateway): r ready, d degraded, s starting, f failed, b backoff, x stopped, h no heartbeat,
  * . absent.
  */
@@ -106,7 +106,7 @@ static void a_second_instance_carries_the_service(void **state)
     Littlebird__V1__GetStatusResponse *status;
 
     (void)state;
-    draw("rrrbrr");
+    draw("rrbrrr");
     run(SERVICE_TRANSPORT, 1, STATE_READY);
     view_status(&view, keep, &kept);
     status = (Littlebird__V1__GetStatusResponse *)kept;

@@ -65,6 +65,7 @@ static const struct parse_row {
     { "keys are compared as unsigned bytes", "d1:zi1e1:\xffi2ee", LB_OK, 5, true },
     { "each dictionary has an order of its own", "d1:bd1:aleee", LB_OK, 5, true },
     { "the empty key", "d0:i1ee", LB_OK, 3, true },
+    { "the empty key stands first", "d0:i1e1:ai2ee", LB_OK, 5, true },
 
     { "nothing", "", LB_INVALID, 0, false },
     { "something else", "x", LB_INVALID, 0, false },
@@ -173,10 +174,28 @@ static void the_missing_is_answered_everywhere(void **state)
         assert_int_equal(bencode_after(&d, missing[i], missing[i]), BENCODE_NONE);
         assert_int_equal(bencode_string(&d, missing[i]).size, 0);
     }
+    assert_int_equal(bencode_after(&d, 0, BENCODE_NONE), BENCODE_NONE);
+    assert_int_equal(bencode_after(&d, 0, 0), BENCODE_NONE);
     assert_false(bencode_int(&d, BENCODE_NONE, &number));
+    assert_false(bencode_int(&d, 0, &number));
     assert_int_equal(number, 5);
     assert_int_equal(bencode_raw(&d, BENCODE_NONE).size, 0);
     assert_int_equal(bencode_find(&d, 0, "a"), BENCODE_NONE);
+    d = parse_good("le", tokens);
+    assert_int_equal(bencode_first(&d, 0), BENCODE_NONE);
+}
+
+/* Refused by its size alone. */
+static void two_gibibytes_are_too_much(void **state)
+{
+    const struct bencode_limits limits = { .depth_max = 8 };
+    struct bencode_token tokens[TOKENS_MAX];
+    struct bencode parsed;
+
+    (void)state;
+    assert_int_equal(bencode_parse(&parsed, bytes_of("le", ((size_t)1 << 31) + 1), tokens,
+                                   TOKENS_MAX, limits, NULL),
+                     LB_TOO_BIG);
 }
 
 static void the_end_of_a_value_is_told(void **state)
@@ -240,6 +259,7 @@ int main(void)
         cmocka_unit_test(values_are_found),
         cmocka_unit_test(values_are_no_keys),
         cmocka_unit_test(the_missing_is_answered_everywhere),
+        cmocka_unit_test(two_gibibytes_are_too_much),
         cmocka_unit_test(the_end_of_a_value_is_told),
         cmocka_unit_test(depth_is_64_at_most),
         cmocka_unit_test(writes_what_it_reads),

@@ -255,6 +255,33 @@ static void a_lookup_ends_at_its_deadline_with_what_it_has(void **state)
     end(&router);
 }
 
+static void a_search_goes_as_many_paths_as_is_set(void **state)
+{
+    struct router *router = begin(false);
+
+    (void)state;
+    for (unsigned i = 1; i <= 20; i++) {
+        struct contact from = contact(i);
+        router_sighting(router, SIGHTING_ANSWERED, &from, 1000, NOW_MS);
+    }
+    settle(router, NOW_MS);
+    router->paths = 3;
+    for (unsigned paths = 0; paths <= SEARCH_PATHS_MAX; paths += 4) {
+        struct search_order order = { .aim = { .kind = LOOKUP_NODES, .k = TABLE_K },
+                                      .paths = paths,
+                                      .deadline_ms = UINT64_MAX };
+        assert_int_equal(router_search(router, &order, NOW_MS), LB_OK);
+        struct search *search = router_drop_search(router);
+        unsigned count = 0;
+        for (unsigned i = 0; i < SEARCH_LOOKUPS_MAX; i++) {
+            count += search->lookups[i] != NULL;
+        }
+        assert_int_equal(count, paths == 0 ? 3 : paths);
+        search_free(&search);
+    }
+    end(&router);
+}
+
 static void a_lookup_where_nobody_is_known_ends_at_once(void **state)
 {
     const struct node_id target = { { 1 } };
@@ -452,6 +479,7 @@ int main(void)
         cmocka_unit_test(what_others_name_is_pinged_too),
         cmocka_unit_test(lookups_are_bounded),
         cmocka_unit_test(a_lookup_ends_at_its_deadline_with_what_it_has),
+        cmocka_unit_test(a_search_goes_as_many_paths_as_is_set),
         cmocka_unit_test(a_lookup_where_nobody_is_known_ends_at_once),
         cmocka_unit_test(introductions),
         cmocka_unit_test(families_are_merged),

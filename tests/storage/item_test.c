@@ -184,6 +184,7 @@ static const struct judge_row {
       ITEM_ACCEPTED },
     { "the same put with CAS from another: one winner", "b2", "b2", 1, false, 0,
       ITEM_CAS_MISMATCH },
+    { "the same put with CAS on its own number", "b2", "b2", 2, false, 0, ITEM_ACCEPTED },
     { "another put with CAS from the same sender", "b2", "c2", 1, true, 0, ITEM_CAS_MISMATCH },
     { "a number below one once stored here", "-", "a3", -1, false, 4, ITEM_SEQ_TOO_LOW },
     { "the very number once stored here", "-", "a4", -1, false, 4, ITEM_ACCEPTED },
@@ -255,6 +256,47 @@ static void every_verdict_has_a_short_sentence(void **state)
         assert_in_range(size, 1, 64);
     }
     assert_string_equal(item_verdict_text(ITEM_ACCEPTED), "");
+    assert_string_equal(item_verdict_text((enum item_verdict)999), "not stored");
+}
+
+/* All that makes an item is compared. */
+static void the_same_item_is_the_same_in_all(void **state)
+{
+    const struct item a = { .value = bytes_of_text("1:a"),
+                            .salt = bytes_of_text("s"),
+                            .is_mutable = true,
+                            .seq = 1,
+                            .public_key = { 7 } };
+    struct item b = a;
+
+    (void)state;
+    assert_true(item_is_same(&a, &b));
+    b.value = bytes_of_text("1:b");
+    assert_false(item_is_same(&a, &b));
+    b = a;
+    b.salt = bytes_of_text("t");
+    assert_false(item_is_same(&a, &b));
+    b = a;
+    b.seq = 2;
+    assert_false(item_is_same(&a, &b));
+    b = a;
+    b.public_key[0] = 8;
+    assert_false(item_is_same(&a, &b));
+    b = a;
+    b.is_mutable = false;
+    assert_false(item_is_same(&a, &b));
+    b.seq = 2; /* which is nothing to an immutable one */
+    assert_true(item_is_same(&b, &(struct item){ .value = bytes_of_text("1:a") }));
+}
+
+static void what_is_malformed_is_valid_nowhere(void **state)
+{
+    const struct item item = { .value = bytes_of_text("1:"), .is_mutable = true };
+    const struct node_id target = item_target(&item);
+
+    (void)state;
+    assert_int_equal(item_verify(&item), ITEM_MALFORMED);
+    assert_false(item_is_valid_at(&item, &target));
 }
 
 int main(void)
@@ -264,6 +306,8 @@ int main(void)
         cmocka_unit_test(the_densest_value_is_read),
         cmocka_unit_test(what_is_signed_verifies),
         cmocka_unit_test(every_verdict_has_a_short_sentence),
+        cmocka_unit_test(the_same_item_is_the_same_in_all),
+        cmocka_unit_test(what_is_malformed_is_valid_nowhere),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
 

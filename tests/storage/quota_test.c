@@ -4,12 +4,21 @@
 #include <stdio.h>
 #include <string.h>
 
+#define SMALL_MAP (1024u * 1024)
+
 static struct world world;
 
 static int set_up(void **state)
 {
     (void)state;
     world_init(&world, WORLD_MAP);
+    return 0;
+}
+
+static int set_up_small(void **state)
+{
+    (void)state;
+    world_init(&world, SMALL_MAP);
     return 0;
 }
 
@@ -73,6 +82,30 @@ static void many_sources_together_do_not_grow_the_store(void **state)
     assert_in_range(world_stats(&world).item_bytes, 1, WORLD_MAP / 100 * 62); /* ... and gave way */
 }
 
+/* Whoever claims a year takes no more space and no better place than who claims nothing. */
+static void a_long_life_is_no_protection(void **state)
+{
+    enum { YEAR_S = 365 * 24 * 3600, FAR = 0xf0 };
+    uint8_t buffer[ITEM_VALUE_MAX];
+    struct item far;
+    struct db_op op;
+    unsigned number = 100000;
+
+    (void)state;
+    world.own_id_known = true; /* all zero bits */
+    do {
+        far = world_item(number++, 900, buffer);
+    } while (item_target(&far).bytes[0] < FAR);
+    op = world_put_op(&world, &far, "14.0.0.1:1");
+    op.put.ttl_s = YEAR_S;
+    world_apply(&world, &op);
+    assert_int_equal(op.err, LB_OK);
+    world.now_s += 10 * WORLD_ITEM_TTL_S;
+    assert_true(world_has(&world, &far));
+    (void)world_put_many(&world, 0, 1500, 900, "self");
+    assert_false(world_has(&world, &far));
+}
+
 static void who_refreshes_does_not_take_the_space_over(void **state)
 {
     enum { FILL = 700 };
@@ -106,6 +139,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         WITH_WORLD(a_publisher_has_one_share_wherever_it_puts_from),
         WITH_WORLD(many_sources_together_do_not_grow_the_store),
+        cmocka_unit_test_setup_teardown(a_long_life_is_no_protection, set_up_small, tear_down),
         WITH_WORLD(who_refreshes_does_not_take_the_space_over),
         WITH_WORLD(what_has_ended_is_counted_no_more),
     };

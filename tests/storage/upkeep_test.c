@@ -27,26 +27,27 @@ static const struct row {
 } rows[] = {
     { "the first other node is offered all there is", 0x10,
       "key:11 key:77 at:40 view:80 at:60 -> ping:80 offer:80(11,77) put:80(11) put:80(77)" },
-    { "who is met while the table fills is no newcomer", 0x10, "key:11 at:5 view:80 at:60 ->" },
-    { "who is there already is none", 0x10, "key:11 view:80 at:40 view:80 at:60 ->" },
+    { "who is met while the table fills is served when it has", 0x10,
+      "key:11 at:5 view:80 at:9 at:12 -> ping:80 offer:80(11) put:80(11)" },
+    { "... once", 0x10, "view:80 at:40 key:11 view:80 at:60 ->" },
     { "the nearest holder offers within a second", 0x10,
-      "key:11 view:20 at:40 view:20,80 at:41 -> ping:80 offer:80(11) put:80(11)" },
+      "view:20 at:40 key:11 view:20,80 at:41 -> ping:80 offer:80(11) put:80(11)" },
     { "the second waits ten seconds", 0x20,
-      "key:11 view:10 at:40 view:10,80 at:49 at:52 -> ping:80 offer:80(11) put:80(11)" },
+      "view:10 at:40 key:11 view:10,80 at:49 at:52 -> ping:80 offer:80(11) put:80(11)" },
     { "... and costs a digest when the first has served it", 0x20,
-      "key:11 view:10 at:40 view:10,80 at:45 80.has at:52 -> ping:80 offer:80(11)" },
-    { "the third leaves it to the checks", 0x20, "key:11 view:10,12 at:40 view:10,12,80 at:80 ->" },
+      "view:10 at:40 key:11 view:10,80 at:45 80.has at:52 -> ping:80 offer:80(11)" },
+    { "the third leaves it to the checks", 0x20, "view:10,12 at:40 key:11 view:10,12,80 at:80 ->" },
     { "each key goes by its own holders", 0x20,
-      "key:11 key:22 view:10,12 at:40 view:10,12,80 at:80 -> ping:80 offer:80(22) put:80(22)" },
+      "view:10,12 at:40 key:11 key:22 view:10,12,80 at:80 -> ping:80 offer:80(22) put:80(22)" },
     { "who comes 20th closest is offered it", 0x10,
-      "key:11 view:20-31 at:40 view:20-31,80 at:41 -> ping:80 offer:80(11) put:80(11)" },
-    { "who comes 21st is not", 0x10, "key:11 view:20-32 at:40 view:20-32,80 at:80 ->" },
+      "view:20-31 at:40 key:11 view:20-31,80 at:41 -> ping:80 offer:80(11) put:80(11)" },
+    { "who comes 21st is not", 0x10, "view:20-32 at:40 key:11 view:20-32,80 at:80 ->" },
     { "who comes nearest of all is", 0x10,
-      "key:11 view:20-3f at:40 view:11,20-3f at:41 -> ping:11 offer:11(11) put:11(11)" },
+      "view:20-3f at:40 key:11 view:11,20-3f at:41 -> ping:11 offer:11(11) put:11(11)" },
     { "who pushes us out gets it from those nearest, not from us", 0x10,
-      "key:80 view:81-93 at:40 view:81-94 at:80 ->" },
+      "view:81-93 at:40 key:80 view:81-94 at:80 ->" },
     { "two that come together are not counted on to serve each other", 0x20,
-      "key:11 view:40 at:40 view:10,40,80 at:41 -> "
+      "view:40 at:40 key:11 view:10,40,80 at:41 -> "
       "ping:10 offer:10(11) put:10(11) ping:80 offer:80(11) put:80(11)" },
     { "what it declines is not sent", 0x10,
       "key:11 at:40 80.no view:80 at:60 -> ping:80 offer:80(11)" },
@@ -60,41 +61,41 @@ static const struct row {
     { "a silent one is asked three times, then no more", 0x10,
       "key:11 at:40 80.silent view:80 at:90 -> ping:80 ping:80 ping:80" },
     { "who went and came back is new", 0x10,
-      "key:11 view:80 at:40 view: at:50 view:80 at:60 -> ping:80 offer:80(11) put:80(11)" },
+      "view:80 at:40 key:11 view: at:50 view:80 at:60 -> ping:80 offer:80(11) put:80(11)" },
     { "who left before its turn is forgotten", 0x20,
-      "key:11 view:10 at:40 view:10,80 at:45 view:10 at:80 ->" },
+      "view:10 at:40 key:11 view:10,80 at:45 view:10 at:80 ->" },
     { "no key, no datagram", 0x10, "at:40 view:80 at:80 ->" },
     { "what ends in half a minute is not brought anywhere", 0x10,
       "key:11!65 key:12 at:40 view:80 at:60 -> ping:80 offer:80(12) put:80(12)" },
 
-    { "a key that is due is checked", 0x10, "key:11@700 view:80 at:701 -> check:11 set:11" },
-    { "... not before", 0x10, "key:11@700 view:80 at:699 ->" },
+    { "a key that is due is checked", 0x10, "view:80 at:40 key:11@700 at:701 -> check:11 set:11" },
+    { "... not before", 0x10, "view:80 at:40 key:11@700 at:699 ->" },
     { "the one due first is first", 0x10,
-      "key:11@720 key:12@705 view:80 at:730 -> check:12 set:12 check:11 set:11" },
+      "view:80 at:40 key:11@720 key:12@705 at:730 -> check:12 set:12 check:11 set:11" },
     { "a check that failed is made again after a minute", 0x10,
-      "fail key:11@700 view:80 at:750 at:790 -> check:11 set:11 check:11 set:11" },
+      "fail view:80 at:40 key:11@700 at:750 at:790 -> check:11 set:11 check:11 set:11" },
     { "the interval is ten minutes while something is lacking", 0x10,
-      "lacking key:11@700 view:80 at:1100 at:1320 -> check:11 set:11 check:11 set:11" },
+      "lacking view:80 at:40 key:11@700 at:1100 at:1320 -> check:11 set:11 check:11 set:11" },
     { "... and twenty after a calm check", 0x10,
-      "key:11@700 view:80 at:1590 at:1910 -> check:11 set:11 check:11 set:11" },
+      "view:80 at:40 key:11@700 at:1590 at:1910 -> check:11 set:11 check:11 set:11" },
     { "a key we are not responsible for is dropped once k others have it", 0x10,
-      "may-drop key:11@700 view:80 at:5000 -> check:11 drop:11" },
+      "may-drop view:80 at:40 key:11@700 at:5000 -> check:11 drop:11" },
     { "a key that went meanwhile is no matter", 0x10,
-      "gone key:11@700 view:80 at:700 -> check:11" },
-    { "what ends in half a minute is not checked", 0x10, "key:11@700!720 view:80 at:701 ->" },
+      "gone view:80 at:40 key:11@700 at:700 -> check:11" },
+    { "what ends in half a minute is not checked", 0x10, "view:80 at:40 key:11@700!720 at:701 ->" },
 
     { "draining: with fewer than 20 others each is offered all", 0x10,
-      "key:11 key:50 view:20,80 at:40 drain at:45 -> "
+      "view:20,80 at:40 key:11 key:50 drain at:45 -> "
       "ping:20 offer:20(11,50) put:20(11) put:20(50) ping:80 offer:80(11,50) put:80(11) "
       "put:80(50)" },
     { "draining: who is 20th without us gets it, and the 19th for safety", 0x10,
-      "key:11 view:20-38 at:40 28.has drain at:45 -> ping:28 offer:28(11) ping:2b offer:2b(11) "
+      "view:20-38 at:40 key:11 28.has drain at:45 -> ping:28 offer:28(11) ping:2b offer:2b(11) "
       "put:2b(11)" },
     { "draining: keys near to us go first", 0x10,
-      "key:90 key:11 key:18 view:20 at:40 drain at:45 -> "
+      "view:20 at:40 key:90 key:11 key:18 drain at:45 -> "
       "ping:20 offer:20(11,18,90) put:20(11) put:20(18) put:20(90)" },
     { "draining: a silent heir is not waited for", 0x10,
-      "key:11 view:20,80 at:40 20.silent drain at:45 -> ping:20 ping:80 offer:80(11) put:80(11)" },
+      "view:20,80 at:40 key:11 20.silent drain at:45 -> ping:20 ping:80 offer:80(11) put:80(11)" },
     { "draining: nobody is there", 0x10, "key:11 at:40 drain at:45 ->" },
     { "draining: newcomers and checks are not seen to any more", 0x10,
       "key:11@700 at:699 drain at:700 view:80 at:900 ->" },
@@ -671,10 +672,12 @@ static void offers_are_those_of_the_oracle(void **state)
     struct network network;
 
     set_up_network(&network, *state);
-    deal_out_keys(&network);
     for (unsigned i = 0; i < network.nodes; i++) {
         show_all_but(&network, i, network.nodes);
         run_node(&network, i, (WORLD_BEGIN_S + 40) * 1000ull);
+    }
+    deal_out_keys(&network);
+    for (unsigned i = 0; i < network.nodes; i++) {
         show_all_but(&network, i, network.nodes + network.newcomers);
         run_node(&network, i, (WORLD_BEGIN_S + 80) * 1000ull);
     }

@@ -62,6 +62,19 @@ static const struct decode_row {
     { "an error with more to say", "d1:eli203e3:huhli1eee1:t2:aa1:y1:ee", "error 203" },
     { "an error with a code out of all bounds", "d1:eli99999999999e3:huhe1:t2:aa1:y1:ee",
       "error 201" },
+    { "an error with code 0", "d1:eli0e3:huhe1:t2:aa1:y1:ee", "error 201" },
+    { "an error with the code that is too great by one", "d1:eli2147483647e3:huhe1:t2:aa1:y1:ee",
+      "error 201" },
+    { "an error with a text of 129 bytes",
+      "d1:eli202e129:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+      "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdefx"
+      "e1:t2:aa1:y1:ee",
+      "error 202" },
+    { "a query of a node that is read-only in words",
+      "d1:ad" ID "e1:q4:ping2:ro3:yes1:t2:aa1:y1:qe", "ping" },
+    { "a key of two letters nobody knows", "d1:ad" ID "e1:q4:ping2:rp1:x1:t2:aa1:y1:qe", "ping" },
+    { "an announce_peer of a port", QUERY(HASH "4:porti6881e" TOKEN, "13:announce_peer"),
+      "announce_peer" },
     { "a reply without what was asked for", REPLY("5:nodes0:"), "reply" },
     { "a reply with nodes cut short", REPLY("5:nodes25:0123456789012345678901234"), "reply" },
 
@@ -91,6 +104,12 @@ static const struct decode_row {
       PUT("3:casi-1e" ID KEY "3:seqi1e" SIG TOKEN "1:v1:x"), "203 seq must be a number from 0" },
     { "a put with a number below zero", PUT(ID KEY "3:seqi-1e" SIG TOKEN "1:v1:x"),
       "203 seq must be a number from 0" },
+    { "a put compared to a number below zero",
+      PUT("3:casi-1e" ID KEY "3:seqi2e" SIG TOKEN "1:v1:x"), "203 seq must be a number from 0" },
+    { "a put with a token of 129 bytes",
+      PUT(ID "5:token129:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+             "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdefx1:v1:x"),
+      "203 token is too long" },
     { "a put with salt of 65 bytes",
       PUT(ID KEY "4:salt65:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdefx"
                  "3:seqi2e" SIG TOKEN "1:v1:x"),
@@ -200,6 +219,13 @@ static const struct decode_row {
     { "a reply with a short id", "d1:rd2:id3:abce1:t2:aa1:y1:re", "malformed" },
     { "a reply whose nodes are a list", REPLY("5:nodesle"), "malformed" },
     { "an error without a reason", "d1:t2:aa1:y1:ee", "malformed" },
+    { "an error cut short", "d1:el", "malformed" },
+    { "an error whose code is none", "d1:eli2x1e3:huhe1:t2:aa1:y1:ee", "malformed" },
+    { "an error whose text is cut short", "d1:eli201e99:huhe1:t2:aa1:y1:ee", "malformed" },
+    { "an error with rubbish behind its text", "d1:eli201e3:huhxe1:t2:aa1:y1:ee", "malformed" },
+    { "an error with rubbish for a text", "d1:eli201e-e1:t2:aa1:y1:ee", "malformed" },
+    { "an error twice", "d1:eli201ee1:eli201ee1:t2:aa1:y1:ee", "malformed" },
+    { "results twice", "d1:rd" ID "e1:rd" ID "e1:t2:aa1:y1:re", "malformed" },
     { "an error that is text", "d1:e3:huh1:t2:aa1:y1:ee", "malformed" },
     { "a key twice", "d1:ad" ID ID "e1:q4:ping1:t2:aa1:y1:qe", "malformed" },
     { "a key twice, once with something else", "d1:ad2:idi7e" ID "e1:q4:ping1:t2:aa1:y1:qe",
@@ -212,6 +238,11 @@ static const struct decode_row {
       "malformed" },
     { "a number that would wrap", "d1:ad" ID "e1:q4:ping2:roi18446744073709551617e1:t2:aa1:y1:qe",
       "malformed" },
+    { "a number with a letter in it", "d1:ad" ID "e1:q4:ping2:roi1a1e1:t2:aa1:y1:qe", "malformed" },
+    { "a number with a leading zero", "d1:ad" ID "e1:q4:ping2:roi01e1:t2:aa1:y1:qe", "malformed" },
+    { "a number with a letter in it, deeper", "d1:ad" ID "e1:q4:ping1:t2:aa1:xli1a1ee1:y1:qe",
+      "malformed" },
+    { "a number as key, deeper", "d1:ad" ID "e1:q4:ping1:t2:aa1:xdi1e1:ae1:y1:qe", "malformed" },
     { "minus zero", "d1:ad" ID "e1:q4:ping2:roi-0e1:t2:aa1:y1:qe", "malformed" },
     { "a key that is a number", "d1:ad" ID "e1:q4:ping1:t2:aai1e1:y1:qe", "malformed" },
     { "a key without a value", "d1:ad" ID "3:newe1:q4:ping1:t2:aa1:y1:qe", "malformed" },
@@ -341,7 +372,7 @@ static void a_query_is_read_whole(void **state)
 {
     struct krpc_message message = decode(
         "d1:ad" ID "12:implied_porti1e" HASH "6:noseedi1e4:porti6881e6:scrapei1e4:seedi1e" TOKEN
-        "4:wantl2:n4i7e2:n62:xxee1:q13:announce_peer2:roi1e1:t4:\1\2\3\4"
+        "4:wantl2:n4i7e2:n62:xx3:n66ee1:q13:announce_peer2:roi1e1:t4:\1\2\3\4"
         "1:v4:LT\1\2"
         "1:y1:qe");
 
@@ -401,7 +432,8 @@ static void nodes_that_cannot_be_sent_to_are_passed_over(void **state)
 static void peers_are_read_through_rubbish(void **state)
 {
     struct krpc_message message = decode(REPLY("6:valuesl6:\n\1\1\1\x1a\xe1"
-                                               "i7e3:abcle6:\n\1\1\2\1\1"
+                                               "i7e3:abcle6:\xe0\1\1\1\1\1"
+                                               "6:\n\1\1\2\1\1"
                                                "18: 123456789abcdef\x1a\xe1"
                                                "6:\n\1\1\3\1\1e"));
     struct address address;
@@ -476,6 +508,10 @@ static void queries_are_written_as_specified(void **state)
     size = krpc_encode_query(&query, (const uint8_t *)"abcd", data, sizeof(data));
     assert_written(data, size, OURS("d1:ad" ID TARGET "e1:q17:sample_infohashes2:roi1e", "q"));
     query.read_only = false;
+    query.method = KRPC_GET;
+    query.want_v4 = true;
+    size = krpc_encode_query(&query, (const uint8_t *)"abcd", data, sizeof(data));
+    assert_written(data, size, OURS("d1:ad" ID TARGET "4:wantl2:n4ee1:q3:get", "q"));
     query.method = KRPC_ANNOUNCE_PEER;
     query.token = bytes_of_text("aoeusnth");
     query.port = 6881;
@@ -483,6 +519,10 @@ static void queries_are_written_as_specified(void **state)
     size = krpc_encode_query(&query, (const uint8_t *)"abcd", data, sizeof(data));
     assert_written(data, size,
                    OURS("d1:ad" ID HASH "4:porti6881e4:seedi1e" TOKEN "e1:q13:announce_peer", "q"));
+    query.seed = false;
+    size = krpc_encode_query(&query, (const uint8_t *)"abcd", data, sizeof(data));
+    assert_written(data, size,
+                   OURS("d1:ad" ID HASH "4:porti6881e" TOKEN "e1:q13:announce_peer", "q"));
 }
 
 static void a_check_is_written_in_order(void **state)
@@ -674,6 +714,48 @@ static void an_item_that_is_not_newer_is_told_by_its_number(void **state)
     assert_written(data, size, OURS("d1:rd" ID "3:seqi0e3:ttli60ee", "r"));
 }
 
+static void an_immutable_item_is_sent_without_a_number(void **state)
+{
+    const struct node_id id = example_id("abcdefghij0123456789");
+    const struct krpc_item item = { .value = bytes_of_text("1:x"), .ttl_s = 60 };
+    struct krpc_reply reply = { .transaction = bytes_of_text("abcd"), .id = &id, .item = &item };
+    uint8_t data[KRPC_SEND_MAX];
+    size_t size = krpc_encode_reply(&reply, data, sizeof(data));
+
+    (void)state;
+    assert_written(data, size, OURS("d1:rd" ID "3:ttli60e1:v1:xe", "r"));
+}
+
+/* To an IPv6 address, and to nobody in particular; its text is cut. */
+static void an_error_is_read_back(void **state)
+{
+    static const char text[KRPC_ERROR_TEXT_MAX + 1] = "huh";
+    const struct address to = { .ip = { 0x20, 1 }, .port = 9 };
+    const struct node_id id = example_id("abcdefghij0123456789");
+    struct krpc_reply reply = { .transaction = bytes_of_text("abcd"), .to = &to, .id = &id };
+    struct krpc_message message;
+    struct address address;
+    uint8_t data[KRPC_SEND_MAX];
+    size_t size = krpc_encode_error(bytes_of_text("aa"), &to, 301, bytes_of(text, sizeof(text)),
+                                    data, sizeof(data));
+
+    (void)state;
+    assert_int_equal(krpc_decode(bytes_of(data, size), &message), LB_OK);
+    assert_int_equal(message.type, KRPC_ERROR);
+    assert_int_equal(message.error_code, 301);
+    assert_int_equal(message.error_text.size, KRPC_ERROR_TEXT_MAX);
+    assert_int_equal(address_from_compact(message.ip, &address), LB_OK);
+    assert_true(address_equal(&address, &to));
+    size =
+        krpc_encode_error(bytes_of_text("aa"), NULL, 301, bytes_of_text("huh"), data, sizeof(data));
+    assert_int_equal(krpc_decode(bytes_of(data, size), &message), LB_OK);
+    assert_int_equal(message.ip.size, 0);
+    size = krpc_encode_reply(&reply, data, sizeof(data));
+    assert_int_equal(krpc_decode(bytes_of(data, size), &message), LB_OK);
+    assert_int_equal(address_from_compact(message.ip, &address), LB_OK);
+    assert_true(address_equal(&address, &to));
+}
+
 static void samples_are_there_even_if_there_is_none(void **state)
 {
     const struct node_id id = example_id("abcdefghij0123456789");
@@ -788,6 +870,8 @@ int main(void)
         cmocka_unit_test(an_item_is_written_in_order),
         cmocka_unit_test(a_reply_is_read_back),
         cmocka_unit_test(an_item_that_is_not_newer_is_told_by_its_number),
+        cmocka_unit_test(an_immutable_item_is_sent_without_a_number),
+        cmocka_unit_test(an_error_is_read_back),
         cmocka_unit_test(samples_are_there_even_if_there_is_none),
         cmocka_unit_test(an_error_is_written_as_specified),
     };

@@ -1,0 +1,203 @@
+#include "services/routing/lookup_inside.h"
+
+#include <assert.h>
+
+/* ---- the end ---- */
+
+bool lookup_may_ask_more(const struct lookup *self)
+{
+    return self->queries < LOOKUP_QUERIES_MAX;
+}
+
+/* Whether the end must wait for this candidate. */
+static bool is_open(const struct lookup *self, const struct candidate *candidate)
+{
+    switch (candidate->state) {
+    case CANDIDATE_NEW:
+        return lookup_may_ask_more(self);
+    case CANDIDATE_ASKED:
+        return true;
+    case CANDIDATE_SLOW:
+        return !candidate->suspect;
+    default:
+        return false;
+    }
+}
+
+bool lookup_is_result(const struct candidate *candidate)
+{
+    return candidate->state == CANDIDATE_ANSWERED && !candidate->no_values;
+}
+
+static bool is_proving(const struct lookup *self)
+{
+    return self->proof.count > 0 || self->proof_open > 0;
+}
+
+/*
+ * What stands before the k-th result. Slow ones are passed over: what they would hide is looked for
+ * while we wait for them.
+ */
+struct front {
+    const struct candidate *last; /* the k-th result, or the last there is */
+    unsigned results;
+    bool asking;  /* somebody is to be asked, or may still answer soon */
+    bool waiting; /* a slow one is still waited for */
+};
+
+static struct front look_at_front(const struct lookup *self)
+{
+    struct front front = { .last = NULL };
+
+    for (uint16_t i = 0; i < self->count && front.results < self->aim.k && !front.asking; i++) {
+        const struct candidate *candidate = lookup_known(self, &self->candidates[self->order[i]]);
+        bool open = is_open(self, candidate);
+        if (lookup_is_result(candidate)) {
+            front.results++;
+            front.last = candidate;
+        } else if (open && candidate->state != CANDIDATE_SLOW) {
+            front.asking = true;
+        } else {
+            front.waiting |= open;
+        }
+    }
+    return front;
+}
+
+/*
+ * The farthest that the nearest results named: all up to there is known. Of several the one that
+ * named the nearest, since a newcomer may know few. NULL: there was room in their answers, so all
+ * are known.
+ */
+static const struct node_id *find_far(const struct lookup *self)
+{
+    const struct node_id *far = NULL;
+    unsigned asked = 0;
+
+    for (uint16_t i = 0; i < self->count && asked < LOOKUP_WITNESSES; i++) {
+        const struct candidate *candidate = &self->candidates[self->order[i]];
+        if (!lookup_is_result(candidate)) {
+            continue;
+        }
+        asked++;
+        if (candidate->is_full &&
+            (far == NULL ||
+             node_id_compare_distance(&self->aim.target, &candidate->far, far) < 0)) {
+            far = &candidate->far;
+        }
+    }
+    return far;
+}
+
+/* Whether parts of the id space are still to be looked through (proof.h). */
+static bool prove(struct lookup *self, const struct front *front)
+{
+    const struct node_id *target = &self->aim.target;
+
+    if (front->last == NULL || !lookup_may_ask_more(self)) {
+        return false;
+    }
+    bool is_last = front->results == self->aim.k;
+    const struct node_id *last = &front->last->contact.id;
+    if (!self->proving) {
+        const struct node_id *far = find_far(self);
+        if (far == NULL || (is_last && node_id_compare_distance(target, last, far) <= 0)) {
+            return false;
+        }
+        self->proving = true;
+        proof_begin(&self->proof, node_id_shared_bits(target, far) + 1);
+    }
+    unsigned bits = node_id_shared_bits(target, last);
+    if (!is_last) {
+        bits = self->proof.bits > 0 ? self->proof.bits - 1 : 0;
+    }
+    bool is_wider = bits < self->proof.bits;
+    proof_widen(&self->proof, bits);
+    return is_wider;
+}
+
+void lookup_check_end(struct lookup *self)
+{
+    struct front front = look_at_front(self);
+
+    if (!self->finished && !front.asking && !is_proving(self) && !prove(self, &front)) {
+        self->finished = !front.waiting;
+    }
+}
+
+/* The result that is nearest to an id; NULL: there is none. */
+static const struct candidate *find_near(const struct lookup *self, const struct node_id *id)
+{
+    const struct candidate *near = NULL;
+
+    for (uint16_t i = 0; i < self->count; i++) {
+        const struct candidate *candidate = &self->candidates[self->order[i]];
+        if (lookup_is_result(candidate) &&
+            (near == NULL ||
+             node_id_compare_distance(id, &candidate->contact.id, &near->contact.id) < 0)) {
+            near = candidate;
+        }
+    }
+    return near;
+}
+
+/*
+ * Who is to be asked for a part: a result inside it; outside only when nobody else is being asked
+ * who might turn out to be inside. NULL: nobody now.
+ */
+static const struct candidate *find_teller(const struct lookup *self, const struct part *part,
+                                           bool is_asking)
+{
+    const struct candidate *near = find_near(self, &part->id);
+
+    if (near == NULL || proof_is_inside(part, &near->contact.id)) {
+        return near;
+    }
+    return is_asking || part->again ? NULL : near;
+}
+
+bool lookup_next_part(struct lookup *self, uint64_t now_ms, struct query *ret_query)
+{
+    struct front front = look_at_front(self);
+    unsigned index = 0;
+
+    if (front.results == self->aim.k) {
+        proof_prune(&self->proof, &front.last->contact.id);
+    }
+    while (index < self->proof.count && self->proof.asks < PROOF_ASKS_MAX &&
+           lookup_may_ask_more(self)) {
+        const struct candidate *teller = find_teller(self, &self->proof.parts[index], front.asking);
+        if (teller == NULL && !front.asking) {
+            proof_settle(&self->proof, index);
+            continue;
+        }
+        if (teller == NULL) {
+            index++;
+            continue;
+        }
+        unsigned ask = proof_ask(&self->proof, index);
+        self->queries++;
+        self->proof_open++;
+        self->proof_asked_ms = now_ms;
+        self->proof_rounds[ask] = teller->round;
+        *ret_query = (struct query){ .ticket = ask | LOOKUP_PROOF,
+                                     .method = QUERY_FIND_NODE,
+                                     .to = teller->contact.address,
+                                     .id = teller->contact.id,
+                                     .target = self->proof.asked[ask].id };
+        return true;
+    }
+    if (!front.asking) {
+        self->proof.count = 0; /* enough was asked */
+    }
+    return false;
+}
+
+/* A node that has just answered does so again soon, or is not waited for. */
+void lookup_give_up_parts(struct lookup *self, uint64_t now_ms)
+{
+    if (self->proof_open > 0 && self->proof_asked_ms + self->slow_ms <= now_ms) {
+        self->proof_open = 0;
+        lookup_check_end(self);
+    }
+}
