@@ -43,6 +43,7 @@ void router_free(struct router **self)
     }
     free((*self)->searches);
     free((*self)->flights);
+    recall_done(&(*self)->recall);
     probes_done(&(*self)->probes);
     join_done(&(*self)->join);
     free(*self);

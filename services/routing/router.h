@@ -11,6 +11,7 @@
 #include "services/routing/join.h"
 #include "services/routing/probes.h"
 #include "services/routing/query.h"
+#include "services/routing/recall.h"
 #include "services/routing/search.h"
 #include "services/routing/silence.h"
 #include "services/routing/snapshot.h"
@@ -71,6 +72,7 @@ struct router {
     struct random random;
     struct table tables[ROUTING_FAMILIES];
     struct silence silence;
+    struct recall recall;
     struct probes probes;
     struct join join;
     struct search **searches; /* searches_count of them, NULL where one has ended */

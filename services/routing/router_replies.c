@@ -52,6 +52,7 @@ static void contact_answered(struct router *self, const struct contact *contact,
 static void contact_silent(struct router *self, const struct contact *contact, uint64_t now_ms)
 {
     silence_note(&self->silence, &contact->address, now_ms);
+    recall_forget(&self->recall, &contact->address);
     if (table_silent(router_table_of(self, &contact->address), contact, now_ms) == TABLE_KEPT) {
         maintain_by(self, now_ms + TABLE_RETRY_LEAST_MS);
     }

@@ -112,6 +112,29 @@ static void the_twenty_closest_know_each_other(void **state)
     dht_free(&dht);
 }
 
+static void a_key_looked_up_again_takes_one_round(void **state)
+{
+    const struct dht_options options = {
+        .world = { .seed = 14 }, .nodes = 300, .spread_ms = 3000, .k = 20
+    };
+    struct dht *dht = dht_new(&options);
+    struct dht_lookup first, again;
+    uint32_t rounds = 0;
+
+    (void)state;
+    dht_start_all(dht, 5000);
+    for (uint32_t i = 0; i < 50; i++) {
+        struct node_id target = node_id_random(&dht->random);
+        dht_look_up(dht, i, &target, &first);
+        dht_look_up(dht, i, &target, &again);
+        assert_true(again.exact);
+        assert_int_equal(again.rounds, 1);
+        rounds += first.rounds;
+    }
+    assert_true(rounds > 100);
+    dht_free(&dht);
+}
+
 /* ---- joining ---- */
 
 static double queries_a_join(uint32_t nodes)
@@ -297,6 +320,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_twenty_closest_know_each_other),
+        cmocka_unit_test(a_key_looked_up_again_takes_one_round),
         cmocka_unit_test(joining_costs_the_logarithm),
         cmocka_unit_test(one_seed_is_one_trace),
         cmocka_unit_test(a_snapshot_is_enough_to_rejoin),
