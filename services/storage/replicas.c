@@ -582,3 +582,17 @@ bool replicas_are_drained(const struct storage *storage)
 
     return !self->is_draining || upkeep_is_drained(self->upkeep);
 }
+
+void replicas_log_drain(const struct storage *storage)
+{
+    const struct replicas *self = storage->replicas;
+    struct upkeep_stats stats;
+
+    if (!self->is_draining)
+        return;
+    stats = upkeep_stats(self->upkeep);
+    log_info("keys %s: %llu offered, %llu taken",
+             upkeep_is_drained(self->upkeep) ? "handed over" : "not all handed over in time",
+             (unsigned long long)(stats.offered - self->told.offered),
+             (unsigned long long)(stats.handed_over - self->told.handed_over));
+}

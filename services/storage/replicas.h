@@ -45,5 +45,8 @@ void replicas_answer_offer(struct storage *storage, const uint8_t *digests, size
 void replicas_drain(struct storage *storage);
 bool replicas_are_drained(const struct storage *storage);
 
+/* Log how far it came. */
+void replicas_log_drain(const struct storage *storage);
+
 /* Keys held whose check is late by more than half its longest interval. */
 uint32_t replicas_overdue(struct storage *storage);

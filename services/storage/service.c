@@ -408,8 +408,10 @@ static void on_drained(uv_timer_t *timer)
                    drained_ms < DRAIN_MS;
     bool hands_over = !replicas_are_drained(self) && drained_ms < HAND_OVER_MS;
 
-    if (!is_busy && !hands_over && commits_is_idle(self->commits))
-        actor_stopped(self->actor);
+    if (is_busy || hands_over || !commits_is_idle(self->commits))
+        return;
+    replicas_log_drain(self);
+    actor_stopped(self->actor);
 }
 
 static void storage_stop(void *ctx)

@@ -142,7 +142,9 @@ char upkeep_need(const struct upkeep *self, const struct upkeep_digest *digest,
 {
     if (held != NULL)
         return held->seq >= digest->seq ? UPKEEP_HAS : UPKEEP_WANTS;
-    if (digest->seq < seen_seq || !has_room || !upkeep_is_close(self, &digest->target))
+    /* Who is leaving offers its keys too, and still stands in our view. */
+    if (digest->seq < seen_seq || !has_room ||
+        !upkeep_is_among(self, &digest->target, UPKEEP_K + UPKEEP_SLACK))
         return UPKEEP_DECLINES;
     return UPKEEP_WANTS;
 }

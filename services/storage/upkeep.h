@@ -58,7 +58,8 @@
 #define UPKEEP_PUTS_S        200u   /* gets and puts a second; 4 times that while draining */
 #define UPKEEP_WALK_MAX      256u   /* keys looked at in one call of upkeep_next */
 #define UPKEEP_SAMPLES       64u    /* checks that replicas_min and replicas_median look back on */
-#define UPKEEP_ENDING_S      30u    /* who ends so soon is not brought anywhere any more */
+#define UPKEEP_SLACK         2u /* so many more than k may be nearer than we to a key that we accept */
+#define UPKEEP_ENDING_S      30u /* who ends so soon is not brought anywhere any more */
 
 /* ---- the store ---- */
 
@@ -150,7 +151,7 @@ struct upkeep_answer {
 
 #define UPKEEP_HAS      '0' /* that version or a newer one */
 #define UPKEEP_WANTS    '1'
-#define UPKEEP_DECLINES '2' /* not among the k closest by its own view, or no room */
+#define UPKEEP_DECLINES '2' /* not among the closest by its own view, or no room */
 
 /* ---- the conversation ---- */
 

@@ -1,12 +1,14 @@
 /*
- * Drain: one walk over the keys, those nearest to our own id first, each to the nodes that become
- * responsible for it when we are gone. They are last of the k closest but for us, and as the view
- * may miss one, the one before them too.
+ * Drain: one walk over the keys, those nearest to our own id first, each to the node that becomes
+ * responsible for it when we are gone: the last of the k closest but for us. As the view may miss
+ * one, or hold some that have gone, the one before it and the two behind it are offered the key
+ * too; a digest each, mostly.
  */
 #include "libcommon/closest.h"
 #include "services/storage/upkeep_inside.h"
 
-#define HEIRS 2u
+#define HEIRS_FROM (UPKEEP_K - 2u)
+#define HEIRS_TO   (UPKEEP_K + UPKEEP_SLACK)
 
 void upkeep_drain(struct upkeep *self)
 {
@@ -103,11 +105,11 @@ static bool heirs_of(struct upkeep *self, enum routing_family number, const stru
                      struct upkeep_transfer **ret_heirs, size_t *count)
 {
     const struct upkeep_family *family = &self->families[number];
-    uint32_t indices[UPKEEP_K];
-    size_t found = closest_find(family->contacts, family->count, target, UPKEEP_K, indices);
+    uint32_t indices[HEIRS_TO];
+    size_t found = closest_find(family->contacts, family->count, target, HEIRS_TO, indices);
 
     /* While there are fewer than k others, each is responsible for all: it may lack any. */
-    for (size_t i = found < UPKEEP_K ? 0 : UPKEEP_K - HEIRS; i < found; i++) {
+    for (size_t i = found < UPKEEP_K ? 0 : HEIRS_FROM; i < found; i++) {
         struct upkeep_transfer *heir = transfer_to(self, &family->contacts[indices[i]], number);
 
         if (heir == NULL || (heir->state != TRANSFER_FILLING && heir->state != TRANSFER_DEAD))

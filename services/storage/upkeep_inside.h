@@ -136,6 +136,10 @@ bool upkeep_skip(const struct upkeep_family *family, const struct node_id *id,
 /* The id after this one; false: it is the last. */
 bool upkeep_after(const struct node_id *id, struct node_id *ret_after);
 
+/* Are we among so many (at most UPKEEP_K + UPKEEP_SLACK) closest to the target, in either family?
+ */
+bool upkeep_is_among(const struct upkeep *self, const struct node_id *target, size_t places);
+
 /* Bits from `from` on become zeros, or ones. */
 void upkeep_fill_bits(struct node_id *id, unsigned from, bool ones);
 

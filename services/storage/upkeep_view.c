@@ -180,18 +180,18 @@ bool upkeep_skip(const struct upkeep_family *family, const struct node_id *id,
     return upkeep_after(to - from >= UPKEEP_K ? &last : target, ret_from);
 }
 
+/* Are fewer than `places` of the family nearer to the target than we are? */
 static bool is_close_in(const struct upkeep *self, const struct upkeep_family *family,
-                        const struct node_id *target)
+                        const struct node_id *target, size_t places)
 {
-    uint32_t indices[UPKEEP_K];
-    size_t found = closest_find(family->contacts, family->count, target, UPKEEP_K, indices);
+    uint32_t indices[UPKEEP_K + UPKEEP_SLACK];
+    size_t found = closest_find(family->contacts, family->count, target, places, indices);
 
-    return found < UPKEEP_K ||
-           node_id_compare_distance(target, &self->options.self_id,
-                                    &family->contacts[indices[found - 1]].id) < 0;
+    return found < places || node_id_compare_distance(target, &self->options.self_id,
+                                                      &family->contacts[indices[found - 1]].id) < 0;
 }
 
-bool upkeep_is_close(const struct upkeep *self, const struct node_id *target)
+bool upkeep_is_among(const struct upkeep *self, const struct node_id *target, size_t places)
 {
     bool is_alone = true;
 
@@ -201,8 +201,13 @@ bool upkeep_is_close(const struct upkeep *self, const struct node_id *target)
         if (family->count == 0)
             continue; /* a network we are not in */
         is_alone = false;
-        if (is_close_in(self, family, target))
+        if (is_close_in(self, family, target, places))
             return true;
     }
     return is_alone;
+}
+
+bool upkeep_is_close(const struct upkeep *self, const struct node_id *target)
+{
+    return upkeep_is_among(self, target, UPKEEP_K);
 }

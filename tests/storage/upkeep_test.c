@@ -88,9 +88,12 @@ static const struct row {
       "view:20,80 at:40 key:11 key:50 drain at:45 -> "
       "ping:20 offer:20(11,50) put:20(11) put:20(50) ping:80 offer:80(11,50) put:80(11) "
       "put:80(50)" },
-    { "draining: who is 20th without us gets it, and the 19th for safety", 0x10,
-      "view:20-38 at:40 key:11 28.has drain at:45 -> ping:28 offer:28(11) ping:2b offer:2b(11) "
-      "put:2b(11)" },
+    { "draining: who is 20th without us gets it, and its neighbours for safety", 0x10,
+      "view:20-38 at:40 key:11 28.has 2a.no 2d.no drain at:45 -> ping:28 offer:28(11) "
+      "ping:2b offer:2b(11) put:2b(11) ping:2a offer:2a(11) ping:2d offer:2d(11)" },
+    { "draining: of 20 others the last two", 0x10,
+      "view:80-93 at:40 key:11 drain at:45 -> ping:8f offer:8f(11) put:8f(11) ping:8e "
+      "offer:8e(11) put:8e(11)" },
     { "draining: keys near to us go first", 0x10,
       "view:20 at:40 key:90 key:11 key:18 drain at:45 -> "
       "ping:20 offer:20(11,18,90) put:20(11) put:20(18) put:20(90)" },
@@ -252,21 +255,23 @@ static const struct need_row {
     const char *what;
     int held; /* the number held; -1: none */
     uint64_t seen, offered;
-    bool is_far, is_full;
+    unsigned nearer; /* how many are nearer than we */
+    bool is_full;
     char need;
 } need_rows[] = {
-    { "what is not here is wanted", -1, 0, 5, false, false, UPKEEP_WANTS },
-    { "an immutable item that is not here is wanted", -1, 0, 0, false, false, UPKEEP_WANTS },
-    { "what is here is not", 5, 0, 5, false, false, UPKEEP_HAS },
-    { "an immutable item that is here is not", 0, 0, 0, false, false, UPKEEP_HAS },
-    { "a newer one is", 4, 0, 5, false, false, UPKEEP_WANTS },
-    { "an older one is not", 6, 0, 5, false, false, UPKEEP_HAS },
-    { "what was seen newer is not taken older", -1, 6, 5, false, false, UPKEEP_DECLINES },
-    { "what was seen as new is taken again", -1, 5, 5, false, false, UPKEEP_WANTS },
-    { "what others are nearer to is not wanted", -1, 0, 5, true, false, UPKEEP_DECLINES },
-    { "a newer one of what is here is, though others are nearer", 4, 0, 5, true, false,
+    { "what is not here is wanted", -1, 0, 5, 19, false, UPKEEP_WANTS },
+    { "an immutable item that is not here is wanted", -1, 0, 0, 19, false, UPKEEP_WANTS },
+    { "what is here is not", 5, 0, 5, 19, false, UPKEEP_HAS },
+    { "an immutable item that is here is not", 0, 0, 0, 19, false, UPKEEP_HAS },
+    { "a newer one is", 4, 0, 5, 19, false, UPKEEP_WANTS },
+    { "an older one is not", 6, 0, 5, 19, false, UPKEEP_HAS },
+    { "what was seen newer is not taken older", -1, 6, 5, 19, false, UPKEEP_DECLINES },
+    { "what was seen as new is taken again", -1, 5, 5, 19, false, UPKEEP_WANTS },
+    { "what others are nearer to is not wanted", -1, 0, 5, 22, false, UPKEEP_DECLINES },
+    { "... two more may be, who offers it may be leaving", -1, 0, 5, 21, false, UPKEEP_WANTS },
+    { "a newer one of what is here is, though others are nearer", 4, 0, 5, 22, false,
       UPKEEP_WANTS },
-    { "without room nothing is wanted", -1, 0, 5, false, true, UPKEEP_DECLINES },
+    { "without room nothing is wanted", -1, 0, 5, 19, true, UPKEEP_DECLINES },
 };
 
 static void digest_is_answered(void **state)
@@ -275,9 +280,11 @@ static void digest_is_answered(void **state)
     static struct teller teller;
     const struct upkeep_digest digest = { .target = upkeep_world_id(0x81), .seq = row->offered };
     const struct upkeep_item held = { .seq = (uint64_t)row->held };
+    char view[16];
 
     upkeep_world_init(&teller.world, 0x10, 1);
-    take_view(&teller, row->is_far ? "81-95" : "81-93");
+    snprintf(view, sizeof view, "81-%02x", 0x80 + row->nearer);
+    take_view(&teller, view);
     assert_int_equal(upkeep_need(teller.world.upkeep, &digest, row->held >= 0 ? &held : NULL,
                                  row->seen, !row->is_full),
                      row->need);
