@@ -53,6 +53,12 @@ bool address_is_usable(const struct address *self)
     return self->ip[0] != 0xff && memcmp(self->ip, unspecified, sizeof(unspecified)) != 0;
 }
 
+bool address_same_subnet(const struct address *a, const struct address *b)
+{
+    /* IPv4 stands mapped in bytes 12 to 15: its /24 ends after 15 bytes. */
+    return memcmp(a->ip, b->ip, address_is_v4(a) ? 15 : 8) == 0;
+}
+
 bool address_is_private(const struct address *self)
 {
     static const uint8_t loopback[16] = { [15] = 1 };

@@ -32,6 +32,9 @@ struct contact {
 bool address_is_v4(const struct address *self);
 bool address_equal(const struct address *a, const struct address *b);
 bool address_same_ip(const struct address *a, const struct address *b);
+
+/* One /24, or in IPv6 one /64. */
+bool address_same_subnet(const struct address *a, const struct address *b);
 uint64_t address_hash(const struct address *self, uint64_t seed);
 
 /* Not a place to send to: port 0, multicast, unspecified, IPv4 broadcast. */

@@ -3,6 +3,7 @@
 #include "libcommon/clock.h"
 #include "libcommon/log.h"
 #include "libcommon/memory.h"
+#include "libcommon/secure_id.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -138,6 +139,21 @@ static lb_err write_id(const char *folder, const struct node_id *id)
     return write_file(folder, ID_FILE, (const uint8_t *)text, sizeof(text));
 }
 
+static struct node_id fresh_id(const struct address *address)
+{
+    struct random random;
+    struct node_id id;
+    uint64_t seed;
+
+    if (address == NULL) {
+        clock_entropy_bytes(id.bytes, NODE_ID_SIZE);
+        return id;
+    }
+    clock_entropy_bytes(&seed, sizeof(seed));
+    random_init(&random, seed);
+    return secure_id_random(address, &random);
+}
+
 static lb_err read_snapshot(struct keeper *self, struct snapshot *ret_snapshot)
 {
     char path[PATH_SIZE];
@@ -148,8 +164,8 @@ static lb_err read_snapshot(struct keeper *self, struct snapshot *ret_snapshot)
     return err == LB_OK ? snapshot_read(bytes_of(self->data, size), ret_snapshot) : err;
 }
 
-lb_err keeper_open(struct keeper *self, const char *state_folder, uint64_t now_ms,
-                   struct node_id *ret_id, struct snapshot *ret_snapshot)
+lb_err keeper_open(struct keeper *self, const char *state_folder, const struct address *address,
+                   uint64_t now_ms, struct node_id *ret_id, struct snapshot *ret_snapshot)
 {
     memset(self, 0, sizeof(*self));
     snprintf(self->folder, sizeof(self->folder), "%s", state_folder);
@@ -160,8 +176,13 @@ lb_err keeper_open(struct keeper *self, const char *state_folder, uint64_t now_m
     if (snapshot_err != LB_OK && snapshot_err != LB_NOT_FOUND) {
         log_warn("the snapshot cannot be used, joining anew: %s", lb_err_text(snapshot_err));
     }
-    if (err == LB_OK) {
+    if (err == LB_OK && (address == NULL || secure_id_fits(ret_id, address))) {
         return LB_OK;
+    }
+    if (err == LB_OK) {
+        log_info("the node id does not fit the public address (BEP 42), taking another");
+        *ret_id = fresh_id(address);
+        return write_id(self->folder, ret_id);
     }
     if (err != LB_NOT_FOUND) {
         log_warn("%s/%s cannot be used: %s", self->folder, ID_FILE, lb_err_text(err));
@@ -169,7 +190,7 @@ lb_err keeper_open(struct keeper *self, const char *state_folder, uint64_t now_m
     if (snapshot_err == LB_OK) {
         *ret_id = ret_snapshot->self_id;
     } else {
-        clock_entropy_bytes(ret_id->bytes, NODE_ID_SIZE);
+        *ret_id = fresh_id(address);
     }
     return write_id(self->folder, ret_id);
 }
@@ -186,9 +207,14 @@ static void pack(struct keeper *self, struct router *router, uint64_t now_ms)
     free(snapshot);
 }
 
-static void write_snapshot(struct keeper *self)
+static void write_kept(struct keeper *self)
 {
-    lb_err err = write_file(self->folder, SNAPSHOT_FILE, self->data, self->size);
+    lb_err err = self->has_next_id ? write_id(self->folder, &self->next_id) : LB_OK;
+
+    if (err != LB_OK) {
+        log_warn("the new node id was not written: %s", lb_err_text(err));
+    }
+    err = write_file(self->folder, SNAPSHOT_FILE, self->data, self->size);
 
     if (err != LB_OK) {
         log_warn("the snapshot was not written: %s", lb_err_text(err));
@@ -197,7 +223,7 @@ static void write_snapshot(struct keeper *self)
 
 static void on_work(uv_work_t *work)
 {
-    write_snapshot(work->data);
+    write_kept(work->data);
 }
 
 static void on_written(uv_work_t *work, int status)
@@ -206,6 +232,7 @@ static void on_written(uv_work_t *work, int status)
 
     (void)status;
     self->writing = false;
+    self->has_next_id = false;
 }
 
 uint64_t keeper_update(struct keeper *self, uv_loop_t *loop, struct router *router, uint64_t now_ms)
@@ -219,8 +246,8 @@ uint64_t keeper_update(struct keeper *self, uv_loop_t *loop, struct router *rout
     }
     self->due_ms = now_ms + KEEPER_EVERY_MS;
     /* An empty table is no reason to forget where the network was. */
-    if (self->writing || self->version == router_version(router) ||
-        router_view(router).contacts == 0) {
+    bool is_due = self->has_next_id || self->version != router_version(router);
+    if (self->writing || !is_due || router_view(router).contacts == 0) {
         return self->due_ms;
     }
     pack(self, router, now_ms);
@@ -232,6 +259,17 @@ uint64_t keeper_update(struct keeper *self, uv_loop_t *loop, struct router *rout
     return self->due_ms;
 }
 
+bool keeper_change_id(struct keeper *self, const struct node_id *id, uint64_t now_ms)
+{
+    if (self->writing) {
+        return false;
+    }
+    self->next_id = *id;
+    self->has_next_id = true;
+    self->due_ms = now_ms;
+    return true;
+}
+
 void keeper_close(struct keeper *self, uv_loop_t *loop, struct router *router, uint64_t now_ms)
 {
     while (self->writing) {
@@ -239,6 +277,6 @@ void keeper_close(struct keeper *self, uv_loop_t *loop, struct router *router, u
     }
     if (router_view(router).contacts > 0) {
         pack(self, router, now_ms);
-        write_snapshot(self);
+        write_kept(self);
     }
 }

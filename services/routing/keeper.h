@@ -25,6 +25,8 @@ struct keeper {
     char folder[PATHS_SIZE];
     uv_work_t work;
     bool writing;
+    bool has_next_id; /* next_id is to be written, or is being */
+    struct node_id next_id;
     bool joined;      /* when it was last looked at */
     uint64_t due_ms;  /* of the next snapshot */
     uint64_t version; /* of the router, as written */
@@ -33,11 +35,20 @@ struct keeper {
 };
 
 /*
- * Read both files. *ret_id is ours: from node_id, else from the snapshot, else fresh, and kept from
- * then on. *ret_snapshot holds no contacts when there is none or it is damaged. LB_DENIED, LB_IO,
- * LB_NO_SPACE when a fresh id cannot be kept.
+ * From the next start on our id is another one. Written with the next snapshot, which is due at
+ * once. False while one is being written: ask again.
  */
-LB_MUST_CHECK lb_err keeper_open(struct keeper *self, const char *state_folder, uint64_t now_ms,
+bool keeper_change_id(struct keeper *self, const struct node_id *id, uint64_t now_ms);
+
+/*
+ * Read both files. *ret_id is ours: from node_id, else from the snapshot, else fresh,
+ * and kept from then on. address: the public one we are configured to have; an id that does not fit
+ * it (BEP 42) is changed for one that does. NULL: any id will do. *ret_snapshot holds no contacts
+ * when there is none or it is damaged. LB_DENIED, LB_IO, LB_NO_SPACE when a fresh id cannot be
+ * kept.
+ */
+LB_MUST_CHECK lb_err keeper_open(struct keeper *self, const char *state_folder,
+                                 const struct address *address, uint64_t now_ms,
                                  struct node_id *ret_id, struct snapshot *ret_snapshot);
 
 /* Write a snapshot if it is time to. Returns when it is to be called again. */

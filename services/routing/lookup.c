@@ -167,6 +167,11 @@ void lookup_seed(struct lookup *self, const struct contact *contact)
     (void)lookup_add(self, contact, 1);
 }
 
+void lookup_expect_near(struct lookup *self)
+{
+    self->parallel = LOOKUP_PARALLEL_MAX;
+}
+
 void lookup_start(struct lookup *self)
 {
     lookup_check_end(self);

@@ -109,6 +109,9 @@ void lookup_share(struct lookup *self, struct lookup *const *paths, unsigned pat
 /* A node to begin with. Ignored when it is unusable, known, or farther than all of a full list. */
 void lookup_seed(struct lookup *self, const struct contact *contact);
 
+/* The seeds are where the last lookup of this target ended: ask them together. */
+void lookup_expect_near(struct lookup *self);
+
 /* No more seeds will come; a lookup without any is finished. */
 void lookup_start(struct lookup *self);
 

@@ -56,6 +56,7 @@ static void take_answer(struct routing *self, uint32_t ticket, const Lb__Transpo
 {
     struct contact nodes[NODES_MAX];
     struct address peers[PEERS_MAX];
+    struct address observed;
     struct found_item item;
     struct reply reply = { .outcome = REPLY_REFUSED, .rtt_us = answer->rtt_us };
 
@@ -68,6 +69,9 @@ static void take_answer(struct routing *self, uint32_t ticket, const Lb__Transpo
         reply.peers_count = read_peers(answer, peers);
         reply.token = view(answer->token);
         reply.littlebird = answer->littlebird;
+        if (address_from_compact(view(answer->observed_address), &observed) == LB_OK) {
+            reply.observed = &observed;
+        }
     }
     if (reply.outcome == REPLY_ANSWERED && answer->item != NULL) {
         item = (struct found_item){ .value = view(answer->item->value),

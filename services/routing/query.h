@@ -43,7 +43,7 @@ struct found_item {
     uint32_t ttl_s; /* what it has left to live; 0: not said */
 };
 
-/* Everything borrowed. id, nodes, peers, token and item belong to REPLY_ANSWERED. */
+/* Everything borrowed. id, nodes, peers, token, item and observed belong to REPLY_ANSWERED. */
 struct reply {
     enum reply_outcome outcome;
     struct node_id id; /* who answered */
@@ -54,5 +54,6 @@ struct reply {
     struct bytes token;            /* size 0: none */
     const struct found_item *item; /* NULL: none */
     uint32_t rtt_us;
-    bool littlebird; /* the node is of our kind (proto/transport.proto, Answer) */
+    const struct address *observed; /* how that node sees us (BEP 42); NULL: not said */
+    bool littlebird;                /* the node is of our kind (proto/transport.proto, Answer) */
 };

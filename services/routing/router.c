@@ -1,6 +1,7 @@
 #include "services/routing/router_inside.h"
 
 #include "libcommon/memory.h"
+#include "libcommon/secure_id.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -43,6 +44,7 @@ void router_free(struct router **self)
     }
     free((*self)->searches);
     free((*self)->flights);
+    recall_done(&(*self)->recall);
     probes_done(&(*self)->probes);
     join_done(&(*self)->join);
     free(*self);
@@ -405,6 +407,22 @@ struct join_view router_view(const struct router *self)
 bool router_is_joined(const struct router *self)
 {
     return join_is_joined(&self->join);
+}
+
+bool router_is_misfit(const struct router *self, struct address *ret_address)
+{
+    struct address address;
+
+    for (unsigned i = 0; i < ROUTING_FAMILIES; i++) {
+        if (external_find(&self->externals[i], &address)) {
+            if (secure_id_fits(&self->self_id, &address)) {
+                return false;
+            }
+            *ret_address = address;
+            return true;
+        }
+    }
+    return false;
 }
 
 size_t router_good_count(const struct router *self, uint64_t now_ms)

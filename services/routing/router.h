@@ -8,9 +8,11 @@
  */
 #pragma once
 
+#include "services/routing/external.h"
 #include "services/routing/join.h"
 #include "services/routing/probes.h"
 #include "services/routing/query.h"
+#include "services/routing/recall.h"
 #include "services/routing/search.h"
 #include "services/routing/silence.h"
 #include "services/routing/snapshot.h"
@@ -71,6 +73,8 @@ struct router {
     struct random random;
     struct table tables[ROUTING_FAMILIES];
     struct silence silence;
+    struct recall recall;
+    struct external externals[ROUTING_FAMILIES];
     struct probes probes;
     struct join join;
     struct search **searches; /* searches_count of them, NULL where one has ended */
@@ -155,6 +159,11 @@ const struct contact *router_sorted(struct router *self, enum routing_family fam
                                     uint32_t *ret_count);
 struct join_view router_view(const struct router *self);
 bool router_is_joined(const struct router *self);
+/*
+ * Whether our id is known not to fit our public address; then *ret_address is that one (BEP 42).
+ * With a public address in both families the IPv4 one counts.
+ */
+bool router_is_misfit(const struct router *self, struct address *ret_address);
 size_t router_good_count(const struct router *self, uint64_t now_ms);
 
 /* For tests: NULL, or what is broken. */

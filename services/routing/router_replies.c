@@ -52,6 +52,7 @@ static void contact_answered(struct router *self, const struct contact *contact,
 static void contact_silent(struct router *self, const struct contact *contact, uint64_t now_ms)
 {
     silence_note(&self->silence, &contact->address, now_ms);
+    recall_forget(&self->recall, &contact->address);
     if (table_silent(router_table_of(self, &contact->address), contact, now_ms) == TABLE_KEPT) {
         maintain_by(self, now_ms + TABLE_RETRY_LEAST_MS);
     }
@@ -151,6 +152,11 @@ static void learn(struct router *self, const struct contact *asked, const struct
         self->stats.answers++;
         learn_rtt(self, reply->rtt_us);
         contact_answered(self, &contact, reply->rtt_us, now_ms);
+        if (reply->observed != NULL) {
+            external_vote(
+                &self->externals[address_is_v4(reply->observed) ? ROUTING_V4 : ROUTING_V6],
+                &asked->address, reply->observed);
+        }
         for (size_t i = 0; i < reply->nodes_count && i < LOOKUP_REPLY_NODES_MAX; i++) {
             contact_met(self, &reply->nodes[i], now_ms);
         }

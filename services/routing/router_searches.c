@@ -7,23 +7,62 @@
 
 /* ---- searches ---- */
 
+static bool has_id(const struct contact *contacts, size_t count, const struct node_id *id)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (node_id_equal(&contacts[i].id, id)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Where the last search ended, then the nearest of the table. */
+static void begin_family(struct router *self, struct search *search, enum routing_family family,
+                         uint64_t now_ms)
+{
+    struct contact seeds[RECALL_NODES_MAX + ROUTER_SEEDS_MAX];
+    uint32_t indices[ROUTER_SEEDS_MAX], count;
+    const struct node_id *target = &search->order.aim.target;
+    const struct contact *sorted = router_sorted(self, family, &count);
+    size_t recalled = search->purpose == SEARCH_ASKED
+                          ? recall_find(&self->recall, target, family, now_ms, seeds)
+                          : 0;
+    size_t found =
+        closest_find(sorted, count, target, (size_t)search->order.paths * ROUTER_SEEDS, indices);
+    size_t total = recalled;
+
+    for (size_t i = 0; i < found; i++) {
+        if (!has_id(seeds, recalled, &sorted[indices[i]].id)) {
+            seeds[total++] = sorted[indices[i]];
+        }
+    }
+    search_begin(search, family, seeds, total, recalled > 0);
+}
+
 static void search_start(struct router *self, struct search *search, uint64_t now_ms)
 {
-    struct contact seeds[ROUTER_SEEDS_MAX];
-    uint32_t indices[ROUTER_SEEDS_MAX], count;
-    size_t wanted = (size_t)search->order.paths * ROUTER_SEEDS;
-
     search->started = true;
     search->ready = true;
     for (unsigned i = 0; i < ROUTING_FAMILIES; i++) {
-        enum routing_family family = (enum routing_family)i;
-        const struct contact *sorted = router_sorted(self, family, &count);
         table_touch(&self->tables[i], &search->order.aim.target, now_ms);
-        size_t found = closest_find(sorted, count, &search->order.aim.target, wanted, indices);
-        for (size_t j = 0; j < found; j++) {
-            seeds[j] = sorted[indices[j]];
+        begin_family(self, search, (enum routing_family)i, now_ms);
+    }
+}
+
+/* Where it ended the next search for this target begins. */
+static void search_recall(struct router *self, const struct search *search, uint64_t now_ms)
+{
+    const struct candidate *closest[LOOKUP_K_MAX];
+    struct contact nodes[LOOKUP_K_MAX];
+
+    for (unsigned i = 0; i < ROUTING_FAMILIES; i++) {
+        enum routing_family family = (enum routing_family)i;
+        size_t count = search_closest_of(search, family, closest);
+        for (size_t j = 0; j < count; j++) {
+            nodes[j] = closest[j]->contact;
         }
-        search_begin(search, family, seeds, found);
+        recall_keep(&self->recall, &search->order.aim.target, family, nodes, count, now_ms);
     }
 }
 
@@ -178,6 +217,7 @@ struct search *router_finished(struct router *self, uint64_t now_ms)
         if (search->purpose == SEARCH_ASKED) {
             self->searches_asked--;
             self->searches_running -= search->started;
+            search_recall(self, search, now_ms);
             router_start_waiting(self, now_ms);
             return search;
         }

@@ -18,7 +18,7 @@ void search_free(struct search **self)
 /* ---- asking ---- */
 
 void search_begin(struct search *self, enum routing_family family, const struct contact *seeds,
-                  size_t count)
+                  size_t count, bool are_recalled)
 {
     unsigned paths = self->order.paths;
     struct lookup **lookups = &self->lookups[family * SEARCH_PATHS_MAX];
@@ -29,6 +29,9 @@ void search_begin(struct search *self, enum routing_family family, const struct 
         lookups[i] = lookup_new(&self->self_id, &self->order.aim, family);
         if (paths > 1) {
             lookup_share(lookups[i], lookups, paths);
+        }
+        if (are_recalled) {
+            lookup_expect_near(lookups[i]);
         }
     }
     for (size_t i = 0; i < count; i++) {

@@ -48,9 +48,12 @@ struct search {
 
 void search_free(struct search **self);
 
-/* Begin in one family, with the contacts nearest to the target, nearest first. */
+/*
+ * Begin in one family, with the contacts nearest to the target, nearest first. are_recalled: the
+ * first of them are where the last search for it ended.
+ */
 void search_begin(struct search *self, enum routing_family family, const struct contact *seeds,
-                  size_t count);
+                  size_t count, bool are_recalled);
 
 /* What to ask next; *ret_lookup is the number of the lookup that wants it. */
 bool search_next(struct search *self, uint64_t slow_ms, uint64_t now_ms, struct query *ret_query,

@@ -3,6 +3,7 @@
 #include "libcommon/config.h"
 #include "libcommon/log.h"
 #include "libcommon/memory.h"
+#include "libcommon/secure_id.h"
 #include "proto/routing.pb-c.h"
 #include "proto/transport.pb-c.h"
 #include "services/routing/answers.h"
@@ -254,6 +255,24 @@ static void tell_state(struct routing *self, const struct join_view *view, bool 
     }
 }
 
+/* BEP 42: from the next start on our id fits the public address that others see us at. */
+static void check_id(struct routing *self, uint64_t now_ms)
+{
+    char text[ADDRESS_TEXT_SIZE];
+    struct address address;
+
+    if (self->id_changes || !router_is_misfit(self->router, &address)) {
+        return;
+    }
+    struct node_id id = secure_id_random(&address, &self->router->random);
+    self->id_changes = keeper_change_id(&self->keeper, &id, now_ms);
+    if (self->id_changes) {
+        address_format(&address, text);
+        log_info("the node id does not fit our public address %s, it changes with the next start",
+                 text);
+    }
+}
+
 /* State and counters, when they changed, at most once a second but for what changes the state. */
 static uint64_t tell(struct routing *self, uint64_t now_ms)
 {
@@ -271,6 +290,7 @@ static uint64_t tell(struct routing *self, uint64_t now_ms)
     }
     self->told_view = key;
     self->told_ms = now_ms;
+    check_id(self, now_ms);
     tell_state(self, &view, up);
     tell_counters(self, now_ms);
     return UINT64_MAX;
@@ -358,6 +378,24 @@ static void open_handles(struct routing *self)
     uv_prepare_start(&self->prepare, on_prepare);
 }
 
+/* The public address that is to be listened at, if the configuration names one. */
+static bool find_public_address(const struct config *config, struct address *ret_address)
+{
+    struct address address;
+
+    for (size_t i = 0; i < config_list_count(config, CONFIG_LISTEN); i++) {
+        if (address_parse(config_list_item(config, CONFIG_LISTEN, i), &address) != LB_OK) {
+            continue;
+        }
+        address.port = 1; /* a port may be chosen later; the id does not depend on it */
+        if (address_is_usable(&address) && !address_is_private(&address)) {
+            *ret_address = address;
+            return true;
+        }
+    }
+    return false;
+}
+
 static lb_err routing_start(struct actor *actor, void **ret_ctx)
 {
     struct routing *self = xcalloc(1, sizeof(*self));
@@ -365,6 +403,7 @@ static lb_err routing_start(struct actor *actor, void **ret_ctx)
     const struct paths *paths = actor_paths(actor);
     uint64_t now_ms = actor_now_ms(actor);
     char text[NODE_ID_TEXT_SIZE];
+    struct address address;
     struct node_id id;
 
     *ret_ctx = self;
@@ -373,7 +412,9 @@ static lb_err routing_start(struct actor *actor, void **ret_ctx)
     open_counters(self);
     open_handles(self);
     open_links(self);
-    lb_err err = keeper_open(&self->keeper, paths->state_folder, now_ms, &id, snapshot);
+    bool is_public = find_public_address(actor_config(actor), &address);
+    lb_err err = keeper_open(&self->keeper, paths->state_folder, is_public ? &address : NULL,
+                             now_ms, &id, snapshot);
     if (err != LB_OK) {
         log_error("cannot keep the node id in %s: %s", paths->state_folder, lb_err_text(err));
         goto out;

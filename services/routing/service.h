@@ -59,6 +59,7 @@ struct routing {
     uint64_t timer_ms;  /* what it is armed for; UINT64_MAX: not */
     uint64_t told_ms;   /* when state and counters were last told */
     uint64_t told_view; /* what was told then, as one number */
+    bool id_changes;    /* at the next start: it does not fit our public address */
     struct status_counter *counters[ROUTING_COUNTERS_COUNT];
     bool stopping;
 };

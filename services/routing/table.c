@@ -2,6 +2,7 @@
 
 #include "libcommon/memory.h"
 #include "libcommon/random.h"
+#include "libcommon/secure_id.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -148,7 +149,22 @@ static void place_append(struct table *self, struct table_bucket *bucket,
     self->version++;
 }
 
-/* Give free places, and those of bad contacts, to the spares that answered last. */
+/* Of those whose id fits its address, then of the others, the one that answered last. */
+static uint32_t find_best_spare(const struct table_bucket *bucket)
+{
+    uint32_t best = 0;
+
+    for (uint32_t i = 1; i < bucket->spares.count; i++) {
+        const struct table_entry *a = &bucket->spares.entries[i];
+        const struct table_entry *b = &bucket->spares.entries[best];
+        if (a->misfit != b->misfit ? b->misfit : a->answered_ms > b->answered_ms) {
+            best = i;
+        }
+    }
+    return best;
+}
+
+/* Give free places, and those of bad contacts, to the best spares. */
 static void bucket_promote(struct table *self, unsigned number)
 {
     struct table_bucket *bucket = self->buckets[number];
@@ -161,24 +177,13 @@ static void bucket_promote(struct table *self, unsigned number)
         if (bucket->places.count >= table_bucket_size(self, number)) {
             place_remove(self, bucket, row_index(&bucket->places, bad));
         }
-        uint32_t best = 0;
-        for (uint32_t i = 1; i < bucket->spares.count; i++) {
-            if (bucket->spares.entries[i].answered_ms > bucket->spares.entries[best].answered_ms) {
-                best = i;
-            }
-        }
+        uint32_t best = find_best_spare(bucket);
         place_append(self, bucket, &bucket->spares.entries[best]);
         row_remove(&bucket->spares, best);
     }
 }
 
 /* ---- limits ---- */
-
-bool table_same_subnet(const struct address *a, const struct address *b)
-{
-    /* IPv4 stands mapped in bytes 12 to 15: its /24 ends after 15 bytes. */
-    return memcmp(a->ip, b->ip, address_is_v4(a) ? 15 : 8) == 0;
-}
 
 bool table_is_limited(const struct address *address)
 {
@@ -196,7 +201,7 @@ static bool row_has_subnet(const struct table_row *row, const struct contact *co
     for (uint32_t i = 0; i < row->count; i++) {
         const struct table_entry *entry = &row->entries[i];
         if (!table_entry_is_bad(entry) && !node_id_equal(&entry->contact.id, &contact->id) &&
-            table_same_subnet(&entry->contact.address, &contact->address)) {
+            address_same_subnet(&entry->contact.address, &contact->address)) {
             return true;
         }
     }
@@ -334,12 +339,46 @@ static bool answered_known(struct table *self, const struct contact *contact, ui
     return true;
 }
 
+/* The last of those that came whose id does not fit its address; NULL: there is none. */
+static struct table_entry *row_find_misfit(const struct table_row *row)
+{
+    for (uint32_t i = row->count; i > 0; i--) {
+        if (row->entries[i - 1].misfit) {
+            return &row->entries[i - 1];
+        }
+    }
+    return NULL;
+}
+
 static void spare_append(struct table_bucket *bucket, const struct table_entry *entry)
 {
     if (bucket->spares.count >= TABLE_SPARES_MAX) {
-        row_remove(&bucket->spares, 0); /* the one that waits longest is the least certain */
+        const struct table_entry *misfit = row_find_misfit(&bucket->spares);
+        if (misfit == NULL && entry->misfit) {
+            return;
+        }
+        /* The one that waits longest is the least certain. */
+        row_remove(&bucket->spares, misfit == NULL ? 0 : row_index(&bucket->spares, misfit));
     }
     row_append(&bucket->spares, entry);
+}
+
+/* A contact whose id fits its address gets the place of one whose id does not (BEP 42). */
+static bool displace_misfit(struct table *self, struct table_bucket *bucket,
+                            const struct table_entry *entry)
+{
+    struct table_entry *misfit = entry->misfit ? NULL : row_find_misfit(&bucket->places);
+
+    if (misfit == NULL) {
+        return false;
+    }
+    struct table_entry displaced = *misfit;
+    place_remove(self, bucket, row_index(&bucket->places, misfit));
+    place_append(self, bucket, entry);
+    if (displaced.unanswered == 0) {
+        spare_append(bucket, &displaced);
+    }
+    return true;
 }
 
 static enum table_verdict place_new(struct table *self, const struct table_entry *entry,
@@ -356,6 +395,9 @@ static enum table_verdict place_new(struct table *self, const struct table_entry
     if (bad != NULL) {
         place_remove(self, bucket, row_index(&bucket->places, bad));
         place_append(self, bucket, entry);
+        return TABLE_ADDED;
+    }
+    if (displace_misfit(self, bucket, entry)) {
         return TABLE_ADDED;
     }
     spare_append(bucket, entry);
@@ -397,6 +439,7 @@ enum table_verdict table_answered(struct table *self, const struct contact *cont
         return TABLE_REFUSED;
     }
     struct table_entry entry = { .contact = *contact,
+                                 .misfit = !secure_id_fits(&contact->id, &contact->address),
                                  .rtt_us = rtt_us,
                                  .entered_ms = now_ms,
                                  .answered_ms = now_ms,

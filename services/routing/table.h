@@ -8,8 +8,9 @@
  * one entry per id and per address; on public addresses also one per IP, and one per /24 (IPv6:
  * /64) in a bucket. BEP 32 keeps two families as two tables. Sources: BEP 5, "Routing Table";
  * Maymounkov and Mazieres 2002, 2.2 and 2.4; the subnet limits are those of clients of BEP 42's
- * time. Where the two differ we follow BEP 5 (k is 8, not 20). Pure; a bucket is allocated at its
- * first use and bounded.
+ * time. An id that does not fit its public address (BEP 42) is taken for what it is, but gives its
+ * place to one that does, and never takes the place of one. Where the two differ we follow BEP 5 (k
+ * is 8, not 20). Pure; a bucket is allocated at its first use and bounded.
  */
 #pragma once
 
@@ -61,6 +62,7 @@ struct table_entry {
     uint64_t failed_ms;   /* its last failure; 0: none since its last answer */
     uint64_t asked_ms;    /* when table_next_probe() last named it */
     uint8_t failures;     /* that count, see table_silent() */
+    bool misfit;          /* its id does not fit its public address (BEP 42) */
     uint8_t unanswered;   /* all of them since its last answer; saturates */
 };
 

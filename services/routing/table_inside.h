@@ -10,7 +10,6 @@ bool table_entry_is_bad(const struct table_entry *entry);
 
 /* Public addresses, on which the limits per IP and subnet hold. */
 bool table_is_limited(const struct address *address);
-bool table_same_subnet(const struct address *a, const struct address *b);
 
 /* Two contacts that may not both be in the table. */
 bool table_addresses_clash(const struct address *a, const struct address *b);

@@ -173,7 +173,7 @@ static const char *check_pair(const struct table_entry *a, const struct table_en
         return "an address stands twice";
     }
     if (same_bucket && table_is_limited(&a->contact.address) && !table_entry_is_bad(a) &&
-        !table_entry_is_bad(b) && table_same_subnet(&a->contact.address, &b->contact.address)) {
+        !table_entry_is_bad(b) && address_same_subnet(&a->contact.address, &b->contact.address)) {
         return "a public subnet stands twice in a bucket";
     }
     return NULL;

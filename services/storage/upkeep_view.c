@@ -64,7 +64,8 @@ void upkeep_view(struct upkeep *self, enum routing_family family, const struct c
     free(known->marks);
     known->marks = marks;
     known->contacts = xrealloc(known->contacts, (count + 1) * sizeof *known->contacts);
-    memcpy(known->contacts, sorted, count * sizeof *sorted);
+    if (count > 0)
+        memcpy(known->contacts, sorted, count * sizeof *sorted);
     known->count = count;
     self->waiting = count_waiting(self);
     upkeep_wake(self, 0);

@@ -4,6 +4,7 @@
  */
 #include "services/routing/router.h"
 
+#include "libcommon/secure_id.h"
 #include "tests/libcommon/cmocka_row.h"
 
 #include <string.h>
@@ -449,6 +450,34 @@ static void what_is_saved_is_asked_again(void **state)
     end(&again);
 }
 
+/* BEP 42: what many say of our public address is compared with our id. */
+static void our_public_address_is_learnt_from_answers(void **state)
+{
+    struct router *router = begin(false);
+    struct address seen = address_v4(203, 0, 113, 7, 4000), found;
+    struct query query;
+
+    (void)state;
+    for (unsigned i = 1; i <= 5; i++) {
+        struct contact from = contact(i);
+        from.address = address_v4(198, 51, (uint8_t)i, 1, 6881);
+        assert_false(router_is_misfit(router, &found));
+        router_sighting(router, SIGHTING_QUERIED, &from, 0, NOW_MS);
+        while (router_next(router, NOW_MS, &query)) {
+            struct reply reply = { .outcome = REPLY_ANSWERED,
+                                   .id = contact(query.to.ip[14]).id,
+                                   .observed = &seen };
+            router_reply(router, query.ticket, &reply, NOW_MS);
+        }
+    }
+    assert_true(router_is_misfit(router, &found));
+    assert_true(address_same_ip(&found, &seen));
+    router->self_id = secure_id_random(&seen, &router->random);
+    assert_false(router_is_misfit(router, &found));
+    router->self_id = (struct node_id){ { 0 } };
+    end(&router);
+}
+
 /* A flood of queries from made-up addresses draws a bounded number of pings. */
 static void pings_are_bounded(void **state)
 {
@@ -484,6 +513,7 @@ int main(void)
         cmocka_unit_test(introductions),
         cmocka_unit_test(families_are_merged),
         cmocka_unit_test(what_is_saved_is_asked_again),
+        cmocka_unit_test(our_public_address_is_learnt_from_answers),
         cmocka_unit_test(pings_are_bounded),
     };
 

@@ -76,7 +76,7 @@ static void ends_with_enough(void **state)
     for (unsigned i = 0; i < NODES; i++) {
         seeds[i] = near(i + 1);
     }
-    search_begin(search, ROUTING_V4, seeds, NODES);
+    search_begin(search, ROUTING_V4, seeds, NODES, false);
     while (!search_is_finished(search, 0)) {
         while (search_next(search, SLOW_MS, 0, &queries[asked], &lookups[asked])) {
             asked++;
@@ -300,7 +300,7 @@ static unsigned count_exact(struct network *self, const struct liars_row *row,
             .deadline_ms = 20000
         };
         struct search *search = new_search(&order);
-        search_begin(search, ROUTING_V4, seeds, draw_seeds(self, &order.aim.target, seeds));
+        search_begin(search, ROUTING_V4, seeds, draw_seeds(self, &order.aim.target, seeds), false);
         run(self, search, row->lie);
         size_t count = search_closest(search, closest), same = 0;
         size_t expected = truly_nearest(self, &order.aim.target, NETWORK, false, ANSWER, truth);

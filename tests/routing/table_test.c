@@ -1,6 +1,7 @@
 #include "services/routing/table.h"
 
 #include "libcommon/random.h"
+#include "libcommon/secure_id.h"
 #include "tests/libcommon/cmocka_row.h"
 
 #include <stdlib.h>
@@ -319,6 +320,152 @@ static void a_class_behind_one_address_is_not(void **state)
     end(&world);
 }
 
+/* The same for IPv6: one contact an address, one a /64 in a bucket; not inside a site. */
+static void nets_of_ipv6_are_limited(void **state)
+{
+    static const struct {
+        const char *address;
+        unsigned n;
+        enum table_verdict verdict;
+    } steps[] = {
+        { "[2001:db8:0:1::1]:6881", 1, TABLE_ADDED },
+        { "[2001:db8:0:1::1]:7000", OTHER, TABLE_REFUSED },
+        { "[2001:db8:0:1::2]:6881", 3, TABLE_REFUSED },
+        { "[2001:db8:0:1::2]:6881", OTHER, TABLE_ADDED },
+        { "[2001:db8:0:2::2]:6881", 4, TABLE_ADDED },
+        { "[fd00::1]:6881", 5, TABLE_ADDED },
+        { "[fd00::1]:7000", 6, TABLE_ADDED },
+        { "[fd00::2]:6881", 7, TABLE_ADDED },
+    };
+    struct world world;
+
+    (void)state;
+    begin(&world);
+    world.table.family = ROUTING_V6;
+    for (unsigned i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
+        struct contact from = contact(steps[i].n), probe;
+        assert_int_equal(address_parse(steps[i].address, &from.address), LB_OK);
+        assert_int_equal(table_answered(&world.table, &from, 0, NOW_MS, &probe), steps[i].verdict);
+    }
+    end(&world);
+}
+
+/* A class in one private /24: nobody is refused, however many they are. */
+static void a_class_in_one_net_is_not_limited(void **state)
+{
+    static const unsigned sizes[] = { 3, 20, 254 };
+
+    (void)state;
+    for (unsigned i = 0; i < 3; i++) {
+        struct contact probe;
+        struct world world;
+        begin(&world);
+        memset(world.table.top_sizes, TABLE_TOP_SIZE_MAX, sizeof(world.table.top_sizes));
+        for (unsigned n = 1; n <= sizes[i]; n++) {
+            struct contact from = contact(n);
+            from.id = node_id_random(&world.random);
+            from.address = address_v4(192, 168, 1, (uint8_t)n, 6881);
+            enum table_verdict verdict = table_answered(&world.table, &from, 0, NOW_MS, &probe);
+            assert_true(verdict == TABLE_ADDED || verdict == TABLE_WAITING);
+        }
+        assert_true(world.table.count * 10 >= sizes[i] * 9);
+        end(&world);
+    }
+}
+
+/*
+ * BEP 42: one letter a place, in the order in which they came: f, its id fits its public address,
+ * m, it does not, p, its address is private; N, the new one. Bucket 0 has 8 places.
+ */
+static const struct fit_row {
+    const char *what, *before;
+    char newcomer;
+    enum table_verdict verdict;
+    const char *after;
+    const char *spares;
+} fit_rows[] = {
+    { "a misfit finds a free place", "fff", 'm', TABLE_ADDED, "fffN", "" },
+    { "it displaces nobody", "ffffffff", 'm', TABLE_WAITING, "ffffffff", "N" },
+    { "nor another misfit", "mmmmmmmm", 'm', TABLE_WAITING, "mmmmmmmm", "N" },
+    { "the last misfit that came gives its place to one that fits", "mffmffff", 'f', TABLE_ADDED,
+      "mffffffN", "m" },
+    { "to a neighbour, too", "fffffffm", 'p', TABLE_ADDED, "fffffffN", "m" },
+    { "who fits displaces nobody who does", "ffffffff", 'f', TABLE_WAITING, "ffffffff", "N" },
+    { "inside a site nobody is a misfit", "pppppppp", 'p', TABLE_WAITING, "pppppppp", "N" },
+};
+
+static struct contact letter_contact(struct world *world, char letter, unsigned n)
+{
+    struct contact contact = { .address = address_v4(198, 51, (uint8_t)n, 1, 6881) };
+
+    if (letter == 'p') {
+        contact.address = address_v4(10, 0, 0, (uint8_t)n, 6881);
+    }
+    do {
+        contact.id = letter == 'm' ? node_id_random(&world->random)
+                                   : secure_id_random(&contact.address, &world->random);
+    } while (contact.id.bytes[0] < 0x80 ||
+             secure_id_fits(&contact.id, &contact.address) != (letter != 'm'));
+    return contact;
+}
+
+static void letters(const struct table_row *row, const struct node_id *newcomer, char *ret_letters)
+{
+    for (uint32_t i = 0; i < row->count; i++) {
+        const struct table_entry *entry = &row->entries[i];
+        ret_letters[i] = node_id_equal(&entry->contact.id, newcomer)   ? 'N'
+                         : entry->misfit                               ? 'm'
+                         : address_is_private(&entry->contact.address) ? 'p'
+                                                                       : 'f';
+    }
+    ret_letters[row->count] = '\0';
+}
+
+static void fits(void **state)
+{
+    const struct fit_row *row = *state;
+    struct contact from, probe;
+    struct world world;
+    char text[PLACES + 1];
+
+    begin(&world);
+    for (unsigned i = 0; row->before[i] != '\0'; i++) {
+        from = letter_contact(&world, row->before[i], i + 1);
+        assert_int_equal(table_answered(&world.table, &from, 0, NOW_MS, &probe), TABLE_ADDED);
+    }
+    from = letter_contact(&world, row->newcomer, 100);
+    assert_int_equal(table_answered(&world.table, &from, 0, NOW_MS, &probe), row->verdict);
+    letters(&world.table.buckets[0]->places, &from.id, text);
+    assert_string_equal(text, row->after);
+    letters(&world.table.buckets[0]->spares, &from.id, text);
+    assert_string_equal(text, row->spares);
+    end(&world);
+}
+
+/* When a place becomes free the spares that fit come first, whenever they answered. */
+static void spares_that_fit_come_first(void **state)
+{
+    struct contact first, fit, misfit, probe;
+    struct world world;
+    char text[PLACES + 1];
+
+    (void)state;
+    begin(&world);
+    for (unsigned i = 0; i < PLACES; i++) {
+        first = letter_contact(&world, 'f', i + 1);
+        assert_int_equal(table_answered(&world.table, &first, 0, NOW_MS, &probe), TABLE_ADDED);
+    }
+    fit = letter_contact(&world, 'f', 100);
+    misfit = letter_contact(&world, 'm', 101);
+    assert_int_equal(table_answered(&world.table, &fit, 0, NOW_MS, &probe), TABLE_WAITING);
+    assert_int_equal(table_answered(&world.table, &misfit, 0, NOW_MS + 1, &probe), TABLE_WAITING);
+    table_lost_challenge(&world.table, &first, NOW_MS + 2);
+    assert_int_equal(table_answered(&world.table, &misfit, 0, NOW_MS + 3, &probe), TABLE_KEPT);
+    letters(&world.table.buckets[0]->places, &fit.id, text);
+    assert_string_equal(text, "fffffffN");
+    end(&world);
+}
+
 /* JOB A13: newcomers wait, and a full waiting list draws no pings. */
 static void a_full_bucket_asks_nobody(void **state)
 {
@@ -464,6 +611,9 @@ int main(void)
         cmocka_unit_test(a_new_id_at_an_address_replaces_the_old_one),
         cmocka_unit_test(public_addresses_are_limited),
         cmocka_unit_test(a_class_behind_one_address_is_not),
+        cmocka_unit_test(nets_of_ipv6_are_limited),
+        cmocka_unit_test(a_class_in_one_net_is_not_limited),
+        cmocka_unit_test(spares_that_fit_come_first),
         cmocka_unit_test(a_full_bucket_asks_nobody),
         cmocka_unit_test(pings_are_due_when_questionable),
         cmocka_unit_test(the_bad_are_forgotten_after_a_day),
@@ -472,5 +622,5 @@ int main(void)
     };
 
     return RUN_ROWS(rows, a_newcomer_answers) + RUN_ROWS(silence_rows, a_contact_is_silent) +
-           cmocka_run_group_tests(tests, NULL, NULL);
+           RUN_ROWS(fit_rows, fits) + cmocka_run_group_tests(tests, NULL, NULL);
 }

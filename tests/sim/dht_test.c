@@ -112,6 +112,29 @@ static void the_twenty_closest_know_each_other(void **state)
     dht_free(&dht);
 }
 
+static void a_key_looked_up_again_takes_one_round(void **state)
+{
+    const struct dht_options options = {
+        .world = { .seed = 14 }, .nodes = 300, .spread_ms = 3000, .k = 20
+    };
+    struct dht *dht = dht_new(&options);
+    struct dht_lookup first, again;
+    uint32_t rounds = 0;
+
+    (void)state;
+    dht_start_all(dht, 5000);
+    for (uint32_t i = 0; i < 50; i++) {
+        struct node_id target = node_id_random(&dht->random);
+        dht_look_up(dht, i, &target, &first);
+        dht_look_up(dht, i, &target, &again);
+        assert_true(again.exact);
+        assert_int_equal(again.rounds, 1);
+        rounds += first.rounds;
+    }
+    assert_true(rounds > 100);
+    dht_free(&dht);
+}
+
 /* ---- joining ---- */
 
 static double queries_a_join(uint32_t nodes)
@@ -186,6 +209,33 @@ static void a_snapshot_is_enough_to_rejoin(void **state)
     dht_measure(dht, 200, &report);
     assert_int_equal(report.exact, 200);
     assert_well(dht);
+    free(snapshot);
+    dht_free(&dht);
+}
+
+/* However old the snapshot: what it names is asked, and few that are still there are enough. */
+static void a_week_away_is_no_matter(void **state)
+{
+    const struct dht_options options = { .world = { .seed = 15 }, .nodes = 12, .spread_ms = 500 };
+    struct snapshot *snapshot = xcalloc(1, sizeof(*snapshot));
+    struct dht *dht = dht_new(&options);
+    struct dht_lookup lookup;
+
+    (void)state;
+    dht_start_all(dht, 10000);
+    router_save(dht->nodes[11].router, world_now_ms(dht->world), snapshot);
+    dht_kill(dht, 11);
+    for (uint32_t i = 0; i < 8; i++) {
+        dht_kill(dht, i);
+    }
+    dht_run(dht, (uint64_t)7 * 24 * 60 * MINUTE_MS);
+    dht_start(dht, 11, NULL, snapshot);
+    dht_run(dht, 5000);
+    assert_true(router_is_joined(dht->nodes[11].router));
+    assert_int_equal(router_view(dht->nodes[11].router).live, 3);
+    struct node_id target = node_id_random(&dht->random);
+    dht_look_up(dht, 11, &target, &lookup);
+    assert_true(lookup.exact);
     free(snapshot);
     dht_free(&dht);
 }
@@ -297,9 +347,11 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_twenty_closest_know_each_other),
+        cmocka_unit_test(a_key_looked_up_again_takes_one_round),
         cmocka_unit_test(joining_costs_the_logarithm),
         cmocka_unit_test(one_seed_is_one_trace),
         cmocka_unit_test(a_snapshot_is_enough_to_rejoin),
+        cmocka_unit_test(a_week_away_is_no_matter),
         cmocka_unit_test(a_class_comes_back_after_a_power_cut),
         cmocka_unit_test(a_healed_partition_grows_together),
         cmocka_unit_test(a_node_cut_off_forgets_nobody),

@@ -1,0 +1,88 @@
+#include "services/routing/recall.h"
+
+#include "libcommon/memory.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct recalled {
+    struct node_id target;
+    enum routing_family family;
+    uint64_t at_ms;
+    size_t count;
+    struct contact nodes[];
+};
+
+void recall_done(struct recall *self)
+{
+    for (unsigned i = 0; i < RECALL_TARGETS_MAX; i++) {
+        free(self->targets[i]);
+        self->targets[i] = NULL;
+    }
+}
+
+/* RECALL_TARGETS_MAX: it is not there. */
+static unsigned find(const struct recall *self, const struct node_id *target,
+                     enum routing_family family)
+{
+    for (unsigned i = 0; i < RECALL_TARGETS_MAX && self->targets[i] != NULL; i++) {
+        if (self->targets[i]->family == family &&
+            node_id_equal(&self->targets[i]->target, target)) {
+            return i;
+        }
+    }
+    return RECALL_TARGETS_MAX;
+}
+
+void recall_keep(struct recall *self, const struct node_id *target, enum routing_family family,
+                 const struct contact *nodes, size_t count, uint64_t now_ms)
+{
+    unsigned at = find(self, target, family);
+
+    if (count == 0) {
+        return;
+    }
+    count = count < RECALL_NODES_MAX ? count : RECALL_NODES_MAX;
+    struct recalled *recalled = xcalloc(1, sizeof(*recalled) + count * sizeof(*nodes));
+    recalled->target = *target;
+    recalled->family = family;
+    recalled->at_ms = now_ms;
+    recalled->count = count;
+    memcpy(recalled->nodes, nodes, count * sizeof(*nodes));
+    at = at < RECALL_TARGETS_MAX ? at : RECALL_TARGETS_MAX - 1;
+    free(self->targets[at]);
+    memmove(&self->targets[1], &self->targets[0], at * sizeof(struct recalled *));
+    self->targets[0] = recalled;
+}
+
+size_t recall_find(const struct recall *self, const struct node_id *target,
+                   enum routing_family family, uint64_t now_ms,
+                   struct contact ret_nodes[RECALL_NODES_MAX])
+{
+    unsigned at = find(self, target, family);
+
+    if (at == RECALL_TARGETS_MAX || now_ms - self->targets[at]->at_ms > RECALL_MS) {
+        return 0;
+    }
+    memcpy(ret_nodes, self->targets[at]->nodes, self->targets[at]->count * sizeof(struct contact));
+    return self->targets[at]->count;
+}
+
+static void remove_address(struct recalled *recalled, const struct address *address)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < recalled->count; i++) {
+        if (!address_equal(&recalled->nodes[i].address, address)) {
+            recalled->nodes[kept++] = recalled->nodes[i];
+        }
+    }
+    recalled->count = kept;
+}
+
+void recall_forget(struct recall *self, const struct address *address)
+{
+    for (unsigned i = 0; i < RECALL_TARGETS_MAX && self->targets[i] != NULL; i++) {
+        remove_address(self->targets[i], address);
+    }
+}
