@@ -108,6 +108,19 @@ static struct rtt_entry *rtt_victim(const struct transactions *self, const struc
 }
 
 /* RFC 6298, 2.2 and 2.3. */
+static void smooth(uint32_t *srtt_us, uint32_t *rttvar_us, bool is_first, uint32_t sample)
+{
+    uint32_t srtt = *srtt_us;
+
+    if (is_first) {
+        *srtt_us = sample;
+        *rttvar_us = sample / 2;
+        return;
+    }
+    *rttvar_us = (3 * *rttvar_us + (srtt > sample ? srtt - sample : sample - srtt)) / 4;
+    *srtt_us = (7 * srtt + sample) / 8;
+}
+
 static void rtt_sample(struct transactions *self, const struct address *address, uint64_t rtt_us,
                        uint64_t now_us)
 {
@@ -115,32 +128,32 @@ static void rtt_sample(struct transactions *self, const struct address *address,
     uint32_t sample = rtt_us < RTT_MAX_US ? (uint32_t)rtt_us : RTT_MAX_US;
     struct rtt_entry *entry = rtt_find(self, address);
 
-    if (!entry) {
-        entry = rtt_victim(self, address, now_ms);
-        *entry =
-            (struct rtt_entry){ .address = *address, .srtt_us = sample, .rttvar_us = sample / 2 };
-    } else {
-        uint32_t srtt = entry->srtt_us;
+    bool is_new = !entry;
 
-        entry->rttvar_us =
-            (3 * entry->rttvar_us + (srtt > sample ? srtt - sample : sample - srtt)) / 4;
-        entry->srtt_us = (7 * srtt + sample) / 8;
+    if (is_new) {
+        entry = rtt_victim(self, address, now_ms);
+        *entry = (struct rtt_entry){ .address = *address };
     }
+    smooth(&entry->srtt_us, &entry->rttvar_us, is_new, sample);
+    smooth(&self->all_srtt_us, &self->all_rttvar_us, self->all_samples == 0, sample);
+    self->all_samples += self->all_samples < TRANSACTIONS_SAMPLES_LEAST;
     entry->used_ms = now_ms;
 }
 
 uint32_t transactions_wait_us(const struct transactions *self, const struct address *address)
 {
     const struct rtt_entry *entry = rtt_find(self, address);
-    uint32_t wait;
+    /* Half of all patience at most, so that the second copy has its chance. */
+    uint32_t most = entry ? TRANSACTIONS_PATIENCE_US / 2 : TRANSACTIONS_WAIT_FIRST_US;
+    uint32_t wait = self->all_srtt_us + 4 * self->all_rttvar_us;
 
-    if (!entry)
+    if (!entry && self->all_samples < TRANSACTIONS_SAMPLES_LEAST)
         return TRANSACTIONS_WAIT_FIRST_US;
-    wait = entry->srtt_us + 4 * entry->rttvar_us;
+    if (entry)
+        wait = entry->srtt_us + 4 * entry->rttvar_us;
     if (wait < TRANSACTIONS_WAIT_MIN_US)
         return TRANSACTIONS_WAIT_MIN_US;
-    /* Half of all patience at most, so that the second copy has its chance. */
-    return wait < TRANSACTIONS_PATIENCE_US / 2 ? wait : TRANSACTIONS_PATIENCE_US / 2;
+    return wait < most ? wait : most;
 }
 
 /* ---- ids: open addressing with linear probing ---- */

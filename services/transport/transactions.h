@@ -5,7 +5,8 @@
  * those of a query under way (BEP 5; THREATS 2.4), so a stranger has to guess 48 bits and more. A
  * query is sent at most twice, the second time with the same id: whichever copy is answered first
  * ends it. The wait is that of RFC 6298 (srtt + 4 rttvar) from what this address showed before,
- * kept for the addresses used last; 1 s for one not known. An answer that comes after the end is
+ * kept for the addresses used last; for one not known, from what all together showed, and 1 s while
+ * that is little. An answer that comes after the end is
  * told apart from one never asked for, and still teaches how slow that node is.
  *
  * Times are monotonic microseconds. Pure; allocates in init() and one copy of each datagram.
@@ -21,7 +22,9 @@
 #include <stdint.h>
 
 #define TRANSACTIONS_MAX           65536u   /* the most a table may be made for */
-#define TRANSACTIONS_WAIT_FIRST_US 1000000u /* for the first answer of an address not known */
+#define TRANSACTIONS_WAIT_FIRST_US 1000000u /* most for the first answer of an address not known   \
+                                             */
+#define TRANSACTIONS_SAMPLES_LEAST 16u      /* answers before it may be less */
 #define TRANSACTIONS_WAIT_MIN_US   100000u
 #define TRANSACTIONS_WAIT_LAST_US  500000u  /* least wait of the last try: a stall is no death */
 #define TRANSACTIONS_PATIENCE_US   2500000u /* most of all tries together */
@@ -41,10 +44,11 @@ struct transactions {
     struct random *random; /* borrowed, for the ids */
     struct transactions_limits limits;
     struct transaction *slots;
-    uint32_t *free_slots;   /* a stack of slots not in use */
-    uint32_t *heap;         /* slots in use, the earliest deadline first */
-    uint32_t *table;        /* open addressing by id, slot + 1, 0 is empty; twice queries_max */
-    uint32_t count;         /* under way */
+    uint32_t *free_slots; /* a stack of slots not in use */
+    uint32_t *heap;       /* slots in use, the earliest deadline first */
+    uint32_t *table;      /* open addressing by id, slot + 1, 0 is empty; twice queries_max */
+    uint32_t count;       /* under way */
+    uint32_t all_srtt_us, all_rttvar_us, all_samples; /* over all addresses */
     struct rtt_entry *rtts; /* sets of 4, the one used longest ago gives way */
     struct late_entry *late;
 };

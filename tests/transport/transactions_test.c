@@ -298,7 +298,7 @@ static void the_round_trip_times_kept_are_bounded(void **state)
 
         assert_int_equal(transactions_start(&self->transactions, &start, self->now_us, &datagram),
                          LB_OK);
-        self->now_us += 1000;
+        self->now_us += node % 2 == 0 ? 400000 : 1000; /* of a third nobody knows what to expect */
         assert_int_equal(transactions_answer(&self->transactions, id_of(datagram), &to.address,
                                              self->now_us, &end),
                          TRANSACTION_ANSWERED);
@@ -306,16 +306,57 @@ static void the_round_trip_times_kept_are_bounded(void **state)
     for (unsigned node = 0; node < 200; node++) {
         struct address address = address_of(node);
 
-        known += transactions_wait_us(&self->transactions, &address) < TRANSACTIONS_WAIT_FIRST_US;
+        known += transactions_wait_us(&self->transactions, &address) != TRANSACTIONS_WAIT_FIRST_US;
     }
     assert_in_range(known, 1, 16);
     transactions_done(&self->transactions);
     free(self);
 }
 
+/* Where all answer soon, one not known is expected to, once enough have. */
+static void all_together_tell_of_one_not_known(void **state)
+{
+    static const struct {
+        uint32_t rtt_ms, wait_ms;
+    } nets[] = { { 1, 100 }, { 50, 150 }, { 150, 450 }, { 700, 1000 } };
+
+    (void)state;
+    for (unsigned net = 0; net < 4; net++) {
+        struct world *self = calloc(1, sizeof(*self));
+        const struct address stranger = address_of(99);
+
+        random_init(&self->random, 7);
+        transactions_init(&self->transactions,
+                          (struct transactions_limits){ .queries_max = 4, .rtts_max = 16 },
+                          &self->random);
+        for (unsigned node = 0; node < TRANSACTIONS_SAMPLES_LEAST; node++) {
+            const struct node_id self_id = { { 1 } };
+            const struct krpc_query query = { .method = KRPC_PING, .id = &self_id };
+            const struct contact to = { .address = address_of(node) };
+            const struct transaction_start start = { .query = &query, .to = &to };
+            struct transaction_end end;
+            struct bytes datagram;
+
+            assert_int_equal(transactions_wait_us(&self->transactions, &stranger),
+                             TRANSACTIONS_WAIT_FIRST_US);
+            assert_int_equal(
+                transactions_start(&self->transactions, &start, self->now_us, &datagram), LB_OK);
+            self->now_us += 1000 * nets[net].rtt_ms;
+            assert_int_equal(transactions_answer(&self->transactions, id_of(datagram), &to.address,
+                                                 self->now_us, &end),
+                             TRANSACTION_ANSWERED);
+        }
+        assert_in_range(transactions_wait_us(&self->transactions, &stranger),
+                        1000 * nets[net].rtt_ms, 1000 * nets[net].wait_ms);
+        transactions_done(&self->transactions);
+        free(self);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(all_together_tell_of_one_not_known),
         cmocka_unit_test(invariants_hold_under_load),
         cmocka_unit_test(all_are_cancelled),
         cmocka_unit_test(the_round_trip_times_kept_are_bounded),
