@@ -1,6 +1,7 @@
 #include "tests/sim/dht.h"
 
 #include "libcommon/memory.h"
+#include "libcommon/secure_id.h"
 #include "tests/sim/checks.h"
 #include "tests/sim/hostile.h"
 #include "tests/sim/node.h"
@@ -38,12 +39,12 @@ static void add_node(struct dht *self, uint32_t number)
     struct address address = public_address(number);
 
     node->dht = self;
-    node->id = node_id_random(&self->random);
     random_init(&node->random, random_u64(&self->random));
     node->role = number == 0 ? ROLE_HONEST : draw_role(self);
     node->host =
         world_add(self->world, &node_behaviour, node, self->options.is_public ? &address : NULL);
     node->addresses[node->addresses_count++] = world_address(self->world, number);
+    node->id = secure_id_random(&node->addresses[0], &self->random);
     world_set_up(self->world, number, false);
 }
 
@@ -205,7 +206,7 @@ void dht_renew(struct dht *self, uint32_t number)
         self->options.is_public ? public_address(fresh) : world_default_address(fresh);
 
     dht_lose_disk(self, number);
-    node->id = node_id_random(&self->random);
+    node->id = secure_id_random(&address, &self->random);
     node->addresses_count = 1;
     node->addresses[0] = address;
     world_move(self->world, number, &address);

@@ -43,6 +43,8 @@ struct dht_options {
     bool check_all;                      /* checks.h: the invariants of THREATS 3.4 */
     struct carrier_options carrier;      /* all 0: CARRIER_OPTIONS_SMALL */
     uint32_t k;                          /* closest nodes looked for by dht_look_up; 0: TABLE_K */
+    uint32_t paths;                      /* disjoint ones of a lookup; 0: one */
+    uint32_t enough; /* a get ends when so many have returned the same; 0: never before the end */
 };
 
 struct dht;

@@ -55,6 +55,10 @@ static void search(struct errand *self, const struct lookup_aim *aim)
     struct dht_node *node = self->node;
     uint64_t now_ms = node_now_ms(node);
     const struct search_order order = { .aim = *aim,
+                                        .paths = node->dht->options.paths,
+                                        .enough = self->kind == ERRAND_GET
+                                                      ? node->dht->options.enough
+                                                      : 0,
                                         .deadline_ms = now_ms + ROUTER_SEARCH_MS,
                                         .ctx = self };
 
@@ -283,8 +287,8 @@ static struct newest find_newest(const struct errand *self, const struct search 
     const struct dht_node *node = self->node;
     struct newest newest = { .found = false };
 
-    for (unsigned f = 0; f < ROUTING_FAMILIES; f++) {
-        const struct lookup *lookup = search->lookups[f];
+    for (unsigned l = 0; l < SEARCH_LOOKUPS_MAX; l++) {
+        const struct lookup *lookup = search->lookups[l];
         for (size_t i = 0; lookup != NULL && i < lookup->findings.items_count; i++) {
             const struct found_item *found = &lookup->findings.items[i]->item;
             struct item item = item_of(found);

@@ -2,7 +2,7 @@
  * sim-dht: simulated networks of any size, and figures of how they fare, as tables.
  *
  *   sim-dht [lookups] [--nodes N] [--dead PERCENT] [--hostile PERCENT] [--role ROLE] [--lookups N]
- *           [--k N] [--spread MS] [--settle MS] [--loss PPM] [--internet] [--public]
+ *           [--k N] [--paths D] [--spread MS] [--settle MS] [--loss PPM] [--internet] [--public]
  *           [--top A,B,C,...] [--hours N] [--check N]
  *       lookups of random targets, each judged: how many found exactly the k closest live nodes.
  *       ROLE: silent, friends, made-up, claiming, stale (hostile.h)
@@ -113,6 +113,9 @@ static bool take_option(struct arguments *ret, int option, char *text)
     case 'k':
         ret->dht.k = (uint32_t)(number <= LOOKUP_K_MAX ? number : LOOKUP_K_MAX);
         return true;
+    case 'a':
+        ret->dht.paths = (uint32_t)(number <= SEARCH_PATHS_MAX ? number : SEARCH_PATHS_MAX);
+        return true;
     case 'h':
         ret->hours = (uint32_t)number;
         return true;
@@ -141,19 +144,29 @@ static bool take_option(struct arguments *ret, int option, char *text)
 
 static bool parse(int argc, char **argv, struct arguments *ret)
 {
-    static const struct option options[] = {
-        { "nodes", required_argument, NULL, 'n' },    { "seed", required_argument, NULL, 's' },
-        { "dead", required_argument, NULL, 'd' },     { "hostile", required_argument, NULL, 'q' },
-        { "role", required_argument, NULL, 'r' },     { "lookups", required_argument, NULL, 'l' },
-        { "spread", required_argument, NULL, 'p' },   { "settle", required_argument, NULL, 't' },
-        { "loss", required_argument, NULL, 'o' },     { "internet", no_argument, NULL, 'i' },
-        { "public", no_argument, NULL, 'u' },         { "top", required_argument, NULL, 'b' },
-        { "k", required_argument, NULL, 'k' },        { "hours", required_argument, NULL, 'h' },
-        { "check", required_argument, NULL, 'c' },    { "values", required_argument, NULL, 'v' },
-        { "churn", required_argument, NULL, 'y' },    { "newcomers", required_argument, NULL, 'w' },
-        { "capacity", required_argument, NULL, 'x' }, { "times", required_argument, NULL, 'm' },
-        { "help", no_argument, NULL, '?' },           { NULL, 0, NULL, 0 }
-    };
+    static const struct option options[] = { { "nodes", required_argument, NULL, 'n' },
+                                             { "seed", required_argument, NULL, 's' },
+                                             { "dead", required_argument, NULL, 'd' },
+                                             { "hostile", required_argument, NULL, 'q' },
+                                             { "role", required_argument, NULL, 'r' },
+                                             { "lookups", required_argument, NULL, 'l' },
+                                             { "spread", required_argument, NULL, 'p' },
+                                             { "settle", required_argument, NULL, 't' },
+                                             { "loss", required_argument, NULL, 'o' },
+                                             { "internet", no_argument, NULL, 'i' },
+                                             { "public", no_argument, NULL, 'u' },
+                                             { "top", required_argument, NULL, 'b' },
+                                             { "k", required_argument, NULL, 'k' },
+                                             { "paths", required_argument, NULL, 'a' },
+                                             { "hours", required_argument, NULL, 'h' },
+                                             { "check", required_argument, NULL, 'c' },
+                                             { "values", required_argument, NULL, 'v' },
+                                             { "churn", required_argument, NULL, 'y' },
+                                             { "newcomers", required_argument, NULL, 'w' },
+                                             { "capacity", required_argument, NULL, 'x' },
+                                             { "times", required_argument, NULL, 'm' },
+                                             { "help", no_argument, NULL, '?' },
+                                             { NULL, 0, NULL, 0 } };
     int option;
 
     while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
@@ -485,12 +498,13 @@ int main(int argc, char **argv)
         command = &commands[0];
     }
     if (!parse(argc, argv, &arguments)) {
-        fprintf(stderr, "usage: sim-dht [lookups|values|newcomer|restart|flood|all] [--nodes N]\n"
-                        "  [--seed S] [--dead PERCENT] [--hostile PERCENT] [--role ROLE]\n"
-                        "  [--lookups N] [--k N] [--spread MS] [--settle MS] [--loss PPM]\n"
-                        "  [--internet] [--public] [--top A,B,...] [--values N]\n"
-                        "  [--churn PERCENT] [--hours N] [--newcomers N] [--capacity N]\n"
-                        "  [--times N] [--check N]\n");
+        fprintf(stderr,
+                "usage: sim-dht [lookups|values|newcomer|restart|flood|all] [--nodes N]\n"
+                "  [--seed S] [--dead PERCENT] [--hostile PERCENT] [--role ROLE]\n"
+                "  [--lookups N] [--k N] [--paths D] [--spread MS] [--settle MS] [--loss PPM]\n"
+                "  [--internet] [--public] [--top A,B,...] [--values N]\n"
+                "  [--churn PERCENT] [--hours N] [--newcomers N] [--capacity N]\n"
+                "  [--times N] [--check N]\n");
         return 2;
     }
     return command->run(&arguments) ? 0 : 1;

@@ -15,8 +15,8 @@
 #define MINUTE_MS      60000u
 #define NODES_LEAST    8u
 #define NODES_MOST     64u
-#define CHAOS_LEAST_MS (4u * MINUTE_MS)
-#define CHAOS_MOST_MS  (10u * MINUTE_MS)
+#define CHAOS_LEAST_MS (2u * MINUTE_MS)
+#define CHAOS_MOST_MS  (6u * MINUTE_MS)
 #define HEAL_MS        (15u * MINUTE_MS) /* I10 */
 #define HEAL_STEP_MS   (3u * MINUTE_MS)
 #define GAP_MOST_MS    3000u /* between two events */
