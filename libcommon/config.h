@@ -41,7 +41,7 @@ enum config_type {
       "A service whose event loop is silent for so long is killed and started again")              \
     X(TRANSPORT_WORKERS, "transport", "workers", COUNT, "1", 1, 16, "UDP workers")                 \
     X(ROUTING_PATHS, "routing", "paths", COUNT, "1", 1, 8,                                         \
-      "Disjoint paths of a lookup against nodes that lie; each costs as much as one lookup")       \
+      "Disjoint paths of a lookup against nodes that lie; four cost two and a half times as much") \
     X(STORAGE_SIZE, "storage", "max_size", SIZE, "1 GiB", 1048576, 1099511627776,                  \
       "Most disk space of the DHT store")                                                          \
     X(STORAGE_ITEM_TTL, "storage", "item_ttl", TIME, "2h", 60000, 604800000,                       \

@@ -151,8 +151,10 @@ enum join_step join_next(struct join *self, const struct join_view *view, uint64
     }
     if (!self->finding_self && now_ms >= self->find_self_ms) {
         self->finding_self = true;
-        ret_order->is_wide = self->joined && (!self->widened || self->settle_ms >= JOIN_SETTLED_MS);
-        self->widened |= ret_order->is_wide;
+        ret_order->is_wide = self->joined && self->settle_ms >= self->wide_ms;
+        if (ret_order->is_wide) {
+            self->wide_ms = self->wide_ms < JOIN_WIDE_MS ? JOIN_WIDE_MS : JOIN_SETTLED_MS;
+        }
         return JOIN_FIND_SELF;
     }
     if (may_find_bucket(self)) {

@@ -6,8 +6,8 @@
  * than our nearest neighbour, JOIN_LOOKUPS_MAX at a time. Our own id is looked up again after a
  * second or two, and then at intervals that double to 15 minutes unless it finds nodes it had not
  * found before: a class that starts all at once finds itself in seconds, a settled one is quiet.
- * The second of these, and those of a settled node, are wide: they look for more neighbours than
- * the k closest, so that a node knows all around the keys it holds.
+ * The second of these, one soon after, and those of a settled node are wide: they look for more
+ * neighbours than the k closest, so that a node knows all around the keys it holds.
  * While nobody answers, all seeds are asked again after 1, 2, 4 ... 60 s with jitter; bootstrap
  * addresses also every quarter of an hour, so that a healed partition grows together. Sources:
  * Maymounkov and Mazieres 2002, 2.3; BEP 5. Pure.
@@ -29,6 +29,7 @@
 #define JOIN_RETRY_LEAST_MS 1000u
 #define JOIN_RETRY_MOST_MS  60000u
 #define JOIN_SETTLE_MS      1500u
+#define JOIN_WIDE_MS        (8 * JOIN_SETTLE_MS)
 #define JOIN_SETTLED_MS     (15u * 60 * 1000)
 
 struct random;
@@ -73,7 +74,7 @@ struct join {
     uint64_t reask_ms; /* when to ask the bootstrap addresses again in any case */
     bool finding_self;
     bool joined;
-    bool widened;          /* a wide lookup of our own id was made */
+    uint64_t wide_ms;      /* the interval from which on such a lookup is wide again */
     bool content;          /* there was nobody to be found through */
     uint64_t find_self_ms; /* when to look up our own id next */
     uint64_t settle_ms;    /* the interval that led there */

@@ -25,7 +25,7 @@
 #define TABLE_SPARES_MAX   8u
 #define TABLE_FAILURES_BAD 2u  /* unanswered queries in a row; transport has tried each twice */
 #define TABLE_TOP_LEVELS   16u /* buckets whose size may be other than K */
-#define TABLE_TOP_SIZE     40u
+#define TABLE_TOP_SIZE     64u
 #define TABLE_TOP_SIZE_MAX 128u
 #define TABLE_CONTACTS_MAX (TABLE_TOP_LEVELS * TABLE_TOP_SIZE_MAX + NODE_ID_BITS * TABLE_K)
 
