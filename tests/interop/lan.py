@@ -1,7 +1,7 @@
 """A network of its own for clients that refuse loopback addresses.
 
 Transmission's DHT treats 127.0.0.0/8 as unusable, so the interop tests run in a fresh network
-namespace whose only interface carries 10.86.53.1 to .20. enter() starts the script again inside one;
+namespace whose only interface carries 10.86.53.1 to .60. enter() starts the script again inside one;
 without the rights for that the test says so and counts as skipped.
 """
 
@@ -23,7 +23,7 @@ def address(number):
 def enter():
     if os.environ.get(MARK) == "1":
         subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
-        for number in range(1, 21):
+        for number in range(1, 61):
             subprocess.run(["ip", "addr", "add", f"{address(number)}/24", "dev", "lo"], check=True)
         return
     flags = ["-n"] if os.geteuid() == 0 else ["-r", "-n"]
