@@ -27,7 +27,7 @@
 #define LOOKUP_REPLY_NODES_MAX 32u      /* taken from one answer */
 #define LOOKUP_TOKEN_MAX       64u      /* a longer token is taken for none */
 #define LOOKUP_UNSENT_MAX      200u     /* times one query is tried while transport is away */
-#define LOOKUP_WITNESSES       3u       /* results whose answers tell how far all is known */
+#define LOOKUP_WITNESSES       8u       /* results whose answers tell how far all is known */
 #define LOOKUP_PROOF           0x10000u /* marks the ticket of a query for a part (proof.h) */
 
 enum lookup_kind { LOOKUP_NODES, LOOKUP_PEERS, LOOKUP_VALUE };

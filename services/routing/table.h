@@ -2,15 +2,30 @@
  * The routing table of one address family: the contacts we know, by distance from our own id.
  *
  * One bucket for each length of the id prefix shared with our own id, which is what BEP 5's
- * splitting of the one bucket that covers our own id comes to. A bucket holds K contacts and as
- * many spares (the replacement list); a spare moves up when a contact turns bad. Contacts that
- * answer are never displaced, so the long-lived stay. Only who has answered a query of ours enters,
- * one entry per id and per address; on public addresses also one per IP, and one per /24 (IPv6:
- * /64) in a bucket. BEP 32 keeps two families as two tables. Sources: BEP 5, "Routing Table";
- * Maymounkov and Mazieres 2002, 2.2 and 2.4; the subnet limits are those of clients of BEP 42's
- * time. An id that does not fit its public address (BEP 42) is taken for what it is, but gives its
- * place to one that does, and never takes the place of one. Where the two differ we follow BEP 5 (k
- * is 8, not 20). Pure; a bucket is allocated at its first use and bounded.
+ * splitting of the one bucket that covers our own id comes to. A bucket holds so many contacts and
+ * K spares (the replacement list); a spare moves up when a contact turns bad. Contacts that answer
+ * are never displaced, so the long-lived stay; but on public addresses one whose id does not fit
+ * its address gives its place to one whose id does (BEP 42). Only who has answered a query of ours
+ * enters, one entry per id and per address; on public addresses also one per IP, and one per /24
+ * (IPv6: /64) in a bucket. BEP 32 keeps two families as two tables. Sources: BEP 5, "Routing
+ * Table"; Maymounkov and Mazieres 2002, 2.2 and 2.4; the subnet limits are those of clients of BEP
+ * 42's time. Where the two differ we follow BEP 5 (k is 8, not 20). Pure; a bucket is allocated at
+ * its first use and bounded.
+ *
+ * Deep down a bucket has K places, in the first TABLE_TOP_LEVELS TABLE_TOP_SIZE: those that hold a
+ * key, 20 nodes (storage), must know each other, and those are all nodes of the deepest buckets
+ * that are not nearly empty. 1000 simulated nodes, 30 % dead, settled for half a minute (sim-dht
+ * --k 20
+ * --dead 30 --hours 1 --top A,B,...):
+ *
+ *                                8 x 16   128,64,32,16,8..   40 x 16   64 x 16
+ *     holders that know all 20      7 %          7 %           100 %     100 %
+ *     lookups of the 20 exact    96.7 %       98.0 %           100 %     100 %
+ *     rounds, mean                  4.3          3.1             3.1       3.1
+ *     queries a node and hour       605          950             843       935
+ *     memory a node                41.8         54.4            60.6      61.0 kB
+ *
+ * Right after a class has come up all at once 40 places are too few in one seed of three (99.6 %).
  */
 #pragma once
 
