@@ -15,7 +15,7 @@ HEAL_LIMIT_S = 600
 
 
 def start(nodes):
-    """All through the first, and until each knows as many as a value has replicas."""
+    """The first, then the others through it."""
     begin = time.monotonic()
     nodes[0].up(None, *CHECKS)
     with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
