@@ -69,6 +69,8 @@ struct db_put {
     struct item
         item; /* verified; the bytes are the submitter's and stay until the operation ends */
     struct record_source source;
+    bool
+        keeps_source; /* of what stands there, if anything does: a check brings it, nobody put it */
     bool has_cas;
     uint64_t cas;
     uint64_t ttl_s; /* it ends so long from now, unless it has longer already; 0: item_ttl_s */
@@ -80,7 +82,7 @@ struct db_put {
     enum item_verdict verdict; /* result */
 };
 
-/* SET_CHECK: of exactly this version. DROP: of this version or an older one. Else LB_NOT_FOUND. */
+/* SET_CHECK, DROP: of this version or an older one. Else LB_NOT_FOUND. */
 struct db_check {
     struct node_id target;
     uint64_t seq; /* 0: immutable */
@@ -184,7 +186,11 @@ LB_MUST_CHECK lb_err db_read_item(struct db *self, const struct node_id *target,
 LB_MUST_CHECK lb_err db_read_next_item(struct db *self, const struct node_id *from, uint64_t now_s,
                                        struct node_id *ret_target, struct item_record *ret_record);
 
-/* In the order of their check_s, the item behind `skip` others. */
+/*
+ * In the order of their check_s, the item behind `skip` others that have not ended either.
+ * LB_NOT_FOUND, too, when more than DB_ENDED_WALK_MAX that wait for the sweep are in the way.
+ */
+#define DB_ENDED_WALK_MAX 1024u
 LB_MUST_CHECK lb_err db_read_check(struct db *self, uint32_t skip, uint64_t now_s,
                                    struct node_id *ret_target, struct item_record *ret_record);
 
