@@ -54,7 +54,7 @@ enum db_op_kind {
     DB_ANNOUNCE,  /* store a peer */
     DB_PUBLISH,   /* remember an item of our own, to be put again */
     DB_PRUNE,     /* forget the parts of a group that are of another version */
-    DB_UNPUBLISH, /* forget a whole group */
+    DB_UNPUBLISH, /* forget a whole group, but for parts of a later version */
     DB_TAKE_DUE,  /* the publications that are due; they are set back by retry_s */
     DB_SWEEP,     /* remove what has expired */
     DB_SAVE_CLOCK,
@@ -110,6 +110,7 @@ struct db_publication {
 struct db_publish {
     struct db_publication publication;
     struct item item;
+    bool is_again; /* only if this version of it stands there; else LB_NOT_FOUND */
 };
 
 /* A publication that is due, copied out. */
@@ -138,14 +139,15 @@ struct db_op {
     uint64_t now_s; /* store clock */
     /*
      * Result: LB_OK, LB_NO_SPACE (disk or map), LB_FULL (a limit of policy.h), LB_CONFLICT (DB_PUT:
-     * see verdict), LB_NOT_FOUND (SET_CHECK, DROP), LB_IO or LB_CORRUPT (the store is unusable).
+     * see verdict), LB_NOT_FOUND (PUBLISH, SET_CHECK, DROP), LB_IO or LB_CORRUPT (the store is
+     * unusable).
      */
     lb_err err;
     union {
         struct db_put put;
         struct db_announce announce;
         struct db_publish publish;
-        struct db_publication group; /* PRUNE, UNPUBLISH: group; PRUNE: version */
+        struct db_publication group; /* PRUNE, UNPUBLISH: group and version */
         struct db_take take;
         struct db_sweep sweep;
         struct store_moment moment; /* SAVE_CLOCK */

@@ -983,6 +983,40 @@ static void a_new_version_takes_the_place_of_all_parts_of_the_old(void **state)
     assert_int_equal(take(taken), 1);
 }
 
+/* While version 5 was being put again the user has put version 6. */
+static void what_was_put_meanwhile_is_not_forgotten_with_the_old(void **state)
+{
+    struct item old = world_mutable(1, 5, "1:a");
+    struct item new = world_mutable(1, 6, "1:b");
+    struct node_id group = item_target(&old);
+    struct db_op again = { .kind = DB_PUBLISH,
+                           .now_s = world.now_s,
+                           .publish = { .publication = { .group = group,
+                                                         .target = group,
+                                                         .version = 5,
+                                                         .due_s = world.now_s + 3600 },
+                                        .item = old,
+                                        .is_again = true } };
+    struct db_op forget = { .kind = DB_UNPUBLISH, .group = { .group = group, .version = 5 } };
+
+    (void)state;
+    publish(&group, &new, 6, world.now_s + 10);
+    world_apply(&world, &again);
+    assert_int_equal(again.err, LB_NOT_FOUND);
+    assert_true(is_published(&group, &new));
+    world_apply(&world, &forget);
+    assert_true(is_published(&group, &new));
+    forget.group.version = 6;
+    world_apply(&world, &forget);
+    assert_int_equal(world_stats(&world).published, 0);
+    world_apply(&world, &again); /* nor does it come back after it was removed */
+    assert_int_equal(again.err, LB_NOT_FOUND);
+    assert_int_equal(world_stats(&world).published, 0);
+    publish(&group, &old, 5, world.now_s + 10);
+    world_apply(&world, &again);
+    assert_int_equal(again.err, LB_OK);
+}
+
 /* ---- the presence page's source ---- */
 
 struct collected {
@@ -1214,6 +1248,7 @@ int main(void)
         IN(set_up, a_source_may_not_announce_without_end),
         IN(set_up, what_is_published_comes_up_again),
         IN(set_up, a_new_version_takes_the_place_of_all_parts_of_the_old),
+        IN(set_up, what_was_put_meanwhile_is_not_forgotten_with_the_old),
         IN(set_up, every_target_is_told_once),
         IN(set_up, a_file_of_something_else_is_set_aside),
         IN(set_up, a_file_cut_short_is_set_aside),
