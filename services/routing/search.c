@@ -221,12 +221,23 @@ size_t search_closest(const struct search *self,
 
 bool search_self_is_close(const struct search *self)
 {
-    const struct candidate *closest[SEARCH_CLOSEST_MAX];
-    size_t count = search_closest(self, closest);
+    const struct candidate *closest[LOOKUP_K_MAX];
+    bool is_alone = true;
 
-    return count < self->order.aim.k ||
-           node_id_compare_distance(&self->order.aim.target, &self->self_id,
-                                    &closest[self->order.aim.k - 1]->contact.id) < 0;
+    for (unsigned i = 0; i < ROUTING_FAMILIES; i++) {
+        size_t count = search_closest_of(self, (enum routing_family)i, closest);
+
+        if (count == 0) {
+            continue; /* a network we are not in */
+        }
+        is_alone = false;
+        if (count < self->order.aim.k ||
+            node_id_compare_distance(&self->order.aim.target, &self->self_id,
+                                     &closest[count - 1]->contact.id) < 0) {
+            return true;
+        }
+    }
+    return is_alone;
 }
 
 void search_findings(const struct search *self, struct findings *ret_findings)

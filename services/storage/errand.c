@@ -352,6 +352,7 @@ static void store_here(struct errand *self, const struct spread_action *action)
         op->put = (struct db_put){ .target = self->options.target,
                                    .item = self->item,
                                    .source = { .is_self = true },
+                                   .keeps_source = self->options.spread.mode == SPREAD_CHECK,
                                    .has_cas = action->has_cas,
                                    .cas = action->cas,
                                    .ttl_s = self->options.ttl_s };

@@ -192,7 +192,7 @@ static void store_same(struct spread *self, const struct spread_found *found)
     self->state = SPREAD_STORING;
 }
 
-/* Our own store is asked only for what it lacks, and only when it should have it. */
+/* Our own store is asked only for what it lacks, when it should have it or has an older version. */
 static void check(struct spread *self, const struct spread_found *found)
 {
     bool is_newer = self->options.is_mutable && found->has_item && found->highest_seq > self->seq;
@@ -202,10 +202,13 @@ static void check(struct spread *self, const struct spread_found *found)
         self->seq = found->highest_seq;
     self_lacks = !found->self_has_item || (self->options.is_mutable && found->self_seq < self->seq);
     take_nodes(self, found, false);
-    set_place(self, SELF_PLACE, found->self_is_close && self_lacks, false);
+    set_place(self, SELF_PLACE, self_lacks && (found->self_is_close || found->self_has_item),
+              false);
     self->found = (unsigned)found->nodes_count;
-    for (size_t i = 0; i < found->nodes_count; i++)
+    for (size_t i = 0; i < found->nodes_count; i++) {
         self->lacking += lacks_it(self, &found->nodes[i]);
+        self->keepers += !lacks_it(self, &found->nodes[i]) && found->nodes[i].littlebird;
+    }
     self->holders = self->found - self->lacking;
     self->state = SPREAD_STORING;
 }
@@ -349,13 +352,28 @@ bool spread_is_done(const struct spread *self)
     return self->state == SPREAD_ENDED;
 }
 
+static bool is_repaired(const struct spread *self, size_t node)
+{
+    return is_acknowledged(self, node) && lacks_it(self, &self->nodes[node]);
+}
+
 static unsigned count_repaired(const struct spread *self)
 {
     unsigned repaired = 0;
 
     for (size_t i = 0; i < self->nodes_count; i++)
-        repaired += is_acknowledged(self, i) && lacks_it(self, &self->nodes[i]);
+        repaired += is_repaired(self, i);
     return repaired;
+}
+
+/* Nodes of our kind that have it now. */
+static unsigned count_keepers(const struct spread *self)
+{
+    unsigned keepers = self->keepers;
+
+    for (size_t i = 0; i < self->nodes_count; i++)
+        keepers += self->nodes[i].littlebird && is_repaired(self, i);
+    return keepers;
 }
 
 /*
@@ -379,6 +397,7 @@ static void add_check(const struct spread *self, struct spread_result *result)
     result->repaired = count_repaired(self);
     result->superseded = is_superseded(self);
     result->may_drop = !self->self_is_close && result->holders + result->repaired >= SPREAD_K &&
+                       count_keepers(self) >= SPREAD_KEEPERS &&
                        /* Of two families each has its own k closest: all of them then. */
                        (self->found <= SPREAD_K || result->lacking == result->repaired);
     result->may_drop = result->may_drop || result->superseded;

@@ -27,6 +27,7 @@
 
 #define SPREAD_K            20u
 #define SPREAD_NODES_MAX    40u
+#define SPREAD_KEEPERS      4u  /* of our kind, before we drop: the others forget in two hours */
 #define SPREAD_TOKEN_MAX    64u /* a longer token counts as none */
 #define SPREAD_ROUNDS_MAX   3u
 #define SPREAD_SELF         SIZE_MAX /* our own store, among the nodes */
@@ -109,6 +110,7 @@ struct spread {
     lb_err err;
     unsigned won_acknowledged;        /* of the vote that was won */
     unsigned found, holders, lacking; /* CHECK: as in the result */
+    unsigned keepers;                 /* of the holders, those of our kind */
 };
 
 enum spread_step {
@@ -160,6 +162,8 @@ struct spread_result {
     unsigned lacking;  /* of them, that had not */
     unsigned repaired; /* of these, that took it now */
     bool superseded;   /* most of them remember a newer version, which has ended meanwhile */
-    bool may_drop;     /* we are not among the k closest and k others have it now, or superseded */
+    /* We are not among the k closest and k others have it now, SPREAD_KEEPERS of them of our kind;
+     * or it is superseded. */
+    bool may_drop;
 };
 struct spread_result spread_result(const struct spread *self);

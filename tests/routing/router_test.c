@@ -424,6 +424,43 @@ static void families_are_merged(void **state)
     end(&router);
 }
 
+/* As storage sees it: k that are nearer in the one network are no reason to be absent in the other.
+ */
+static void each_family_has_its_own_closest(void **state)
+{
+    const struct node_id target = { { 0x80 } };
+
+    (void)state;
+    for (unsigned v6 = 0; v6 < 2; v6++) {
+        struct router *router = begin(false);
+        struct search *search = NULL;
+
+        for (unsigned n = 1; n <= TABLE_K + v6; n++) {
+            struct contact there = contact(n);
+            if (n > TABLE_K) {
+                memset(there.address.ip, 0, 16);
+                there.address.ip[0] = 0xfd;
+                there.address.ip[15] = (uint8_t)n;
+            }
+            router_sighting(router, SIGHTING_ANSWERED, &there, 1000, NOW_MS);
+        }
+        settle(router, NOW_MS);
+        assert_int_equal(search_for(router, LOOKUP_NODES, &target, UINT64_MAX, NOW_MS), LB_OK);
+        for (unsigned i = 0; i < 100 && search == NULL; i++) {
+            struct query query;
+            while (router_next(router, NOW_MS, &query)) {
+                struct contact from = contact(query.to.ip[15]);
+                answer(router, &query, &from, NOW_MS);
+            }
+            search = router_finished(router, NOW_MS);
+        }
+        assert_non_null(search);
+        assert_int_equal(search_self_is_close(search), v6);
+        search_free(&search);
+        end(&router);
+    }
+}
+
 static void what_is_saved_is_asked_again(void **state)
 {
     struct router *router = begin(false), *again = begin(false);
@@ -512,6 +549,7 @@ int main(void)
         cmocka_unit_test(a_lookup_where_nobody_is_known_ends_at_once),
         cmocka_unit_test(introductions),
         cmocka_unit_test(families_are_merged),
+        cmocka_unit_test(each_family_has_its_own_closest),
         cmocka_unit_test(what_is_saved_is_asked_again),
         cmocka_unit_test(our_public_address_is_learnt_from_answers),
         cmocka_unit_test(pings_are_bounded),

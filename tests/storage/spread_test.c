@@ -15,7 +15,8 @@
  *   look:NODES[/SELF]  it looks up and finds these nodes, one a letter group:
  *                      a letter, then its item's number or nothing; "~" after it: it gave no token;
  *                      "!" then: it is of another kind. "x" after a number: a removal.
- *                      SELF is "+" when our own store is among the k closest, "+N" when it holds N.
+ *                      SELF is "+" when our own store is among the k closest, "+N" when it holds N;
+ *                      "-N": it holds N and is not.
  *   fail               it looks up and routing is not there
  *   sign:N             it signs number N
  *   a.ok a.old a.stale a.no a.full   it stores on node a (or on self: "+") and that is the answer;
@@ -109,6 +110,10 @@ static const struct row {
       "look:a9,b9!,c!/+9 b.ok c.ok -> OK 2+1/3" },
     { "check: a newer version is taken over and spread", SPREAD_CHECK, 9, -1,
       "look:a9,b12,c/+9 +.ok a.ok c.ok -> OK 1+2/3" },
+    { "check: ... here too, though we are not among the closest", SPREAD_CHECK, 9, -1,
+      "look:a12,b12/-9 +.ok -> OK 2+0/2" },
+    { "check: what we are not among the closest of is not stored here", SPREAD_CHECK, 9, -1,
+      "look:a9,b/ b.ok -> OK 1+1/2" },
     { "check: our own store lacks it", SPREAD_CHECK, 9, -1, "look:a9/+ +.ok -> OK 1+0/1" },
     { "check: what nobody takes is no error", SPREAD_CHECK, 9, -1,
       "look:a,b/+9 a.no b.old -> OK 0+0/2" },
@@ -125,6 +130,14 @@ static const struct row {
       "look:a9,b9,c9,d9,e9,f9,g9,h9,i9,j9,k9,l9,m9,n9,o9,p9,q9,r9,s9,t/ t.no -> OK 19+0/20" },
     { "check: among the 20 closest, we keep it", SPREAD_CHECK, 9, -1,
       "look:a9,b9,c9,d9,e9,f9,g9,h9,i9,j9,k9,l9,m9,n9,o9,p9,q9,r9,s9,t9/+9 -> OK 20+0/20" },
+    { "check: 20 others, but of our kind only three: it would be forgotten", SPREAD_CHECK, 9, -1,
+      "look:a9,b9,c9,d9!,e9!,f9!,g9!,h9!,i9!,j9!,k9!,l9!,m9!,n9!,o9!,p9!,q9!,r9!,s9!,t9!/ "
+      "d.ok e.ok f.ok g.ok h.ok i.ok j.ok k.ok l.ok m.ok n.ok o.ok p.ok q.ok r.ok s.ok t.ok "
+      "-> OK 20+0/20" },
+    { "check: ... four will do", SPREAD_CHECK, 9, -1,
+      "look:a9,b9,c9,d,e9!,f9!,g9!,h9!,i9!,j9!,k9!,l9!,m9!,n9!,o9!,p9!,q9!,r9!,s9!,t9!/ "
+      "d.ok e.ok f.ok g.ok h.ok i.ok j.ok k.ok l.ok m.ok n.ok o.ok p.ok q.ok r.ok s.ok t.ok "
+      "-> OK 19+1/20 drop" },
     { "check: 20 of one family do not stand for the other", SPREAD_CHECK, 9, -1,
       "look:a9,b9,c9,d9,e9,f9,g9,h9,i9,j9,k9,l9,m9,n9,o9,p9,q9,r9,s9,t9,u/ u.no -> OK 20+0/21" },
 };
@@ -182,8 +195,8 @@ static void look(struct teller *self, const char *drawn)
             found.is_removal = removal;
         }
     }
-    if (drawn[1] == '+') {
-        found.self_is_close = true;
+    if (drawn[1] == '+' || drawn[1] == '-') {
+        found.self_is_close = drawn[1] == '+';
         found.self_has_item = drawn[2] >= '0' && drawn[2] <= '9';
         found.self_seq = strtoull(drawn + 2, NULL, 10);
         found.has_item = found.has_item || found.self_has_item;
