@@ -89,15 +89,34 @@ static void end_version_round(struct spread *self)
     }
 }
 
-static void end_round(struct spread *self)
+static void try_again(struct spread *self, uint64_t now_ms)
+{
+    bool busy = count_answers(self, SPREAD_BUSY) > 0;
+
+    begin_round(self, SPREAD_TOKENS);
+    if (busy)
+        self->wait_until_ms = now_ms + SPREAD_BUSY_MS;
+}
+
+/* Is there somebody worth a second try? A vote is over when it is over. */
+static bool is_incomplete(const struct spread *self, uint64_t now_ms)
+{
+    bool busy = self->options.is_patient && !self->options.has_cas &&
+                now_ms + SPREAD_BUSY_MS < self->options.deadline_ms &&
+                count_answers(self, SPREAD_BUSY) > 0;
+
+    return self->purpose == SPREAD_FIRST && self->options.mode != SPREAD_REPAIR &&
+           (busy || count_answers(self, SPREAD_STALE) > 0);
+}
+
+static void end_round(struct spread *self, uint64_t now_ms)
 {
     unsigned accepted = count_answers(self, SPREAD_ACCEPTED);
 
     if (self->options.mode == SPREAD_CHECK)
         end(self, LB_OK);
-    else if (count_answers(self, SPREAD_STALE) > 0 && self->purpose == SPREAD_FIRST &&
-             self->options.mode != SPREAD_REPAIR)
-        begin_round(self, SPREAD_TOKENS);
+    else if (is_incomplete(self, now_ms))
+        try_again(self, now_ms);
     else if (self->options.mode == SPREAD_VERSION)
         end_version_round(self);
     else
@@ -328,7 +347,7 @@ bool spread_next(struct spread *self, uint64_t now_ms, struct spread_action *ret
             return true;
         if (!is_all_answered(self))
             return false;
-        end_round(self);
+        end_round(self, now_ms);
     }
     if (self->state == SPREAD_ENDED || self->asked)
         return false;
