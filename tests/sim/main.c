@@ -42,6 +42,14 @@ struct arguments {
 
 /* ---- arguments ---- */
 
+static const char usage[] =
+    "usage: sim-dht [lookups|values|newcomer|restart|flood|all] [--nodes N]\n"
+    "  [--seed S] [--dead PERCENT] [--hostile PERCENT] [--role ROLE]\n"
+    "  [--lookups N] [--k N] [--paths D] [--spread MS] [--settle MS] [--loss PPM]\n"
+    "  [--internet] [--public] [--top A,B,...] [--values N]\n"
+    "  [--churn PERCENT] [--hours N] [--newcomers N] [--capacity N]\n"
+    "  [--times N] [--check N]\n";
+
 static void parse_sizes(char *text, uint8_t ret_sizes[TABLE_TOP_LEVELS])
 {
     unsigned count = 0;
@@ -113,6 +121,9 @@ static bool take_option(struct arguments *ret, int option, char *text)
     case 'k':
         ret->dht.k = (uint32_t)(number <= LOOKUP_K_MAX ? number : LOOKUP_K_MAX);
         return true;
+    case 'H':
+        fputs(usage, stdout);
+        exit(0);
     case 'a':
         ret->dht.paths = (uint32_t)(number <= SEARCH_PATHS_MAX ? number : SEARCH_PATHS_MAX);
         return true;
@@ -165,7 +176,7 @@ static bool parse(int argc, char **argv, struct arguments *ret)
                                              { "newcomers", required_argument, NULL, 'w' },
                                              { "capacity", required_argument, NULL, 'x' },
                                              { "times", required_argument, NULL, 'm' },
-                                             { "help", no_argument, NULL, '?' },
+                                             { "help", no_argument, NULL, 'H' },
                                              { NULL, 0, NULL, 0 } };
     int option;
 
@@ -498,13 +509,7 @@ int main(int argc, char **argv)
         command = &commands[0];
     }
     if (!parse(argc, argv, &arguments)) {
-        fprintf(stderr,
-                "usage: sim-dht [lookups|values|newcomer|restart|flood|all] [--nodes N]\n"
-                "  [--seed S] [--dead PERCENT] [--hostile PERCENT] [--role ROLE]\n"
-                "  [--lookups N] [--k N] [--paths D] [--spread MS] [--settle MS] [--loss PPM]\n"
-                "  [--internet] [--public] [--top A,B,...] [--values N]\n"
-                "  [--churn PERCENT] [--hours N] [--newcomers N] [--capacity N]\n"
-                "  [--times N] [--check N]\n");
+        fputs(usage, stderr);
         return 2;
     }
     return command->run(&arguments) ? 0 : 1;

@@ -47,6 +47,9 @@ static bool parse(int argc, char **argv, struct arguments *ret)
             ret->from = ret->to = strtoull(optarg, NULL, 10);
             ret->tell = true;
             break;
+        case 'h':
+            puts("usage: sim-nemesis [--seeds FROM-TO] [--seed S] [--twice N]");
+            exit(0);
         case 't':
             ret->twice = strtoull(optarg, NULL, 10);
             break;

@@ -1,6 +1,7 @@
 #include "tests/sim/world.h"
 
 #include "libcommon/memory.h"
+#include "tests/sim/calendar.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -15,8 +16,8 @@ const uint16_t world_internet[WORLD_QUANTILES] = { 8,  15, 20, 25,  30,  40,  50
 
 /* A timer, or a datagram with its bytes behind it. */
 struct event {
-    struct event *next;
-    uint64_t at_ms, seq, cookie;
+    struct entry entry;
+    uint64_t cookie;
     uint32_t host, sender;
     uint32_t moves;    /* of the receiver, when it was sent */
     uint16_t size;     /* of the datagram; 0: a timer */
@@ -32,10 +33,6 @@ struct twin {
     bool delivered; /* one of them was */
 };
 
-struct queue {
-    struct event *first, *last;
-};
-
 struct host {
     const struct behaviour *behaviour;
     void *ctx;
@@ -45,7 +42,7 @@ struct host {
     uint32_t moves;
     uint32_t loss_out_ppm, loss_in_ppm;
     uint32_t held_datagrams;
-    struct queue held; /* while paused */
+    struct entry_queue held; /* while paused */
     int64_t skew_ms;
     uint64_t service_ns, busy_ns; /* what a datagram takes; until when it is busy */
     uint32_t queue_max;
@@ -56,29 +53,17 @@ struct host {
     uint64_t overruns;
 };
 
-/*
- * The events of the next WHEEL milliseconds stand in a queue for each; later ones in a heap, from
- * which they move over as soon as their time is near enough. So all events of a millisecond come in
- * the order in which they were made.
- */
-#define WHEEL      32768u
-#define WHEEL_BITS 64u
-
 struct world {
     struct world_options options;
     struct random random;
-    uint64_t now_ms, seq, hash, events;
+    uint64_t hash, events;
     bool repeat;
     struct world_counts sent;
     struct host *hosts;
     uint32_t hosts_count, hosts_capacity;
     uint32_t *places; /* by address, host + 1; those that have moved stand twice */
     uint32_t places_count, places_used;
-    struct queue wheel[WHEEL];
-    uint64_t occupied[WHEEL / WHEEL_BITS];
-    size_t wheel_count;
-    struct event **heap; /* the earliest first */
-    size_t heap_count, heap_capacity;
+    struct calendar calendar;
 };
 
 struct world *world_new(const struct world_options *options)
@@ -90,7 +75,7 @@ struct world *world_new(const struct world_options *options)
         self->options.latency_ms = world_lan;
     }
     random_init(&self->random, options->seed);
-    self->now_ms = WORLD_START_MS;
+    self->calendar.now_ms = WORLD_START_MS;
     return self;
 }
 
@@ -102,13 +87,24 @@ static void event_free(struct event *event)
     free(event);
 }
 
-static void queue_free(struct queue *queue)
+static void held_free(struct entry_queue *held)
 {
-    while (queue->first != NULL) {
-        struct event *event = queue->first;
-        queue->first = event->next;
-        event_free(event);
+    struct entry *entry;
+
+    while ((entry = entry_queue_take(held)) != NULL) {
+        event_free((struct event *)entry);
     }
+}
+
+static void calendar_clear(struct calendar *calendar)
+{
+    uint64_t at_ms;
+
+    while ((at_ms = calendar_first_ms(calendar)) != UINT64_MAX) {
+        calendar_advance(calendar, at_ms);
+        event_free((struct event *)calendar_take(calendar));
+    }
+    calendar_done(calendar);
 }
 
 void world_free(struct world **self)
@@ -116,16 +112,10 @@ void world_free(struct world **self)
     if (*self == NULL) {
         return;
     }
-    for (size_t i = 0; i < WHEEL; i++) {
-        queue_free(&(*self)->wheel[i]);
-    }
-    for (size_t i = 0; i < (*self)->heap_count; i++) {
-        event_free((*self)->heap[i]);
-    }
+    calendar_clear(&(*self)->calendar);
     for (uint32_t i = 0; i < (*self)->hosts_count; i++) {
-        queue_free(&(*self)->hosts[i].held);
+        held_free(&(*self)->hosts[i].held);
     }
-    free((*self)->heap);
     free((*self)->hosts);
     free((*self)->places);
     free(*self);
@@ -257,7 +247,8 @@ void world_set_skew_ms(struct world *self, uint32_t host, int64_t skew_ms)
 
 uint64_t world_wall_ms(const struct world *self, uint32_t host)
 {
-    return WORLD_WALL_MS + (self->now_ms - WORLD_START_MS) + (uint64_t)self->hosts[host].skew_ms;
+    return WORLD_WALL_MS + (self->calendar.now_ms - WORLD_START_MS) +
+           (uint64_t)self->hosts[host].skew_ms;
 }
 
 void world_set_capacity(struct world *self, uint32_t host, uint32_t per_s, uint32_t queue_max)
@@ -274,20 +265,20 @@ void world_set_gate(struct world *self, uint32_t host, const struct world_gate *
 
 void world_discard(struct world *self, uint32_t host)
 {
-    self->hosts[host].discarded_seq = self->seq;
+    self->hosts[host].discarded_seq = self->calendar.seq;
     self->hosts[host].busy_ns = 0;
 }
 
 bool world_is_busy(const struct world *self, uint32_t host)
 {
-    return self->hosts[host].busy_ns > self->now_ms * 1000000u;
+    return self->hosts[host].busy_ns > self->calendar.now_ms * 1000000u;
 }
 
 /* ---- counts ---- */
 
 uint64_t world_now_ms(const struct world *self)
 {
-    return self->now_ms;
+    return self->calendar.now_ms;
 }
 
 struct random *world_random(struct world *self)
@@ -325,135 +316,21 @@ bool world_is_repeat(const struct world *self)
     return self->repeat;
 }
 
-/* ---- the heap of the far future ---- */
-
-static bool is_earlier(const struct event *a, const struct event *b)
-{
-    return a->at_ms != b->at_ms ? a->at_ms < b->at_ms : a->seq < b->seq;
-}
-
-static void heap_push(struct world *self, struct event *event)
-{
-    if (self->heap_count == self->heap_capacity) {
-        self->heap_capacity = self->heap_capacity == 0 ? 1024 : self->heap_capacity * 2;
-        self->heap = xrealloc(self->heap, self->heap_capacity * sizeof(struct event *));
-    }
-    size_t at = self->heap_count++;
-    while (at > 0 && is_earlier(event, self->heap[(at - 1) / 2])) {
-        self->heap[at] = self->heap[(at - 1) / 2];
-        at = (at - 1) / 2;
-    }
-    self->heap[at] = event;
-}
-
-static struct event *heap_pop(struct world *self)
-{
-    struct event *first = self->heap[0], *last = self->heap[--self->heap_count];
-    size_t at = 0;
-
-    for (;;) {
-        size_t child = 2 * at + 1;
-        if (child >= self->heap_count) {
-            break;
-        }
-        if (child + 1 < self->heap_count && is_earlier(self->heap[child + 1], self->heap[child])) {
-            child++;
-        }
-        if (!is_earlier(self->heap[child], last)) {
-            break;
-        }
-        self->heap[at] = self->heap[child];
-        at = child;
-    }
-    self->heap[at] = last;
-    return first;
-}
-
-/* ---- the wheel ---- */
-
-static void queue_add(struct queue *queue, struct event *event)
-{
-    event->next = NULL;
-    if (queue->first == NULL) {
-        queue->first = event;
-    } else {
-        queue->last->next = event;
-    }
-    queue->last = event;
-}
-
-static void wheel_add(struct world *self, struct event *event)
-{
-    size_t slot = event->at_ms % WHEEL;
-
-    queue_add(&self->wheel[slot], event);
-    self->occupied[slot / WHEEL_BITS] |= (uint64_t)1 << slot % WHEEL_BITS;
-    self->wheel_count++;
-}
-
-static struct event *wheel_take(struct world *self, uint64_t at_ms)
-{
-    size_t slot = at_ms % WHEEL;
-    struct queue *queue = &self->wheel[slot];
-    struct event *event = queue->first;
-
-    queue->first = event->next;
-    if (queue->first == NULL) {
-        self->occupied[slot / WHEEL_BITS] &= ~((uint64_t)1 << slot % WHEEL_BITS);
-    }
-    self->wheel_count--;
-    return event;
-}
-
-/* The time of the first event in the wheel, which is not empty. */
-static uint64_t wheel_first_ms(const struct world *self)
-{
-    uint64_t at_ms = self->now_ms;
-
-    for (;;) {
-        size_t slot = at_ms % WHEEL;
-        uint64_t bits = self->occupied[slot / WHEEL_BITS] >> slot % WHEEL_BITS;
-        if (bits != 0) {
-            return at_ms + (unsigned)__builtin_ctzll(bits);
-        }
-        at_ms += WHEEL_BITS - slot % WHEEL_BITS;
-    }
-}
-
-static void advance(struct world *self, uint64_t now_ms)
-{
-    self->now_ms = now_ms;
-    while (self->heap_count > 0 && self->heap[0]->at_ms < now_ms + WHEEL) {
-        wheel_add(self, heap_pop(self));
-    }
-}
-
-static void add_event(struct world *self, struct event *event)
-{
-    event->seq = self->seq++;
-    if (event->at_ms < self->now_ms + WHEEL) {
-        wheel_add(self, event);
-    } else {
-        heap_push(self, event);
-    }
-}
-
 void world_set_paused(struct world *self, uint32_t number, bool paused)
 {
     struct host *host = &self->hosts[number];
-    struct queue held = host->held;
+    struct entry_queue held = host->held;
+    struct entry *entry;
 
     host->paused = paused;
     if (paused) {
         return;
     }
-    host->held = (struct queue){ NULL, NULL };
+    host->held = (struct entry_queue){ NULL, NULL };
     host->held_datagrams = 0;
-    while (held.first != NULL) {
-        struct event *event = held.first;
-        held.first = event->next;
-        event->at_ms = self->now_ms;
-        add_event(self, event);
+    while ((entry = entry_queue_take(&held)) != NULL) {
+        entry->at_ms = self->calendar.now_ms;
+        calendar_add(&self->calendar, entry);
     }
 }
 
@@ -487,14 +364,14 @@ static struct event *deliver_later(struct world *self, uint32_t sender, const st
 {
     struct event *event = xmalloc(sizeof(*event) + size);
 
-    *event = (struct event){ .at_ms = self->now_ms + draw_latency_ms(self),
+    *event = (struct event){ .entry.at_ms = self->calendar.now_ms + draw_latency_ms(self),
                              .host = to,
                              .sender = sender,
                              .moves = self->hosts[to].moves,
                              .size = (uint16_t)size,
                              .from = *from };
     memcpy(event->data, data, size);
-    add_event(self, event);
+    calendar_add(&self->calendar, &event->entry);
     return event;
 }
 
@@ -529,10 +406,11 @@ void world_timer(struct world *self, uint32_t host, uint64_t at_ms, uint64_t coo
 {
     struct event *event = xmalloc(sizeof(*event));
 
-    *event = (struct event){ .at_ms = at_ms > self->now_ms ? at_ms : self->now_ms,
+    *event = (struct event){ .entry.at_ms =
+                                 at_ms > self->calendar.now_ms ? at_ms : self->calendar.now_ms,
                              .host = host,
                              .cookie = cookie };
-    add_event(self, event);
+    calendar_add(&self->calendar, &event->entry);
 }
 
 /* ---- delivery ---- */
@@ -540,7 +418,7 @@ void world_timer(struct world *self, uint32_t host, uint64_t at_ms, uint64_t coo
 static void mix(struct world *self, const struct event *event)
 {
     uint64_t value =
-        event->at_ms * 0x9e3779b97f4a7c15u ^ event->host ^ ((uint64_t)event->size << 32);
+        event->entry.at_ms * 0x9e3779b97f4a7c15u ^ event->host ^ ((uint64_t)event->size << 32);
 
     for (size_t i = 0; i < event->size; i += 7) {
         value = (value ^ event->data[i]) * 0x100000001b3u;
@@ -552,7 +430,7 @@ static void mix(struct world *self, const struct event *event)
 /* A host of bounded capacity: false, it has no place; else *ret_at_ms is when its turn comes. */
 static bool queue_up(struct world *self, struct host *host, uint64_t *ret_at_ms)
 {
-    uint64_t now_ns = self->now_ms * 1000000u;
+    uint64_t now_ns = self->calendar.now_ms * 1000000u;
 
     host->busy_ns = host->busy_ns > now_ns ? host->busy_ns : now_ns;
     if ((host->busy_ns - now_ns) / host->service_ns >= host->queue_max) {
@@ -581,7 +459,7 @@ static bool deliver(struct world *self, struct event *event)
     if (!is_reachable(self, event)) {
         return true;
     }
-    if (event->admitted && event->seq < host->discarded_seq) {
+    if (event->admitted && event->entry.seq < host->discarded_seq) {
         return true;
     }
     if (!event->admitted && host->gate != NULL && host->gate->admits != NULL &&
@@ -592,10 +470,10 @@ static bool deliver(struct world *self, struct event *event)
         if (!queue_up(self, host, &turn_ms)) {
             return true;
         }
-        if (turn_ms > self->now_ms) {
+        if (turn_ms > self->calendar.now_ms) {
             event->admitted = true;
-            event->at_ms = turn_ms;
-            add_event(self, event);
+            event->entry.at_ms = turn_ms;
+            calendar_add(&self->calendar, &event->entry);
             return false;
         }
     }
@@ -619,7 +497,7 @@ static bool hold(struct host *host, struct event *event)
         return true;
     }
     host->held_datagrams += event->size > 0;
-    queue_add(&host->held, event);
+    entry_queue_add(&host->held, &event->entry);
     return false;
 }
 
@@ -641,21 +519,16 @@ static bool carry_out(struct world *self, struct event *event)
 
 bool world_step(struct world *self, uint64_t until_ms)
 {
-    uint64_t at_ms = UINT64_MAX;
+    uint64_t at_ms = calendar_first_ms(&self->calendar);
 
-    if (self->wheel_count > 0) {
-        at_ms = wheel_first_ms(self);
-    } else if (self->heap_count > 0) {
-        at_ms = self->heap[0]->at_ms;
-    }
     if (at_ms == UINT64_MAX || at_ms > until_ms) {
-        if (until_ms != UINT64_MAX && until_ms > self->now_ms) {
-            advance(self, until_ms);
+        if (until_ms != UINT64_MAX && until_ms > self->calendar.now_ms) {
+            calendar_advance(&self->calendar, until_ms);
         }
         return false;
     }
-    advance(self, at_ms);
-    struct event *event = wheel_take(self, at_ms);
+    calendar_advance(&self->calendar, at_ms);
+    struct event *event = (struct event *)calendar_take(&self->calendar);
     self->events++;
     if (carry_out(self, event)) {
         event_free(event);
