@@ -20,6 +20,7 @@
 #define FILES_MAX      256 /* in conf.d */
 #define LINE_BYTES_MAX 2000
 #define ITEMS_MAX      64 /* of a list */
+#define LIMIT_SIZE     32 /* bytes of the text of a limit */
 
 struct row {
     const char *section, *key;
@@ -218,6 +219,22 @@ static bool has_limits(enum config_type type)
     return type == CONFIG_COUNT || type == CONFIG_SIZE || type == CONFIG_TIME;
 }
 
+/* A limit as a person writes it: in the largest unit that it is a whole number of. */
+static const char *limit_text(enum config_type type, uint64_t number, char ret_text[LIMIT_SIZE])
+{
+    const struct unit *units = type == CONFIG_SIZE ? size_units : time_units, *best = NULL;
+
+    for (const struct unit *unit = units; type != CONFIG_COUNT && unit->name != NULL; unit++) {
+        if (number % unit->factor == 0 && unit->name[0] != '\0' &&
+            (best == NULL || unit->factor > best->factor))
+            best = unit;
+    }
+    snprintf(ret_text, LIMIT_SIZE, "%llu%s%s",
+             (unsigned long long)(best != NULL ? number / best->factor : number),
+             best != NULL && type == CONFIG_SIZE ? " " : "", best != NULL ? best->name : "");
+    return ret_text;
+}
+
 __attribute__((format(printf, 2, 3))) static lb_err problem(struct config_problem *ret_problem,
                                                             const char *format, ...)
 {
@@ -239,15 +256,16 @@ static lb_err set_value(struct config *self, enum config_key key, const char *te
 {
     const struct row *row = &rows[key];
     struct value *value = &self->values[key];
+    char least[LIMIT_SIZE], most[LIMIT_SIZE];
 
     if (parse_value(row, text, value) != LB_OK)
         return problem(ret_problem, "%s: '%.100s' does not fit '%s' in [%s]: expected %s", origin,
                        text, row->key, row->section, expectation(row->type));
     if (has_limits(row->type) && (value->number < row->least || value->number > row->most))
-        return problem(ret_problem,
-                       "%s: '%.100s' does not fit '%s' in [%s]: least %llu, most %llu%s", origin,
-                       text, row->key, row->section, (unsigned long long)row->least,
-                       (unsigned long long)row->most, row->type == CONFIG_TIME ? " (ms)" : "");
+        return problem(ret_problem, "%s: '%.100s' does not fit '%s' in [%s]: least %s, most %s",
+                       origin, text, row->key, row->section,
+                       limit_text(row->type, row->least, least),
+                       limit_text(row->type, row->most, most));
     free(value->text);
     value->text = xstrdup(text);
     if (value->origin == NULL || strcmp(value->origin, origin) != 0) {

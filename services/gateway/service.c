@@ -164,7 +164,8 @@ static void arm_due_timer(struct gateway *self)
         uv_timer_start(&self->due_timer, on_due, REQUEST_PAUSE_MS, REQUEST_PAUSE_MS);
 }
 
-static void pause_or_fail(struct work *work, bool may_repeat)
+/* reason: in the words of the service; NULL when it was not asked. */
+static void pause_or_fail(struct work *work, bool may_repeat, const char *reason)
 {
     struct gateway *self = work->gateway;
     enum service service = work->envelope.method->service;
@@ -174,7 +175,10 @@ static void pause_or_fail(struct work *work, bool may_repeat)
         arm_due_timer(self);
         return;
     }
-    answer = answer_error(LB_UNAVAILABLE, "lb-%s is not there", service_text(service));
+    if (reason != NULL && link_is_up(self->links[service]))
+        answer = answer_error(LB_UNAVAILABLE, "%s", reason);
+    else
+        answer = answer_error(LB_UNAVAILABLE, "lb-%s is not there", service_text(service));
     finish(work, &answer);
 }
 
@@ -196,7 +200,7 @@ static void on_reply(void *ctx, lb_err err, const char *reason, const void *repl
 
         finish(work, &done);
     } else if (err == LB_UNAVAILABLE) {
-        pause_or_fail(work, method->may_repeat(work->envelope.request));
+        pause_or_fail(work, method->may_repeat(work->envelope.request), reason);
     } else if (err == LB_CANCELLED && work->gateway->stopping) {
         fail(work, LB_UNAVAILABLE, "the gateway is stopping");
     } else {
@@ -227,7 +231,7 @@ static void relay(struct work *work)
     lb_err err;
 
     if (!link_is_up(work->gateway->links[method->service])) {
-        pause_or_fail(work, true); /* nothing was sent */
+        pause_or_fail(work, true, NULL); /* nothing was sent */
         return;
     }
     err = method->ask(work->envelope.request, ask_service, work, &problem);

@@ -238,6 +238,7 @@ static void tell_counters(struct routing *self, uint64_t now_ms)
 static void tell_state(struct routing *self, const struct join_view *view, bool up)
 {
     struct actor *actor = self->actor;
+    const char *client = config_number(actor_config(actor), CONFIG_CLIENT) != 0 ? "client, " : "";
 
     if (!up) {
         actor_state(actor, STATE_DEGRADED, "no transport");
@@ -247,11 +248,11 @@ static void tell_state(struct routing *self, const struct join_view *view, bool 
     } else if (view->live == 0 && !router_is_joined(self->router)) {
         actor_state(actor, STATE_DEGRADED, "alone, asking the nodes known before");
     } else if (view->live == 0) {
-        actor_state(actor, STATE_READY, "alone");
+        actor_state(actor, STATE_READY, "%salone", client);
     } else if (!router_is_joined(self->router)) {
-        actor_state(actor, STATE_DEGRADED, "joining, contacts: %zu", view->contacts);
+        actor_state(actor, STATE_DEGRADED, "%sjoining, contacts: %zu", client, view->contacts);
     } else {
-        actor_state(actor, STATE_READY, "contacts: %zu", view->contacts);
+        actor_state(actor, STATE_READY, "%scontacts: %zu", client, view->contacts);
     }
 }
 

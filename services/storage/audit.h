@@ -36,7 +36,7 @@ struct audit {
     size_t keys_room;
     size_t next;        /* all before were asked */
     size_t asked_count; /* and have not come back */
-    unsigned nodes_max; /* of any lookup, ourselves included */
+    unsigned nodes_max; /* of any lookup, as audit_counted() is told */
 };
 
 /* sample_max: keep so many of those that will be offered; 0, or more than AUDIT_KEYS_MAX: that. */
@@ -49,7 +49,7 @@ void audit_offer(struct audit *self, const struct node_id *target, uint64_t seq)
 bool audit_next(struct audit *self, size_t *ret_index);
 
 /* replicas: nodes that have the key at this version or a newer one; nodes: that answered the
- * lookup. Ourselves included in both. */
+ * lookup. Ourselves included in both, unless we are a client, whom nobody can ask. */
 void audit_counted(struct audit *self, size_t index, unsigned replicas, unsigned nodes);
 
 void audit_failed(struct audit *self, size_t index); /* the lookup did not come to an end */

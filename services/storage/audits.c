@@ -1,5 +1,6 @@
 #include "services/storage/audits.h"
 
+#include "libcommon/config.h"
 #include "libcommon/memory.h"
 #include "services/storage/audit.h"
 #include "services/storage/find.h"
@@ -19,6 +20,7 @@ struct auditing {
     uint64_t deadline_ms;
     struct audit audit;
     struct node_id from; /* the walk goes on here */
+    bool counts_self;    /* others can ask this node: it is no client */
     bool is_walking;
     bool is_cancelled;
 };
@@ -109,8 +111,8 @@ static void on_found(void *ctx, lb_err err, const Lb__Routing__Found *found)
 
     if (err == LB_OK)
         audit_counted(&self->audit, counting->index,
-                      1 + count_others(found, &counting->wanted, key->seq),
-                      1 + (unsigned)found->n_closest);
+                      self->counts_self + count_others(found, &counting->wanted, key->seq),
+                      self->counts_self + (unsigned)found->n_closest);
     else
         audit_failed(&self->audit, counting->index);
     if (err == LB_CANCELLED)
@@ -245,6 +247,7 @@ void on_audit(void *ctx, struct call *call, const void *body)
     self->storage = storage;
     self->call = call;
     self->deadline_ms = storage_deadline_ms(storage, call);
+    self->counts_self = config_number(actor_config(storage->actor), CONFIG_CLIENT) == 0;
     self->is_walking = true;
     audit_init(&self->audit, audit->sample_max, random_u64(&storage->random));
     storage->auditing = self;

@@ -93,7 +93,9 @@ static const char *why(lb_err err)
 {
     switch (err) {
     case LB_CONFLICT:
-        return "another version of this key stands: read it and try again";
+        return "another version of this key stands, or none: read it and try again";
+    case LB_NOT_FOUND:
+        return "no other node is known that could store it, and a client stores nothing itself";
     case LB_NO_SPACE:
         return "no other node took it and the store here is full";
     case LB_FULL:
@@ -201,12 +203,18 @@ static void count(struct putting *self, const struct spread_result *result)
         self->asked = result->asked;
 }
 
+/* When there was nobody to ask, asking again soon is of no use. */
+static lb_err err_of(const struct spread_result *result)
+{
+    return result->err == LB_UNAVAILABLE && result->asked == 0 ? LB_NOT_FOUND : result->err;
+}
+
 static void on_root_done(void *ctx, const struct errand_result *result)
 {
     struct putting *self = ctx;
 
     if (result->spread.err != LB_OK) {
-        fail(self, result->spread.err);
+        fail(self, err_of(&result->spread));
         return;
     }
     count(self, &result->spread);
@@ -250,7 +258,7 @@ static void on_part_done(void *ctx, const struct errand_result *result)
 
     self->parts_under_way--;
     if (result->spread.err != LB_OK && self->err == LB_OK)
-        self->err = result->spread.err;
+        self->err = err_of(&result->spread);
     count(self, &result->spread);
     send_parts(self);
 }

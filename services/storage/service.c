@@ -241,6 +241,8 @@ static void tell_state(struct storage *self)
     else if (replicas_overdue(self) > 0)
         actor_state(self->actor, STATE_READY, "checks are late: %u keys overdue",
                     replicas_overdue(self));
+    else if (!db_has_room(self->db))
+        actor_state(self->actor, STATE_READY, "the disk is nearly full: nothing new is kept");
     else
         actor_state(self->actor, STATE_READY, "%s", "");
 }

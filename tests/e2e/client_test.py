@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """A client (BEP 43) puts, gets, shares and fetches through others, and is in nobody's table; nobody is answered by it."""
 
+import json
 import socket
 
 from node import Lab, same_content, wait_for
@@ -44,3 +45,15 @@ with Lab() as lab:
     for node in (a, b):
         assert client.address not in {contact["address"] for contact in node.contacts()}, node.contacts()
     assert client.admin("status").returncode == 0
+    assert client.service("routing")["note"] == "client, contacts: 2"
+
+    lonely = lab.node("lonely")
+    lonely.up(None, "--client")
+    for put in (["quiz/1", "to whom?"], ["--immutable", "to whom?"]):
+        refused = lonely.cli("put", *put, check=False, timeout=20)
+        assert refused.returncode == 4 and b"no other node is known" in refused.stderr, refused
+
+    b.down()
+    b.up(a, "--client")  # what it held as a full node it keeps, but nobody can ask it for that
+    audit = json.loads(b.admin("audit", "keys", "--json").stdout)
+    assert audit["held"] == 2 and audit["wanted"] == audit["replicas_min"] == 1, audit

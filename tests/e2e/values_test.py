@@ -83,6 +83,8 @@ def compare_and_set(nodes):
     late = a.cli("put", "cas", "late", "--cas", str(first["seq"]), check=False)
     assert late.returncode == 1 and b"another version of this key stands" in late.stderr and not late.stdout, late
     assert a.cli("put", "cas", "new", "--cas", "0", check=False).returncode == 1
+    none = a.cli("put", "cas/none", "v", "--cas", "5", check=False)
+    assert none.returncode == 1 and b"or none: read it" in none.stderr, none
     assert a.get("cas") == b"1"
 
 

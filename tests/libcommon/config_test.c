@@ -152,8 +152,11 @@ static const struct refuse_row {
       "littlebird.conf:2: '5 MB' does not fit 'item_ttl' in [storage]: expected a time such as "
       "250ms, 30s, 5 min or 2h" },
     { "a time that is too short", "[storage]\nitem_ttl = 1s\n",
-      "littlebird.conf:2: '1s' does not fit 'item_ttl' in [storage]: least 60000, most 604800000 "
-      "(ms)" },
+      "littlebird.conf:2: '1s' does not fit 'item_ttl' in [storage]: least 1min, most 1w" },
+    { "a time that is too long", "[storage]\nvalue_ttl = 9999d\n",
+      "littlebird.conf:2: '9999d' does not fit 'value_ttl' in [storage]: least 1h, most 365d" },
+    { "a size that is too small", "[storage]\nmax_size = 3 kB\n",
+      "littlebird.conf:2: '3 kB' does not fit 'max_size' in [storage]: least 1 MiB, most 1 TiB" },
     { "a level there is not", "[node]\nlog_level = loud\n",
       "littlebird.conf:2: 'loud' does not fit 'log_level' in [node]: expected error, warn, info or "
       "debug" },

@@ -43,12 +43,25 @@ struct arguments {
 /* ---- arguments ---- */
 
 static const char usage[] =
-    "usage: sim-dht [lookups|values|newcomer|restart|flood|all] [--nodes N]\n"
-    "  [--seed S] [--dead PERCENT] [--hostile PERCENT] [--role ROLE]\n"
-    "  [--lookups N] [--k N] [--paths D] [--spread MS] [--settle MS] [--loss PPM]\n"
-    "  [--internet] [--public] [--top A,B,...] [--values N]\n"
-    "  [--churn PERCENT] [--hours N] [--newcomers N] [--capacity N]\n"
-    "  [--times N] [--check N]\n";
+    "usage: sim-dht [lookups] [--nodes N] [--dead PERCENT] [--hostile PERCENT] [--role ROLE]\n"
+    "               [--lookups N] [--k N] [--paths D] [--spread MS] [--settle MS] [--loss PPM]\n"
+    "               [--internet] [--public] [--top A,B,...] [--hours N] [--check N]\n"
+    "       sim-dht values [--nodes N] [--values N] [--dead PERCENT] [--churn PERCENT] [--hours "
+    "N]\n"
+    "       sim-dht newcomer [--nodes N] [--values N] [--newcomers N]\n"
+    "       sim-dht restart [--nodes N] [--values N]\n"
+    "       sim-dht flood [--nodes N] [--capacity N] [--times N]\n"
+    "       sim-dht all\n"
+    "Simulated networks of any size, and figures of how they fare, as tables.\n"
+    "  lookups   random targets, each judged: were exactly the k closest live nodes found?\n"
+    "  values    put, then nodes die at once or leave and come each hour: lost, replicas, cost\n"
+    "  newcomer  what one is handed over, against what is due\n"
+    "  restart   all nodes start again at once: messages a node\n"
+    "  flood     one node gets many times what it can handle: what others get of it\n"
+    "  all       all of these in their full sizes\n"
+    "All take --seed S. ROLE: silent, friends, made-up, claiming, stale. 100,000 nodes:\n"
+    "sim-dht --nodes 100000 --dead 30, about 7 GB and an hour. Exit code 1: a figure or an\n"
+    "invariant is not as it has to be.\n";
 
 static void parse_sizes(char *text, uint8_t ret_sizes[TABLE_TOP_LEVELS])
 {

@@ -26,6 +26,15 @@ struct arguments {
     bool tell;
 };
 
+static const char usage[] =
+    "usage: sim-nemesis [--seeds FROM-TO] [--seed S] [--twice N]\n"
+    "Many small simulated networks to which everything happens that may, one a seed.\n"
+    "  --seeds FROM-TO  these seeds; 1-200 when not given\n"
+    "  --seed S         that one, and what happened in it, a line an event\n"
+    "  --twice N        each N-th seed twice, for the same trace; 20 when not given, 0: none\n"
+    "Exit code 1: an invariant broke; the seed is printed with the command that runs it again.\n"
+    "Tens of thousands: several of these side by side, each with a part of the seeds.\n";
+
 static bool parse(int argc, char **argv, struct arguments *ret)
 {
     static const struct option options[] = { { "seeds", required_argument, NULL, 'r' },
@@ -48,7 +57,7 @@ static bool parse(int argc, char **argv, struct arguments *ret)
             ret->tell = true;
             break;
         case 'h':
-            puts("usage: sim-nemesis [--seeds FROM-TO] [--seed S] [--twice N]");
+            fputs(usage, stdout);
             exit(0);
         case 't':
             ret->twice = strtoull(optarg, NULL, 10);
@@ -107,7 +116,7 @@ int main(int argc, char **argv)
     struct totals totals = { .seeds = 0 };
 
     if (!parse(argc, argv, &arguments)) {
-        fprintf(stderr, "usage: sim-nemesis [--seeds FROM-TO] [--seed S] [--twice N]\n");
+        fputs(usage, stderr);
         return 2;
     }
     uint64_t begin_ms = clock_monotonic_ms();
