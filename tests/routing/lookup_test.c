@@ -393,6 +393,41 @@ static void is_exact(void **state)
 
 /* ---- the rest ---- */
 
+/* THREATS 2.3: who names a node at a wrong address does not hide it. */
+static void a_node_is_asked_at_each_address_it_is_said_to_have(void **state)
+{
+    struct contact wrong = node(3), right = node(3), seeds[] = { node(1), node(2) };
+    struct reply answer = { .outcome = REPLY_ANSWERED, .nodes_count = 1 };
+    const struct reply silent = { .outcome = REPLY_SILENT };
+    const struct candidate *closest[4];
+    struct query query[3];
+    struct world world;
+
+    (void)state;
+    wrong.address.ip[14] = 9;
+    begin(&world, LOOKUP_NODES, 4, "1 2");
+    assert_true(lookup_next(world.lookup, 0, &query[0]));
+    assert_true(lookup_next(world.lookup, 0, &query[1]));
+    for (unsigned i = 0; i < 2; i++) {
+        answer.id = seeds[i].id;
+        answer.nodes = i == 0 ? &wrong : &right;
+        lookup_reply(world.lookup, query[i].ticket, &answer);
+    }
+    assert_true(lookup_next(world.lookup, 0, &query[2]));
+    assert_true(address_equal(&query[2].to, &wrong.address));
+    assert_false(lookup_next(world.lookup, 0, &query[0]));
+    lookup_reply(world.lookup, query[2].ticket, &silent);
+    assert_true(lookup_next(world.lookup, 0, &query[2]));
+    assert_true(address_equal(&query[2].to, &right.address));
+    answer = (struct reply){ .outcome = REPLY_ANSWERED, .id = right.id, .nodes = &wrong };
+    answer.nodes_count = 1;
+    lookup_reply(world.lookup, query[2].ticket, &answer);
+    assert_false(lookup_next(world.lookup, 0, &query[2])); /* nor where it was asked before */
+    assert_true(lookup_is_finished(world.lookup));
+    assert_int_equal(lookup_closest(world.lookup, closest, 4), 3);
+    lookup_free(&world.lookup);
+}
+
 static void a_suspect_is_not_waited_for(void **state)
 {
     struct world world;
@@ -580,6 +615,7 @@ static void endless_lies_end(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_node_is_asked_at_each_address_it_is_said_to_have),
         cmocka_unit_test(a_suspect_is_not_waited_for),
         cmocka_unit_test(peers_and_tokens_are_gathered),
         cmocka_unit_test(items_are_gathered_once_each),
