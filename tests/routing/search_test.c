@@ -368,8 +368,42 @@ static void finds_the_closest_among_liars(void **state)
     assert_true(queries <= row->queries_most * row->searches);
 }
 
+/* The few nodes of a small IPv6 network have answered before the first of IPv4 do. */
+static void a_small_family_does_not_hurry_the_other(void **state)
+{
+    const struct search_order order = { .aim = { .kind = LOOKUP_NODES, .k = ANSWER },
+                                        .paths = 2,
+                                        .deadline_ms = 60000 };
+    struct search *search = new_search(&order);
+    struct contact v4[] = { near(1), near(2) }, v6[] = { near(1), near(2) };
+    unsigned lookup, answered = 0;
+    struct query query;
+
+    (void)state;
+    v6[0].address = (struct address){ .ip = { 0xfd, [15] = 1 }, .port = 6881 };
+    v6[1].address = (struct address){ .ip = { 0xfd, [15] = 2 }, .port = 6881 };
+    search_begin(search, ROUTING_V4, v4, 2, false);
+    search_begin(search, ROUTING_V6, v6, 2, false);
+    while (search_next(search, SLOW_MS, 10, &query, &lookup)) {
+        struct reply reply = { .outcome = REPLY_ANSWERED, .id = query.id };
+        if (!address_is_v4(&query.to)) {
+            search_reply(search, lookup, query.ticket, &reply);
+            answered++;
+        }
+    }
+    assert_int_equal(answered, 2);
+    assert_false(search_next(search, SLOW_MS, 20, &query, &lookup));
+    assert_false(search_is_finished(search, 1000));
+    search_free(&search);
+}
+
 int main(void)
 {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_small_family_does_not_hurry_the_other),
+    };
+
     return RUN_ROWS(enough_rows, ends_with_enough) +
-           RUN_ROWS(liars_rows, finds_the_closest_among_liars);
+           RUN_ROWS(liars_rows, finds_the_closest_among_liars) +
+           cmocka_run_group_tests(tests, NULL, NULL);
 }
