@@ -31,6 +31,7 @@
 #define LOOKUP_UNSENT_MAX      200u     /* times one query is tried while transport is away */
 #define LOOKUP_ADDRESSES_MAX   4u       /* tried for one id; more are taken for lies */
 #define LOOKUP_WITNESSES       8u       /* results whose answers tell how far all is known */
+#define LOOKUP_NEAR            4u       /* results about as near as a true answer tells */
 #define LOOKUP_PROOF           0x10000u /* marks the ticket of a query for a part (proof.h) */
 
 enum lookup_kind { LOOKUP_NODES, LOOKUP_PEERS, LOOKUP_VALUE };
