@@ -42,16 +42,27 @@ void search_begin(struct search *self, enum routing_family family, const struct 
     }
 }
 
+/* Half of its paths have ended; in each family, since one of them may be far smaller. */
+static bool is_half_over(const struct search *self)
+{
+    for (unsigned family = 0; family < ROUTING_FAMILIES; family++) {
+        unsigned paths = 0, finished = 0;
+        for (unsigned i = 0; i < SEARCH_PATHS_MAX; i++) {
+            const struct lookup *lookup = self->lookups[family * SEARCH_PATHS_MAX + i];
+            paths += lookup != NULL;
+            finished += lookup != NULL && lookup_is_finished(lookup);
+        }
+        if (finished * 2 < paths) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* How long the last paths may take. */
 static void hurry(struct search *self, uint64_t slow_ms, uint64_t now_ms)
 {
-    unsigned paths = 0, finished = 0;
-
-    for (unsigned i = 0; i < SEARCH_LOOKUPS_MAX; i++) {
-        paths += self->lookups[i] != NULL;
-        finished += self->lookups[i] != NULL && lookup_is_finished(self->lookups[i]);
-    }
-    if (self->order.paths == 1 || self->hurried || finished * 2 < paths) {
+    if (self->order.paths == 1 || self->hurried || !is_half_over(self)) {
         return;
     }
     uint64_t until_ms = now_ms + (now_ms - self->asked_ms) + slow_ms;

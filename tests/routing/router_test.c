@@ -283,6 +283,25 @@ static void a_search_goes_as_many_paths_as_is_set(void **state)
     end(&router);
 }
 
+/* Liars who captured one path would be where all of the next search begin. */
+static void several_paths_do_not_begin_where_the_last_ended(void **state)
+{
+    struct router *router = begin(false);
+    struct contact there = contact(7);
+    struct query query;
+
+    (void)state;
+    for (unsigned paths = 1; paths <= 2; paths++) {
+        router->paths = paths;
+        recall_keep(&router->recall, &there.id, ROUTING_V4, &there, 1, NOW_MS);
+        assert_int_equal(
+            search_for(router, LOOKUP_VALUE, &there.id, NOW_MS + 9000, NOW_MS + ROUTER_JOIN_MS),
+            LB_OK);
+        assert_int_equal(router_next(router, NOW_MS + 8000, &query), paths == 1);
+    }
+    end(&router);
+}
+
 static void a_lookup_where_nobody_is_known_ends_at_once(void **state)
 {
     const struct node_id target = { { 1 } };
@@ -546,6 +565,7 @@ int main(void)
         cmocka_unit_test(lookups_are_bounded),
         cmocka_unit_test(a_lookup_ends_at_its_deadline_with_what_it_has),
         cmocka_unit_test(a_search_goes_as_many_paths_as_is_set),
+        cmocka_unit_test(several_paths_do_not_begin_where_the_last_ended),
         cmocka_unit_test(a_lookup_where_nobody_is_known_ends_at_once),
         cmocka_unit_test(introductions),
         cmocka_unit_test(families_are_merged),
