@@ -94,7 +94,7 @@ enum upkeep_step {
     UPKEEP_GET,   /* get target from contact, for a token; then upkeep_answered() */
     UPKEEP_PUT,   /* put the item at target, as it is now, with token and the time it has left; then
                      upkeep_answered() */
-    UPKEEP_SET,   /* write check_s, checked_s and calm of item, unless its seq is another by now;
+    UPKEEP_SET,   /* write check_s, checked_s and calm of item, unless its seq is higher by now;
                      then upkeep_written() */
     UPKEEP_DROP,  /* remove the item at target, unless its seq is higher by now, and remember the
                      number; then upkeep_written() */
