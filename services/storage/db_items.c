@@ -495,13 +495,17 @@ struct check_look {
     struct item_record record;
 };
 
-/* What ended and is not swept yet still has its row. */
+/* What ended and is not swept yet still has its row, as has a record that was damaged, and put
+ * anew.
+ */
 static bool look_at_check(void *ctx, const struct due_record *due)
 {
     struct check_look *self = ctx;
 
     self->target = node_id_from(due->id.data);
     self->err = db_read_item(self->db, &self->target, self->now_s, &self->record);
+    if (self->err == LB_OK && self->record.check_s != due->due_s)
+        self->err = LB_NOT_FOUND;
     if (self->err != LB_OK)
         return self->err == LB_NOT_FOUND && ++self->ended < DB_ENDED_WALK_MAX;
     if (self->skip == 0)

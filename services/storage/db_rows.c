@@ -63,31 +63,6 @@ int db_due_drop(struct db_write *write, enum due_kind kind, uint64_t due_s, stru
     return rc == MDB_NOTFOUND ? 0 : rc;
 }
 
-int db_due_first(MDB_txn *txn, MDB_dbi due, enum due_kind kind, uint64_t now_s,
-                 struct due_record *ret_due, uint8_t ret_id[RECORD_DUE_ID_MAX])
-{
-    uint8_t first[9] = { (uint8_t)kind };
-    MDB_val key = db_val(first, sizeof first);
-    MDB_val data;
-    MDB_cursor *cursor;
-    struct due_record found;
-    int rc = mdb_cursor_open(txn, due, &cursor);
-
-    if (rc != 0)
-        return rc;
-    rc = mdb_cursor_get(cursor, &key, &data, MDB_SET_RANGE);
-    if (rc == 0 && (due_record_get(db_bytes(&key), &found) != LB_OK || found.kind != kind ||
-                    found.due_s > now_s))
-        rc = MDB_NOTFOUND;
-    if (rc == 0) {
-        memcpy(ret_id, found.id.data, found.id.size);
-        *ret_due = found;
-        ret_due->id = bytes_of(ret_id, found.id.size);
-    }
-    mdb_cursor_close(cursor);
-    return rc;
-}
-
 int db_due_walk(MDB_txn *txn, MDB_dbi due, enum due_kind kind, db_due_fn *each, void *ctx)
 {
     uint8_t first[9] = { (uint8_t)kind };
@@ -105,6 +80,35 @@ int db_due_walk(MDB_txn *txn, MDB_dbi due, enum due_kind kind, db_due_fn *each, 
         rc = mdb_cursor_get(cursor, &key, &data, MDB_NEXT);
     mdb_cursor_close(cursor);
     return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
+struct due_copying {
+    uint64_t now_s;
+    struct due_record *due;
+    uint8_t *id;
+    int rc;
+};
+
+static bool copy_due(void *ctx, const struct due_record *due)
+{
+    struct due_copying *self = ctx;
+
+    if (due->due_s > self->now_s)
+        return false;
+    memcpy(self->id, due->id.data, due->id.size);
+    *self->due = *due;
+    self->due->id = bytes_of(self->id, due->id.size);
+    self->rc = 0;
+    return false;
+}
+
+int db_due_first(MDB_txn *txn, MDB_dbi due, enum due_kind kind, uint64_t now_s,
+                 struct due_record *ret_due, uint8_t ret_id[RECORD_DUE_ID_MAX])
+{
+    struct due_copying copying = { now_s, ret_due, ret_id, MDB_NOTFOUND };
+    int rc = db_due_walk(txn, due, kind, copy_due, &copying);
+
+    return rc != 0 ? rc : copying.rc;
 }
 
 struct due_counting {

@@ -334,7 +334,8 @@ static void read_offer(struct batch *self, size_t index)
         return;
     }
     if (memory->needs_count == BATCH_OFFERS_MAX) {
-        refuse(outcome, ITEM_REFUSED); /* its sender tries again */
+        refuse(outcome,
+               ITEM_REFUSED); /* another holder offers them again, or a check brings them */
         return;
     }
     memory->needs_count++;

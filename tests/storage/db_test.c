@@ -1214,6 +1214,25 @@ static void damaged_records_are_left_out(void **state)
     assert_true(world_has(&world, &item));
 }
 
+/* Its old row in due is found by nobody any more, and must not hide what is due behind it. */
+static void a_check_of_what_was_damaged_is_no_check(void **state)
+{
+    struct item damaged = world_mutable(1, 5, "1:a");
+    struct item other = world_mutable(2, 5, "1:a");
+    struct node_id target = item_target(&damaged);
+
+    (void)state;
+    assert_int_equal(put_for(&damaged, 100000, 100), LB_OK);
+    assert_int_equal(put_for(&other, 100000, 600), LB_OK);
+    world_close(&world);
+    write_row("items", bytes_of(target.bytes, NODE_ID_SIZE), bytes_of_text("noise"));
+    world_open(&world);
+    assert_int_equal(put_for(&damaged, 100000, 700), LB_OK);
+    assert_true(is_checked_after(0, &other));
+    assert_true(is_checked_after(1, &damaged));
+    assert_int_equal(read_check(2).check_s, 0);
+}
+
 #define IN(world_function, test) cmocka_unit_test_setup_teardown(test, world_function, tear_down)
 
 int main(void)
@@ -1255,6 +1274,7 @@ int main(void)
         IN(set_up, a_store_of_a_later_version_is_left_alone),
         IN(set_up, a_store_of_version_1_is_taken_over),
         IN(set_up, damaged_records_are_left_out),
+        IN(set_up, a_check_of_what_was_damaged_is_no_check),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
