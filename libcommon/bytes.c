@@ -76,12 +76,15 @@ uint16_t load_u16(const uint8_t *data)
 
 uint32_t load_u32(const uint8_t *data)
 {
-    return (uint32_t)load_u16(data) << 16 | load_u16(data + 2);
+    return (uint32_t)data[0] << 24 | (uint32_t)data[1] << 16 | (uint32_t)data[2] << 8 | data[3];
 }
 
 uint64_t load_u64(const uint8_t *data)
 {
-    return (uint64_t)load_u32(data) << 32 | load_u32(data + 4);
+    /* Written out, compilers make one load of it; addresses are hashed for every packet. */
+    return (uint64_t)data[0] << 56 | (uint64_t)data[1] << 48 | (uint64_t)data[2] << 40 |
+           (uint64_t)data[3] << 32 | (uint64_t)data[4] << 24 | (uint64_t)data[5] << 16 |
+           (uint64_t)data[6] << 8 | data[7];
 }
 
 void store_u16(uint8_t *ret_data, uint16_t value)

@@ -16,11 +16,19 @@ _Static_assert(sizeof(struct contact) % sizeof(halfword) == 0, "contacts are who
 _Static_assert(_Alignof(struct contact) % _Alignof(halfword) == 0,
                "contacts are aligned halfwords");
 
+/* Eight contacts go into every answer: unrolled, a copy is 38 instructions and not 134. */
+#if defined(__GNUC__) && !defined(__clang__)
+#define UNROLL _Pragma("GCC unroll 19")
+#else
+#define UNROLL /* clang does it by itself */
+#endif
+
 static void contact_store(struct contact *to, const struct contact *from)
 {
     const halfword *source = (const halfword *)from;
     halfword *target = (halfword *)to;
 
+    UNROLL
     for (size_t i = 0; i < sizeof(*to) / sizeof(halfword); i++)
         __atomic_store_n(&target[i], source[i], __ATOMIC_RELAXED);
 }
@@ -30,6 +38,7 @@ static void contact_load(const struct contact *from, struct contact *to)
     const halfword *source = (const halfword *)from;
     halfword *target = (halfword *)to;
 
+    UNROLL
     for (size_t i = 0; i < sizeof(*to) / sizeof(halfword); i++)
         target[i] = __atomic_load_n(&source[i], __ATOMIC_RELAXED);
 }

@@ -105,6 +105,44 @@ static bool make_room(struct lookup *self, uint16_t rank, uint16_t *ret_index)
     return false;
 }
 
+static void ask_elsewhere(struct candidate *candidate)
+{
+    struct address *next = &candidate->others[candidate->others_tried++];
+    struct address tried = candidate->contact.address;
+
+    candidate->contact.address = *next;
+    *next = tried;
+    candidate->state = CANDIDATE_NEW;
+    candidate->suspect = candidate->no_values = false;
+    candidate->unsent = 0;
+}
+
+void lookup_missed(struct candidate *candidate)
+{
+    candidate->state = CANDIDATE_FAILED;
+    if (candidate->others_tried < candidate->others_count) {
+        ask_elsewhere(candidate);
+    }
+}
+
+/* Its id is known already, and said to be at this address. */
+static void add_address(struct candidate *candidate, const struct address *address)
+{
+    if (candidate->state == CANDIDATE_ANSWERED ||
+        candidate->others_count == LOOKUP_ADDRESSES_MAX - 1) {
+        return;
+    }
+    for (unsigned i = 0; i < candidate->others_count; i++) {
+        if (address_equal(&candidate->others[i], address)) {
+            return;
+        }
+    }
+    candidate->others[candidate->others_count++] = *address;
+    if (candidate->state == CANDIDATE_FAILED) {
+        ask_elsewhere(candidate);
+    }
+}
+
 bool lookup_add(struct lookup *self, const struct contact *contact, unsigned round)
 {
     bool there;
@@ -115,7 +153,14 @@ bool lookup_add(struct lookup *self, const struct contact *contact, unsigned rou
         return false;
     }
     uint16_t rank = lookup_find_rank(self, &contact->id, &there);
-    if (there || has_address(self, &contact->address) || !make_room(self, rank, &index)) {
+    if (has_address(self, &contact->address)) {
+        return false;
+    }
+    if (there) {
+        add_address(&self->candidates[self->order[rank]], &contact->address);
+        return false;
+    }
+    if (!make_room(self, rank, &index)) {
         return false;
     }
     self->candidates[index] = (struct candidate){ .contact = *contact, .round = (uint16_t)round };
@@ -131,13 +176,15 @@ void lookup_share(struct lookup *self, struct lookup *const *paths, unsigned pat
     self->paths_count = paths_count;
 }
 
+/* Whoever stands at its address. */
 static const struct candidate *find_contact(const struct lookup *self,
                                             const struct contact *contact)
 {
     bool there;
     uint16_t rank = lookup_find_rank(self, &contact->id, &there);
 
-    if (there) {
+    if (there &&
+        address_equal(&self->candidates[self->order[rank]].contact.address, &contact->address)) {
         return &self->candidates[self->order[rank]];
     }
     for (uint16_t i = 0; i < self->count; i++) {

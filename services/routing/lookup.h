@@ -5,8 +5,10 @@
  * time, more while answers bring nothing nearer. A query that stays unanswered for slow_ms gives
  * its slot away but is still waited for; one to a suspect (recently silent) node is not. The lookup
  * ends when the k nearest of all candidates have answered, or none is left to ask, and no answer
- * can have left out a nearer one (proof.h). Sources: Maymounkov and Mazieres 2002, 2.3; BEP 5;
- * BEP 44. Pure; everything is bounded by the constants below.
+ * can have left out a nearer one (proof.h). A node that is named at several addresses is asked at
+ * each in turn until one answers, so that whoever names it at a wrong one does not hide it.
+ * Sources: Maymounkov and Mazieres 2002, 2.3; BEP 5; BEP 44. Pure; everything is bounded by the
+ * constants below.
  *
  * It converses by lookup_next (what to ask), lookup_reply (what came) and lookup_deadline_ms (when
  * to call lookup_next again even if nothing came).
@@ -27,7 +29,9 @@
 #define LOOKUP_REPLY_NODES_MAX 32u      /* taken from one answer */
 #define LOOKUP_TOKEN_MAX       64u      /* a longer token is taken for none */
 #define LOOKUP_UNSENT_MAX      200u     /* times one query is tried while transport is away */
+#define LOOKUP_ADDRESSES_MAX   4u       /* tried for one id; more are taken for lies */
 #define LOOKUP_WITNESSES       8u       /* results whose answers tell how far all is known */
+#define LOOKUP_NEAR            4u       /* results about as near as a true answer tells */
 #define LOOKUP_PROOF           0x10000u /* marks the ticket of a query for a part (proof.h) */
 
 enum lookup_kind { LOOKUP_NODES, LOOKUP_PEERS, LOOKUP_VALUE };
@@ -65,7 +69,10 @@ struct candidate {
     uint64_t asked_ms;
     uint64_t item_seq;
     const struct found_item *item; /* in findings; NULL: stored, but not sent */
-    struct node_id far;            /* the farthest from the target that it named */
+    /* Where it is said to be too; the first others_tried of them are where it was not. */
+    struct address others[LOOKUP_ADDRESSES_MAX - 1];
+    uint8_t others_count, others_tried;
+    struct node_id far; /* the farthest from the target that it named */
 };
 
 struct lookup {
@@ -101,7 +108,8 @@ void lookup_free(struct lookup **self);
 /*
  * Before it starts: this is one of several disjoint paths to one target in one family (S/Kademlia,
  * Baumgart and Mies 2007, 4.3): a node that another of them has asked is not asked again, but
- * counts as answered or failed as it did there. What a node tells is known to its own path only, so
+ * counts as answered or failed as it did there (a node is its address: of the id that stands beside
+ * it a liar may have told). What a node tells is known to its own path only, so
  * a liar leads one path astray. paths is borrowed for the life of self; its cells may be NULL.
  */
 void lookup_share(struct lookup *self, struct lookup *const *paths, unsigned paths_count);

@@ -27,6 +27,19 @@ static bool rename_candidate(struct lookup *self, struct candidate *candidate,
     return true;
 }
 
+/* Who was expected at a candidate's address may live where else it is said to. */
+static void look_elsewhere(struct lookup *self, struct candidate *candidate,
+                           const struct node_id *expected)
+{
+    struct candidate before = *candidate;
+
+    candidate->others_count = candidate->others_tried = 0;
+    for (unsigned i = before.others_tried; i < before.others_count; i++) {
+        struct contact contact = { .id = *expected, .address = before.others[i] };
+        (void)lookup_add(self, &contact, before.round);
+    }
+}
+
 static void take_token(struct candidate *candidate, struct bytes token)
 {
     candidate->token_size = 0;
@@ -80,12 +93,17 @@ static void take_nodes(struct lookup *self, const struct reply *reply, unsigned 
 
 static void take_answer(struct lookup *self, struct candidate *candidate, const struct reply *reply)
 {
-    if (!node_id_equal(&reply->id, &candidate->contact.id) &&
-        !rename_candidate(self, candidate, &reply->id)) {
-        candidate->state = CANDIDATE_FAILED;
+    struct node_id expected = candidate->contact.id;
+    bool is_other = !node_id_equal(&reply->id, &expected);
+
+    if (is_other && !rename_candidate(self, candidate, &reply->id)) {
+        lookup_missed(candidate);
         return;
     }
     candidate->state = CANDIDATE_ANSWERED;
+    if (is_other) {
+        look_elsewhere(self, candidate, &expected);
+    }
     candidate->littlebird = reply->littlebird;
     self->answers++;
     take_token(candidate, reply->token);
@@ -132,20 +150,23 @@ void lookup_reply(struct lookup *self, uint32_t ticket, const struct reply *repl
         break;
     case REPLY_REFUSED:
         /* It may still know nodes: BEP 44 is not everywhere. */
-        candidate->state = candidate->no_values || self->aim.kind == LOOKUP_NODES ? CANDIDATE_FAILED
-                                                                                  : CANDIDATE_NEW;
-        candidate->no_values = true;
+        if (candidate->no_values || self->aim.kind == LOOKUP_NODES) {
+            lookup_missed(candidate);
+        } else {
+            candidate->state = CANDIDATE_NEW;
+            candidate->no_values = true;
+        }
         break;
     case REPLY_UNSENT:
         self->queries -= self->queries > 0;
         candidate->state = CANDIDATE_NEW;
         if (++candidate->unsent > LOOKUP_UNSENT_MAX) {
-            candidate->state = CANDIDATE_FAILED;
+            lookup_missed(candidate);
         }
         break;
     case REPLY_SILENT:
     case REPLY_UNREACHABLE:
-        candidate->state = CANDIDATE_FAILED;
+        lookup_missed(candidate);
         break;
     }
     lookup_check_end(self);

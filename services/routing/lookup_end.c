@@ -40,6 +40,7 @@ static bool is_proving(const struct lookup *self)
  */
 struct front {
     const struct candidate *last; /* the k-th result, or the last there is */
+    const struct candidate *near; /* likewise the LOOKUP_NEAR-th */
     unsigned results;
     bool asking;  /* somebody is to be asked, or may still answer soon */
     bool waiting; /* a slow one is still waited for */
@@ -53,8 +54,9 @@ static struct front look_at_front(const struct lookup *self)
         const struct candidate *candidate = lookup_known(self, &self->candidates[self->order[i]]);
         bool open = is_open(self, candidate);
         if (lookup_is_result(candidate)) {
-            front.results++;
             front.last = candidate;
+            front.near = front.results < LOOKUP_NEAR ? candidate : front.near;
+            front.results++;
         } else if (open && candidate->state != CANDIDATE_SLOW) {
             front.asking = true;
         } else {
@@ -105,7 +107,8 @@ static bool prove(struct lookup *self, const struct front *front)
             return false;
         }
         self->proving = true;
-        proof_begin(&self->proof, node_id_shared_bits(target, far) + 1);
+        proof_begin(&self->proof, node_id_shared_bits(target, far) + 1,
+                    node_id_shared_bits(target, &front->near->contact.id));
     }
     unsigned bits = node_id_shared_bits(target, last);
     if (!is_last) {

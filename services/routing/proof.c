@@ -12,8 +12,11 @@ void proof_init(struct proof *self, const struct node_id *target)
     self->count = self->asks = 0;
 }
 
-void proof_begin(struct proof *self, unsigned told_bits)
+void proof_begin(struct proof *self, unsigned told_bits, unsigned near_bits)
 {
+    if (told_bits > near_bits + PROOF_LEVELS_MAX) {
+        told_bits = near_bits + PROOF_LEVELS_MAX;
+    }
     self->bits = told_bits < self->bits ? told_bits : self->bits;
 }
 
@@ -25,9 +28,15 @@ static struct node_id flip_bit(const struct node_id *id, unsigned bit)
     return flipped;
 }
 
-/* The subtrees beside id's own, from the one with `from` bits shared to the nearest but `to`. */
+/*
+ * The subtrees beside id's own, from the one with `from` bits shared to the nearest but `to`. Of
+ * too many the nearest are left out: they are the smallest.
+ */
 static void cut(struct proof *self, const struct node_id *id, unsigned from, unsigned to)
 {
+    if (to > from + PROOF_LEVELS_MAX) {
+        to = from + PROOF_LEVELS_MAX;
+    }
     for (unsigned bit = to; bit > from && self->count < PROOF_PARTS_MAX; bit--) {
         self->parts[self->count++] = (struct part){ flip_bit(id, bit - 1), bit, false, 0 };
     }

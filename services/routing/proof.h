@@ -6,7 +6,9 @@
  * last result is farther than that, the rest of the way is cut into parts, the subtrees of the id
  * space beside the target's own; the node nearest to each is asked who is there. When all of a full
  * answer lies in one part, that part is cut again in the same way. So it costs few queries where
- * few nodes died, and is exact for k above 8. Pure.
+ * few nodes died, and is exact for k above 8. A liar that names nodes deep down, made up beside
+ * what it was asked for, has only the widest of the parts asked for, in which true nodes may be.
+ * Pure.
  */
 #pragma once
 
@@ -19,6 +21,7 @@
 #define PROOF_ANSWER_FULL 8u  /* an answer that names as many may know of more (BEP 5) */
 #define PROOF_PARTS_MAX   64u /* waiting to be asked; when full the farthest are left out */
 #define PROOF_ASKS_MAX    48u /* in all; then what is left counts as looked through */
+#define PROOF_LEVELS_MAX  8u  /* cut at once: the next one is the 256th part of what is looked at */
 
 /* All ids that share at least so many bits with id. */
 struct part {
@@ -45,8 +48,11 @@ void proof_init(struct proof *self, const struct node_id *target);
  */
 unsigned proof_told(const struct node_id *id, const struct contact *nodes, size_t nodes_count);
 
-/* Answers to the target itself have told of the subtree of so many of its bits. */
-void proof_begin(struct proof *self, unsigned told_bits);
+/*
+ * Answers to the target itself have told of the subtree of so many of its bits. near_bits: that one
+ * of the nearest who answered shares with it; what is said to be far deeper is a lie.
+ */
+void proof_begin(struct proof *self, unsigned told_bits, unsigned near_bits);
 
 /* Look through all that shares at least so many bits with the target. */
 void proof_widen(struct proof *self, unsigned bits);

@@ -34,6 +34,11 @@ static unsigned find(const struct recall *self, const struct node_id *target,
     return RECALL_TARGETS_MAX;
 }
 
+static bool is_over(const struct recalled *recalled, uint64_t now_ms)
+{
+    return now_ms - recalled->at_ms > RECALL_MS;
+}
+
 void recall_keep(struct recall *self, const struct node_id *target, enum routing_family family,
                  const struct contact *nodes, size_t count, uint64_t now_ms)
 {
@@ -49,6 +54,9 @@ void recall_keep(struct recall *self, const struct node_id *target, enum routing
     recalled->at_ms = now_ms;
     recalled->count = count;
     memcpy(recalled->nodes, nodes, count * sizeof(*nodes));
+    if (at < RECALL_TARGETS_MAX && !is_over(self->targets[at], now_ms)) {
+        recalled->at_ms = self->targets[at]->at_ms; /* it began there, not anew */
+    }
     at = at < RECALL_TARGETS_MAX ? at : RECALL_TARGETS_MAX - 1;
     free(self->targets[at]);
     memmove(&self->targets[1], &self->targets[0], at * sizeof(struct recalled *));
@@ -61,7 +69,7 @@ size_t recall_find(const struct recall *self, const struct node_id *target,
 {
     unsigned at = find(self, target, family);
 
-    if (at == RECALL_TARGETS_MAX || now_ms - self->targets[at]->at_ms > RECALL_MS) {
+    if (at == RECALL_TARGETS_MAX || is_over(self->targets[at], now_ms)) {
         return 0;
     }
     memcpy(ret_nodes, self->targets[at]->nodes, self->targets[at]->count * sizeof(struct contact));

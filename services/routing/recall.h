@@ -2,8 +2,9 @@
  * Where lookups ended lately: the nodes found closest to a target, so that a repeated lookup of it
  * begins there and takes one round.
  *
- * They are a place to begin, no result: they are asked again. A target is forgotten after
- * RECALL_MS, or when RECALL_TARGETS_MAX others were looked up since; a node as soon as it leaves a
+ * They are a place to begin, no result: they are asked again. A target is forgotten RECALL_MS after
+ * a lookup of it that began anew, so that nodes which lie keep whom they have caught no longer than
+ * that; or when RECALL_TARGETS_MAX others were looked up since; a node as soon as it leaves a
  * query unanswered. Pure; a target is allocated when it is kept.
  */
 #pragma once
@@ -27,7 +28,10 @@ struct recall {
 /* Zeroed memory is an empty one. */
 void recall_done(struct recall *self);
 
-/* nodes: nearest first, of one family. They replace those kept of this target and family. */
+/*
+ * nodes: nearest first, of one family. They replace those kept of this target and family, which are
+ * forgotten when those would have been.
+ */
 void recall_keep(struct recall *self, const struct node_id *target, enum routing_family family,
                  const struct contact *nodes, size_t count, uint64_t now_ms);
 

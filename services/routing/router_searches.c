@@ -17,7 +17,11 @@ static bool has_id(const struct contact *contacts, size_t count, const struct no
     return false;
 }
 
-/* Where the last search ended, then the nearest of the table. */
+/*
+ * Where the last search ended, then the nearest of the table. On several paths from the table
+ * alone: with what one search found dealt out among all, nodes that captured one path would have
+ * them all.
+ */
 static void begin_family(struct router *self, struct search *search, enum routing_family family,
                          uint64_t now_ms)
 {
@@ -25,9 +29,8 @@ static void begin_family(struct router *self, struct search *search, enum routin
     uint32_t indices[ROUTER_SEEDS_MAX], count;
     const struct node_id *target = &search->order.aim.target;
     const struct contact *sorted = router_sorted(self, family, &count);
-    size_t recalled = search->purpose == SEARCH_ASKED
-                          ? recall_find(&self->recall, target, family, now_ms, seeds)
-                          : 0;
+    bool is_trusting = search->purpose == SEARCH_ASKED && search->order.paths == 1;
+    size_t recalled = is_trusting ? recall_find(&self->recall, target, family, now_ms, seeds) : 0;
     size_t found =
         closest_find(sorted, count, target, (size_t)search->order.paths * ROUTER_SEEDS, indices);
     size_t total = recalled;

@@ -42,16 +42,27 @@ void search_begin(struct search *self, enum routing_family family, const struct 
     }
 }
 
+/* Half of its paths have ended; in each family, since one of them may be far smaller. */
+static bool is_half_over(const struct search *self)
+{
+    for (unsigned family = 0; family < ROUTING_FAMILIES; family++) {
+        unsigned paths = 0, finished = 0;
+        for (unsigned i = 0; i < SEARCH_PATHS_MAX; i++) {
+            const struct lookup *lookup = self->lookups[family * SEARCH_PATHS_MAX + i];
+            paths += lookup != NULL;
+            finished += lookup != NULL && lookup_is_finished(lookup);
+        }
+        if (finished * 2 < paths) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* How long the last paths may take. */
 static void hurry(struct search *self, uint64_t slow_ms, uint64_t now_ms)
 {
-    unsigned paths = 0, finished = 0;
-
-    for (unsigned i = 0; i < SEARCH_LOOKUPS_MAX; i++) {
-        paths += self->lookups[i] != NULL;
-        finished += self->lookups[i] != NULL && lookup_is_finished(self->lookups[i]);
-    }
-    if (self->order.paths == 1 || self->hurried || finished * 2 < paths) {
+    if (self->order.paths == 1 || self->hurried || !is_half_over(self)) {
         return;
     }
     uint64_t until_ms = now_ms + (now_ms - self->asked_ms) + slow_ms;
@@ -221,12 +232,23 @@ size_t search_closest(const struct search *self,
 
 bool search_self_is_close(const struct search *self)
 {
-    const struct candidate *closest[SEARCH_CLOSEST_MAX];
-    size_t count = search_closest(self, closest);
+    const struct candidate *closest[LOOKUP_K_MAX];
+    bool is_alone = true;
 
-    return count < self->order.aim.k ||
-           node_id_compare_distance(&self->order.aim.target, &self->self_id,
-                                    &closest[self->order.aim.k - 1]->contact.id) < 0;
+    for (unsigned i = 0; i < ROUTING_FAMILIES; i++) {
+        size_t count = search_closest_of(self, (enum routing_family)i, closest);
+
+        if (count == 0) {
+            continue; /* a network we are not in */
+        }
+        is_alone = false;
+        if (count < self->order.aim.k ||
+            node_id_compare_distance(&self->order.aim.target, &self->self_id,
+                                     &closest[count - 1]->contact.id) < 0) {
+            return true;
+        }
+    }
+    return is_alone;
 }
 
 void search_findings(const struct search *self, struct findings *ret_findings)

@@ -75,7 +75,7 @@ size_t search_closest(const struct search *self,
 size_t search_closest_of(const struct search *self, enum routing_family family,
                          const struct candidate **ret_closest);
 
-/* Our own id is nearer than the k-th of them, or there are fewer than k. */
+/* In one family at least our own id is nearer than the k-th that answered, or fewer than k did. */
 bool search_self_is_close(const struct search *self);
 
 /* What all lookups found, once each: added to *ret_findings, which the caller ends. */

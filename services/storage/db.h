@@ -54,7 +54,7 @@ enum db_op_kind {
     DB_ANNOUNCE,  /* store a peer */
     DB_PUBLISH,   /* remember an item of our own, to be put again */
     DB_PRUNE,     /* forget the parts of a group that are of another version */
-    DB_UNPUBLISH, /* forget a whole group */
+    DB_UNPUBLISH, /* forget a whole group, but for parts of a later version */
     DB_TAKE_DUE,  /* the publications that are due; they are set back by retry_s */
     DB_SWEEP,     /* remove what has expired */
     DB_SAVE_CLOCK,
@@ -69,6 +69,8 @@ struct db_put {
     struct item
         item; /* verified; the bytes are the submitter's and stay until the operation ends */
     struct record_source source;
+    bool
+        keeps_source; /* of what stands there, if anything does: a check brings it, nobody put it */
     bool has_cas;
     uint64_t cas;
     uint64_t ttl_s; /* it ends so long from now, unless it has longer already; 0: item_ttl_s */
@@ -80,7 +82,7 @@ struct db_put {
     enum item_verdict verdict; /* result */
 };
 
-/* SET_CHECK: of exactly this version. DROP: of this version or an older one. Else LB_NOT_FOUND. */
+/* SET_CHECK, DROP: of this version or an older one. Else LB_NOT_FOUND. */
 struct db_check {
     struct node_id target;
     uint64_t seq; /* 0: immutable */
@@ -108,6 +110,7 @@ struct db_publication {
 struct db_publish {
     struct db_publication publication;
     struct item item;
+    bool is_again; /* only if this version of it stands there; else LB_NOT_FOUND */
 };
 
 /* A publication that is due, copied out. */
@@ -136,14 +139,15 @@ struct db_op {
     uint64_t now_s; /* store clock */
     /*
      * Result: LB_OK, LB_NO_SPACE (disk or map), LB_FULL (a limit of policy.h), LB_CONFLICT (DB_PUT:
-     * see verdict), LB_NOT_FOUND (SET_CHECK, DROP), LB_IO or LB_CORRUPT (the store is unusable).
+     * see verdict), LB_NOT_FOUND (PUBLISH, SET_CHECK, DROP), LB_IO or LB_CORRUPT (the store is
+     * unusable).
      */
     lb_err err;
     union {
         struct db_put put;
         struct db_announce announce;
         struct db_publish publish;
-        struct db_publication group; /* PRUNE, UNPUBLISH: group; PRUNE: version */
+        struct db_publication group; /* PRUNE, UNPUBLISH: group and version */
         struct db_take take;
         struct db_sweep sweep;
         struct store_moment moment; /* SAVE_CLOCK */
@@ -184,7 +188,11 @@ LB_MUST_CHECK lb_err db_read_item(struct db *self, const struct node_id *target,
 LB_MUST_CHECK lb_err db_read_next_item(struct db *self, const struct node_id *from, uint64_t now_s,
                                        struct node_id *ret_target, struct item_record *ret_record);
 
-/* In the order of their check_s, the item behind `skip` others. */
+/*
+ * In the order of their check_s, the item behind `skip` others that have not ended either.
+ * LB_NOT_FOUND, too, when more than DB_ENDED_WALK_MAX that wait for the sweep are in the way.
+ */
+#define DB_ENDED_WALK_MAX 1024u
 LB_MUST_CHECK lb_err db_read_check(struct db *self, uint32_t skip, uint64_t now_s,
                                    struct node_id *ret_target, struct item_record *ret_record);
 

@@ -353,7 +353,7 @@ static int store(struct db_write *write, struct db_op *op, const struct item_rec
         .ends_s = op->now_s + (ttl_s < VALUE_TTL_MAX_S ? ttl_s : VALUE_TTL_MAX_S),
         .check_s = put->check_s,
         .checked_s = op->now_s,
-        .source = put->source,
+        .source = put->keeps_source && old != NULL ? old->source : put->source,
     };
     size_t size;
     bool refreshed = old != NULL && item_is_same(&old->item, &record.item);
@@ -438,7 +438,7 @@ int db_set_check_apply(struct db_write *write, struct db_op *op)
 
     if (rc != 0 && rc != MDB_NOTFOUND)
         return rc;
-    if (rc == MDB_NOTFOUND || old.item.seq != check->seq) {
+    if (rc == MDB_NOTFOUND || old.item.seq > check->seq) {
         op->err = LB_NOT_FOUND;
         return 0;
     }
@@ -484,20 +484,44 @@ lb_err db_read_item(struct db *self, const struct node_id *target, uint64_t now_
     return LB_OK;
 }
 
+/* The look for the item behind `skip` others. */
+struct check_look {
+    struct db *db;
+    uint64_t now_s;
+    uint32_t skip;
+    uint32_t ended; /* passed over so far */
+    lb_err err;     /* LB_OK: found */
+    struct node_id target;
+    struct item_record record;
+};
+
+/* What ended and is not swept yet still has its row. */
+static bool look_at_check(void *ctx, const struct due_record *due)
+{
+    struct check_look *self = ctx;
+
+    self->target = node_id_from(due->id.data);
+    self->err = db_read_item(self->db, &self->target, self->now_s, &self->record);
+    if (self->err != LB_OK)
+        return self->err == LB_NOT_FOUND && ++self->ended < DB_ENDED_WALK_MAX;
+    if (self->skip == 0)
+        return false;
+    self->skip--;
+    self->err = LB_NOT_FOUND;
+    return true;
+}
+
 lb_err db_read_check(struct db *self, uint32_t skip, uint64_t now_s, struct node_id *ret_target,
                      struct item_record *ret_record)
 {
-    uint8_t id[RECORD_DUE_ID_MAX];
-    struct due_record due;
-    lb_err err = LB_NOT_FOUND;
+    struct check_look look = { .db = self, .now_s = now_s, .skip = skip, .err = LB_NOT_FOUND };
 
     assert(self->is_reading);
-    /* What ended and is not swept yet still has its row. */
-    for (uint32_t passed = 0; err == LB_NOT_FOUND; passed++) {
-        if (db_due_at(self->reader, self->due, DUE_CHECK, skip + passed, &due, id) != 0)
-            return LB_NOT_FOUND;
-        *ret_target = node_id_from(due.id.data);
-        err = db_read_item(self, ret_target, now_s, ret_record);
-    }
-    return err;
+    if (db_due_walk(self->reader, self->due, DUE_CHECK, look_at_check, &look) != 0)
+        return LB_IO;
+    if (look.err != LB_OK)
+        return look.err;
+    *ret_target = look.target;
+    *ret_record = look.record;
+    return LB_OK;
 }

@@ -57,6 +57,19 @@ static bool is_full(const struct db_write *write)
            db_all_pages(write) >= policy_all_pages(write->db->map_pages);
 }
 
+static int find_version(struct db_write *write, const uint8_t key_bytes[KEY_SIZE], uint64_t version,
+                        bool *ret_found)
+{
+    MDB_val key = db_val(key_bytes, KEY_SIZE);
+    MDB_val data;
+    struct publication_record record;
+    int rc = mdb_get(write->txn, write->db->published, &key, &data);
+
+    *ret_found = rc == 0 && publication_record_get(db_bytes(&data), &record) == LB_OK &&
+                 record.version == version;
+    return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
 int db_publish_apply(struct db_write *write, struct db_op *op)
 {
     const struct db_publication *publication = &op->publish.publication;
@@ -79,8 +92,12 @@ int db_publish_apply(struct db_write *write, struct db_op *op)
     assert(!writer.overflow);
     record.item = bytes_of(packed, writer.size);
     make_key(&publication->group, &publication->target, key);
-    rc = drop_publication(write, key, &found);
-    if (rc != 0)
+    rc = find_version(write, key, publication->version, &found);
+    if (rc == 0 && op->publish.is_again && !found)
+        op->err = LB_NOT_FOUND;
+    else if (rc == 0)
+        rc = drop_publication(write, key, &found);
+    if (rc != 0 || op->err != LB_OK)
         return rc;
     if (!found && write->low_space)
         op->err = LB_NO_SPACE;
@@ -91,8 +108,9 @@ int db_publish_apply(struct db_write *write, struct db_op *op)
     return rc;
 }
 
-/* Walk a group; drop all of it, or what is not of `keep`. */
-static int drop_group(struct db_write *write, const struct node_id *group, const uint64_t *keep)
+/* Walk a group; drop the versions from `from` to `to`, and what is damaged. */
+static int drop_versions(struct db_write *write, const struct node_id *group, uint64_t from,
+                         uint64_t to)
 {
     uint8_t key_bytes[KEY_SIZE] = { 0 };
     MDB_val key;
@@ -111,7 +129,7 @@ static int drop_group(struct db_write *write, const struct node_id *group, const
         bool known = publication_record_get(db_bytes(&data), &record) == LB_OK;
 
         memcpy(key_bytes, key.mv_data, KEY_SIZE);
-        if (!known || keep == NULL || record.version != *keep) {
+        if (!known || (record.version >= from && record.version <= to)) {
             if (known)
                 rc = db_due_drop(write, DUE_PUBLISH, record.due_s, bytes_of(key_bytes, KEY_SIZE));
             if (rc == 0)
@@ -126,12 +144,19 @@ static int drop_group(struct db_write *write, const struct node_id *group, const
 
 int db_prune_apply(struct db_write *write, struct db_op *op)
 {
-    return drop_group(write, &op->group.group, &op->group.version);
+    uint64_t version = op->group.version;
+    int rc = 0;
+
+    if (version > 0)
+        rc = drop_versions(write, &op->group.group, 0, version - 1);
+    if (rc == 0 && version < UINT64_MAX)
+        rc = drop_versions(write, &op->group.group, version + 1, UINT64_MAX);
+    return rc;
 }
 
 int db_unpublish_apply(struct db_write *write, struct db_op *op)
 {
-    return drop_group(write, &op->group.group, NULL);
+    return drop_versions(write, &op->group.group, 0, op->group.version);
 }
 
 /* Copy one out and set it back, so that a crash in between only delays it. */

@@ -88,58 +88,46 @@ int db_due_first(MDB_txn *txn, MDB_dbi due, enum due_kind kind, uint64_t now_s,
     return rc;
 }
 
-/* Where the cursor stands now: a row of this kind? */
-static int row_at(MDB_cursor *cursor, MDB_cursor_op move, MDB_val *key, enum due_kind kind,
-                  struct due_record *ret_due)
-{
-    MDB_val data;
-    int rc = mdb_cursor_get(cursor, key, &data, move);
-
-    if (rc == 0 && (due_record_get(db_bytes(key), ret_due) != LB_OK || ret_due->kind != kind))
-        rc = MDB_NOTFOUND;
-    return rc;
-}
-
-int db_due_at(MDB_txn *txn, MDB_dbi due, enum due_kind kind, uint32_t skip,
-              struct due_record *ret_due, uint8_t ret_id[RECORD_DUE_ID_MAX])
+int db_due_walk(MDB_txn *txn, MDB_dbi due, enum due_kind kind, db_due_fn *each, void *ctx)
 {
     uint8_t first[9] = { (uint8_t)kind };
     MDB_val key = db_val(first, sizeof first);
+    MDB_val data;
     MDB_cursor *cursor;
     struct due_record found;
     int rc = mdb_cursor_open(txn, due, &cursor);
 
     if (rc != 0)
         return rc;
-    rc = row_at(cursor, MDB_SET_RANGE, &key, kind, &found);
-    for (uint32_t i = 0; i < skip && rc == 0; i++)
-        rc = row_at(cursor, MDB_NEXT, &key, kind, &found);
-    if (rc == 0) {
-        memcpy(ret_id, found.id.data, found.id.size);
-        *ret_due = found;
-        ret_due->id = bytes_of(ret_id, found.id.size);
-    }
+    rc = mdb_cursor_get(cursor, &key, &data, MDB_SET_RANGE);
+    while (rc == 0 && due_record_get(db_bytes(&key), &found) == LB_OK && found.kind == kind &&
+           each(ctx, &found))
+        rc = mdb_cursor_get(cursor, &key, &data, MDB_NEXT);
     mdb_cursor_close(cursor);
-    return rc;
+    return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
+struct due_counting {
+    uint64_t before_s;
+    uint32_t count, max;
+};
+
+static bool count_due(void *ctx, const struct due_record *due)
+{
+    struct due_counting *self = ctx;
+
+    if (due->due_s >= self->before_s || self->count == self->max)
+        return false;
+    self->count++;
+    return true;
 }
 
 uint32_t db_due_count(MDB_txn *txn, MDB_dbi due, enum due_kind kind, uint64_t before_s,
                       uint32_t max)
 {
-    uint8_t first[9] = { (uint8_t)kind };
-    MDB_val key = db_val(first, sizeof first);
-    MDB_cursor *cursor;
-    struct due_record found;
-    uint32_t count = 0;
-    int rc = mdb_cursor_open(txn, due, &cursor);
+    struct due_counting counting = { .before_s = before_s, .max = max };
 
-    if (rc != 0)
-        return 0;
-    rc = row_at(cursor, MDB_SET_RANGE, &key, kind, &found);
-    for (; rc == 0 && found.due_s < before_s && count < max; count++)
-        rc = row_at(cursor, MDB_NEXT, &key, kind, &found);
-    mdb_cursor_close(cursor);
-    return count;
+    return db_due_walk(txn, due, kind, count_due, &counting) == 0 ? counting.count : 0;
 }
 
 int db_quota_read(struct db_write *write, const struct policy_key *key,

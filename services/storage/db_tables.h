@@ -64,9 +64,9 @@ int db_due_drop(struct db_write *write, enum due_kind kind, uint64_t due_s, stru
 int db_due_first(MDB_txn *txn, MDB_dbi due, enum due_kind kind, uint64_t now_s,
                  struct due_record *ret_due, uint8_t ret_id[RECORD_DUE_ID_MAX]);
 
-/* The row behind `skip` others of this kind, due or not; as db_due_first(). */
-int db_due_at(MDB_txn *txn, MDB_dbi due, enum due_kind kind, uint32_t skip,
-              struct due_record *ret_due, uint8_t ret_id[RECORD_DUE_ID_MAX]);
+/* Call each() for the rows of this kind in their order, due or not, until it returns false. */
+typedef bool db_due_fn(void *ctx, const struct due_record *due);
+int db_due_walk(MDB_txn *txn, MDB_dbi due, enum due_kind kind, db_due_fn *each, void *ctx);
 /* How many rows of this kind are due before that; counts to max. */
 uint32_t db_due_count(MDB_txn *txn, MDB_dbi due, enum due_kind kind, uint64_t before_s,
                       uint32_t max);

@@ -229,6 +229,8 @@ static enum spread_answer answer_of(int32_t krpc_error)
         return SPREAD_OUTDATED;
     case ITEM_MALFORMED: /* BEP 5: 203 is also what a bad token gives */
         return SPREAD_STALE;
+    case ITEM_REFUSED: /* 202: no room, or its store is slow just now */
+        return SPREAD_BUSY;
     default:
         return SPREAD_FAILED;
     }
@@ -244,6 +246,8 @@ static void on_stored(void *ctx, lb_err err, const char *reason, const void *rep
     (void)reason;
     if (err == LB_OK && body->body_case == LB__TRANSPORT__REPLY__BODY_ANSWER)
         answer = answer_of(body->answer->krpc_error);
+    else if (err == LB_TIMEOUT)
+        answer = SPREAD_BUSY;
     else if (err == LB_UNAVAILABLE)
         answer = SPREAD_STALE; /* transport went away: once more, and to store twice does no harm */
     else if (err == LB_CANCELLED)
@@ -352,6 +356,7 @@ static void store_here(struct errand *self, const struct spread_action *action)
         op->put = (struct db_put){ .target = self->options.target,
                                    .item = self->item,
                                    .source = { .is_self = true },
+                                   .keeps_source = self->options.spread.mode == SPREAD_CHECK,
                                    .has_cas = action->has_cas,
                                    .cas = action->cas,
                                    .ttl_s = self->options.ttl_s };
@@ -418,6 +423,8 @@ static void step(struct errand *self)
     self->is_stepping = true;
     while (spread_next(&self->spread, storage_now_ms(self->storage), &action))
         act(self, &action);
+    if (spread_deadline_ms(&self->spread) != UINT64_MAX)
+        storage_need_pace(self->storage, STORAGE_PACE_MS);
     if (spread_is_done(&self->spread) && !self->is_told)
         tell(self);
     self->is_stepping = false;
@@ -441,7 +448,8 @@ lb_err errand_start(struct storage *storage, const struct errand_options *option
         self->after->before = self;
     storage->errands = self;
     storage->errands_count++;
-    spread_init(&self->spread, &options->spread);
+    self->options.spread.is_patient = !options->is_announce;
+    spread_init(&self->spread, &self->options.spread);
     if (options->found != NULL)
         spread_found(&self->spread, options->found, 0);
     self->options.found = NULL;

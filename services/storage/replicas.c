@@ -18,7 +18,8 @@
 #define QUERY_MS       10000u /* longest wait for one node; transport gives up long before */
 #define TURN_MAX       64u    /* actions carried out in one turn of the loop */
 #define DIGEST_SIZE    28u
-#define FIGURES_TICKS  5u /* how often late checks are counted */
+#define FIGURES_TICKS  5u      /* how often late checks are counted */
+#define OVERDUE_MAX    100000u /* and how far: each is a step on the loop's time */
 #define MS_PER_S       1000u
 #define WRITES_BUSY_MS 1000u
 
@@ -91,7 +92,7 @@ static uint32_t store_overdue(void *ctx, uint64_t before_s)
 {
     struct storage *storage = ctx;
 
-    return db_read_overdue(storage->db, before_s, UINT32_MAX);
+    return db_read_overdue(storage->db, before_s, OVERDUE_MAX);
 }
 
 /* ---- writing ---- */

@@ -48,5 +48,5 @@ bool replicas_are_drained(const struct storage *storage);
 /* Log how far it came. */
 void replicas_log_drain(const struct storage *storage);
 
-/* Keys held whose check is late by more than half its longest interval. */
+/* Keys held whose check is late by more than half its longest interval; counted to 100,000. */
 uint32_t replicas_overdue(struct storage *storage);

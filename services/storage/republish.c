@@ -87,6 +87,7 @@ static void set_back(struct again *again, const struct spread_result *result)
     struct db_publish *publish = &again->commit.op.publish;
 
     again->commit.op.kind = DB_PUBLISH;
+    publish->is_again = true; /* else a put made meanwhile would be undone */
     publish->item = again->item;
     publish->publication = again->taken.publication;
     if (publish->publication.tries < UINT8_MAX)

@@ -121,17 +121,6 @@ void storage_need_pace(struct storage *self, uint64_t delay_ms)
 
 /* ---- care ---- */
 
-static void on_swept(struct commit *commit)
-{
-    struct storage *self = commit->ctx;
-
-    self->is_sweeping = false;
-    if (commit->op.err != LB_OK)
-        return;
-    storage_count(self, COUNTER_EXPIRED, commit->op.sweep.removed);
-    self->removed += commit->op.sweep.removed;
-}
-
 static bool is_anything_expired(struct storage *self)
 {
     uint64_t now_s = storage_now_s(self);
@@ -146,17 +135,37 @@ static bool is_anything_expired(struct storage *self)
     return expired;
 }
 
-static void sweep(struct storage *self)
+static void on_swept(struct commit *commit);
+
+static void begin_sweep(struct storage *self)
 {
     struct db_op *op = &self->sweep_commit.op;
 
-    if (self->is_sweeping || !is_anything_expired(self))
-        return;
     self->sweep_commit = (struct commit){ .done = on_swept, .ctx = self };
     op->kind = DB_SWEEP;
     op->now_s = storage_now_s(self);
     op->sweep.budget = SWEEP_BUDGET;
     self->is_sweeping = commits_submit(self->commits, &self->sweep_commit) == LB_OK;
+}
+
+/* A store that was off for a week has all of it to sweep: one budget after the other. */
+static void on_swept(struct commit *commit)
+{
+    struct storage *self = commit->ctx;
+
+    self->is_sweeping = false;
+    if (commit->op.err != LB_OK)
+        return;
+    storage_count(self, COUNTER_EXPIRED, commit->op.sweep.removed);
+    self->removed += commit->op.sweep.removed;
+    if (commit->op.sweep.more && !self->is_draining)
+        begin_sweep(self);
+}
+
+static void sweep(struct storage *self)
+{
+    if (!self->is_sweeping && is_anything_expired(self))
+        begin_sweep(self);
 }
 
 static void count_store(struct storage *self)

@@ -89,15 +89,34 @@ static void end_version_round(struct spread *self)
     }
 }
 
-static void end_round(struct spread *self)
+static void try_again(struct spread *self, uint64_t now_ms)
+{
+    bool busy = count_answers(self, SPREAD_BUSY) > 0;
+
+    begin_round(self, SPREAD_TOKENS);
+    if (busy)
+        self->wait_until_ms = now_ms + SPREAD_BUSY_MS;
+}
+
+/* Is there somebody worth a second try? A vote is over when it is over. */
+static bool is_incomplete(const struct spread *self, uint64_t now_ms)
+{
+    bool busy = self->options.is_patient && !self->options.has_cas &&
+                now_ms + SPREAD_BUSY_MS < self->options.deadline_ms &&
+                count_answers(self, SPREAD_BUSY) > 0;
+
+    return self->purpose == SPREAD_FIRST && self->options.mode != SPREAD_REPAIR &&
+           (busy || count_answers(self, SPREAD_STALE) > 0);
+}
+
+static void end_round(struct spread *self, uint64_t now_ms)
 {
     unsigned accepted = count_answers(self, SPREAD_ACCEPTED);
 
     if (self->options.mode == SPREAD_CHECK)
         end(self, LB_OK);
-    else if (count_answers(self, SPREAD_STALE) > 0 && self->purpose == SPREAD_FIRST &&
-             self->options.mode != SPREAD_REPAIR)
-        begin_round(self, SPREAD_TOKENS);
+    else if (is_incomplete(self, now_ms))
+        try_again(self, now_ms);
     else if (self->options.mode == SPREAD_VERSION)
         end_version_round(self);
     else
@@ -192,7 +211,7 @@ static void store_same(struct spread *self, const struct spread_found *found)
     self->state = SPREAD_STORING;
 }
 
-/* Our own store is asked only for what it lacks, and only when it should have it. */
+/* Our own store is asked only for what it lacks, when it should have it or has an older version. */
 static void check(struct spread *self, const struct spread_found *found)
 {
     bool is_newer = self->options.is_mutable && found->has_item && found->highest_seq > self->seq;
@@ -202,10 +221,13 @@ static void check(struct spread *self, const struct spread_found *found)
         self->seq = found->highest_seq;
     self_lacks = !found->self_has_item || (self->options.is_mutable && found->self_seq < self->seq);
     take_nodes(self, found, false);
-    set_place(self, SELF_PLACE, found->self_is_close && self_lacks, false);
+    set_place(self, SELF_PLACE, self_lacks && (found->self_is_close || found->self_has_item),
+              false);
     self->found = (unsigned)found->nodes_count;
-    for (size_t i = 0; i < found->nodes_count; i++)
+    for (size_t i = 0; i < found->nodes_count; i++) {
         self->lacking += lacks_it(self, &found->nodes[i]);
+        self->keepers += !lacks_it(self, &found->nodes[i]) && found->nodes[i].littlebird;
+    }
     self->holders = self->found - self->lacking;
     self->state = SPREAD_STORING;
 }
@@ -325,7 +347,7 @@ bool spread_next(struct spread *self, uint64_t now_ms, struct spread_action *ret
             return true;
         if (!is_all_answered(self))
             return false;
-        end_round(self);
+        end_round(self, now_ms);
     }
     if (self->state == SPREAD_ENDED || self->asked)
         return false;
@@ -349,13 +371,28 @@ bool spread_is_done(const struct spread *self)
     return self->state == SPREAD_ENDED;
 }
 
+static bool is_repaired(const struct spread *self, size_t node)
+{
+    return is_acknowledged(self, node) && lacks_it(self, &self->nodes[node]);
+}
+
 static unsigned count_repaired(const struct spread *self)
 {
     unsigned repaired = 0;
 
     for (size_t i = 0; i < self->nodes_count; i++)
-        repaired += is_acknowledged(self, i) && lacks_it(self, &self->nodes[i]);
+        repaired += is_repaired(self, i);
     return repaired;
+}
+
+/* Nodes of our kind that have it now. */
+static unsigned count_keepers(const struct spread *self)
+{
+    unsigned keepers = self->keepers;
+
+    for (size_t i = 0; i < self->nodes_count; i++)
+        keepers += self->nodes[i].littlebird && is_repaired(self, i);
+    return keepers;
 }
 
 /*
@@ -379,6 +416,7 @@ static void add_check(const struct spread *self, struct spread_result *result)
     result->repaired = count_repaired(self);
     result->superseded = is_superseded(self);
     result->may_drop = !self->self_is_close && result->holders + result->repaired >= SPREAD_K &&
+                       count_keepers(self) >= SPREAD_KEEPERS &&
                        /* Of two families each has its own k closest: all of them then. */
                        (self->found <= SPREAD_K || result->lacking == result->repaired);
     result->may_drop = result->may_drop || result->superseded;

@@ -6,7 +6,8 @@
  * A conversation without I/O: spread_next() says what to do, the other calls bring what came of it.
  * - A lookup that could not be made is tried again until the deadline: services restart.
  * - A token may have aged between lookup and put: refused with 203, one more lookup brings a fresh
- * one.
+ * one. Likewise who said nothing or was busy is tried once more if it is still there, or else whom
+ * that lookup finds in its place.
  * - Two writers may meet. Without CAS the later one looks again and signs a higher number, so that
  * its version ends up on all k. With CAS each node stores for one of them only; who got more than
  * half of those that answered has won and then brings its version to the others too; the rest lose
@@ -27,9 +28,11 @@
 
 #define SPREAD_K            20u
 #define SPREAD_NODES_MAX    40u
+#define SPREAD_KEEPERS      4u  /* of our kind, before we drop: the others forget in two hours */
 #define SPREAD_TOKEN_MAX    64u /* a longer token counts as none */
 #define SPREAD_ROUNDS_MAX   3u
 #define SPREAD_SELF         SIZE_MAX /* our own store, among the nodes */
+#define SPREAD_BUSY_MS      300u     /* before those who were busy are tried again */
 #define SPREAD_PAUSE_MS     100u     /* after a lookup that could not be made; doubles to ... */
 #define SPREAD_PAUSE_MAX_MS 1600u
 
@@ -67,6 +70,7 @@ enum spread_answer {
     SPREAD_OUTDATED, /* 301, 302: another version stands there */
     SPREAD_STALE,    /* 203: the token, most likely */
     SPREAD_NO_SPACE, /* our own store only */
+    SPREAD_BUSY,     /* 202, or silence: it may be another time, or another node in its place */
     SPREAD_FAILED    /* any other refusal, or silence */
 };
 
@@ -77,6 +81,7 @@ struct spread_options {
     bool has_cas;
     uint64_t cas; /* VERSION: the number that must stand now; 0: none must, or a removal */
     uint64_t deadline_ms;
+    bool is_patient; /* one more round, after a pause, for those that were SPREAD_BUSY */
 };
 
 enum spread_state { SPREAD_LOOKING, SPREAD_CHOOSING, SPREAD_STORING, SPREAD_ENDED };
@@ -85,7 +90,7 @@ enum spread_place { SPREAD_UNASKED, SPREAD_ASKED, SPREAD_ANSWERED };
 /* Why a round is made. */
 enum spread_purpose {
     SPREAD_FIRST,
-    SPREAD_TOKENS,  /* the same version, to those whose token had aged */
+    SPREAD_TOKENS,  /* the same version, to those whose token had aged or who were busy */
     SPREAD_AGAIN,   /* a higher number, since a newer version stands */
     SPREAD_CONVERGE /* a higher number, since a vote was won and the others are to follow */
 };
@@ -109,6 +114,7 @@ struct spread {
     lb_err err;
     unsigned won_acknowledged;        /* of the vote that was won */
     unsigned found, holders, lacking; /* CHECK: as in the result */
+    unsigned keepers;                 /* of the holders, those of our kind */
 };
 
 enum spread_step {
@@ -160,6 +166,8 @@ struct spread_result {
     unsigned lacking;  /* of them, that had not */
     unsigned repaired; /* of these, that took it now */
     bool superseded;   /* most of them remember a newer version, which has ended meanwhile */
-    bool may_drop;     /* we are not among the k closest and k others have it now, or superseded */
+    /* We are not among the k closest and k others have it now, SPREAD_KEEPERS of them of our kind;
+     * or it is superseded. */
+    bool may_drop;
 };
 struct spread_result spread_result(const struct spread *self);

@@ -11,6 +11,7 @@
 #define DRAIN_FASTER 4u
 #define PLACE_BITS   8u
 #define CHK_SPREAD   4u /* those who were told of a check wait up to a quarter longer */
+#define LITTLE_PART  8u /* of the least interval: by less a check is not put off */
 
 struct upkeep *upkeep_new(const struct upkeep_options *options, uint64_t now_ms)
 {
@@ -21,6 +22,7 @@ struct upkeep *upkeep_new(const struct upkeep_options *options, uint64_t now_ms)
     self->options = *options;
     random_init(&self->random, options->seed);
     self->started_ms = now_ms;
+    self->serial = (uint32_t)options->seed; /* so tickets of an upkeep before are not ours */
     self->offers = (struct upkeep_pace){ UPKEEP_OFFERS_S * MILLI, now_ms };
     self->puts = (struct upkeep_pace){ UPKEEP_PUTS_S * MILLI, now_ms };
     return self;
@@ -169,8 +171,8 @@ bool upkeep_postpone(struct upkeep *self, struct upkeep_item *item, uint32_t chk
 
     if (check_s > limit_s)
         check_s = limit_s;
-    if (check_s <= item->check_s)
-        return false;
+    if (check_s <= item->check_s + least_s / LITTLE_PART)
+        return false; /* each costs a write, and anybody may say it */
     item->check_s = check_s;
     if (calm_of(self, wait_s) > item->calm)
         item->calm = calm_of(self, wait_s);

@@ -94,7 +94,7 @@ enum upkeep_step {
     UPKEEP_GET,   /* get target from contact, for a token; then upkeep_answered() */
     UPKEEP_PUT,   /* put the item at target, as it is now, with token and the time it has left; then
                      upkeep_answered() */
-    UPKEEP_SET,   /* write check_s, checked_s and calm of item, unless its seq is another by now;
+    UPKEEP_SET,   /* write check_s, checked_s and calm of item, unless its seq is higher by now;
                      then upkeep_written() */
     UPKEEP_DROP,  /* remove the item at target, unless its seq is higher by now, and remember the
                      number; then upkeep_written() */
@@ -213,8 +213,8 @@ char upkeep_need(const struct upkeep *self, const struct upkeep_digest *digest,
 /*
  * Another holder of this version sees to the replicas, next in chk_s seconds: put our own check off
  * until a little after, but never farther than UPKEEP_SILENCE longest intervals after the last that
- * we made ourselves, else a liar could silence us. False when nothing changes; else write the item
- * as for UPKEEP_SET. An offer received of a key held counts as chk_s = check_least_s.
+ * we made ourselves, else a liar could silence us. False when that is little or nothing; else write
+ * the item as for UPKEEP_SET. An offer received of a key held counts as chk_s = check_least_s.
  */
 bool upkeep_postpone(struct upkeep *self, struct upkeep_item *item, uint32_t chk_s, uint64_t now_s);
 

@@ -40,14 +40,15 @@ static bool find_due(struct upkeep *self, uint64_t now_ms, struct upkeep_item *r
 {
     const struct upkeep_store *store = &self->options.store;
     uint64_t now_s = now_ms / MS_PER_S;
+    uint64_t least_s = self->options.check_least_s;
     struct upkeep_item item;
 
-    /* What is put meanwhile is to be checked after check_least_s. */
-    self->look_ms = now_ms + self->options.check_least_s * MS_PER_S;
+    /* What stands in the way ends soon; what is put meanwhile is checked after check_least_s. */
+    self->look_ms = now_ms + (least_s < UPKEEP_ENDING_S ? least_s : UPKEEP_ENDING_S) * MS_PER_S;
     for (uint32_t skip = 0; skip < SKIP_MAX && store->due(store->ctx, skip, &item); skip++) {
         if (item.check_s > now_s) {
-            if (item.check_s * MS_PER_S < self->look_ms)
-                self->look_ms = item.check_s * MS_PER_S;
+            self->look_ms =
+                MS_PER_S * (item.check_s < now_s + least_s ? item.check_s : now_s + least_s);
             return false;
         }
         if (item.ends_s <= now_s + UPKEEP_ENDING_S || is_in_a_slot(self, &item.target))

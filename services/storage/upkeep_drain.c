@@ -79,6 +79,14 @@ static void step_over(struct upkeep *self, const struct upkeep_item *item)
         next_range(self);
 }
 
+/* Nothing is for it but keys looked at before; a silent one may be asked anew for the next. */
+static bool may_give_way(const struct upkeep *self, const struct upkeep_transfer *transfer)
+{
+    bool is_idle = transfer->state == TRANSFER_FILLING && transfer->count == 0;
+
+    return (is_idle || transfer->state == TRANSFER_DEAD) && transfer->drain_key != self->drain_key;
+}
+
 static struct upkeep_transfer *transfer_to(struct upkeep *self, const struct contact *contact,
                                            enum routing_family family)
 {
@@ -91,8 +99,7 @@ static struct upkeep_transfer *transfer_to(struct upkeep *self, const struct con
             continue;
         if (node_id_equal(&transfer->contact.id, &contact->id) && transfer->family == family)
             return transfer;
-        if (transfer->state == TRANSFER_FILLING && transfer->count == 0 &&
-            transfer->drain_key != self->drain_key)
+        if (may_give_way(self, transfer))
             idle = i;
     }
     if (self->transfers[UPKEEP_DRAINS_MAX - 1] != NULL && idle != SIZE_MAX)

@@ -49,7 +49,7 @@ void gate_open(int fd)
     (void)setsockopt(fd, SOL_SOCKET, SO_DETACH_FILTER, &unused, sizeof(unused));
 }
 
-lb_err gate_set(int fd, bool v4, const struct overload_rule *rules, unsigned count)
+static bool attach(int fd, bool v4, const struct overload_rule *rules, unsigned count)
 {
     struct code code = { .count = 0 };
     struct sock_fprog program = { .filter = code.list };
@@ -60,10 +60,22 @@ lb_err gate_set(int fd, bool v4, const struct overload_rule *rules, unsigned cou
     }
     if (code.count == 0) {
         gate_open(fd);
-        return LB_OK;
+        return true;
     }
     put(&code, BPF_RET | BPF_K, UINT32_MAX, 0, 0);
     program.len = code.count;
-    return setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)) == 0 ? LB_OK
-                                                                                        : LB_DENIED;
+    return setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)) == 0;
+}
+
+lb_err gate_set(int fd, bool v4, const struct overload_rule *rules, unsigned count)
+{
+    if (attach(fd, v4, rules, count))
+        return LB_OK;
+    /* net.core.optmem_max: up to Linux 6.8 there is not room for two of this size. */
+    gate_open(fd);
+    for (; count > 0; count /= 2) {
+        if (attach(fd, v4, rules, count))
+            return LB_OK;
+    }
+    return LB_DENIED;
 }

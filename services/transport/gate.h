@@ -17,7 +17,8 @@
 void gate_open(int fd);
 
 /*
- * Apply the rules that concern this socket's family; without any the gate is open. LB_DENIED when
- * the kernel refuses.
+ * Apply the rules that concern this socket's family; without any the gate is open. When the kernel
+ * has no room for so many, the first of them: they come heaviest first. LB_DENIED when it refuses
+ * any; then the gate is open.
  */
 LB_MUST_CHECK lb_err gate_set(int fd, bool v4, const struct overload_rule *rules, unsigned count);

@@ -21,10 +21,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define TRANSACTIONS_MAX           65536u   /* the most a table may be made for */
-#define TRANSACTIONS_WAIT_FIRST_US 1000000u /* most for the first answer of an address not known   \
-                                             */
-#define TRANSACTIONS_SAMPLES_LEAST 16u      /* answers before it may be less */
+#define TRANSACTIONS_MAX 65536u /* the most a table may be made for */
+#define TRANSACTIONS_WAIT_FIRST_US                                                                 \
+    1000000u                           /* most for the first answer of an address not known        \
+                                        */
+#define TRANSACTIONS_SAMPLES_LEAST 16u /* answers before it may be less */
 #define TRANSACTIONS_WAIT_MIN_US   100000u
 #define TRANSACTIONS_WAIT_LAST_US  500000u  /* least wait of the last try: a stall is no death */
 #define TRANSACTIONS_PATIENCE_US   2500000u /* most of all tries together */

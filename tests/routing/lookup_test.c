@@ -274,24 +274,36 @@ static const struct network {
     const char *what;
     unsigned nodes, k, dead_percent;
     unsigned queries_mean; /* at most */
+    unsigned liars_percent;
+    unsigned wrong_max; /* of 100 lookups */
 } networks[] = {
-    { "one closest", 1000, 1, 30, 12 },
-    { "8 closest, all alive: nobody is asked in vain", 1000, 8, 0, 12 },
-    { "8 closest, 30 % dead", 1000, 8, 30, 22 },
-    { "20 closest, all alive", 1000, 20, 0, 50 },
-    { "20 closest, 30 % dead", 1000, 20, 30, 60 },
-    { "20 closest, half dead", 2000, 20, 50, 80 },
-    { "32 closest, 30 % dead", 1000, 32, 30, 80 },
-    { "20 closest of 30", 30, 20, 30, 40 },
+    { "one closest", 1000, 1, 30, 12, 0, 0 },
+    { "8 closest, all alive: nobody is asked in vain", 1000, 8, 0, 12, 0, 0 },
+    { "8 closest, 30 % dead", 1000, 8, 30, 22, 0, 0 },
+    { "20 closest, all alive", 1000, 20, 0, 50, 0, 0 },
+    { "20 closest, 30 % dead", 1000, 20, 30, 60, 0, 0 },
+    { "20 closest, half dead", 2000, 20, 50, 80, 0, 0 },
+    { "32 closest, 30 % dead", 1000, 32, 30, 80, 0, 0 },
+    { "20 closest of 30", 30, 20, 30, 40, 0, 0 },
+    /* Who is the only one to tell of a part can hide it; several paths are the answer to that. */
+    { "20 closest, 2 % name made-up nodes beside what is asked", 1000, 20, 0, 60, 2, 1 },
+    { "20 closest, 5 % do", 1000, 20, 0, 70, 5, 9 },
+    { "20 closest, 5 % do, 30 % dead", 1000, 20, 30, 100, 5, 18 },
+    { "20 closest of 15, 10 % do", 15, 20, 0, 50, 10, 9 },
 };
 
-static void draw(struct contact *nodes, bool *dead, const struct network *row,
+enum fate { LIVES, DEAD, LIES };
+
+static void draw(struct contact *nodes, enum fate *fates, const struct network *row,
                  struct random *random)
 {
     for (unsigned i = 0; i < row->nodes; i++) {
         nodes[i].id = node_id_random(random);
         nodes[i].address = address_v4(10, 0, (uint8_t)(i >> 8), (uint8_t)i, 6881);
-        dead[i] = random_below(random, 100) < row->dead_percent;
+        fates[i] = random_below(random, 100) < row->dead_percent ? DEAD : LIVES;
+        if (row->liars_percent > 0 && random_below(random, 100) < row->liars_percent) {
+            fates[i] = LIES;
+        }
     }
 }
 
@@ -328,8 +340,20 @@ static size_t nearest(const struct contact *nodes, unsigned count, const struct 
     return found;
 }
 
+/* Nodes beside an id that are not there. */
+static size_t make_up(unsigned liar, const struct node_id *id, struct contact *ret_named)
+{
+    for (unsigned i = 0; i < PROOF_ANSWER_FULL; i++) {
+        ret_named[i].id = *id;
+        ret_named[i].id.bytes[NODE_ID_SIZE - 1] ^= (uint8_t)(1 << i);
+        ret_named[i].address = address_v4(10, 99, id->bytes[0], id->bytes[1], 1);
+        ret_named[i].address.port = (uint16_t)(1 + 8 * liar + i);
+    }
+    return PROOF_ANSWER_FULL;
+}
+
 /* Every node knows all others, alive or not, and names 8. */
-static void look_up(struct lookup *lookup, const struct contact *nodes, const bool *dead,
+static void look_up(struct lookup *lookup, const struct contact *nodes, const enum fate *fates,
                     unsigned count)
 {
     struct contact named[PROOF_ANSWER_FULL];
@@ -338,28 +362,59 @@ static void look_up(struct lookup *lookup, const struct contact *nodes, const bo
     for (uint64_t now_ms = 0; !lookup_is_finished(lookup); now_ms += 10) {
         while (lookup_next(lookup, now_ms, &query)) {
             unsigned n = (unsigned)query.to.ip[14] << 8 | query.to.ip[15];
-            struct reply reply = { .outcome = dead[n] ? REPLY_SILENT : REPLY_ANSWERED,
-                                   .id = nodes[n].id,
-                                   .nodes = named };
-            reply.nodes_count = nearest(nodes, count, &query.target, &nodes[n], named);
+            struct reply reply = { .outcome = REPLY_SILENT, .nodes = named };
+            if (query.to.ip[13] == 0 && fates[n] != DEAD) {
+                reply.outcome = REPLY_ANSWERED;
+                reply.id = nodes[n].id;
+                reply.nodes_count = fates[n] == LIES
+                                        ? make_up(n, &query.target, named)
+                                        : nearest(nodes, count, &query.target, &nodes[n], named);
+            }
             lookup_reply(lookup, query.ticket, &reply);
         }
         assert_true(now_ms < 100000);
     }
 }
 
+static size_t live_by_distance(const struct network *row, const struct contact *nodes,
+                               const enum fate *fates, const struct node_id *target,
+                               struct contact *ret_sorted)
+{
+    size_t live = 0;
+
+    for (unsigned j = 0; j < row->nodes; j++) {
+        if (fates[j] != DEAD) {
+            ret_sorted[live++] = nodes[j];
+        }
+    }
+    sort_target = *target;
+    qsort(ret_sorted, live, sizeof(*ret_sorted), compare_distances);
+    return live;
+}
+
+static bool is_same(const struct candidate *const *closest, size_t count,
+                    const struct contact *expected)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (!node_id_equal(&closest[i]->contact.id, &expected[i].id)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static void is_exact(void **state)
 {
     static struct contact nodes[NETWORK_MAX], sorted[NETWORK_MAX];
-    static bool dead[NETWORK_MAX];
+    static enum fate fates[NETWORK_MAX];
     const struct network *row = *state;
     const struct candidate *closest[LOOKUP_K_MAX];
     struct node_id self = node(SELF).id;
     struct random random;
-    unsigned queries = 0;
+    unsigned queries = 0, wrong = 0;
 
     random_init(&random, 3);
-    draw(nodes, dead, row, &random);
+    draw(nodes, fates, row, &random);
     for (unsigned i = 0; i < 100; i++) {
         struct lookup_aim aim = { .kind = LOOKUP_NODES, .k = row->k };
         aim.target = node_id_random(&random);
@@ -367,31 +422,57 @@ static void is_exact(void **state)
         for (unsigned j = 0; j < 8;) {
             unsigned n = (unsigned)random_below(&random, row->nodes);
             lookup_seed(lookup, &nodes[n]);
-            j += !dead[n];
+            j += fates[n] == LIVES;
         }
         lookup_start(lookup);
-        look_up(lookup, nodes, dead, row->nodes);
-        size_t count = lookup_closest(lookup, closest, LOOKUP_K_MAX), live = 0;
-        for (unsigned j = 0; j < row->nodes; j++) {
-            if (!dead[j]) {
-                sorted[live++] = nodes[j];
-            }
-        }
-        sort_target = aim.target;
-        qsort(sorted, live, sizeof(*sorted), compare_distances);
-        assert_int_equal(count, live < row->k ? live : row->k);
-        for (size_t j = 0; j < count; j++) {
-            assert_true(node_id_equal(&closest[j]->contact.id, &sorted[j].id));
-        }
+        look_up(lookup, nodes, fates, row->nodes);
+        size_t count = lookup_closest(lookup, closest, LOOKUP_K_MAX);
+        size_t live = live_by_distance(row, nodes, fates, &aim.target, sorted);
+        wrong += count != (live < row->k ? live : row->k) || !is_same(closest, count, sorted);
         queries += lookup->queries;
         lookup_free(&lookup);
     }
-    if (queries > 100 * row->queries_mean) {
-        fail_msg("%u queries for 100 lookups", queries);
+    if (wrong > row->wrong_max || queries > 100 * row->queries_mean) {
+        fail_msg("%u queries for 100 lookups, %u of them wrong", queries, wrong);
     }
 }
 
 /* ---- the rest ---- */
+
+/* THREATS 2.3: who names a node at a wrong address does not hide it. */
+static void a_node_is_asked_at_each_address_it_is_said_to_have(void **state)
+{
+    struct contact wrong = node(3), right = node(3), seeds[] = { node(1), node(2) };
+    struct reply answer = { .outcome = REPLY_ANSWERED, .nodes_count = 1 };
+    const struct reply silent = { .outcome = REPLY_SILENT };
+    const struct candidate *closest[4];
+    struct query query[3];
+    struct world world;
+
+    (void)state;
+    wrong.address.ip[14] = 9;
+    begin(&world, LOOKUP_NODES, 4, "1 2");
+    assert_true(lookup_next(world.lookup, 0, &query[0]));
+    assert_true(lookup_next(world.lookup, 0, &query[1]));
+    for (unsigned i = 0; i < 2; i++) {
+        answer.id = seeds[i].id;
+        answer.nodes = i == 0 ? &wrong : &right;
+        lookup_reply(world.lookup, query[i].ticket, &answer);
+    }
+    assert_true(lookup_next(world.lookup, 0, &query[2]));
+    assert_true(address_equal(&query[2].to, &wrong.address));
+    assert_false(lookup_next(world.lookup, 0, &query[0]));
+    lookup_reply(world.lookup, query[2].ticket, &silent);
+    assert_true(lookup_next(world.lookup, 0, &query[2]));
+    assert_true(address_equal(&query[2].to, &right.address));
+    answer = (struct reply){ .outcome = REPLY_ANSWERED, .id = right.id, .nodes = &wrong };
+    answer.nodes_count = 1;
+    lookup_reply(world.lookup, query[2].ticket, &answer);
+    assert_false(lookup_next(world.lookup, 0, &query[2])); /* nor where it was asked before */
+    assert_true(lookup_is_finished(world.lookup));
+    assert_int_equal(lookup_closest(world.lookup, closest, 4), 3);
+    lookup_free(&world.lookup);
+}
 
 static void a_suspect_is_not_waited_for(void **state)
 {
@@ -580,6 +661,7 @@ static void endless_lies_end(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_node_is_asked_at_each_address_it_is_said_to_have),
         cmocka_unit_test(a_suspect_is_not_waited_for),
         cmocka_unit_test(peers_and_tokens_are_gathered),
         cmocka_unit_test(items_are_gathered_once_each),

@@ -19,6 +19,8 @@ static const struct story {
     { "the last lookup of a target counts", { "k1 7 8", "k1 9", "?1 9" } },
     { "one that found nobody changes nothing", { "k1 7 8", "k1", "?1 7 8" } },
     { "it is forgotten after ten minutes", { "k1 7", "w9", "?1 7", "w1", "?1" } },
+    { "also when it was looked up from there again: who has captured it once does not keep it",
+      { "k1 7", "w9", "k1 7 8", "?1 7 8", "w1", "?1", "k1 9", "?1 9" } },
     { "a node that is silent is forgotten at once, of all targets",
       { "k1 7 8", "k2 8 9", "f8", "?1 7", "?2 9" } },
     { "a target gives way to many others", { "k1 7", "*", "?1 7", "k200 8", "?1" } },

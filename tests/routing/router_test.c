@@ -283,6 +283,25 @@ static void a_search_goes_as_many_paths_as_is_set(void **state)
     end(&router);
 }
 
+/* Liars who captured one path would be where all of the next search begin. */
+static void several_paths_do_not_begin_where_the_last_ended(void **state)
+{
+    struct router *router = begin(false);
+    struct contact there = contact(7);
+    struct query query;
+
+    (void)state;
+    for (unsigned paths = 1; paths <= 2; paths++) {
+        router->paths = paths;
+        recall_keep(&router->recall, &there.id, ROUTING_V4, &there, 1, NOW_MS);
+        assert_int_equal(
+            search_for(router, LOOKUP_VALUE, &there.id, NOW_MS + 9000, NOW_MS + ROUTER_JOIN_MS),
+            LB_OK);
+        assert_int_equal(router_next(router, NOW_MS + 8000, &query), paths == 1);
+    }
+    end(&router);
+}
+
 static void a_lookup_where_nobody_is_known_ends_at_once(void **state)
 {
     const struct node_id target = { { 1 } };
@@ -424,6 +443,43 @@ static void families_are_merged(void **state)
     end(&router);
 }
 
+/* As storage sees it: k that are nearer in the one network are no reason to be absent in the other.
+ */
+static void each_family_has_its_own_closest(void **state)
+{
+    const struct node_id target = { { 0x80 } };
+
+    (void)state;
+    for (unsigned v6 = 0; v6 < 2; v6++) {
+        struct router *router = begin(false);
+        struct search *search = NULL;
+
+        for (unsigned n = 1; n <= TABLE_K + v6; n++) {
+            struct contact there = contact(n);
+            if (n > TABLE_K) {
+                memset(there.address.ip, 0, 16);
+                there.address.ip[0] = 0xfd;
+                there.address.ip[15] = (uint8_t)n;
+            }
+            router_sighting(router, SIGHTING_ANSWERED, &there, 1000, NOW_MS);
+        }
+        settle(router, NOW_MS);
+        assert_int_equal(search_for(router, LOOKUP_NODES, &target, UINT64_MAX, NOW_MS), LB_OK);
+        for (unsigned i = 0; i < 100 && search == NULL; i++) {
+            struct query query;
+            while (router_next(router, NOW_MS, &query)) {
+                struct contact from = contact(query.to.ip[15]);
+                answer(router, &query, &from, NOW_MS);
+            }
+            search = router_finished(router, NOW_MS);
+        }
+        assert_non_null(search);
+        assert_int_equal(search_self_is_close(search), v6);
+        search_free(&search);
+        end(&router);
+    }
+}
+
 static void what_is_saved_is_asked_again(void **state)
 {
     struct router *router = begin(false), *again = begin(false);
@@ -509,9 +565,11 @@ int main(void)
         cmocka_unit_test(lookups_are_bounded),
         cmocka_unit_test(a_lookup_ends_at_its_deadline_with_what_it_has),
         cmocka_unit_test(a_search_goes_as_many_paths_as_is_set),
+        cmocka_unit_test(several_paths_do_not_begin_where_the_last_ended),
         cmocka_unit_test(a_lookup_where_nobody_is_known_ends_at_once),
         cmocka_unit_test(introductions),
         cmocka_unit_test(families_are_merged),
+        cmocka_unit_test(each_family_has_its_own_closest),
         cmocka_unit_test(what_is_saved_is_asked_again),
         cmocka_unit_test(our_public_address_is_learnt_from_answers),
         cmocka_unit_test(pings_are_bounded),

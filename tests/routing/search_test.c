@@ -197,7 +197,7 @@ static size_t nearest_in_view(const struct network *self, const struct node_id *
     return count;
 }
 
-enum lie { LIE_FRIENDS, LIE_MADE_UP };
+enum lie { LIE_FRIENDS, LIE_MADE_UP, LIE_MOVED };
 
 /* Nodes that nobody has, nearer to the target than all there are. */
 static size_t make_up(struct network *self, const struct node_id *target,
@@ -211,6 +211,34 @@ static size_t make_up(struct network *self, const struct node_id *target,
                                           (uint16_t)(number >> 16 | 1));
     }
     return ANSWER;
+}
+
+/* The nearest there are, but at addresses where nobody is. */
+static size_t move_away(struct network *self, const struct node_id *target,
+                        struct contact ret_named[ANSWER])
+{
+    size_t count = truly_nearest(self, target, NETWORK, false, ANSWER, ret_named);
+
+    for (size_t i = 0; i < count; i++) {
+        uint64_t number = random_u64(&self->random);
+        ret_named[i].address = address_v4(10, 99, (uint8_t)(number >> 8), (uint8_t)number,
+                                          (uint16_t)(number >> 16 | 1));
+    }
+    return count;
+}
+
+/* Returns how many are named. */
+static size_t tell_lies(struct network *self, const struct node_id *target, unsigned liar,
+                        enum lie lie, struct contact ret_named[ANSWER])
+{
+    switch (lie) {
+    case LIE_FRIENDS:
+        return truly_nearest(self, target, liar, true, ANSWER, ret_named);
+    case LIE_MADE_UP:
+        return make_up(self, target, ret_named);
+    default:
+        return move_away(self, target, ret_named);
+    }
 }
 
 struct flight {
@@ -229,11 +257,9 @@ static void deliver(struct network *self, struct search *search, const struct fl
     if (flight->query.to.ip[13] == 0) {
         reply.outcome = REPLY_ANSWERED;
         reply.id = self->nodes[n].id;
-        reply.nodes_count = !self->liars[n]
-                                ? nearest_in_view(self, &flight->query.target, n, ANSWER, named)
-                            : lie == LIE_FRIENDS
-                                ? truly_nearest(self, &flight->query.target, n, true, ANSWER, named)
-                                : make_up(self, &flight->query.target, named);
+        reply.nodes_count = self->liars[n]
+                                ? tell_lies(self, &flight->query.target, n, lie, named)
+                                : nearest_in_view(self, &flight->query.target, n, ANSWER, named);
     }
     search_reply(search, flight->lookup, flight->query.ticket, &reply);
 }
@@ -324,6 +350,9 @@ static const struct liars_row liars_rows[] = {
     { "eight paths, 40 % name only each other", LIE_FRIENDS, 40, 8, 1000, 960, 1000, 50 },
     { "one path, 20 % name nodes that are not there", LIE_MADE_UP, 20, 1, 100, 0, 100, 200 },
     { "four paths, 20 % name nodes that are not there", LIE_MADE_UP, 20, 4, 100, 99, 100, 800 },
+    { "one path, 20 % name the nearest where they are not", LIE_MOVED, 20, 1, 1000, 850, 1000, 40 },
+    { "four paths, 20 % name the nearest where they are not", LIE_MOVED, 20, 4, 1000, 995, 1000,
+      100 },
 };
 
 static void finds_the_closest_among_liars(void **state)
@@ -339,8 +368,42 @@ static void finds_the_closest_among_liars(void **state)
     assert_true(queries <= row->queries_most * row->searches);
 }
 
+/* The few nodes of a small IPv6 network have answered before the first of IPv4 do. */
+static void a_small_family_does_not_hurry_the_other(void **state)
+{
+    const struct search_order order = { .aim = { .kind = LOOKUP_NODES, .k = ANSWER },
+                                        .paths = 2,
+                                        .deadline_ms = 60000 };
+    struct search *search = new_search(&order);
+    struct contact v4[] = { near(1), near(2) }, v6[] = { near(1), near(2) };
+    unsigned lookup, answered = 0;
+    struct query query;
+
+    (void)state;
+    v6[0].address = (struct address){ .ip = { 0xfd, [15] = 1 }, .port = 6881 };
+    v6[1].address = (struct address){ .ip = { 0xfd, [15] = 2 }, .port = 6881 };
+    search_begin(search, ROUTING_V4, v4, 2, false);
+    search_begin(search, ROUTING_V6, v6, 2, false);
+    while (search_next(search, SLOW_MS, 10, &query, &lookup)) {
+        struct reply reply = { .outcome = REPLY_ANSWERED, .id = query.id };
+        if (!address_is_v4(&query.to)) {
+            search_reply(search, lookup, query.ticket, &reply);
+            answered++;
+        }
+    }
+    assert_int_equal(answered, 2);
+    assert_false(search_next(search, SLOW_MS, 20, &query, &lookup));
+    assert_false(search_is_finished(search, 1000));
+    search_free(&search);
+}
+
 int main(void)
 {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_small_family_does_not_hurry_the_other),
+    };
+
     return RUN_ROWS(enough_rows, ends_with_enough) +
-           RUN_ROWS(liars_rows, finds_the_closest_among_liars);
+           RUN_ROWS(liars_rows, finds_the_closest_among_liars) +
+           cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -237,12 +237,13 @@ void errand_answered(struct dht_node *node, uint64_t number, const struct krpc_m
     if (self == NULL || self->ended) {
         return;
     }
-    if (message != NULL && message->type == KRPC_REPLY) {
+    if (message == NULL || message->error_code == KRPC_ERROR_SERVER) {
+        answer = SPREAD_BUSY;
+    } else if (message->type == KRPC_REPLY) {
         answer = SPREAD_ACCEPTED;
-    } else if (message != NULL && message->error_code == KRPC_ERROR_PROTOCOL) {
+    } else if (message->error_code == KRPC_ERROR_PROTOCOL) {
         answer = SPREAD_STALE;
-    } else if (message != NULL &&
-               (message->error_code == KRPC_ERROR_CAS || message->error_code == KRPC_ERROR_SEQ)) {
+    } else if (message->error_code == KRPC_ERROR_CAS || message->error_code == KRPC_ERROR_SEQ) {
         answer = SPREAD_OUTDATED;
     }
     spread_answered(&self->spread, number & ((1u << PLACE_BITS) - 1), answer);
@@ -536,7 +537,8 @@ void dht_begin_put(struct dht *self, uint32_t origin, struct dht_put *put)
                                             .is_mutable = put->is_mutable,
                                             .has_cas = put->has_cas,
                                             .cas = put->cas,
-                                            .deadline_ms = errand->deadline_ms };
+                                            .deadline_ms = errand->deadline_ms,
+                                            .is_patient = true };
 
     put->done = false;
     errand->put = put;
@@ -561,7 +563,8 @@ void errand_begin_check(struct dht_node *node, const struct upkeep_action *actio
     const struct spread_options options = { .mode = SPREAD_CHECK,
                                             .is_mutable = stored->item.is_mutable,
                                             .seq = stored->upkeep.seq,
-                                            .deadline_ms = errand->deadline_ms };
+                                            .deadline_ms = errand->deadline_ms,
+                                            .is_patient = true };
     errand->item = store_copy(&stored->item);
     errand->target = action->target;
     errand->ends_s = stored->upkeep.ends_s;

@@ -366,7 +366,7 @@ void store_set(struct store *self, const struct upkeep_item *item)
 {
     struct stored *stored = find(self, &item->target);
 
-    if (stored == NULL || stored->upkeep.seq != item->seq) {
+    if (stored == NULL || stored->upkeep.seq > item->seq) {
         return;
     }
     list_remove(self->by_check, self->count,

@@ -62,7 +62,7 @@ struct store_put {
 enum item_verdict store_put(struct store *self, const struct node_id *target,
                             const struct store_put *put);
 
-/* UPKEEP_SET and upkeep_postpone: unless its seq is another by now. */
+/* UPKEEP_SET and upkeep_postpone: unless its seq is higher by now. */
 void store_set(struct store *self, const struct upkeep_item *item);
 
 /* UPKEEP_DROP: unless its seq is higher by now. */

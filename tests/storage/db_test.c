@@ -264,6 +264,26 @@ static void checks_come_up_in_their_order(void **state)
     assert_int_equal(read_check(1).check_s, now_s + 900);
 }
 
+/* Until the sweep comes to them; there may be as many as the store holds. */
+static void what_has_ended_is_not_counted_among_checks(void **state)
+{
+    struct item first = world_mutable(1, 5, "1:a");
+    struct item second = world_mutable(2, 5, "1:a");
+
+    (void)state;
+    for (unsigned i = 0; i < 5; i++) {
+        struct item ended = world_mutable(100 + i, 5, "1:a");
+
+        assert_int_equal(put_for(&ended, 10, 400), LB_OK);
+    }
+    assert_int_equal(put_for(&first, 100000, 600), LB_OK);
+    assert_int_equal(put_for(&second, 100000, 700), LB_OK);
+    world.now_s += 11;
+    assert_true(is_checked_after(0, &first));
+    assert_true(is_checked_after(1, &second));
+    assert_int_equal(read_check(2).check_s, 0);
+}
+
 static void a_check_is_of_one_version(void **state)
 {
     struct item item = world_mutable(1, 5, "1:a");
@@ -276,6 +296,47 @@ static void a_check_is_of_one_version(void **state)
     assert_int_equal(apply_check(DB_SET_CHECK, &item, now_s + 3600), LB_NOT_FOUND);
     assert_int_equal(read_check(0).check_s, now_s + 500);
     assert_int_equal(overdue(now_s + 5000), 1);
+}
+
+/* A check has met a newer version that could not be stored here: what stands here is seen to. */
+static void a_check_of_a_newer_version_counts_for_the_older(void **state)
+{
+    struct item item = world_mutable(1, 5, "1:a");
+    struct item newer = world_mutable(1, 6, "1:b");
+    uint64_t now_s = world.now_s;
+
+    (void)state;
+    assert_int_equal(put_for(&item, 100000, 600), LB_OK);
+    assert_int_equal(apply_check(DB_SET_CHECK, &newer, now_s + 3600), LB_OK);
+    assert_int_equal(read_check(0).check_s, now_s + 3600);
+    assert_int_equal(read_check(0).item.seq, 5);
+    assert_int_equal(overdue(now_s + 5000), 1);
+}
+
+/* Else who puts one version here and the next elsewhere would not be counted any more. */
+static void a_version_that_a_check_brings_takes_the_space_of_the_one_before(void **state)
+{
+    struct item item = world_mutable(1, 5, "1:a");
+    struct item newer = world_mutable(1, 6, "1:b");
+    struct item other = world_mutable(2, 6, "1:b");
+    struct db_op ops[] = { world_put_op(&world, &newer, "self"),
+                           world_put_op(&world, &other, "self") };
+    struct record_source source = world_source("8.8.8.8:1");
+    struct item_record record;
+
+    (void)state;
+    assert_int_equal(put_for(&item, 100000, 600), LB_OK);
+    ops[0].put.keeps_source = ops[1].put.keeps_source = true;
+    world_apply_list(&world, ops, 2);
+    assert_int_equal(ops[0].err, LB_OK);
+    assert_int_equal(ops[1].err, LB_OK);
+    assert_int_equal(db_read_begin(world.db), LB_OK);
+    assert_int_equal(db_read_item(world.db, &ops[0].put.target, world.now_s, &record), LB_OK);
+    assert_int_equal(record.item.seq, 6);
+    assert_true(record_source_equal(&record.source, &source));
+    assert_int_equal(db_read_item(world.db, &ops[1].put.target, world.now_s, &record), LB_OK);
+    assert_true(record.source.is_self);
+    db_read_end(world.db);
 }
 
 static void a_put_again_puts_the_check_off_but_not_for_ever(void **state)
@@ -922,6 +983,40 @@ static void a_new_version_takes_the_place_of_all_parts_of_the_old(void **state)
     assert_int_equal(take(taken), 1);
 }
 
+/* While version 5 was being put again the user has put version 6. */
+static void what_was_put_meanwhile_is_not_forgotten_with_the_old(void **state)
+{
+    struct item old = world_mutable(1, 5, "1:a");
+    struct item new = world_mutable(1, 6, "1:b");
+    struct node_id group = item_target(&old);
+    struct db_op again = { .kind = DB_PUBLISH,
+                           .now_s = world.now_s,
+                           .publish = { .publication = { .group = group,
+                                                         .target = group,
+                                                         .version = 5,
+                                                         .due_s = world.now_s + 3600 },
+                                        .item = old,
+                                        .is_again = true } };
+    struct db_op forget = { .kind = DB_UNPUBLISH, .group = { .group = group, .version = 5 } };
+
+    (void)state;
+    publish(&group, &new, 6, world.now_s + 10);
+    world_apply(&world, &again);
+    assert_int_equal(again.err, LB_NOT_FOUND);
+    assert_true(is_published(&group, &new));
+    world_apply(&world, &forget);
+    assert_true(is_published(&group, &new));
+    forget.group.version = 6;
+    world_apply(&world, &forget);
+    assert_int_equal(world_stats(&world).published, 0);
+    world_apply(&world, &again); /* nor does it come back after it was removed */
+    assert_int_equal(again.err, LB_NOT_FOUND);
+    assert_int_equal(world_stats(&world).published, 0);
+    publish(&group, &old, 5, world.now_s + 10);
+    world_apply(&world, &again);
+    assert_int_equal(again.err, LB_OK);
+}
+
 /* ---- the presence page's source ---- */
 
 struct collected {
@@ -1131,7 +1226,10 @@ int main(void)
         IN(set_up, an_item_lives_as_long_as_it_was_given),
         IN(set_up, a_life_has_its_limit),
         IN(set_up, checks_come_up_in_their_order),
+        IN(set_up, what_has_ended_is_not_counted_among_checks),
         IN(set_up, a_check_is_of_one_version),
+        IN(set_up, a_check_of_a_newer_version_counts_for_the_older),
+        IN(set_up, a_version_that_a_check_brings_takes_the_space_of_the_one_before),
         IN(set_up, a_put_again_puts_the_check_off_but_not_for_ever),
         IN(set_up, what_is_dropped_is_not_taken_older),
         IN(set_up, items_are_walked_in_order),
@@ -1150,6 +1248,7 @@ int main(void)
         IN(set_up, a_source_may_not_announce_without_end),
         IN(set_up, what_is_published_comes_up_again),
         IN(set_up, a_new_version_takes_the_place_of_all_parts_of_the_old),
+        IN(set_up, what_was_put_meanwhile_is_not_forgotten_with_the_old),
         IN(set_up, every_target_is_told_once),
         IN(set_up, a_file_of_something_else_is_set_aside),
         IN(set_up, a_file_cut_short_is_set_aside),

@@ -15,11 +15,12 @@
  *   look:NODES[/SELF]  it looks up and finds these nodes, one a letter group:
  *                      a letter, then its item's number or nothing; "~" after it: it gave no token;
  *                      "!" then: it is of another kind. "x" after a number: a removal.
- *                      SELF is "+" when our own store is among the k closest, "+N" when it holds N.
+ *                      SELF is "+" when our own store is among the k closest, "+N" when it holds N;
+ *                      "-N": it holds N and is not.
  *   fail               it looks up and routing is not there
  *   sign:N             it signs number N
- *   a.ok a.old a.stale a.no a.full   it stores on node a (or on self: "+") and that is the answer;
- *                      a(N).ok: with CAS N
+ *   a.ok a.old a.stale a.busy a.no a.full   it stores on node a (or on self: "+") and that is the
+ * answer; a(N).ok: with CAS N
  *   -> OUTCOME ACK/ASKED, of a check HOLDERS+REPAIRED/FOUND and "drop" when we may
  */
 static const struct row {
@@ -47,6 +48,15 @@ static const struct row {
     { "... not twice", SPREAD_FIXED, 0, -1, "look:a,b/ a.stale b.ok look:a,b/ a.stale -> OK 1/2" },
     { "who acknowledged counts though the second lookup misses it", SPREAD_FIXED, 0, -1,
       "look:a,b/+ +.ok a.stale b.ok look:a,c/+ a.ok c.ok -> OK 4/4" },
+    { "who is busy is tried once more", SPREAD_FIXED, 0, -1,
+      "look:a,b/ a.busy b.ok look:a,b/ a.ok -> OK 2/2" },
+    { "... or who stands in its place by then", SPREAD_FIXED, 0, -1,
+      "look:a,b/ a.busy b.ok look:b,c/ c.ok -> OK 2/2" },
+    { "... not twice", SPREAD_FIXED, 0, -1, "look:a,b/ a.busy b.ok look:a,b/ a.busy -> OK 1/2" },
+    { "a version is not signed again for the busy", SPREAD_VERSION, 0, -1,
+      "look:a,b/ sign:100 a.busy b.ok look:a,b100/ a.ok -> OK 2/2" },
+    { "a vote is not made again for them", SPREAD_VERSION, 0, 50,
+      "look:a50,b50/ sign:100 a(50).busy b(50).ok -> OK 1/2" },
     { "a lookup that could not be made is made again", SPREAD_FIXED, 0, -1,
       "fail look:a/ a.ok -> OK 1/1" },
     { "a signed item is put again as it is", SPREAD_FIXED, 5, -1,
@@ -109,6 +119,10 @@ static const struct row {
       "look:a9,b9!,c!/+9 b.ok c.ok -> OK 2+1/3" },
     { "check: a newer version is taken over and spread", SPREAD_CHECK, 9, -1,
       "look:a9,b12,c/+9 +.ok a.ok c.ok -> OK 1+2/3" },
+    { "check: ... here too, though we are not among the closest", SPREAD_CHECK, 9, -1,
+      "look:a12,b12/-9 +.ok -> OK 2+0/2" },
+    { "check: what we are not among the closest of is not stored here", SPREAD_CHECK, 9, -1,
+      "look:a9,b/ b.ok -> OK 1+1/2" },
     { "check: our own store lacks it", SPREAD_CHECK, 9, -1, "look:a9/+ +.ok -> OK 1+0/1" },
     { "check: what nobody takes is no error", SPREAD_CHECK, 9, -1,
       "look:a,b/+9 a.no b.old -> OK 0+0/2" },
@@ -125,6 +139,14 @@ static const struct row {
       "look:a9,b9,c9,d9,e9,f9,g9,h9,i9,j9,k9,l9,m9,n9,o9,p9,q9,r9,s9,t/ t.no -> OK 19+0/20" },
     { "check: among the 20 closest, we keep it", SPREAD_CHECK, 9, -1,
       "look:a9,b9,c9,d9,e9,f9,g9,h9,i9,j9,k9,l9,m9,n9,o9,p9,q9,r9,s9,t9/+9 -> OK 20+0/20" },
+    { "check: 20 others, but of our kind only three: it would be forgotten", SPREAD_CHECK, 9, -1,
+      "look:a9,b9,c9,d9!,e9!,f9!,g9!,h9!,i9!,j9!,k9!,l9!,m9!,n9!,o9!,p9!,q9!,r9!,s9!,t9!/ "
+      "d.ok e.ok f.ok g.ok h.ok i.ok j.ok k.ok l.ok m.ok n.ok o.ok p.ok q.ok r.ok s.ok t.ok "
+      "-> OK 20+0/20" },
+    { "check: ... four will do", SPREAD_CHECK, 9, -1,
+      "look:a9,b9,c9,d,e9!,f9!,g9!,h9!,i9!,j9!,k9!,l9!,m9!,n9!,o9!,p9!,q9!,r9!,s9!,t9!/ "
+      "d.ok e.ok f.ok g.ok h.ok i.ok j.ok k.ok l.ok m.ok n.ok o.ok p.ok q.ok r.ok s.ok t.ok "
+      "-> OK 19+1/20 drop" },
     { "check: 20 of one family do not stand for the other", SPREAD_CHECK, 9, -1,
       "look:a9,b9,c9,d9,e9,f9,g9,h9,i9,j9,k9,l9,m9,n9,o9,p9,q9,r9,s9,t9,u/ u.no -> OK 20+0/21" },
 };
@@ -182,8 +204,8 @@ static void look(struct teller *self, const char *drawn)
             found.is_removal = removal;
         }
     }
-    if (drawn[1] == '+') {
-        found.self_is_close = true;
+    if (drawn[1] == '+' || drawn[1] == '-') {
+        found.self_is_close = drawn[1] == '+';
         found.self_has_item = drawn[2] >= '0' && drawn[2] <= '9';
         found.self_seq = strtoull(drawn + 2, NULL, 10);
         found.has_item = found.has_item || found.self_has_item;
@@ -198,9 +220,11 @@ static struct spread_action expect(struct teller *self, enum spread_step step)
 {
     struct spread_action action;
 
-    if (spread_deadline_ms(&self->spread) != UINT64_MAX)
+    if (!spread_next(&self->spread, self->now_ms, &action)) {
+        assert_true(spread_deadline_ms(&self->spread) > self->now_ms);
         self->now_ms = spread_deadline_ms(&self->spread);
-    assert_true(spread_next(&self->spread, self->now_ms, &action));
+        assert_true(spread_next(&self->spread, self->now_ms, &action));
+    }
     assert_int_equal(action.step, step);
     return action;
 }
@@ -215,6 +239,8 @@ static enum spread_answer answer_of(const char *text)
         return SPREAD_STALE;
     if (strcmp(text, "full") == 0)
         return SPREAD_NO_SPACE;
+    if (strcmp(text, "busy") == 0)
+        return SPREAD_BUSY;
     assert_string_equal(text, "no");
     return SPREAD_FAILED;
 }
@@ -267,7 +293,8 @@ static void story_is_told(void **state)
                                             .seq = row->seq,
                                             .has_cas = row->cas >= 0,
                                             .cas = row->cas >= 0 ? (uint64_t)row->cas : 0,
-                                            .deadline_ms = DEADLINE_MS };
+                                            .deadline_ms = DEADLINE_MS,
+                                            .is_patient = true };
     char text[400];
     char *rest = text;
     char *word;

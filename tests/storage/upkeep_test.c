@@ -227,6 +227,7 @@ static const struct postpone_row {
     { "a liar puts it off for three longest intervals, not for ever", -10000, 30, 0, 3600, 800, 800,
       3 },
     { "... then no more", -10800, 30, 0, 3600, 30, 30, 0 },
+    { "a little later is not worth a write", -600, 700, 0, 600, 700, 700, 0 },
     { "calm is learnt, not forgotten", -600, 30, 3, 600, 600, 750, 3 },
 };
 
@@ -387,6 +388,96 @@ static void four_checks_are_under_way_at_most(void **state)
     upkeep_world_done(&world);
 }
 
+/* Whoever puts many short-lived items must not keep the others from being checked. */
+static void what_is_about_to_end_does_not_stand_in_the_way(void **state)
+{
+    static struct upkeep_world world;
+    struct random random;
+    struct upkeep_item item;
+
+    (void)state;
+    random_init(&random, 9);
+    upkeep_world_init(&world, 0x10, 1);
+    hold_many(&world, 100, WORLD_BEGIN_S + 690, &random);
+    for (size_t i = 0; i < world.keys_count; i++)
+        world.keys[i].ends_s = WORLD_BEGIN_S + 710;
+    upkeep_world_run(&world, (WORLD_BEGIN_S + 709) * 1000ull);
+    assert_int_equal(world.begun[UPKEEP_CHECK], 0);
+    world.keys_count = 0; /* they have ended */
+    item = (struct upkeep_item){ .target = upkeep_world_id(0x11),
+                                 .ends_s = WORLD_BEGIN_S + FAR_S,
+                                 .check_s = WORLD_BEGIN_S + 700 };
+    upkeep_world_hold(&world, &item);
+    upkeep_world_run(&world, (WORLD_BEGIN_S + 740) * 1000ull);
+    assert_int_equal(world.begun[UPKEEP_CHECK], 1);
+    upkeep_world_done(&world);
+}
+
+/* The id has changed while a check was under way: its result is of another key. */
+static void what_was_asked_for_another_id_is_ignored(void **state)
+{
+    static struct upkeep_world before;
+    static struct upkeep_world world;
+    const struct upkeep_check check = { .nodes = 20, .holders = 20, .may_drop = true };
+    struct upkeep_action old;
+    struct upkeep_action checking;
+    struct random random;
+
+    (void)state;
+    random_init(&random, 10);
+    upkeep_world_init(&before, 0x20, 1);
+    upkeep_world_init(&world, 0x10, 2);
+    hold_many(&before, 1, WORLD_BEGIN_S + 700, &random);
+    hold_many(&world, 1, WORLD_BEGIN_S + 700, &random);
+    upkeep_world_run(&before, (WORLD_BEGIN_S + 699) * 1000ull);
+    upkeep_world_run(&world, (WORLD_BEGIN_S + 699) * 1000ull);
+    assert_true(upkeep_next(before.upkeep, before.now_ms + 1000, &old));
+    assert_true(upkeep_next(world.upkeep, world.now_ms + 1000, &checking));
+    assert_int_equal(old.step, UPKEEP_CHECK);
+    assert_int_equal(checking.step, UPKEEP_CHECK);
+    upkeep_checked(world.upkeep, old.ticket, &check, world.now_ms + 1000);
+    assert_false(upkeep_next(world.upkeep, world.now_ms + 1000, &checking));
+    upkeep_world_done(&before);
+    upkeep_world_done(&world);
+}
+
+static int by_id(const void *a, const void *b)
+{
+    const struct contact *x = a;
+    const struct contact *y = b;
+
+    return node_id_compare(&x->id, &y->id);
+}
+
+/* The half of the network that is near to us has gone, as at the end of a lesson. */
+static void silent_heirs_leave_room_for_those_who_answer(void **state)
+{
+    static struct upkeep_world world;
+    struct contact contacts[300];
+    struct random random;
+
+    (void)state;
+    random_init(&random, 11);
+    upkeep_world_init(&world, 0x10, 1);
+    hold_many(&world, 400, WORLD_BEGIN_S + FAR_S, &random);
+    for (unsigned i = 0; i < 300; i++)
+        contacts[i] =
+            (struct contact){ .id = random_id(&random),
+                              .address = address_v4(10, 0, (uint8_t)(i >> 8), (uint8_t)i, 1) };
+    qsort(contacts, 300, sizeof *contacts, by_id);
+    for (unsigned byte = 0; byte < 0x80; byte++)
+        world.manners[byte] = MANNERS_SILENT;
+    upkeep_view(world.upkeep, ROUTING_V4, contacts, 300, world.now_ms);
+    upkeep_drain(world.upkeep);
+    for (unsigned step = 0; step < 100; step++) {
+        upkeep_world_run(&world, world.now_ms + 100);
+        world.trace[0] = '\0';
+    }
+    assert_true(upkeep_is_drained(world.upkeep));
+    assert_true(world.begun[UPKEEP_PUT] > 400);
+    upkeep_world_done(&world);
+}
+
 static void what_a_full_disk_refused_is_not_looked_up_over_and_over(void **state)
 {
     static struct upkeep_world world;
@@ -537,14 +628,6 @@ static bool is_one_of(const unsigned *nodes, unsigned count, unsigned node)
             return true;
     }
     return false;
-}
-
-static int by_id(const void *a, const void *b)
-{
-    const struct contact *x = a;
-    const struct contact *y = b;
-
-    return node_id_compare(&x->id, &y->id);
 }
 
 static void show_all_but(struct network *self, unsigned node, unsigned count)
@@ -704,6 +787,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(hand_over_keeps_its_pace),
         cmocka_unit_test(four_checks_are_under_way_at_most),
+        cmocka_unit_test(what_is_about_to_end_does_not_stand_in_the_way),
+        cmocka_unit_test(what_was_asked_for_another_id_is_ignored),
+        cmocka_unit_test(silent_heirs_leave_room_for_those_who_answer),
         cmocka_unit_test(what_a_full_disk_refused_is_not_looked_up_over_and_over),
         cmocka_unit_test(what_comes_late_is_ignored),
         cmocka_unit_test(the_last_checks_are_the_figures),

@@ -7,7 +7,9 @@
 #include "libcommon/listen.h"
 #include "tests/libcommon/cmocka_row.h"
 
+#include <fcntl.h>
 #include <netinet/in.h>
+#include <sched.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -121,12 +123,50 @@ static void a_socket_that_takes_none_says_so(void **state)
     close(fd);
 }
 
+/* As kernels up to 6.8 have it for each socket, old program and new together. */
+static bool have_little_memory(void)
+{
+    int fd = unshare(CLONE_NEWUSER | CLONE_NEWNET) == 0
+                 ? open("/proc/sys/net/core/optmem_max", O_WRONLY | O_CLOEXEC)
+                 : -1;
+    bool is_set = fd >= 0 && write(fd, "20480", 5) == 5;
+
+    if (fd >= 0)
+        close(fd);
+    return is_set;
+}
+
+/* Last: this process is in a network of its own afterwards. */
+static void rules_are_replaced_where_filters_have_little_room(void **state)
+{
+    struct overload_rule rules[OVERLOAD_RULES_MAX];
+
+    (void)state;
+    if (!have_little_memory()) {
+        print_message("the limit cannot be set here\n");
+        return;
+    }
+    for (unsigned family = 0; family < 2; family++) {
+        int fd = socket(family == 0 ? AF_INET : AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+        assert_true(fd >= 0);
+        for (unsigned i = 0; i < OVERLOAD_RULES_MAX; i++) {
+            rules[i] = rule(family == 0 ? home((uint8_t)(1 + i)) : home_v6, 7, 16);
+            rules[i].source.ip[14] = (uint8_t)i;
+        }
+        assert_int_equal(gate_set(fd, family == 0, rules, OVERLOAD_RULES_MAX), LB_OK);
+        assert_int_equal(gate_set(fd, family == 0, rules, OVERLOAD_RULES_MAX), LB_OK);
+        close(fd);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_source_is_heard_as_its_rule_says),
         cmocka_unit_test(of_ipv6_a_whole_address_or_a_64_is_meant),
         cmocka_unit_test(a_socket_that_takes_none_says_so),
+        cmocka_unit_test(rules_are_replaced_where_filters_have_little_room),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
