@@ -316,7 +316,7 @@ int command_up(const struct args *args)
 
 /* ---- down ---- */
 
-static bool ask_to_stop(const struct paths *paths)
+static lb_err ask_to_stop(const struct paths *paths)
 {
     Littlebird__V1__StopRequest request = LITTLEBIRD__V1__STOP_REQUEST__INIT;
     struct client_call call = { .method = "NodeService/Stop",
@@ -329,7 +329,27 @@ static bool ask_to_stop(const struct paths *paths)
     lb_err err = client_call(client, &call, &response);
 
     client_free(&client);
-    return err == LB_OK;
+    return err;
+}
+
+/*
+ * Once, for to be told a second time means to end at once, without handing anything over. By a
+ * signal where that is permitted: the gateway is among the first to stop, and its answer may be
+ * lost with it (LB_UNAVAILABLE, below).
+ */
+static int tell_to_stop(const struct args *args, const struct paths *paths, long pid)
+{
+    int problem;
+    lb_err err;
+
+    if (pid > 1 && (kill((pid_t)pid, SIGTERM) == 0 || errno == ESRCH))
+        return EXIT_DONE;
+    problem = errno;
+    err = ask_to_stop(paths);
+    if (err == LB_OK || err == LB_UNAVAILABLE)
+        return EXIT_DONE;
+    return args_failed(args, "cannot stop process %ld: %s", pid,
+                       pid > 1 ? strerror(problem) : lb_err_text(err));
 }
 
 int command_down(const struct args *args)
@@ -349,8 +369,9 @@ int command_down(const struct args *args)
     }
     if (err != LB_OK)
         return args_failed(args, "cannot look into %s: %s", paths.run_folder, lb_err_text(err));
-    if (!ask_to_stop(&paths) && pid > 1 && kill((pid_t)pid, SIGTERM) != 0 && errno != ESRCH)
-        return args_failed(args, "cannot stop process %ld: %s", pid, strerror(errno));
+    code = tell_to_stop(args, &paths, pid);
+    if (code != EXIT_DONE)
+        return code;
     /* Another node may have been started there since: that one is not ours to wait for. */
     while (listen_lock_owner(paths.run_folder, &now_pid) == LB_OK && now_pid == pid) {
         if (clock_monotonic_ms() >= until_ms)

@@ -124,6 +124,16 @@ def values_and_names(lab):
     assert node.down(check=False).returncode == 3
 
 
+def stops_in_order(lab):
+    """Told once, a node hands over and ends by itself; told twice, its services would be killed."""
+    node = lab.node("stops")
+    for _ in range(8):
+        node.up()
+        node.down()
+    log = node.log()
+    assert log.count("supervisor: stopped") == 8 and "second time" not in log and "SIGKILL" not in log, log[-3000:]
+
+
 def interrupted_start(lab):
     """Ctrl-C while a node is started in the background leaves none."""
     node = lab.node("halfway")
@@ -215,6 +225,7 @@ with Lab() as lab:
     not_running(lab)
     bad_start(lab)
     foreground(lab)
+    stops_in_order(lab)
     interrupted_start(lab)
     values_and_names(lab)
     the_users_node(lab)
