@@ -62,10 +62,21 @@ uint16_t lookup_find_rank(const struct lookup *self, const struct node_id *id, b
     return low;
 }
 
+/* It is to be asked there, or was. */
+static bool stands_at(const struct candidate *candidate, const struct address *address)
+{
+    bool any = address_equal(&candidate->contact.address, address);
+
+    for (unsigned i = 0; i < candidate->others_tried && !any; i++) {
+        any = address_equal(&candidate->others[i], address);
+    }
+    return any;
+}
+
 static bool has_address(const struct lookup *self, const struct address *address)
 {
     for (uint16_t i = 0; i < self->count; i++) {
-        if (address_equal(&self->candidates[self->order[i]].contact.address, address)) {
+        if (stands_at(&self->candidates[self->order[i]], address)) {
             return true;
         }
     }
@@ -117,11 +128,16 @@ static void ask_elsewhere(struct candidate *candidate)
     candidate->unsent = 0;
 }
 
-void lookup_missed(struct candidate *candidate)
+void lookup_missed(struct lookup *self, struct candidate *candidate)
 {
     candidate->state = CANDIDATE_FAILED;
-    if (candidate->others_tried < candidate->others_count) {
-        ask_elsewhere(candidate);
+    while (candidate->state == CANDIDATE_FAILED &&
+           candidate->others_tried < candidate->others_count) {
+        if (has_address(self, &candidate->others[candidate->others_tried])) {
+            candidate->others_tried++; /* by now somebody else was named there */
+        } else {
+            ask_elsewhere(candidate);
+        }
     }
 }
 
@@ -176,20 +192,13 @@ void lookup_share(struct lookup *self, struct lookup *const *paths, unsigned pat
     self->paths_count = paths_count;
 }
 
-/* Whoever stands at its address. */
+/* Whoever stands at this address. */
 static const struct candidate *find_contact(const struct lookup *self,
-                                            const struct contact *contact)
+                                            const struct address *address)
 {
-    bool there;
-    uint16_t rank = lookup_find_rank(self, &contact->id, &there);
-
-    if (there &&
-        address_equal(&self->candidates[self->order[rank]].contact.address, &contact->address)) {
-        return &self->candidates[self->order[rank]];
-    }
     for (uint16_t i = 0; i < self->count; i++) {
         const struct candidate *candidate = &self->candidates[self->order[i]];
-        if (address_equal(&candidate->contact.address, &contact->address)) {
+        if (stands_at(candidate, address)) {
             return candidate;
         }
     }
@@ -198,11 +207,19 @@ static const struct candidate *find_contact(const struct lookup *self,
 
 const struct candidate *lookup_known(const struct lookup *self, const struct candidate *candidate)
 {
+    static const struct candidate failed = { .state = CANDIDATE_FAILED };
+
     for (unsigned i = 0; i < self->paths_count && candidate->state == CANDIDATE_NEW; i++) {
         const struct lookup *path = self->paths[i];
         const struct candidate *other =
-            path == NULL || path == self ? NULL : find_contact(path, &candidate->contact);
-        if (other != NULL && other->state != CANDIDATE_NEW) {
+            path == NULL || path == self ? NULL : find_contact(path, &candidate->contact.address);
+        if (other == NULL) {
+            continue;
+        }
+        if (!address_equal(&other->contact.address, &candidate->contact.address)) {
+            return &failed; /* nobody was there */
+        }
+        if (other->state != CANDIDATE_NEW) {
             return other;
         }
     }

@@ -33,7 +33,7 @@ static void look_elsewhere(struct lookup *self, struct candidate *candidate,
 {
     struct candidate before = *candidate;
 
-    candidate->others_count = candidate->others_tried = 0;
+    candidate->others_count = candidate->others_tried; /* there nobody is to be asked again */
     for (unsigned i = before.others_tried; i < before.others_count; i++) {
         struct contact contact = { .id = *expected, .address = before.others[i] };
         (void)lookup_add(self, &contact, before.round);
@@ -97,7 +97,7 @@ static void take_answer(struct lookup *self, struct candidate *candidate, const 
     bool is_other = !node_id_equal(&reply->id, &expected);
 
     if (is_other && !rename_candidate(self, candidate, &reply->id)) {
-        lookup_missed(candidate);
+        lookup_missed(self, candidate);
         return;
     }
     candidate->state = CANDIDATE_ANSWERED;
@@ -151,7 +151,7 @@ void lookup_reply(struct lookup *self, uint32_t ticket, const struct reply *repl
     case REPLY_REFUSED:
         /* It may still know nodes: BEP 44 is not everywhere. */
         if (candidate->no_values || self->aim.kind == LOOKUP_NODES) {
-            lookup_missed(candidate);
+            lookup_missed(self, candidate);
         } else {
             candidate->state = CANDIDATE_NEW;
             candidate->no_values = true;
@@ -161,12 +161,12 @@ void lookup_reply(struct lookup *self, uint32_t ticket, const struct reply *repl
         self->queries -= self->queries > 0;
         candidate->state = CANDIDATE_NEW;
         if (++candidate->unsent > LOOKUP_UNSENT_MAX) {
-            lookup_missed(candidate);
+            lookup_missed(self, candidate);
         }
         break;
     case REPLY_SILENT:
     case REPLY_UNREACHABLE:
-        lookup_missed(candidate);
+        lookup_missed(self, candidate);
         break;
     }
     lookup_check_end(self);

@@ -15,7 +15,7 @@ void lookup_order_remove(struct lookup *self, uint16_t rank);
 bool lookup_add(struct lookup *self, const struct contact *contact, unsigned round);
 
 /* Nobody answers to its id where it was asked: it failed, or is to be asked elsewhere. */
-void lookup_missed(struct candidate *candidate);
+void lookup_missed(struct lookup *self, struct candidate *candidate);
 
 bool lookup_may_ask_more(const struct lookup *self);
 

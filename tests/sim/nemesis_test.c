@@ -13,6 +13,8 @@ static const struct row {
 } rows[] = {
     { "a lookup whose last part was settled goes on to the next", 52 },
     { "a store takes no item whose value is longer than it says", 18 },
+    { "an address tried in vain for one id is not asked for another", 84 },
+    { "nor when somebody else answered at the next one", 160 },
     { "a node whose only bootstrap node has moved is not alone for ever", 92 },
 };
 
