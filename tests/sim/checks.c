@@ -168,7 +168,8 @@ void checks_stored(struct dht_node *node, const struct node_id *target, const st
         problem(node, "I2: a lower sequence number was accepted than acknowledged");
     }
     *highest = put->item->seq;
-    if (put->has_cas && was_here) {
+    /* What stands there already, with its own number as CAS, is a refresh and wins nothing. */
+    if (put->has_cas && was_here && put->item->seq > put->cas) {
         check_cas(node, target, put);
     }
 }
