@@ -296,7 +296,10 @@ static void report_bytes(struct run *self)
     uint64_t wasted = 0;
 
     for (uint32_t i = 1; i < self->first_poisoner; i++) {
+        const struct swarm_member *member = self->swarm->members[i];
         wasted += swarm_wasted_bytes(self->swarm, i);
+        self->report->banned += member->up ? member->torrent.stats.banned : 0;
+        self->report->bad_pieces += member->up ? member->torrent.stats.bad_pieces : 0;
     }
     self->report->copies = (double)swarm_sent_bytes(self->swarm, 0) / size;
     self->report->wasted = (double)wasted / size / (self->first_poisoner - 1);

@@ -56,6 +56,7 @@ struct swarm_report {
     double copies, wasted; /* sent by the origin, received in vain: shares of one content, of all */
     double gone_s;         /* the origin was killed; 0: was not */
     uint32_t unfinished;
+    uint32_t banned, bad_pieces; /* as the members count them, all together */
     uint64_t hash, steps;
     struct swarm_point *points;
     uint32_t points_count;
