@@ -372,6 +372,36 @@ static void pick_new(struct picker *self, const struct picker_view *view, struct
     }
 }
 
+/* Pieces that failed, each for one peer. */
+static void pick_alone(struct picker *self, const struct picker_view *view, struct asks *asks)
+{
+    for (uint32_t i = 0; i < self->alone_count && asks->count < asks->most; i++) {
+        const uint32_t piece = self->alone[i];
+        if (self->state[piece] == PICKER_MISSING && peer_has(view, piece) &&
+            self->open_count < self->open_max)
+            take_free(self, open_piece(self, piece, view->peer), asks);
+    }
+}
+
+void picker_fetch_alone(struct picker *self, uint32_t piece)
+{
+    for (uint32_t i = 0; i < self->alone_count; i++)
+        if (self->alone[i] == piece)
+            return;
+    if (self->alone_count < PICKER_ALONE_MAX)
+        self->alone[self->alone_count++] = piece;
+}
+
+static void forget_alone(struct picker *self, uint32_t piece)
+{
+    for (uint32_t i = 0; i < self->alone_count; i++) {
+        if (self->alone[i] != piece)
+            continue;
+        self->alone[i] = self->alone[--self->alone_count];
+        return;
+    }
+}
+
 static void pick_only(struct picker *self, const struct picker_view *view, struct asks *asks)
 {
     for (size_t i = 0; i < view->only_count && asks->count < asks->most; i++) {
@@ -414,6 +444,7 @@ size_t picker_pick(struct picker *self, const struct picker_view *view, struct p
         pick_only(self, view, &asks);
         return asks.count;
     }
+    pick_alone(self, view, &asks);
     pick_open(self, view, &asks);
     pick_new(self, view, &asks);
     return asks.count;
@@ -512,6 +543,30 @@ size_t picker_contributors(const struct picker *self, uint32_t piece, uint32_t *
     return count;
 }
 
+void picker_senders(const struct picker *self, uint32_t piece, uint32_t *ret_peers)
+{
+    const struct picker_open *open = open_of(self, piece);
+    const uint32_t blocks = picker_block_count(self, piece);
+    for (uint32_t i = 0; i < blocks; i++)
+        ret_peers[i] = open != NULL && open->block[i].here ? open->block[i].from : PICKER_NOBODY;
+}
+
+bool picker_next_from(const struct picker *self, uint32_t peer, uint32_t *ret_slot,
+                      uint32_t *ret_piece)
+{
+    for (uint32_t slot = *ret_slot; slot < self->open_max; slot++) {
+        const struct picker_open *open = &self->open[slot];
+        for (uint32_t i = 0; open->block != NULL && i < open->blocks; i++) {
+            if (!open->block[i].here || open->block[i].from != peer)
+                continue;
+            *ret_slot = slot + 1;
+            *ret_piece = open->piece;
+            return true;
+        }
+    }
+    return false;
+}
+
 void picker_verified(struct picker *self, uint32_t piece, bool good)
 {
     assert(piece < self->shape.pieces && self->state[piece] == PICKER_CHECKING);
@@ -521,6 +576,7 @@ void picker_verified(struct picker *self, uint32_t piece, bool good)
         return;
     }
     release(self, slot);
+    forget_alone(self, piece);
     self->state[piece] = PICKER_HAVE;
     self->missing--;
 }
@@ -597,6 +653,7 @@ void picker_set_have(struct picker *self, uint32_t piece)
     if (self->state[piece] != PICKER_MISSING)
         return;
     order_remove(self, piece);
+    forget_alone(self, piece);
     self->state[piece] = PICKER_HAVE;
     self->missing--;
 }

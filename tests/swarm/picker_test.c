@@ -235,6 +235,42 @@ static void test_alone(void **state)
     picker_done(&world.picker);
 }
 
+/* A piece that failed comes first, and from one peer. */
+static void test_fetch_alone(void **state)
+{
+    (void)state;
+    struct world world;
+    uint32_t from[2] = { 0 };
+    uint32_t slot = 0;
+    uint32_t piece = 9;
+    setup(&world, 3, 2, 3);
+    picker_add_bitfield(&world.picker, world.all);
+    assert_int_equal(pick(&world, 'a', 1, false), 1);
+    assert_int_equal(pick(&world, 'b', 1, false), 1);
+    const uint32_t failed = world.asked[0][0].piece;
+    assert_int_equal(come(&world, 'a', 0), PICKER_TAKEN);
+    assert_int_equal(come(&world, 'b', 0), PICKER_COMPLETE);
+    picker_senders(&world.picker, failed, from);
+    assert_int_equal(from[0], 'a');
+    assert_int_equal(from[1], 'b');
+    assert_true(picker_next_from(&world.picker, 'b', &slot, &piece));
+    assert_int_equal(piece, failed);
+    assert_false(picker_next_from(&world.picker, 'b', &slot, &piece));
+    picker_verified(&world.picker, failed, false);
+    picker_fetch_alone(&world.picker, failed);
+    assert_int_equal(pick(&world, 'c', 1, false), 1);
+    assert_int_equal(world.asked['c' - 'a'][0].piece, failed);
+    /* Its other block is for no other peer. */
+    assert_int_equal(pick(&world, 'd', 9, false), 4);
+    assert_int_equal(pick(&world, 'c', 9, false), 1);
+    assert_int_equal(world.asked['c' - 'a'][1].piece, failed);
+    assert_int_equal(come(&world, 'c', 0), PICKER_TAKEN);
+    assert_int_equal(come(&world, 'c', 1), PICKER_COMPLETE);
+    picker_verified(&world.picker, failed, true);
+    assert_int_equal(world.picker.alone_count, 0);
+    picker_done(&world.picker);
+}
+
 static void test_make_room(void **state)
 {
     (void)state;
@@ -386,7 +422,7 @@ static void test_sparse_peer_in_large_torrent(void **state)
 
 int main(void)
 {
-    enum { ROWS = sizeof new_rows / sizeof new_rows[0], OTHERS = 10 };
+    enum { ROWS = sizeof new_rows / sizeof new_rows[0], OTHERS = 11 };
     struct CMUnitTest tests[ROWS + OTHERS];
     size_t count = 0;
     for (size_t i = 0; i < ROWS; i++)
@@ -398,6 +434,7 @@ int main(void)
         cmocka_unit_test(test_complete_and_verify),
         cmocka_unit_test(test_endgame),
         cmocka_unit_test(test_alone),
+        cmocka_unit_test(test_fetch_alone),
         cmocka_unit_test(test_make_room),
         cmocka_unit_test(test_allowed_only),
         cmocka_unit_test(test_last_piece),
