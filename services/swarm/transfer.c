@@ -368,7 +368,7 @@ static void take_metadata(struct transfer *self, struct bytes info)
     }
     uint8_t *file = NULL;
     size_t size = 0;
-    metainfo_write_torrent(metainfo->info, 0, &file, &size);
+    metainfo_write_torrent(metainfo, 0, &file, &size);
     if (catalogue_write(self->owner->catalogue, self->infohash, CATALOGUE_TORRENT, &file, size,
                         NULL, NULL) != LB_OK)
         log_warn("metainfo not saved: too much to do");
