@@ -737,14 +737,7 @@ uint64_t torrent_deadline_ms(const struct torrent *self)
 
 uint64_t torrent_have_bytes(const struct torrent *self)
 {
-    if (!self->has_metainfo)
-        return 0;
-    const struct picker *picker = &self->picker;
-    const uint32_t last = picker->shape.pieces - 1;
-    uint64_t bytes = (uint64_t)(picker->shape.pieces - picker->missing) * picker->shape.piece_size;
-    if (picker_has(picker, last))
-        bytes -= picker->shape.piece_size - picker_piece_size(picker, last);
-    return bytes;
+    return self->has_metainfo ? self->picker.have_bytes : 0;
 }
 
 void torrent_get_stats(const struct torrent *self, struct torrent_stats *ret_stats)
