@@ -28,13 +28,13 @@ uint32_t picker_piece_size(const struct picker *self, uint32_t piece)
 
 uint32_t picker_block_count(const struct picker *self, uint32_t piece)
 {
-    return (picker_piece_size(self, piece) + PICKER_BLOCK_SIZE - 1) / PICKER_BLOCK_SIZE;
+    return (picker_piece_size(self, piece) + self->shape.block_size - 1) / self->shape.block_size;
 }
 
 uint32_t picker_block_size(const struct picker *self, uint32_t piece, uint32_t block)
 {
-    const uint32_t left = picker_piece_size(self, piece) - block * PICKER_BLOCK_SIZE;
-    return left < PICKER_BLOCK_SIZE ? left : PICKER_BLOCK_SIZE;
+    const uint32_t left = picker_piece_size(self, piece) - block * self->shape.block_size;
+    return left < self->shape.block_size ? left : self->shape.block_size;
 }
 
 /* ---- the array of missing pieces, in runs of equal availability ---- */
@@ -372,6 +372,36 @@ static void pick_new(struct picker *self, const struct picker_view *view, struct
     }
 }
 
+/* Pieces that failed, each for one peer. */
+static void pick_alone(struct picker *self, const struct picker_view *view, struct asks *asks)
+{
+    for (uint32_t i = 0; i < self->alone_count && asks->count < asks->most; i++) {
+        const uint32_t piece = self->alone[i];
+        if (self->state[piece] == PICKER_MISSING && peer_has(view, piece) &&
+            self->open_count < self->open_max)
+            take_free(self, open_piece(self, piece, view->peer), asks);
+    }
+}
+
+void picker_fetch_alone(struct picker *self, uint32_t piece)
+{
+    for (uint32_t i = 0; i < self->alone_count; i++)
+        if (self->alone[i] == piece)
+            return;
+    if (self->alone_count < PICKER_ALONE_MAX)
+        self->alone[self->alone_count++] = piece;
+}
+
+static void forget_alone(struct picker *self, uint32_t piece)
+{
+    for (uint32_t i = 0; i < self->alone_count; i++) {
+        if (self->alone[i] != piece)
+            continue;
+        self->alone[i] = self->alone[--self->alone_count];
+        return;
+    }
+}
+
 static void pick_only(struct picker *self, const struct picker_view *view, struct asks *asks)
 {
     for (size_t i = 0; i < view->only_count && asks->count < asks->most; i++) {
@@ -414,6 +444,7 @@ size_t picker_pick(struct picker *self, const struct picker_view *view, struct p
         pick_only(self, view, &asks);
         return asks.count;
     }
+    pick_alone(self, view, &asks);
     pick_open(self, view, &asks);
     pick_new(self, view, &asks);
     return asks.count;
@@ -512,6 +543,30 @@ size_t picker_contributors(const struct picker *self, uint32_t piece, uint32_t *
     return count;
 }
 
+void picker_senders(const struct picker *self, uint32_t piece, uint32_t *ret_peers)
+{
+    const struct picker_open *open = open_of(self, piece);
+    const uint32_t blocks = picker_block_count(self, piece);
+    for (uint32_t i = 0; i < blocks; i++)
+        ret_peers[i] = open != NULL && open->block[i].here ? open->block[i].from : PICKER_NOBODY;
+}
+
+bool picker_next_from(const struct picker *self, uint32_t peer, uint32_t *ret_slot,
+                      uint32_t *ret_piece)
+{
+    for (uint32_t slot = *ret_slot; slot < self->open_max; slot++) {
+        const struct picker_open *open = &self->open[slot];
+        for (uint32_t i = 0; open->block != NULL && i < open->blocks; i++) {
+            if (!open->block[i].here || open->block[i].from != peer)
+                continue;
+            *ret_slot = slot + 1;
+            *ret_piece = open->piece;
+            return true;
+        }
+    }
+    return false;
+}
+
 void picker_verified(struct picker *self, uint32_t piece, bool good)
 {
     assert(piece < self->shape.pieces && self->state[piece] == PICKER_CHECKING);
@@ -521,6 +576,7 @@ void picker_verified(struct picker *self, uint32_t piece, bool good)
         return;
     }
     release(self, slot);
+    forget_alone(self, piece);
     self->state[piece] = PICKER_HAVE;
     self->missing--;
 }
@@ -548,6 +604,10 @@ void picker_init(struct picker *self, struct picker_shape shape, uint32_t open_m
     assert(shape.pieces > 0 && shape.pieces <= PICKER_PIECES_MAX && open_max > 0);
     if (open_max > shape.pieces)
         open_max = shape.pieces;
+    if (shape.block_size == 0)
+        shape.block_size = PICKER_BLOCK_SIZE;
+    assert((shape.block_size & (shape.block_size - 1)) == 0);
+    assert(shape.block_size <= shape.piece_size);
     *self = (struct picker){
         .shape = shape,
         .random = random,
@@ -593,6 +653,7 @@ void picker_set_have(struct picker *self, uint32_t piece)
     if (self->state[piece] != PICKER_MISSING)
         return;
     order_remove(self, piece);
+    forget_alone(self, piece);
     self->state[piece] = PICKER_HAVE;
     self->missing--;
 }

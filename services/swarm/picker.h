@@ -21,9 +21,10 @@
 struct random;
 
 #define PICKER_PIECES_MAX (1u << 21)
-#define PICKER_BLOCK_SIZE 16384u
+#define PICKER_BLOCK_SIZE 16384u     /* what peers take (BEP 3); simulations take larger ones */
 #define PICKER_ASKS_MAX   3u         /* peers asked for one block at once, in the end game */
 #define PICKER_NOBODY     UINT32_MAX /* no peer; others are the caller's numbers */
+#define PICKER_ALONE_MAX  32u        /* pieces waiting to be fetched from one peer alone */
 
 enum picker_state { PICKER_MISSING, PICKER_OPEN, PICKER_CHECKING, PICKER_HAVE };
 
@@ -31,11 +32,12 @@ struct picker_shape {
     uint32_t pieces;     /* 1 to PICKER_PIECES_MAX */
     uint32_t piece_size; /* bytes, at least 16 KiB; the last piece may be shorter */
     uint64_t total_size; /* bytes */
+    uint32_t block_size; /* bytes, a power of two, at most piece_size; 0: PICKER_BLOCK_SIZE */
 };
 
 struct picker_ask {
     uint32_t piece;
-    uint32_t block; /* of 16 KiB each, in the piece */
+    uint32_t block; /* in the piece, of shape.block_size each */
 };
 
 struct picker_block {
@@ -74,7 +76,9 @@ struct picker {
     uint32_t open_count;
     uint32_t open_first; /* with free blocks; PICKER_NOBODY: none */
     uint32_t open_last;
-    uint32_t *spare; /* unused places of open */
+    uint32_t *spare;                  /* unused places of open */
+    uint32_t alone[PICKER_ALONE_MAX]; /* until HAVE: opened first, and for one peer */
+    uint32_t alone_count;
 };
 
 /* What the picker wants to know of the peer it picks for. */
@@ -145,6 +149,22 @@ void picker_disown(struct picker *self, uint32_t peer);
 /* Who sent blocks of a piece that is being checked; each once, at most `most`. */
 size_t picker_contributors(const struct picker *self, uint32_t piece, uint32_t *ret_peers,
                            size_t most);
+
+/* Who sent each block of a piece that is OPEN or CHECKING; PICKER_NOBODY: it is not here. */
+void picker_senders(const struct picker *self, uint32_t piece, uint32_t *ret_peers);
+
+/*
+ * The next piece that is OPEN or CHECKING and has a block of this peer; *ret_slot is 0 at first.
+ * False: there is none left.
+ */
+bool picker_next_from(const struct picker *self, uint32_t peer, uint32_t *ret_slot,
+                      uint32_t *ret_piece);
+
+/*
+ * This piece failed: whoever asks next fetches all of it, before anything else, so that the next
+ * verdict is about one peer. When PICKER_ALONE_MAX wait already it is a piece like others.
+ */
+void picker_fetch_alone(struct picker *self, uint32_t piece);
 
 /* A CHECKING piece is good and on disk (HAVE), or bad (MISSING). */
 void picker_verified(struct picker *self, uint32_t piece, bool good);

@@ -41,6 +41,7 @@ void torrent_init(struct torrent *self, const struct torrent_options *options,
         self->options.seed_policy = &choke_by_turns;
     metadata_init(&self->metadata);
     candidates_init(&self->candidates);
+    suspects_init(&self->suspects);
     choke_init(&self->choke, options->upload_slots);
     self->choke.next_round_ms = now_ms + CHOKE_ROUND_MS;
 }
@@ -56,6 +57,7 @@ void torrent_done(struct torrent *self)
     free(self->hungry);
     free(self->peers);
     candidates_done(&self->candidates);
+    suspects_done(&self->suspects);
     metadata_done(&self->metadata);
     if (self->has_metainfo)
         picker_done(&self->picker);
@@ -90,6 +92,7 @@ static void become_complete(struct torrent *self, uint64_t now_ms)
 /* What peers said before we knew how many pieces there are. */
 static void review_peer(struct torrent *self, struct peer **peer, uint64_t now_ms)
 {
+    (*peer)->block_size = self->picker.shape.block_size;
     if (!peer_fit_pieces(*peer, self->picker.shape.pieces)) {
         (*peer)->pieces_count = 0;
         (*peer)->everything = false;
@@ -411,6 +414,8 @@ lb_err torrent_join(struct torrent *self, const struct torrent_hello *hello, uin
     const uint32_t slot = free_slot(self);
     struct peer *peer = peer_new(hello->handshake, &hello->address, hello->outgoing, now_ms);
     peer->number = self->serial++ % (UINT32_MAX / TORRENT_SLOTS) * TORRENT_SLOTS + slot;
+    if (self->has_metainfo)
+        peer->block_size = self->picker.shape.block_size;
     self->peers[slot] = peer;
     if (self->peers_count++ == 0)
         self->next_turn_ms = now_ms + TORRENT_TURN_MS;
@@ -436,6 +441,7 @@ static void forget_peer(struct torrent *self, struct peer **peer, uint64_t now_m
     torrent_fetch_release(self, *peer);
     torrent_fetch_uncount(self, *peer);
     torrent_exchange_left(self, *peer);
+    torrent_suspect_left(self, *peer);
     remember_departed(self, *peer, now_ms);
     if ((*peer)->listens.port != 0) {
         struct candidate *item = candidates_find(&self->candidates, &(*peer)->listens);
@@ -572,40 +578,42 @@ static void piece_is_here(struct torrent *self, uint32_t piece, uint64_t now_ms)
         become_complete(self, now_ms);
 }
 
-/* Who sent a bad piece alone goes; several must each show a piece of their own. */
-static void blame(struct torrent *self, const uint32_t *peers, size_t count, uint64_t now_ms)
+bool torrent_wants_digests(const struct torrent *self, uint32_t piece)
 {
-    for (size_t i = 0; i < count; i++) {
-        struct peer *peer = torrent_find(self, peers[i]);
-        if (peer != NULL && count == 1)
-            torrent_ban(self, &peer, "it sent a bad piece", now_ms);
-        else if (peer != NULL)
-            peer->alone = true;
-    }
+    return suspects_wants(&self->suspects, piece);
 }
 
 void torrent_verified(struct torrent *self, uint32_t piece, lb_err result, uint64_t now_ms)
 {
+    torrent_judged(self, piece, result, NULL, now_ms);
+}
+
+static void piece_is_bad(struct torrent *self, uint32_t piece, const uint8_t *digests,
+                         const uint32_t *from, uint64_t now_ms)
+{
+    self->stats.bad_pieces++;
+    self->stats.wasted_bytes += picker_piece_size(&self->picker, piece);
+    torrent_suspect_bad(self, piece, digests, from, now_ms);
+}
+
+void torrent_judged(struct torrent *self, uint32_t piece, lb_err result, const uint8_t *digests,
+                    uint64_t now_ms)
+{
     if (!self->has_metainfo || piece >= self->picker.shape.pieces ||
         self->picker.state[piece] != PICKER_CHECKING)
         return;
-    uint32_t from[64];
-    const size_t count = picker_contributors(&self->picker, piece, from, 64);
+    uint32_t *from = xcalloc(picker_block_count(&self->picker, piece), sizeof *from);
+    picker_senders(&self->picker, piece, from);
     picker_verified(&self->picker, piece, result == LB_OK);
+    self->refill |= result != LB_OK;
+    self->endgame &= result == LB_OK;
     if (result == LB_OK) {
-        struct peer *peer = count == 1 ? torrent_find(self, from[0]) : NULL;
-        if (peer != NULL)
-            peer->alone = false;
+        torrent_suspect_good(self, piece, digests, from, now_ms);
         piece_is_here(self, piece, now_ms);
-        return;
+    } else if (result == LB_CORRUPT) {
+        piece_is_bad(self, piece, digests, from, now_ms);
     }
-    self->refill = true;
-    self->endgame = false;
-    if (result != LB_CORRUPT)
-        return;
-    self->stats.bad_pieces++;
-    self->stats.wasted_bytes += picker_piece_size(&self->picker, piece);
-    blame(self, from, count, now_ms);
+    free(from);
 }
 
 void torrent_found(struct torrent *self, uint32_t piece, uint64_t now_ms)
@@ -614,6 +622,7 @@ void torrent_found(struct torrent *self, uint32_t piece, uint64_t now_ms)
         self->picker.state[piece] != PICKER_MISSING)
         return;
     picker_set_have(&self->picker, piece);
+    suspects_forget(&self->suspects, piece);
     piece_is_here(self, piece, now_ms);
 }
 
@@ -638,6 +647,7 @@ void torrent_abandon(struct torrent *self, uint32_t piece)
 {
     if (!self->has_metainfo)
         return;
+    torrent_suspect_unhold(self, piece);
     picker_abandon(&self->picker, piece);
     self->endgame = false;
     self->refill = true;
@@ -702,6 +712,7 @@ void torrent_turn(struct torrent *self, uint64_t now_ms)
         peer_rate_turn(&self->received, now_ms);
         peer_rate_turn(&self->sent, now_ms);
         torrent_exchange_review(self, now_ms);
+        torrent_suspect_turn(self, now_ms);
         if (now_ms >= choke_deadline_ms(&self->choke))
             torrent_give_round(self, now_ms);
         self->refill = !self->complete;
@@ -775,6 +786,7 @@ void torrent_check(const struct torrent *self)
     for (uint32_t i = 0; i < self->slots; i++)
         count += self->peers[i] != NULL;
     assert(count == self->peers_count);
+    suspects_check(&self->suspects);
     if (!self->has_metainfo)
         return;
     picker_check(&self->picker);

@@ -7,8 +7,13 @@
  * number that is no longer valid is ignored everywhere, so that late events do no harm. After each
  * event the caller takes actions with torrent_next() until there is none.
  *
- * Bad pieces: when one peer alone sent it, that peer is dropped and refused from then on. When
- * several did, each of them must next fetch a piece alone (picker.h), which clears or convicts it.
+ * Bad pieces: who alone sent one is dropped and refused from then on. When several did, what each
+ * sent is remembered (suspects.h) and the piece is fetched anew from one peer, before anything
+ * else: it is bad again, and that peer was it; or it is good, and tells who sent other blocks.
+ * Until then other pieces with blocks of these peers are not verified, at most for TORRENT_HOLD_MS;
+ * of who is convicted, everything that is not verified is thrown away. Where there are no digests
+ * to tell (torrent_verified()), each of the senders must next fetch a piece alone (picker.h)
+ * instead.
  *
  * Sources: BEP 3, 6, 9, 10, 11, 21. Pure; allocates.
  */
@@ -21,6 +26,7 @@
 #include "services/swarm/extension.h"
 #include "services/swarm/peer.h"
 #include "services/swarm/picker.h"
+#include "services/swarm/suspects.h"
 #include "services/swarm/wire.h"
 
 #include <stdbool.h>
@@ -42,6 +48,8 @@
 #define TORRENT_METADATA_GIVEN_MAX 2000u /* parts for one peer in TORRENT_METADATA_GIVEN_MS */
 #define TORRENT_METADATA_GIVEN_MS  60000u
 #define TORRENT_METADATA_ASK_MS    10000u
+#define TORRENT_HOLD_MS            3000u /* pieces of suspects wait so long for a verdict */
+#define TORRENT_HELD_MAX           64u   /* such pieces; more are verified at once */
 
 struct torrent_options {
     uint8_t infohash[NODE_ID_SIZE];
@@ -121,6 +129,10 @@ struct torrent {
     uint32_t hungry_count;
 
     struct candidates candidates;
+    struct suspects suspects;
+    uint32_t held[TORRENT_HELD_MAX]; /* whole, and not verified before hold_until_ms */
+    uint32_t held_count;
+    uint64_t hold_until_ms;
     struct choke choke;
     struct torrent_departed departed[TORRENT_LEFT_MAX]; /* a ring */
     uint32_t departed_count;
@@ -207,6 +219,15 @@ void torrent_sent(struct torrent *self, uint32_t peer, const struct wire_message
  * should be; any other: it could not be kept, and is to be fetched again.
  */
 void torrent_verified(struct torrent *self, uint32_t piece, lb_err result, uint64_t now_ms);
+
+/*
+ * The same, with the digest of each block (SUSPECTS_DIGEST_SIZE bytes each, or NULL): after
+ * LB_CORRUPT, and after LB_OK when torrent_wants_digests() said so as TORRENT_VERIFY came. They
+ * tell who sent what was bad.
+ */
+void torrent_judged(struct torrent *self, uint32_t piece, lb_err result, const uint8_t *digests,
+                    uint64_t now_ms);
+bool torrent_wants_digests(const struct torrent *self, uint32_t piece);
 
 /* A piece was found on disk, or is no longer there. */
 void torrent_found(struct torrent *self, uint32_t piece, uint64_t now_ms);

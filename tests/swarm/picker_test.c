@@ -16,7 +16,7 @@
 
 static struct picker_shape shape(uint32_t pieces, uint32_t blocks)
 {
-    return (struct picker_shape){ pieces, blocks * BLOCK, (uint64_t)pieces * blocks * BLOCK };
+    return (struct picker_shape){ pieces, blocks * BLOCK, (uint64_t)pieces * blocks * BLOCK, 0 };
 }
 
 static void bits(const char *drawn, uint8_t *ret)
@@ -235,6 +235,42 @@ static void test_alone(void **state)
     picker_done(&world.picker);
 }
 
+/* A piece that failed comes first, and from one peer. */
+static void test_fetch_alone(void **state)
+{
+    (void)state;
+    struct world world;
+    uint32_t from[2] = { 0 };
+    uint32_t slot = 0;
+    uint32_t piece = 9;
+    setup(&world, 3, 2, 3);
+    picker_add_bitfield(&world.picker, world.all);
+    assert_int_equal(pick(&world, 'a', 1, false), 1);
+    assert_int_equal(pick(&world, 'b', 1, false), 1);
+    const uint32_t failed = world.asked[0][0].piece;
+    assert_int_equal(come(&world, 'a', 0), PICKER_TAKEN);
+    assert_int_equal(come(&world, 'b', 0), PICKER_COMPLETE);
+    picker_senders(&world.picker, failed, from);
+    assert_int_equal(from[0], 'a');
+    assert_int_equal(from[1], 'b');
+    assert_true(picker_next_from(&world.picker, 'b', &slot, &piece));
+    assert_int_equal(piece, failed);
+    assert_false(picker_next_from(&world.picker, 'b', &slot, &piece));
+    picker_verified(&world.picker, failed, false);
+    picker_fetch_alone(&world.picker, failed);
+    assert_int_equal(pick(&world, 'c', 1, false), 1);
+    assert_int_equal(world.asked['c' - 'a'][0].piece, failed);
+    /* Its other block is for no other peer. */
+    assert_int_equal(pick(&world, 'd', 9, false), 4);
+    assert_int_equal(pick(&world, 'c', 9, false), 1);
+    assert_int_equal(world.asked['c' - 'a'][1].piece, failed);
+    assert_int_equal(come(&world, 'c', 0), PICKER_TAKEN);
+    assert_int_equal(come(&world, 'c', 1), PICKER_COMPLETE);
+    picker_verified(&world.picker, failed, true);
+    assert_int_equal(world.picker.alone_count, 0);
+    picker_done(&world.picker);
+}
+
 static void test_make_room(void **state)
 {
     (void)state;
@@ -285,12 +321,20 @@ static void test_last_piece(void **state)
     struct random random;
     random_init(&random, 1);
     struct picker picker;
-    const struct picker_shape odd = { 3, 2 * BLOCK, 4 * BLOCK + 5 };
+    const struct picker_shape odd = { 3, 2 * BLOCK, 4 * BLOCK + 5, 0 };
     picker_init(&picker, odd, 3, &random);
     assert_int_equal(picker_piece_size(&picker, 2), 5);
     assert_int_equal(picker_block_count(&picker, 2), 1);
     assert_int_equal(picker_block_size(&picker, 2, 0), 5);
     assert_int_equal(picker_block_size(&picker, 1, 1), BLOCK);
+    picker_done(&picker);
+
+    const struct picker_shape large = { 3, 4 * BLOCK, 9 * BLOCK, 2 * BLOCK };
+    picker_init(&picker, large, 3, &random);
+    assert_int_equal(picker_block_count(&picker, 0), 2);
+    assert_int_equal(picker_block_size(&picker, 0, 1), 2 * BLOCK);
+    assert_int_equal(picker_block_count(&picker, 2), 1);
+    assert_int_equal(picker_block_size(&picker, 2, 0), BLOCK);
     picker_done(&picker);
 }
 
@@ -378,7 +422,7 @@ static void test_sparse_peer_in_large_torrent(void **state)
 
 int main(void)
 {
-    enum { ROWS = sizeof new_rows / sizeof new_rows[0], OTHERS = 10 };
+    enum { ROWS = sizeof new_rows / sizeof new_rows[0], OTHERS = 11 };
     struct CMUnitTest tests[ROWS + OTHERS];
     size_t count = 0;
     for (size_t i = 0; i < ROWS; i++)
@@ -390,6 +434,7 @@ int main(void)
         cmocka_unit_test(test_complete_and_verify),
         cmocka_unit_test(test_endgame),
         cmocka_unit_test(test_alone),
+        cmocka_unit_test(test_fetch_alone),
         cmocka_unit_test(test_make_room),
         cmocka_unit_test(test_allowed_only),
         cmocka_unit_test(test_last_piece),

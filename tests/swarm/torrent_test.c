@@ -18,8 +18,8 @@
 
 #include <cmocka.h>
 
-#define NODES_MAX 16
-#define LINKS_MAX 256
+#define NODES_MAX 24
+#define LINKS_MAX 1024
 #define STEP_MS   10u
 #define BLOCK     PICKER_BLOCK_SIZE
 
@@ -44,7 +44,10 @@ struct node {
     bool poisons; /* its blocks are bad */
     bool mute;    /* takes requests and answers none */
     bool floods;  /* sends a block nobody asked for with each message */
-    bool *spoilt; /* of each piece: a bad block is in it */
+    bool *spoilt; /* of each block: a bad one came */
+    bool blind;   /* its disk gives no digests */
+    uint32_t banned;
+    uint32_t bad_at_ban; /* pieces that had failed when it banned somebody last */
     uint32_t completed;
     uint32_t announced;
     uint32_t connects;
@@ -81,12 +84,18 @@ static void world_init(struct world *world, uint32_t pieces, uint32_t blocks)
 {
     memset(world, 0, sizeof *world);
     world->now_ms = 1000000;
-    world->shape =
-        (struct picker_shape){ pieces, blocks * BLOCK, (uint64_t)pieces * blocks * BLOCK - 1000 };
+    world->shape = (struct picker_shape){ pieces, blocks * BLOCK,
+                                          (uint64_t)pieces * blocks * BLOCK - 1000, 0 };
     for (size_t i = 0; i < sizeof world->info; i++)
         world->info[i] = (uint8_t)(i * 7);
     sha1(bytes_of(world->info, sizeof world->info), world->infohash);
     world->last = &world->first;
+}
+
+/* Of a piece; the last one has as many. */
+static uint32_t blocks_of(const struct world *world)
+{
+    return world->shape.piece_size / BLOCK;
 }
 
 static struct node *node_start(struct world *world, unsigned index, bool knows, const char *have)
@@ -104,7 +113,7 @@ static struct node *node_start(struct world *world, unsigned index, bool knows, 
     random_init(&node->random, index + 1);
     memcpy(options.infohash, world->infohash, 20);
     memset(options.peer_id, 'A' + (int)index, 20);
-    node->spoilt = xcalloc(world->shape.pieces, sizeof *node->spoilt);
+    node->spoilt = xcalloc((size_t)world->shape.pieces * blocks_of(world), sizeof *node->spoilt);
     torrent_init(&node->torrent, &options, &node->random, world->now_ms);
     if (!knows)
         return node;
@@ -197,6 +206,28 @@ static void connect_to(struct world *world, unsigned from, const struct address 
     world->links_count++;
 }
 
+/* As the disk does: digests after a failure, and else when they are wanted. */
+static void verify(struct node *node, uint32_t piece)
+{
+    const uint32_t blocks = blocks_of(node->world);
+    bool *spoilt = node->spoilt + piece * blocks;
+    uint8_t digests[64 * SUSPECTS_DIGEST_SIZE] = { 0 };
+    bool bad = false;
+    assert_true(blocks <= 64);
+    for (uint32_t i = 0; i < blocks; i++) {
+        digests[i * SUSPECTS_DIGEST_SIZE] = spoilt[i];
+        bad |= spoilt[i];
+        spoilt[i] = false;
+    }
+    const bool told = !node->blind && (bad || torrent_wants_digests(&node->torrent, piece));
+    torrent_judged(&node->torrent, piece, bad ? LB_CORRUPT : LB_OK, told ? digests : NULL,
+                   node->world->now_ms);
+    if (node->torrent.stats.banned > node->banned) {
+        node->banned = node->torrent.stats.banned;
+        node->bad_at_ban = node->torrent.stats.bad_pieces;
+    }
+}
+
 static void perform(struct node *node, const struct torrent_action *action)
 {
     struct world *world = node->world;
@@ -230,15 +261,11 @@ static void perform(struct node *node, const struct torrent_action *action)
         if (link != UINT32_MAX)
             post(world, link, 1 - end, &action->message, false, true);
         break;
-    case TORRENT_VERIFY: {
-        const uint32_t piece = action->message.piece;
-        const bool bad = node->spoilt[piece];
-        node->spoilt[piece] = false;
-        torrent_verified(&node->torrent, piece, bad ? LB_CORRUPT : LB_OK, world->now_ms);
+    case TORRENT_VERIFY:
+        verify(node, action->message.piece);
         break;
-    }
     case TORRENT_FORGET:
-        node->spoilt[action->message.piece] = false;
+        memset(node->spoilt + action->message.piece * blocks_of(world), 0, blocks_of(world));
         break;
     case TORRENT_METADATA:
         assert_int_equal(action->message.payload.size, sizeof world->info);
@@ -286,7 +313,8 @@ static void deliver(struct world *world, struct parcel *parcel)
     if (torrent_message(&node->torrent, link->end[parcel->to].peer, &parcel->message,
                         world->now_ms) == TORRENT_TAKE &&
         parcel->spoilt)
-        node->spoilt[parcel->message.piece] = true;
+        node->spoilt[parcel->message.piece * blocks_of(world) + parcel->message.offset / BLOCK] =
+            true;
 }
 
 static void run(struct world *world, uint64_t ms)
@@ -374,6 +402,23 @@ static void test_one_to_one(void **state)
     assert_int_equal(world.nodes[1].connects, 1);
     assert_int_equal(world.nodes[0].connects, 0);
     world_done(&world);
+}
+
+/* The simulator's: a block is as large as the shape says, in what is asked and what is given. */
+static void test_larger_blocks(void **state)
+{
+    (void)state;
+    struct world *world = xcalloc(1, sizeof *world);
+    world_init(world, 10, 8);
+    world->shape.block_size = 4 * BLOCK;
+    node_start(world, 0, true, "all");
+    node_start(world, 1, true, NULL);
+    meet(world, 1, 0);
+    run(world, 5000);
+    assert_int_equal(world->nodes[1].completed, 1);
+    assert_int_equal(world->requests, 20);
+    world_done(world);
+    free(world);
 }
 
 static void test_by_magnet(void **state)
@@ -485,6 +530,65 @@ static void test_poisoner_is_banned(void **state)
     const struct address good = address_of(0);
     assert_true(candidates_is_banned(&world.nodes[3].torrent.candidates, &bad, NULL));
     assert_false(candidates_is_banned(&world.nodes[3].torrent.candidates, &good, NULL));
+    world_done(&world);
+}
+
+/* Without digests each of the senders must show a piece of its own. */
+static void test_poisoner_is_banned_without_digests(void **state)
+{
+    (void)state;
+    struct world world;
+    world_init(&world, 30, 4);
+    for (unsigned i = 0; i < 3; i++)
+        node_start(&world, i, true, "all")->poisons = i == 1;
+    node_start(&world, 3, true, NULL)->blind = true;
+    for (unsigned i = 0; i < 3; i++)
+        meet(&world, 3, i);
+    run(&world, 60000);
+    assert_int_equal(world.nodes[3].completed, 1);
+    assert_int_equal(stats_of(&world, 3).banned, 1);
+    world_done(&world);
+}
+
+/*
+ * Rows: one fetches from twenty that have everything, some of them poisoners. Pieces of 64 blocks,
+ * so that each is put together from several peers.
+ */
+static const struct poison_row {
+    const char *what;
+    uint32_t pieces;
+    uint32_t blocks;
+    unsigned poisoners;
+    uint32_t bad_pieces_max; /* when the last of them was banned */
+} poison_rows[] = {
+    { "one poisoner of twenty, pieces of 1 MiB", 60, 64, 1, 2 },
+    { "one poisoner of twenty, pieces of 256 KiB", 240, 16, 1, 2 },
+    { "one poisoner of twenty, pieces of 64 KiB", 960, 4, 1, 2 },
+    { "one poisoner of twenty, pieces of 32 KiB", 1920, 2, 1, 2 },
+    { "three poisoners of twenty", 60, 64, 3, 6 },
+    { "nineteen poisoners of twenty", 60, 64, 19, 38 },
+};
+
+static void test_poison(void **state)
+{
+    const struct poison_row *row = *state;
+    struct world world;
+    world_init(&world, row->pieces, row->blocks);
+    for (unsigned i = 0; i < 20; i++)
+        node_start(&world, i, true, "all")->poisons = i < row->poisoners;
+    node_start(&world, 20, true, NULL);
+    for (unsigned i = 0; i < 20; i++)
+        meet(&world, 20, 19 - i);
+    run(&world, 120000);
+    const struct torrent_stats stats = stats_of(&world, 20);
+    assert_int_equal(world.nodes[20].completed, 1);
+    assert_int_equal(stats.banned, row->poisoners);
+    assert_in_range(world.nodes[20].bad_at_ban, 1, row->bad_pieces_max);
+    for (unsigned i = 0; i < 20; i++) {
+        const struct address address = address_of(i);
+        assert_int_equal(candidates_is_banned(&world.nodes[20].torrent.candidates, &address, NULL),
+                         i < row->poisoners);
+    }
     world_done(&world);
 }
 
@@ -721,13 +825,16 @@ static void test_fault(void **state)
 int main(void)
 {
     enum { ROWS = sizeof fault_rows / sizeof fault_rows[0] };
+    enum { POISONS = sizeof poison_rows / sizeof poison_rows[0] };
     const struct CMUnitTest others[] = {
         cmocka_unit_test(test_one_to_one),
+        cmocka_unit_test(test_larger_blocks),
         cmocka_unit_test(test_by_magnet),
         cmocka_unit_test(test_partial_peers_complete_each_other),
         cmocka_unit_test(test_peers_are_told_of_each_other),
         cmocka_unit_test(test_origin_leaves),
         cmocka_unit_test(test_poisoner_is_banned),
+        cmocka_unit_test(test_poisoner_is_banned_without_digests),
         cmocka_unit_test(test_three_poisoners_beside_one_honest),
         cmocka_unit_test(test_flooders_beside_one_honest),
         cmocka_unit_test(test_mute_peer_holds_nothing_up),
@@ -740,11 +847,14 @@ int main(void)
         cmocka_unit_test(test_silent_peers_make_room),
     };
     enum { OTHERS = sizeof others / sizeof others[0] };
-    struct CMUnitTest tests[ROWS + OTHERS];
+    struct CMUnitTest tests[ROWS + POISONS + OTHERS];
     size_t count = 0;
     for (size_t i = 0; i < ROWS; i++)
         tests[count++] = (struct CMUnitTest){ fault_rows[i].what, test_fault, NULL, NULL,
                                               (void *)(uintptr_t)&fault_rows[i] };
+    for (size_t i = 0; i < POISONS; i++)
+        tests[count++] = (struct CMUnitTest){ poison_rows[i].what, test_poison, NULL, NULL,
+                                              (void *)(uintptr_t)&poison_rows[i] };
     for (size_t i = 0; i < OTHERS; i++)
         tests[count++] = others[i];
     return _cmocka_run_group_tests("torrent", tests, count, NULL, NULL);
