@@ -167,6 +167,9 @@ void torrent_begin(struct torrent *self, struct bytes info, struct picker_shape 
 /* What TORRENT_METADATA gave is of no use though its hash fits: it is not asked for again. */
 void torrent_refuse_metadata(struct torrent *self);
 
+/* Where we are, as peers see us (candidates_set_here()). */
+void torrent_set_here(struct torrent *self, const struct address *here);
+
 /* BEP 27: its peers are not told of each other. Where to look for peers is the caller's matter. */
 void torrent_set_private(struct torrent *self, bool is_private);
 
