@@ -57,6 +57,7 @@ struct peer *peer_new(const struct wire_handshake *hello, const struct address *
     self->starting = true;
     self->asks_target = PEER_ASKS_MIN;
     self->asks_limit = PEER_ASKS_UNSAID;
+    self->block_size = WIRE_BLOCK_SIZE;
     self->joined_ms = now_ms;
     self->received_ms = now_ms;
     self->sent_ms = now_ms;
@@ -320,7 +321,7 @@ uint64_t peer_send_ahead(const struct peer *self)
 static void size_window(struct peer *self)
 {
     const uint64_t before = self->received.per_second;
-    const uint64_t fits = before * PEER_ASKS_DELAY_MS / 1000 / WIRE_BLOCK_SIZE;
+    const uint64_t fits = before * PEER_ASKS_DELAY_MS / 1000 / self->block_size;
     /* Blocks came for a whole turn and the rate no longer asks for what the window grew to. */
     if (self->starting && fits < self->asks_target && self->received.total > 0)
         self->starting = false;

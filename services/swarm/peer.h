@@ -104,6 +104,7 @@ struct peer {
     uint32_t asks_late;   /* the first so many were given back to the picker */
     uint32_t asks_target; /* how many to keep under way */
     uint32_t asks_limit;  /* what it takes at most */
+    uint32_t block_size;  /* bytes of one; WIRE_BLOCK_SIZE until the torrent says otherwise */
     bool starting;        /* the target still grows with each block */
     bool hungry;          /* may be asked for more */
     bool snubbed;

@@ -28,13 +28,13 @@ uint32_t picker_piece_size(const struct picker *self, uint32_t piece)
 
 uint32_t picker_block_count(const struct picker *self, uint32_t piece)
 {
-    return (picker_piece_size(self, piece) + PICKER_BLOCK_SIZE - 1) / PICKER_BLOCK_SIZE;
+    return (picker_piece_size(self, piece) + self->shape.block_size - 1) / self->shape.block_size;
 }
 
 uint32_t picker_block_size(const struct picker *self, uint32_t piece, uint32_t block)
 {
-    const uint32_t left = picker_piece_size(self, piece) - block * PICKER_BLOCK_SIZE;
-    return left < PICKER_BLOCK_SIZE ? left : PICKER_BLOCK_SIZE;
+    const uint32_t left = picker_piece_size(self, piece) - block * self->shape.block_size;
+    return left < self->shape.block_size ? left : self->shape.block_size;
 }
 
 /* ---- the array of missing pieces, in runs of equal availability ---- */
@@ -604,6 +604,10 @@ void picker_init(struct picker *self, struct picker_shape shape, uint32_t open_m
     assert(shape.pieces > 0 && shape.pieces <= PICKER_PIECES_MAX && open_max > 0);
     if (open_max > shape.pieces)
         open_max = shape.pieces;
+    if (shape.block_size == 0)
+        shape.block_size = PICKER_BLOCK_SIZE;
+    assert((shape.block_size & (shape.block_size - 1)) == 0);
+    assert(shape.block_size <= shape.piece_size);
     *self = (struct picker){
         .shape = shape,
         .random = random,

@@ -21,7 +21,7 @@
 struct random;
 
 #define PICKER_PIECES_MAX (1u << 21)
-#define PICKER_BLOCK_SIZE 16384u
+#define PICKER_BLOCK_SIZE 16384u     /* what peers take (BEP 3); simulations take larger ones */
 #define PICKER_ASKS_MAX   3u         /* peers asked for one block at once, in the end game */
 #define PICKER_NOBODY     UINT32_MAX /* no peer; others are the caller's numbers */
 #define PICKER_ALONE_MAX  32u        /* pieces waiting to be fetched from one peer alone */
@@ -32,11 +32,12 @@ struct picker_shape {
     uint32_t pieces;     /* 1 to PICKER_PIECES_MAX */
     uint32_t piece_size; /* bytes, at least 16 KiB; the last piece may be shorter */
     uint64_t total_size; /* bytes */
+    uint32_t block_size; /* bytes, a power of two, at most piece_size; 0: PICKER_BLOCK_SIZE */
 };
 
 struct picker_ask {
     uint32_t piece;
-    uint32_t block; /* of 16 KiB each, in the piece */
+    uint32_t block; /* in the piece, of shape.block_size each */
 };
 
 struct picker_block {

@@ -92,6 +92,7 @@ static void become_complete(struct torrent *self, uint64_t now_ms)
 /* What peers said before we knew how many pieces there are. */
 static void review_peer(struct torrent *self, struct peer **peer, uint64_t now_ms)
 {
+    (*peer)->block_size = self->picker.shape.block_size;
     if (!peer_fit_pieces(*peer, self->picker.shape.pieces)) {
         (*peer)->pieces_count = 0;
         (*peer)->everything = false;
@@ -418,6 +419,8 @@ lb_err torrent_join(struct torrent *self, const struct torrent_hello *hello, uin
     const uint32_t slot = free_slot(self);
     struct peer *peer = peer_new(hello->handshake, &hello->address, hello->outgoing, now_ms);
     peer->number = self->serial++ % (UINT32_MAX / TORRENT_SLOTS) * TORRENT_SLOTS + slot;
+    if (self->has_metainfo)
+        peer->block_size = self->picker.shape.block_size;
     self->peers[slot] = peer;
     if (self->peers_count++ == 0)
         self->next_turn_ms = now_ms + TORRENT_TURN_MS;

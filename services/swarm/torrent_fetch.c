@@ -33,7 +33,7 @@ static void ask(struct torrent *self, struct peer *peer, const struct picker_ask
         const struct wire_message request = {
             .kind = WIRE_REQUEST,
             .piece = asks[i].piece,
-            .offset = asks[i].block * PICKER_BLOCK_SIZE,
+            .offset = asks[i].block * self->picker.shape.block_size,
             .length = picker_block_size(&self->picker, asks[i].piece, asks[i].block),
         };
         torrent_send(self, peer, &request, now_ms);
@@ -63,7 +63,7 @@ static struct picker_view view_of(const struct peer *peer)
 /* How long until it will have sent all it was asked for, as far as one can tell. */
 static uint64_t eta_ms(const struct peer *peer, uint64_t now_ms)
 {
-    const uint64_t bytes = (uint64_t)(peer->asks_count - peer->asks_late) * PICKER_BLOCK_SIZE;
+    const uint64_t bytes = (uint64_t)(peer->asks_count - peer->asks_late) * peer->block_size;
     return bytes * 1000 / (peer_rate_now(&peer->received, now_ms) + 1) + (now_ms - peer->block_ms);
 }
 
@@ -330,7 +330,8 @@ const char *torrent_fetch_reject(struct torrent *self, struct peer *peer,
         return "a reject without the fast extension";
     if (!self->has_metainfo)
         return NULL;
-    const struct picker_ask block = { message->piece, message->offset / PICKER_BLOCK_SIZE };
+    const struct picker_ask block = { message->piece,
+                                      message->offset / self->picker.shape.block_size };
     if (peer_answered(peer, block) != PEER_ASKED)
         return NULL;
     picker_give_back(&self->picker, block);
@@ -366,7 +367,7 @@ static void cancel_elsewhere(struct torrent *self, const struct peer *but, struc
         const struct wire_message cancel = {
             .kind = WIRE_CANCEL,
             .piece = block.piece,
-            .offset = block.block * PICKER_BLOCK_SIZE,
+            .offset = block.block * self->picker.shape.block_size,
             .length = picker_block_size(&self->picker, block.piece, block.block),
         };
         torrent_send(self, peer, &cancel, now_ms);
@@ -386,10 +387,11 @@ const char *torrent_fetch_block(struct torrent *self, struct peer *peer,
                                 const struct wire_message *message, uint64_t now_ms,
                                 enum torrent_verdict *ret_verdict)
 {
-    const struct picker_ask block = { message->piece, message->offset / PICKER_BLOCK_SIZE };
+    const struct picker_ask block = { message->piece,
+                                      message->offset / self->picker.shape.block_size };
     peer_rate_add(&self->received, message->length);
     if (!self->has_metainfo || block.piece >= self->picker.shape.pieces ||
-        message->offset % PICKER_BLOCK_SIZE != 0 ||
+        message->offset % self->picker.shape.block_size != 0 ||
         block.block >= picker_block_count(&self->picker, block.piece) ||
         message->length != picker_block_size(&self->picker, block.piece, block.block))
         return waste(self, peer, message->length, true);

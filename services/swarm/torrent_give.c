@@ -121,7 +121,7 @@ const char *torrent_give_request(struct torrent *self, struct peer *peer,
         .offset = message->offset,
         .length = message->length,
     };
-    if (message->length == 0 || message->length > WIRE_BLOCK_SIZE)
+    if (message->length == 0 || message->length > peer->block_size)
         return "it asks for no block";
     if (self->has_metainfo) {
         if (wish.piece >= self->picker.shape.pieces)

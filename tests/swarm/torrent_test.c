@@ -84,8 +84,8 @@ static void world_init(struct world *world, uint32_t pieces, uint32_t blocks)
 {
     memset(world, 0, sizeof *world);
     world->now_ms = 1000000;
-    world->shape =
-        (struct picker_shape){ pieces, blocks * BLOCK, (uint64_t)pieces * blocks * BLOCK - 1000 };
+    world->shape = (struct picker_shape){ pieces, blocks * BLOCK,
+                                          (uint64_t)pieces * blocks * BLOCK - 1000, 0 };
     for (size_t i = 0; i < sizeof world->info; i++)
         world->info[i] = (uint8_t)(i * 7);
     sha1(bytes_of(world->info, sizeof world->info), world->infohash);
@@ -402,6 +402,23 @@ static void test_one_to_one(void **state)
     assert_int_equal(world.nodes[1].connects, 1);
     assert_int_equal(world.nodes[0].connects, 0);
     world_done(&world);
+}
+
+/* The simulator's: a block is as large as the shape says, in what is asked and what is given. */
+static void test_larger_blocks(void **state)
+{
+    (void)state;
+    struct world *world = xcalloc(1, sizeof *world);
+    world_init(world, 10, 8);
+    world->shape.block_size = 4 * BLOCK;
+    node_start(world, 0, true, "all");
+    node_start(world, 1, true, NULL);
+    meet(world, 1, 0);
+    run(world, 5000);
+    assert_int_equal(world->nodes[1].completed, 1);
+    assert_int_equal(world->requests, 20);
+    world_done(world);
+    free(world);
 }
 
 static void test_by_magnet(void **state)
@@ -865,6 +882,7 @@ int main(void)
     enum { POISONS = sizeof poison_rows / sizeof poison_rows[0] };
     const struct CMUnitTest others[] = {
         cmocka_unit_test(test_one_to_one),
+        cmocka_unit_test(test_larger_blocks),
         cmocka_unit_test(test_by_magnet),
         cmocka_unit_test(test_partial_peers_complete_each_other),
         cmocka_unit_test(test_peers_are_told_of_each_other),
