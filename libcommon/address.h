@@ -40,6 +40,8 @@ uint64_t address_hash(const struct address *self, uint64_t seed);
 /* Not a place to send to: port 0, multicast, unspecified, IPv4 broadcast. */
 bool address_is_usable(const struct address *self);
 
+bool address_is_loopback(const struct address *self);
+
 /* Loopback, RFC 1918, link local, unique local: inside a site. */
 bool address_is_private(const struct address *self);
 

@@ -53,6 +53,10 @@ static void on_share(void *ctx, struct call *call, const void *body)
         call_fail(&call, LB_UNSUPPORTED, "only v1 torrents can be made");
         return;
     }
+    if (share->is_private || share->n_web_seeds > 0) {
+        call_fail(&call, LB_UNSUPPORTED, "private torrents and web seeds cannot be made yet");
+        return;
+    }
     transfers_share(self->transfers, share->path, share->piece_length, on_shared, call);
 }
 
@@ -81,6 +85,12 @@ static void on_fetch(void *ctx, struct call *call, const void *body)
     struct swarm *self = ctx;
     const Lb__Swarm__Fetch *fetch = body;
     struct transfers_fetch order = { .folder = fetch->folder };
+    if (fetch->n_select > 0 || fetch->device[0] != '\0' || fetch->base_path[0] != '\0' ||
+        fetch->verify) {
+        call_fail(&call, LB_UNSUPPORTED,
+                  "selecting files, devices, base paths and verifying are not there yet");
+        return;
+    }
     switch (fetch->source_case) {
     case LB__SWARM__FETCH__SOURCE_MAGNET:
         order.magnet = fetch->magnet;
@@ -244,7 +254,7 @@ static void on_get_metainfo(void *ctx, struct call *call, const void *body)
     }
     uint8_t *data = NULL;
     size_t size = 0;
-    metainfo_write_torrent(known->info, 0, &data, &size);
+    metainfo_write_torrent(known, 0, &data, &size);
     Lb__Swarm__Metainfo metainfo = LB__SWARM__METAINFO__INIT;
     Lb__Swarm__Reply reply = LB__SWARM__REPLY__INIT;
     metainfo.metainfo.data = data;
@@ -255,6 +265,36 @@ static void on_get_metainfo(void *ctx, struct call *call, const void *body)
     free(data);
 }
 
+/* ---- what is not there yet ---- */
+
+static void on_list_peers(void *ctx, struct call *call, const void *body)
+{
+    (void)ctx;
+    (void)body;
+    call_fail(&call, LB_UNSUPPORTED, "peers cannot be listed yet");
+}
+
+static void on_list_files(void *ctx, struct call *call, const void *body)
+{
+    (void)ctx;
+    (void)body;
+    call_fail(&call, LB_UNSUPPORTED, "files cannot be listed yet");
+}
+
+static void on_set_limits(void *ctx, struct call *call, const void *body)
+{
+    (void)ctx;
+    (void)body;
+    call_fail(&call, LB_UNSUPPORTED, "limits cannot be set yet");
+}
+
+static void on_check(void *ctx, struct call *call, const void *body)
+{
+    (void)ctx;
+    (void)body;
+    call_fail(&call, LB_UNSUPPORTED, "transfers cannot be checked yet");
+}
+
 static handler_fn *const handlers[] = {
     [LB__SWARM__REQUEST__BODY_SHARE] = on_share,
     [LB__SWARM__REQUEST__BODY_FETCH] = on_fetch,
@@ -262,6 +302,10 @@ static handler_fn *const handlers[] = {
     [LB__SWARM__REQUEST__BODY_REMOVE] = on_remove,
     [LB__SWARM__REQUEST__BODY_ADD_PEER] = on_add_peer,
     [LB__SWARM__REQUEST__BODY_GET_METAINFO] = on_get_metainfo,
+    [LB__SWARM__REQUEST__BODY_LIST_PEERS] = on_list_peers,
+    [LB__SWARM__REQUEST__BODY_SET_LIMITS] = on_set_limits,
+    [LB__SWARM__REQUEST__BODY_CHECK] = on_check,
+    [LB__SWARM__REQUEST__BODY_LIST_FILES] = on_list_files,
 };
 
 /* ---- life ---- */

@@ -33,7 +33,7 @@ static void ask(struct torrent *self, struct peer *peer, const struct picker_ask
         const struct wire_message request = {
             .kind = WIRE_REQUEST,
             .piece = asks[i].piece,
-            .offset = asks[i].block * PICKER_BLOCK_SIZE,
+            .offset = asks[i].block * self->picker.shape.block_size,
             .length = picker_block_size(&self->picker, asks[i].piece, asks[i].block),
         };
         torrent_send(self, peer, &request, now_ms);
@@ -63,7 +63,7 @@ static struct picker_view view_of(const struct peer *peer)
 /* How long until it will have sent all it was asked for, as far as one can tell. */
 static uint64_t eta_ms(const struct peer *peer, uint64_t now_ms)
 {
-    const uint64_t bytes = (uint64_t)(peer->asks_count - peer->asks_late) * PICKER_BLOCK_SIZE;
+    const uint64_t bytes = (uint64_t)(peer->asks_count - peer->asks_late) * peer->block_size;
     return bytes * 1000 / (peer_rate_now(&peer->received, now_ms) + 1) + (now_ms - peer->block_ms);
 }
 
@@ -155,6 +155,17 @@ void torrent_fetch_interest(struct torrent *self, struct peer *peer, uint64_t no
 
 /* ---- what a peer has ---- */
 
+void torrent_fetch_recount(struct torrent *self, struct peer *peer)
+{
+    const uint32_t pieces = self->picker.shape.pieces;
+    peer->wanted = peer->everything ? self->picker.missing : 0;
+    if (peer->pieces == NULL)
+        return;
+    for (uint32_t i = bitfield_next(peer->pieces, pieces, 0); i < pieces;
+         i = bitfield_next(peer->pieces, pieces, i + 1))
+        peer->wanted += picker_wants(&self->picker, i);
+}
+
 /* Availability and `wanted`, from what the peer has; it is not counted yet. */
 void torrent_fetch_count(struct torrent *self, struct peer *peer)
 {
@@ -166,17 +177,11 @@ void torrent_fetch_count(struct torrent *self, struct peer *peer)
         free(peer->pieces);
         peer->pieces = NULL;
         peer->pieces_size = 0;
-        peer->wanted = self->picker.missing;
         picker_add_seed(&self->picker);
-        return;
+    } else if (peer->pieces != NULL) {
+        picker_add_bitfield(&self->picker, peer->pieces);
     }
-    if (peer->pieces == NULL)
-        return;
-    picker_add_bitfield(&self->picker, peer->pieces);
-    peer->wanted = 0;
-    for (uint32_t i = bitfield_next(peer->pieces, pieces, 0); i < pieces;
-         i = bitfield_next(peer->pieces, pieces, i + 1))
-        peer->wanted += !picker_has(&self->picker, i);
+    torrent_fetch_recount(self, peer);
 }
 
 void torrent_fetch_uncount(struct torrent *self, struct peer *peer)
@@ -206,7 +211,7 @@ const char *torrent_fetch_have(struct torrent *self, struct peer *peer, uint32_t
     if (!peer_set_piece(peer, piece, pieces) || pieces == 0)
         return NULL;
     picker_add_piece(&self->picker, piece);
-    if (!picker_has(&self->picker, piece))
+    if (picker_wants(&self->picker, piece))
         peer->wanted++;
     if (peer->pieces_count == pieces)
         become_seed(self, peer);
@@ -244,7 +249,7 @@ static void lose_piece(struct torrent *self, struct peer *peer, uint32_t piece, 
     } else {
         peer_clear_piece(peer, piece, self->picker.shape.pieces);
         picker_remove_piece(&self->picker, piece);
-        peer->wanted -= !picker_has(&self->picker, piece);
+        peer->wanted -= picker_wants(&self->picker, piece);
     }
     torrent_fetch_interest(self, peer, now_ms);
 }
@@ -330,7 +335,8 @@ const char *torrent_fetch_reject(struct torrent *self, struct peer *peer,
         return "a reject without the fast extension";
     if (!self->has_metainfo)
         return NULL;
-    const struct picker_ask block = { message->piece, message->offset / PICKER_BLOCK_SIZE };
+    const struct picker_ask block = { message->piece,
+                                      message->offset / self->picker.shape.block_size };
     if (peer_answered(peer, block) != PEER_ASKED)
         return NULL;
     picker_give_back(&self->picker, block);
@@ -366,7 +372,7 @@ static void cancel_elsewhere(struct torrent *self, const struct peer *but, struc
         const struct wire_message cancel = {
             .kind = WIRE_CANCEL,
             .piece = block.piece,
-            .offset = block.block * PICKER_BLOCK_SIZE,
+            .offset = block.block * self->picker.shape.block_size,
             .length = picker_block_size(&self->picker, block.piece, block.block),
         };
         torrent_send(self, peer, &cancel, now_ms);
@@ -386,10 +392,11 @@ const char *torrent_fetch_block(struct torrent *self, struct peer *peer,
                                 const struct wire_message *message, uint64_t now_ms,
                                 enum torrent_verdict *ret_verdict)
 {
-    const struct picker_ask block = { message->piece, message->offset / PICKER_BLOCK_SIZE };
+    const struct picker_ask block = { message->piece,
+                                      message->offset / self->picker.shape.block_size };
     peer_rate_add(&self->received, message->length);
     if (!self->has_metainfo || block.piece >= self->picker.shape.pieces ||
-        message->offset % PICKER_BLOCK_SIZE != 0 ||
+        message->offset % self->picker.shape.block_size != 0 ||
         block.block >= picker_block_count(&self->picker, block.piece) ||
         message->length != picker_block_size(&self->picker, block.piece, block.block))
         return waste(self, peer, message->length, true);
@@ -407,7 +414,7 @@ const char *torrent_fetch_block(struct torrent *self, struct peer *peer,
     *ret_verdict = TORRENT_TAKE;
     if (asked > (answer == PEER_ASKED ? 1u : 0u))
         cancel_elsewhere(self, peer, block, now_ms);
-    if (verdict == PICKER_COMPLETE) {
+    if (verdict == PICKER_COMPLETE && !torrent_suspect_holds(self, block.piece, now_ms)) {
         const struct torrent_action verify = {
             .kind = TORRENT_VERIFY,
             .message = { .piece = block.piece },

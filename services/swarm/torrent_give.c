@@ -121,12 +121,12 @@ const char *torrent_give_request(struct torrent *self, struct peer *peer,
         .offset = message->offset,
         .length = message->length,
     };
-    if (message->length == 0 || message->length > WIRE_BLOCK_SIZE)
+    if (message->length == 0 || message->length > peer->block_size)
         return "it asks for no block";
     if (self->has_metainfo) {
         if (wish.piece >= self->picker.shape.pieces)
             return "it asks for a piece there is not";
-        const uint32_t size = picker_piece_size(&self->picker, wish.piece);
+        const uint32_t size = picker_padded_size(&self->picker, wish.piece);
         if (wish.offset >= size || wish.length > size - wish.offset)
             return "it asks beyond a piece";
     }

@@ -1,6 +1,7 @@
 /*
  * What the files of a torrent share: torrent.c (life, peers, time), torrent_fetch.c (asking and
- * taking), torrent_give.c (choking and giving), torrent_exchange.c (extensions). Not for others.
+ * taking), torrent_give.c (choking and giving), torrent_exchange.c (extensions), torrent_suspect.c
+ * (bad pieces). Not for others.
  *
  * Handlers of messages return NULL, or why the peer must go; the peer is dropped by the dispatcher
  * alone, so a handler may use it to its end.
@@ -47,7 +48,24 @@ const char *torrent_fetch_bitfield(struct torrent *self, struct peer *peer, stru
                                    uint64_t now_ms);
 const char *torrent_fetch_have_all(struct torrent *self, struct peer *peer, uint64_t now_ms);
 void torrent_fetch_count(struct torrent *self, struct peer *peer);
+void torrent_fetch_recount(struct torrent *self, struct peer *peer); /* `wanted` alone */
 void torrent_fetch_uncount(struct torrent *self, struct peer *peer);
+
+/* ---- torrent_suspect.c ---- */
+
+/* A piece that is whole may have blocks of suspects: true, it is not to be verified yet. */
+bool torrent_suspect_holds(struct torrent *self, uint32_t piece, uint64_t now_ms);
+
+/* It is verified; from: who sent each of its blocks. */
+void torrent_suspect_good(struct torrent *self, uint32_t piece, const uint8_t *digests,
+                          const uint32_t *from, uint64_t now_ms);
+void torrent_suspect_bad(struct torrent *self, uint32_t piece, const uint8_t *digests,
+                         const uint32_t *from, uint64_t now_ms);
+void torrent_suspect_left(struct torrent *self, const struct peer *peer);
+void torrent_suspect_turn(struct torrent *self, uint64_t now_ms);
+
+/* It is open no more: nothing waits for a verdict on it. */
+void torrent_suspect_unhold(struct torrent *self, uint32_t piece);
 
 /* ---- torrent_give.c ---- */
 

@@ -392,6 +392,51 @@ static void fetch_keeps_its_parts(void **state)
     ask("littlebird.v1.SwarmService/Fetch", &request, LB_INVALID);
 }
 
+static void fetch_says_what_and_how(void **state)
+{
+    Littlebird__V1__FetchRequest request = LITTLEBIRD__V1__FETCH_REQUEST__INIT;
+    char *select[] = { TEXT("*.iso"), TEXT("2") };
+    char *peers[] = { TEXT("10.0.0.1:6881"), TEXT("[fd00::1]:7000") };
+    const char *name = "littlebird.v1.SwarmService/Fetch";
+    Lb__Swarm__Request *asked;
+
+    (void)state;
+    request.source_case = LITTLEBIRD__V1__FETCH_REQUEST__SOURCE_MAGNET;
+    request.magnet = TEXT("magnet:?xt=urn:btih:00");
+    request.device = TEXT("/dev/sdz");
+    request.select = select;
+    request.n_select = 2;
+    request.peers = peers;
+    request.n_peers = 2;
+    request.base_path = TEXT("/srv/old");
+    request.verify = 1;
+    request.priority = 3;
+    asked = ask(name, &request, LB_OK);
+    assert_string_equal(asked->fetch->device, "/dev/sdz");
+    assert_string_equal(asked->fetch->base_path, "/srv/old");
+    assert_int_equal(asked->fetch->n_select, 2);
+    assert_string_equal(asked->fetch->select[0], "*.iso");
+    assert_int_equal(asked->fetch->n_peers, 2);
+    assert_int_equal(asked->fetch->peers[0].len, 6);
+    assert_int_equal(asked->fetch->peers[1].len, 18);
+    assert_true(asked->fetch->verify);
+    assert_int_equal(asked->fetch->priority, 3);
+    drop(asked);
+    request.folder = TEXT("/there");
+    ask(name, &request, LB_INVALID);
+    request.device = TEXT("");
+    request.priority = 4;
+    ask(name, &request, LB_INVALID);
+    request.priority = 0;
+    request.base_path = TEXT("old");
+    ask(name, &request, LB_INVALID);
+    request.base_path = TEXT("");
+    peers[1] = TEXT("elsewhere:1");
+    ask(name, &request, LB_INVALID);
+    request.n_peers = 65;
+    ask(name, &request, LB_TOO_BIG);
+}
+
 static void share_needs_an_absolute_path(void **state)
 {
     Littlebird__V1__ShareRequest request = LITTLEBIRD__V1__SHARE_REQUEST__INIT;
@@ -405,6 +450,130 @@ static void share_needs_an_absolute_path(void **state)
     asked = ask("littlebird.v1.SwarmService/Share", &request, LB_OK);
     assert_int_equal(asked->share->kind, LB__SWARM__SHARE__KIND__V2);
     drop(asked);
+}
+
+static void share_says_how(void **state)
+{
+    Littlebird__V1__ShareRequest request = LITTLEBIRD__V1__SHARE_REQUEST__INIT;
+    char *seeds[] = { TEXT("http://school.example/image.iso") };
+    Lb__Swarm__Request *asked;
+
+    (void)state;
+    request.path = TEXT("/srv/image.iso");
+    request.piece_length_bytes = 65536;
+    request.is_private = 1;
+    request.web_seeds = seeds;
+    request.n_web_seeds = 1;
+    asked = ask("littlebird.v1.SwarmService/Share", &request, LB_OK);
+    assert_int_equal(asked->share->piece_length, 65536);
+    assert_true(asked->share->is_private);
+    assert_string_equal(asked->share->web_seeds[0], seeds[0]);
+    drop(asked);
+    request.n_web_seeds = 65;
+    ask("littlebird.v1.SwarmService/Share", &request, LB_TOO_BIG);
+}
+
+static void peers_are_told(void **state)
+{
+    Littlebird__V1__ListTransferPeersRequest request =
+        LITTLEBIRD__V1__LIST_TRANSFER_PEERS_REQUEST__INIT;
+    const char *name = "littlebird.v1.SwarmService/ListTransferPeers";
+    Lb__Swarm__Peer one = LB__SWARM__PEER__INIT, two = LB__SWARM__PEER__INIT;
+    Lb__Swarm__Peer *both[] = { &one, &two };
+    Lb__Swarm__Peers peers = LB__SWARM__PEERS__INIT;
+    Lb__Swarm__Reply reply = LB__SWARM__REPLY__INIT;
+    Littlebird__V1__ListTransferPeersResponse *response;
+    Lb__Swarm__Request *asked;
+
+    (void)state;
+    request.infohash = BYTES(TWENTY);
+    asked = ask(name, &request, LB_OK);
+    assert_int_equal(asked->list_peers->infohash.len, 20);
+    drop(asked);
+    assert_null(translate(name, &reply));
+    one.address = BYTES("\x7f\0\0\1\x1a\xe1");
+    one.why = LB__SWARM__PEER__WHY__DISK;
+    one.host = TEXT("lab3-pc07");
+    one.connected = 1;
+    two.finished_s = 77;
+    two.verified = 1;
+    peers.peers = both;
+    peers.n_peers = 2;
+    reply.body_case = LB__SWARM__REPLY__BODY_PEERS;
+    reply.peers = &peers;
+    response = translate(name, &reply);
+    assert_int_equal(response->n_peers, 2);
+    assert_string_equal(response->peers[0]->address, "127.0.0.1:6881");
+    assert_int_equal(response->peers[0]->why, LITTLEBIRD__V1__TRANSFER_PEER__WHY__WHY_DISK);
+    assert_string_equal(response->peers[0]->host, "lab3-pc07");
+    assert_string_equal(response->peers[1]->address, "");
+    assert_int_equal(response->peers[1]->finished_s, 77);
+    assert_true(response->peers[1]->verified);
+    drop(response);
+}
+
+static void files_are_told(void **state)
+{
+    const char *name = "littlebird.v1.SwarmService/ListTransferFiles";
+    Lb__Swarm__File file = LB__SWARM__FILE__INIT;
+    Lb__Swarm__File *one[] = { &file };
+    Lb__Swarm__Files files = LB__SWARM__FILES__INIT;
+    Lb__Swarm__Reply reply = LB__SWARM__REPLY__INIT;
+    Littlebird__V1__ListTransferFilesResponse *response;
+
+    (void)state;
+    assert_null(translate(name, &reply));
+    file.index = 3;
+    file.path = TEXT("a/b");
+    file.size_bytes = 10;
+    file.selected = 1;
+    files.files = one;
+    files.n_files = 1;
+    reply.body_case = LB__SWARM__REPLY__BODY_FILES;
+    reply.files = &files;
+    response = translate(name, &reply);
+    assert_int_equal(response->n_files, 1);
+    assert_int_equal(response->files[0]->index, 3);
+    assert_string_equal(response->files[0]->path, "a/b");
+    assert_true(response->files[0]->selected);
+    drop(response);
+}
+
+/* 0 means "no limit", absent "as it is": presence must survive. */
+static void limits_keep_their_presence(void **state)
+{
+    Littlebird__V1__SetTransferLimitsRequest request =
+        LITTLEBIRD__V1__SET_TRANSFER_LIMITS_REQUEST__INIT;
+    const char *name = "littlebird.v1.SwarmService/SetTransferLimits";
+    Lb__Swarm__Request *asked;
+
+    (void)state;
+    request.send_case = LITTLEBIRD__V1__SET_TRANSFER_LIMITS_REQUEST__SEND_SEND_LIMIT;
+    asked = ask(name, &request, LB_OK);
+    assert_int_equal(asked->set_limits->send_case, LB__SWARM__SET_LIMITS__SEND_SEND_LIMIT);
+    assert_int_equal(asked->set_limits->receive_case, LB__SWARM__SET_LIMITS__RECEIVE__NOT_SET);
+    drop(asked);
+    request.priority = 4;
+    ask(name, &request, LB_INVALID);
+}
+
+static void a_check_is_begun(void **state)
+{
+    Littlebird__V1__CheckTransferRequest request = LITTLEBIRD__V1__CHECK_TRANSFER_REQUEST__INIT;
+    const char *name = "littlebird.v1.SwarmService/CheckTransfer";
+    Lb__Swarm__Checked checked = LB__SWARM__CHECKED__INIT;
+    Lb__Swarm__Reply reply = LB__SWARM__REPLY__INIT;
+    Lb__Swarm__Request *asked;
+
+    (void)state;
+    request.infohash = BYTES(TWENTY);
+    asked = ask(name, &request, LB_OK);
+    assert_int_equal(asked->body_case, LB__SWARM__REQUEST__BODY_CHECK);
+    drop(asked);
+    assert_null(translate(name, &reply));
+    reply.body_case = LB__SWARM__REPLY__BODY_CHECKED;
+    reply.checked = &checked;
+    drop(translate(name, &reply));
 }
 
 static void transfers_are_told(void **state)
@@ -522,7 +691,13 @@ int main(void)
         cmocka_unit_test(a_removal_is_told),
         cmocka_unit_test(an_audit_is_told),
         cmocka_unit_test(fetch_keeps_its_parts),
+        cmocka_unit_test(fetch_says_what_and_how),
         cmocka_unit_test(share_needs_an_absolute_path),
+        cmocka_unit_test(share_says_how),
+        cmocka_unit_test(peers_are_told),
+        cmocka_unit_test(files_are_told),
+        cmocka_unit_test(limits_keep_their_presence),
+        cmocka_unit_test(a_check_is_begun),
         cmocka_unit_test(transfers_are_told),
         cmocka_unit_test(a_table_is_told),
         cmocka_unit_test(a_lookup_is_for_twenty_bytes),
