@@ -66,6 +66,18 @@ def memory_of(pid):
         return 0, 0
 
 
+def held_s(pid):
+    """How long the thread of it that waited longest was ready to run and not let (the kernel's run delay)."""
+    most = 0.0
+    try:
+        for task in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{task}/schedstat") as file:
+                most = max(most, int(file.read().split()[1]) / 1e9)
+    except OSError:
+        pass
+    return most
+
+
 def cpu_times():
     with open("/proc/stat") as file:
         fields = [int(field) for field in file.readline().split()[1:9]]
@@ -241,7 +253,7 @@ class Row:
         self.zero = self.net.counters()
         self.next_look, self.stand, self.stand_at = 1.0, (0, None), 0.0
         self.received, self.origin_sent, self.origin_link = [0] * len(self.peers), None, 0
-        idle = cpu_times()
+        idle, held = cpu_times(), {pid: held_s(pid) for client in self.clients for pid in client.pids()}
         self.began = time.monotonic()
         at_once = {"flash": [], "late": range(len(self.peers) - 2)}.get(self.scene, range(len(self.peers)))
         self.arrive(list(at_once))
@@ -260,6 +272,7 @@ class Row:
         self.took = self.now()
         self.look_at_links()
         now = cpu_times()
+        self.held = statistics.mean(held_s(pid) - held[pid] for pid in held) / self.took
         self.idle = (now[0] - idle[0]) / max(1, now[1] - idle[1])
         for restart in self.restarts:
             if restart.done() and restart.exception():
@@ -289,7 +302,7 @@ class Row:
             "copies_link": self.origin_link / size / WIRE, "cpu_s_per_gb": used / (size * count / 1e9),
             "pss_mb": self.pss / 1e6, "pss_anon_mb": self.pss_anon / 1e6,
             "waste": None if None in wastes else sum(wastes) / size / count,
-            "received": sum(self.received) / size / count / WIRE, "resent": again / max(1, sent), "idle": self.idle,
+            "received": sum(self.received) / size / count / WIRE, "resent": again / max(1, sent), "idle": self.idle, "held": self.held,
             "done_s": self.done, "arrival_s": self.arrival, "load": os.getloadavg()[0]}
         if self.scene in ("mix", "slow"):
             self.notes += self.by_class(order, arrivals)
