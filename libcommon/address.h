@@ -23,9 +23,9 @@ struct address {
     uint16_t port; /* host order */
 };
 
-/* A DHT node: who it says it is and where. */
+/* A DHT node: who it says it is and where. Five words, and copied as such. */
 struct contact {
-    struct node_id id;
+    _Alignas(8) struct node_id id;
     struct address address;
 };
 

@@ -437,6 +437,38 @@ static void test_by_magnet(void **state)
     world_done(&world);
 }
 
+/* Two want a part of it each: complete with these, they still serve; then both want all. */
+static void test_what_is_selected_alone(void **state)
+{
+    (void)state;
+    struct world world;
+    uint8_t bits[1] = { 0xf0 };
+    world_init(&world, 8, 4);
+    node_start(&world, 0, true, "all");
+    struct node *node = node_start(&world, 1, true, NULL);
+    torrent_select(&node->torrent, bits, world.now_ms);
+    meet(&world, 1, 0);
+    run(&world, 3000);
+    assert_int_equal(node->completed, 1);
+    assert_true(node->torrent.complete);
+    assert_int_equal(torrent_have_bytes(&node->torrent), 4 * world.shape.piece_size);
+    assert_int_equal(stats_of(&world, 1).received_bytes, 4 * world.shape.piece_size);
+    /* A partial seed serves what it has, and is no seed. */
+    node_start(&world, 2, true, NULL);
+    meet(&world, 2, 1);
+    run(&world, 3000);
+    assert_int_equal(torrent_have_bytes(&world.nodes[2].torrent), 4 * world.shape.piece_size);
+    assert_int_equal(stats_of(&world, 2).seeds, 0);
+    torrent_select(&node->torrent, NULL, world.now_ms);
+    drain(&world);
+    assert_false(node->torrent.complete);
+    run(&world, 10000);
+    assert_int_equal(node->completed, 2);
+    assert_int_equal(world.nodes[2].completed, 1);
+    assert_int_equal(stats_of(&world, 1).wasted_bytes, 0);
+    world_done(&world);
+}
+
 static void test_partial_peers_complete_each_other(void **state)
 {
     (void)state;
@@ -1000,6 +1032,7 @@ int main(void)
         cmocka_unit_test(test_one_to_one),
         cmocka_unit_test(test_larger_blocks),
         cmocka_unit_test(test_by_magnet),
+        cmocka_unit_test(test_what_is_selected_alone),
         cmocka_unit_test(test_partial_peers_complete_each_other),
         cmocka_unit_test(test_peers_are_told_of_each_other),
         cmocka_unit_test(test_origin_leaves),
