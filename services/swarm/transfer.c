@@ -147,6 +147,7 @@ static void begin_torrent(struct transfer *self)
         if (address_is_usable(&owner->own[i - 1]) && !address_is_loopback(&owner->own[i - 1]))
             torrent_set_here(&self->torrent, &owner->own[i - 1]);
     self->running = true;
+    transfers_local_changed(owner);
     transfers_touch(self);
 }
 
@@ -202,6 +203,8 @@ static void on_opened(void *ctx, lb_err err)
     if (!self->running)
         begin_torrent(self);
     torrent_set_private(&self->torrent, self->metainfo->is_private);
+    if (self->metainfo->is_private)
+        transfers_local_changed(self->owner);
     torrent_begin(&self->torrent, self->metainfo->info, shape, storage_have(self->storage), now_ms);
     add_magnet_peers(self);
     const uint8_t *doubtful = storage_doubtful(self->storage);
@@ -544,6 +547,7 @@ void transfer_stop(struct transfer *self)
         self->owner->bad_before += stats.bad_pieces;
         torrent_done(&self->torrent);
         self->running = false;
+        transfers_local_changed(self->owner);
     }
     transfer_drop_incoming(self);
     if (self->storage != NULL) {

@@ -2,7 +2,7 @@
  * What the files of transfers share: transfers.c (all of them, their sockets and timers),
  * transfer.c (one, from its order to its actions), transfer_blocks.c (its content),
  * transfer_peers.c (its connections), transfers_order.c (sharing, fetching, removing),
- * transfers_announce.c (finding peers). Not for others.
+ * transfers_announce.c (finding peers), transfers_local.c (on the local net). Not for others.
  */
 #pragma once
 
@@ -101,6 +101,10 @@ struct transfers {
     struct catalogue *catalogue;
     struct connections *connections;
     struct link *storage;
+    struct link *transport; /* NULL: no local discovery */
+    bool local_stale;       /* what it was told of our torrents is no longer so */
+    uint32_t local_asks;    /* how often it was asked */
+    size_t local_told;      /* torrents that it was told of last */
     struct random random;
     uint8_t peer_id[WIRE_PEER_ID_SIZE];
     struct address own[TRANSFERS_OWN_MAX];
@@ -212,6 +216,14 @@ struct connection *transfer_connection(const struct transfer *self, uint32_t pee
 /* Take up what stands in the catalogue. */
 void transfers_load(struct transfers *self);
 void transfers_cancel_orders(struct transfers *self);
+
+/* ---- transfers_local.c ---- */
+
+void transfers_local_open(struct transfers *self);
+
+/* A torrent begins or ends, or turned out to be private: tell it in the next turn. */
+void transfers_local_changed(struct transfers *self);
+void transfers_local_settle(struct transfers *self);
 
 /* ---- transfers_announce.c ---- */
 
