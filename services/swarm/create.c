@@ -5,7 +5,9 @@
 #include "libcommon/pool.h"
 #include "services/swarm/beneath.h"
 #include "services/swarm/bitfield.h"
+#include "services/swarm/holes.h"
 #include "services/swarm/name.h"
+#include "services/swarm/piece_hash.h"
 
 #include <assert.h>
 #include <dirent.h>
@@ -28,6 +30,7 @@ struct found {
     char *path; /* from the parent of what is shared: "NAME" or "NAME/a/b" */
     uint64_t size;
     int64_t mtime_ns;
+    bool executable;
 };
 
 struct create {
@@ -37,6 +40,7 @@ struct create {
     char folder[CREATE_PATH_MAX];
     char name[METAINFO_COMPONENT_MAX + 1];
     uint32_t piece_length; /* 0: by size */
+    enum metainfo_kind kind;
     bool is_private;
     bool walked;
     struct metainfo *known;
@@ -49,8 +53,10 @@ struct create {
     struct found *files;
     struct layout_file *layout_files;
     uint32_t files_count, files_capacity;
-    struct layout layout;
-    uint8_t *hashes;
+    struct layout layout; /* without the padding files that the metainfo names */
+    uint8_t *hashes;      /* of v1 */
+    uint8_t *piece_roots; /* of v2 */
+    uint64_t content_size;
     uint32_t empty_folders;
     uint64_t paths_bytes;
     bool unchanged;
@@ -71,8 +77,11 @@ struct step {
     uint64_t hashed_bytes;
     uint32_t file; /* the one open, UINT32_MAX: none */
     int fd;
+    bool sparse; /* it has holes */
     uint8_t *buffer;
-    struct hasher *hasher;
+    struct piece_hasher *hasher;
+    bool has_zero_hash;
+    struct piece_hash zero_hash; /* of a whole piece of zeros */
     struct create_result result; /* of the end */
     lb_err err;
     char problem[CREATE_PROBLEM_SIZE];
@@ -132,7 +141,7 @@ static lb_err add_file(struct step *self, const char *path)
     if (err != LB_OK)
         return fail_errno(self, path, errno);
     close(fd);
-    if ((uint64_t)found.st_size > METAINFO_LENGTH_MAX - create->layout.length)
+    if ((uint64_t)found.st_size > METAINFO_LENGTH_MAX - create->content_size)
         return fail(self, LB_TOO_BIG, "more than 2^56 bytes");
     if (create->files_count == create->files_capacity) {
         create->files_capacity = 2 * create->files_capacity + 16;
@@ -140,8 +149,10 @@ static lb_err add_file(struct step *self, const char *path)
     }
     create->files[create->files_count++] = (struct found){ .path = xstrdup(path),
                                                            .size = (uint64_t)found.st_size,
-                                                           .mtime_ns = mtime_of(&found) };
-    create->layout.length += (uint64_t)found.st_size;
+                                                           .mtime_ns = mtime_of(&found),
+                                                           .executable =
+                                                               found.st_mode & S_IXUSR };
+    create->content_size += (uint64_t)found.st_size;
     create->paths_bytes += strlen(path);
     return LB_OK;
 }
@@ -247,45 +258,86 @@ static lb_err walk(struct step *self, const char *path, unsigned depth)
     return add_file(self, path);
 }
 
-static lb_err lay_out(struct step *self)
+/* Each file that has bytes begins at a piece in v2, and the stream ends with one in a folder. */
+static void place_files(struct create *create)
 {
-    struct create *create = self->create;
-    uint64_t offset = 0, pieces;
+    struct layout *layout = &create->layout;
+    const bool aligned = create->kind & METAINFO_V2;
+    uint64_t offset = 0;
 
-    if (create->layout.length == 0)
-        return fail(self, LB_INVALID, "%s has no content", create->name);
-    create->layout.piece_length = create->piece_length;
-    if (create->piece_length == 0)
-        create->layout.piece_length = create_piece_length(create->layout.length);
-    pieces = (create->layout.length - 1) / create->layout.piece_length + 1;
-    /* A file costs some 40 bytes beside its path: be told now, and not after hours of hashing. */
-    if (pieces > METAINFO_PIECES_MAX ||
-        pieces * METAINFO_HASH_SIZE + create->paths_bytes + 40ull * create->files_count >
-            METAINFO_SIZE_MAX)
-        return fail(self, LB_TOO_BIG, "%s: the metainfo would be larger than 10 MiB", create->name);
     create->layout_files = xcalloc(create->files_count, sizeof(*create->layout_files));
     for (uint32_t i = 0; i < create->files_count; i++) {
         create->layout_files[i] =
             (struct layout_file){ .offset = offset, .length = create->files[i].size };
         offset += create->files[i].size;
+        if (aligned && create->is_folder)
+            offset += (layout->piece_length - offset % layout->piece_length) % layout->piece_length;
     }
-    create->layout.files = create->layout_files;
-    create->layout.files_count = create->files_count;
+    layout->aligned = aligned;
+    layout->length = offset;
+    layout->files = create->layout_files;
+    layout->files_count = create->files_count;
+}
+
+/* A file costs some bytes beside its path: be told now, and not after hours of hashing. */
+static bool is_too_big(const struct create *create, uint64_t pieces)
+{
+    const bool v1 = create->kind & METAINFO_V1, v2 = create->kind & METAINFO_V2;
+    const uint64_t piece = (v1 ? METAINFO_HASH_SIZE : 0u) + (v2 ? MERKLE_HASH_SIZE : 0u);
+    const uint64_t file = (v1 ? 40u : 0u) + (v2 ? 120u : 0u);
+
+    return pieces > METAINFO_PIECES_MAX || (v2 && pieces > METAINFO_PIECES_V2_MAX) ||
+           pieces * piece + create->paths_bytes + file * create->files_count > METAINFO_SIZE_MAX;
+}
+
+static lb_err lay_out(struct step *self)
+{
+    struct create *create = self->create;
+    uint64_t pieces;
+
+    if (create->content_size == 0)
+        return fail(self, LB_INVALID, "%s has no content", create->name);
+    create->layout.piece_length = create->piece_length;
+    if (create->piece_length == 0)
+        create->layout.piece_length = create_piece_length(create->content_size);
+    place_files(create);
+    pieces = (create->layout.length - 1) / create->layout.piece_length + 1;
+    if (is_too_big(create, pieces))
+        return fail(self, LB_TOO_BIG, "%s: the metainfo would be larger than 10 MiB", create->name);
     create->layout.piece_count = (uint32_t)pieces;
     create->hashes = xmalloc((size_t)pieces * METAINFO_HASH_SIZE);
+    if (create->kind & METAINFO_V2)
+        create->piece_roots = xmalloc((size_t)pieces * MERKLE_HASH_SIZE);
     return LB_OK;
 }
 
 /* ---- is it what is known? ---- */
 
-static bool is_same_file(const struct create *create, const struct resume *record, uint32_t file)
+static bool is_same_file(const struct create *create, const struct resume *record, uint32_t file,
+                         const struct found *found)
 {
-    const struct found *found = &create->files[file];
+    const struct metainfo *known = create->known;
 
-    return strcmp(create->known->paths[file], found->path) == 0 &&
-           create->known->layout.files[file].length == found->size && record->files[file].present &&
-           record->files[file].size == found->size &&
+    return strcmp(known->paths[file], found->path) == 0 &&
+           known->layout.files[file].length == found->size &&
+           known->layout.files[file].executable == found->executable &&
+           record->files[file].present && record->files[file].size == found->size &&
            record->files[file].mtime_ns == found->mtime_ns;
+}
+
+/* Padding aside, the same files in the same order. */
+static bool are_same_files(const struct create *create, const struct resume *record)
+{
+    const struct layout *layout = &create->known->layout;
+    uint32_t at = 0;
+
+    for (uint32_t i = 0; i < layout->files_count; i++) {
+        if (layout->files[i].padding)
+            continue;
+        if (at == create->files_count || !is_same_file(create, record, i, &create->files[at++]))
+            return false;
+    }
+    return at == create->files_count;
 }
 
 static bool is_unchanged(struct create *create)
@@ -294,16 +346,15 @@ static bool is_unchanged(struct create *create)
     struct resume *record = NULL;
     bool same;
 
-    if (!known || known->layout.files_count != create->files_count ||
-        known->is_folder != create->is_folder || known->is_private != create->is_private ||
+    if (!known || known->kind != create->kind || known->is_folder != create->is_folder ||
+        known->is_private != create->is_private || metainfo_lacks_layers(known) ||
         (create->piece_length != 0 && known->layout.piece_length != create->piece_length))
         return false;
     if (resume_parse(bytes_of(create->known_record, create->known_record_size), known->infohash,
                      &known->layout, &record) != LB_OK)
         return false;
-    same = bitfield_count(record->pieces, record->piece_count) == record->piece_count;
-    for (uint32_t i = 0; i < create->files_count && same; i++)
-        same = is_same_file(create, record, i);
+    same = bitfield_count(record->pieces, record->piece_count) == record->piece_count &&
+           are_same_files(create, record);
     resume_free(&record);
     return same;
 }
@@ -363,48 +414,84 @@ static lb_err open_file(struct step *self, uint32_t file)
     if (beneath_open(self->create->root_fd, path, false, false, &self->fd, &found) != LB_OK)
         return fail_errno(self, path, errno);
     self->file = file;
+    self->sparse = holes_are_in(&found);
     return check_file(self, file, self->fd);
 }
 
 static lb_err hash_span(struct step *self, const struct layout_span *span)
 {
     const char *path = self->create->files[span->file].path;
-    uint32_t done = 0;
+    struct holes_range range = { .fd = self->fd,
+                                 .sparse = self->sparse,
+                                 .offset = span->offset,
+                                 .size = span->size,
+                                 .buffer = self->buffer,
+                                 .buffer_size = READ_BYTES };
+    uint64_t read_bytes = 0;
+    lb_err err = holes_hash(self->hasher, &range, &read_bytes);
 
-    while (done < span->size) {
-        size_t want = span->size - done < READ_BYTES ? span->size - done : READ_BYTES;
-        ssize_t got = pread(self->fd, self->buffer, want, (off_t)(span->offset + done));
-
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got < 0)
-            return fail_errno(self, path, errno);
-        if (got == 0)
-            return fail(self, LB_CONFLICT, "%s changed while it was hashed", path);
-        hasher_add(self->hasher, bytes_of(self->buffer, (size_t)got));
-        done += (uint32_t)got;
-    }
+    if (err == LB_IO)
+        return fail_errno(self, path, errno);
+    if (err != LB_OK)
+        return fail(self, LB_CONFLICT, "%s changed while it was hashed", path);
     self->hashed_bytes += span->size;
+    return LB_OK;
+}
+
+/* The whole piece is a hole of one file: its hash is known. */
+static bool hash_hole(struct step *self, const struct layout_span *span,
+                      struct piece_hash *ret_hash)
+{
+    const uint32_t size = self->create->layout.piece_length;
+    uint64_t begin, end;
+
+    if (!self->sparse || span->size != size ||
+        holes_next_data(self->fd, span->offset, span->offset + span->size, &begin, &end))
+        return false;
+    if (!self->has_zero_hash)
+        piece_hash_of_zeros(self->create->kind, merkle_height(size / MERKLE_BLOCK_SIZE), size, 0,
+                            &self->zero_hash);
+    self->has_zero_hash = true;
+    *ret_hash = self->zero_hash;
+    self->hashed_bytes += span->size;
+    return true;
+}
+
+static lb_err hash_spans(struct step *self, uint32_t piece, struct piece_hash *ret_hash)
+{
+    const struct layout *layout = &self->create->layout;
+    const uint32_t size = layout_piece_size(layout, piece);
+    struct layout_cursor cursor = layout_spans(layout, piece, 0, size);
+    struct layout_span span;
+
+    piece_hasher_begin(self->hasher, piece_tree_height(layout, piece));
+    while (layout_spans_next(&cursor, &span)) {
+        lb_err err = open_file(self, span.file);
+
+        if (err == LB_OK && hash_hole(self, &span, ret_hash))
+            return LB_OK;
+        if (err == LB_OK)
+            err = hash_span(self, &span);
+        if (err != LB_OK)
+            return err;
+    }
+    piece_hasher_finish(self->hasher, layout_padded_size(layout, piece) - size, ret_hash);
     return LB_OK;
 }
 
 static lb_err hash_piece(struct step *self, uint32_t piece)
 {
     struct create *create = self->create;
-    struct layout_cursor cursor =
-        layout_spans(&create->layout, piece, 0, layout_piece_size(&create->layout, piece));
-    struct layout_span span;
+    struct piece_hash hash;
+    lb_err err = hash_spans(self, piece, &hash);
 
-    hasher_reset(self->hasher);
-    while (layout_spans_next(&cursor, &span)) {
-        lb_err err = open_file(self, span.file);
-
-        if (err == LB_OK)
-            err = hash_span(self, &span);
-        if (err != LB_OK)
-            return err;
-    }
-    hasher_finish(self->hasher, create->hashes + (size_t)piece * METAINFO_HASH_SIZE);
+    if (err != LB_OK)
+        return err;
+    if (create->kind & METAINFO_V1)
+        memcpy(create->hashes + (size_t)piece * METAINFO_HASH_SIZE, hash.sha1, sizeof(hash.sha1));
+    if (create->kind & METAINFO_V2)
+        memcpy(create->piece_roots + (size_t)piece * MERKLE_HASH_SIZE, hash.root,
+               sizeof(hash.root));
     return LB_OK;
 }
 
@@ -413,14 +500,14 @@ static void work_hash(struct job *job)
     struct step *self = (struct step *)job;
 
     self->buffer = xmalloc(READ_BYTES);
-    self->hasher = hasher_new_sha1();
+    self->hasher = piece_hasher_new(self->create->kind);
     for (uint32_t i = 0; i < self->count && self->err == LB_OK && !self->create->cancelled; i++)
         self->err = hash_piece(self, self->first + i);
     if (self->err == LB_OK)
         self->err = close_file(self);
     else if (self->fd >= 0)
         close(self->fd);
-    hasher_free(&self->hasher);
+    piece_hasher_free(&self->hasher);
     free(self->buffer);
 }
 
@@ -429,43 +516,97 @@ static void work_hash(struct job *job)
 static struct resume *make_record(const struct create *create, const struct metainfo *metainfo)
 {
     struct resume *record = resume_new(metainfo->infohash, &metainfo->layout);
+    const struct found *found = create->files;
 
     bitfield_set_all(record->pieces, record->piece_count);
-    for (uint32_t i = 0; i < create->files_count; i++)
+    for (uint32_t i = 0; i < record->files_count; i++) {
+        if (metainfo->layout.files[i].padding)
+            continue;
         record->files[i] = (struct resume_file){ .present = true,
-                                                 .size = create->files[i].size,
-                                                 .mtime_ns = create->files[i].mtime_ns };
+                                                 .size = found->size,
+                                                 .mtime_ns = found->mtime_ns };
+        found++;
+    }
     return record;
+}
+
+/* The root of a file, from those of its pieces. */
+static void file_root(const struct create *create, uint32_t file, uint8_t *ret_root)
+{
+    const unsigned layer = merkle_height(create->layout.piece_length / MERKLE_BLOCK_SIZE);
+    const uint8_t *roots;
+    uint32_t first, count;
+
+    layout_file_pieces(&create->layout, file, &first, &count);
+    roots = create->piece_roots + (size_t)first * MERKLE_HASH_SIZE;
+    if (count == 1) /* its tree is not higher than the file needs */
+        memcpy(ret_root, roots, MERKLE_HASH_SIZE);
+    if (count > 1)
+        merkle_root(roots, count, layer, merkle_height(count), ret_root);
+}
+
+static struct metainfo_draft_file *draft_files(const struct create *create, uint8_t *roots)
+{
+    struct metainfo_draft_file *files = xcalloc(create->files_count, sizeof(*files));
+
+    for (uint32_t i = 0; i < create->files_count; i++) {
+        files[i].length = create->files[i].size;
+        files[i].executable = create->files[i].executable;
+        if (create->is_folder)
+            files[i].path = create->files[i].path + strlen(create->name) + 1;
+        if (!(create->kind & METAINFO_V2))
+            continue;
+        file_root(create, i, roots + (size_t)i * MERKLE_HASH_SIZE);
+        files[i].root = roots + (size_t)i * MERKLE_HASH_SIZE;
+    }
+    return files;
+}
+
+/* What was written is read, so that it is what everybody else reads. */
+static lb_err read_back(const struct create *create, struct bytes info,
+                        struct metainfo **ret_metainfo, struct metainfo_problem *problem)
+{
+    struct metainfo *metainfo = NULL;
+    uint8_t infohash[SHA256_SIZE]; /* of v2 alone its first 20 bytes are the key */
+    lb_err err;
+
+    if (create->kind == METAINFO_V2)
+        sha256(info, infohash);
+    else
+        sha1(info, infohash);
+    err = metainfo_parse_info(info, infohash, &metainfo, problem);
+    if (err == LB_OK && (create->kind & METAINFO_V2))
+        err = metainfo_give_piece_roots(metainfo, create->piece_roots);
+    if (err == LB_OK)
+        *ret_metainfo = metainfo;
+    else
+        metainfo_free(&metainfo);
+    return err;
 }
 
 static lb_err write_metainfo(struct step *self, struct metainfo **ret_metainfo)
 {
     struct create *create = self->create;
     struct metainfo_problem problem = { "" };
-    struct metainfo_draft draft = { .name = create->name,
+    struct metainfo_draft draft = { .kind = create->kind,
+                                    .name = create->name,
                                     .files_count = create->files_count,
                                     .piece_length = create->layout.piece_length,
                                     .piece_count = create->layout.piece_count,
                                     .piece_hashes = create->hashes,
                                     .is_folder = create->is_folder,
                                     .is_private = create->is_private };
-    struct metainfo_draft_file *files = xcalloc(create->files_count, sizeof(*files));
-    uint8_t infohash[SHA1_SIZE], *info = NULL;
+    uint8_t *roots = xcalloc(create->files_count, MERKLE_HASH_SIZE), *info = NULL;
+    struct metainfo_draft_file *files = draft_files(create, roots);
     size_t size = 0;
     lb_err err;
 
-    for (uint32_t i = 0; i < create->files_count; i++) {
-        files[i].length = create->files[i].size;
-        if (create->is_folder)
-            files[i].path = create->files[i].path + strlen(create->name) + 1;
-    }
     draft.files = files;
     err = metainfo_write_info(&draft, &info, &size, &problem);
     free(files);
-    if (err == LB_OK) {
-        sha1(bytes_of(info, size), infohash);
-        err = metainfo_parse_info(bytes_of(info, size), infohash, ret_metainfo, &problem);
-    }
+    free(roots);
+    if (err == LB_OK)
+        err = read_back(create, bytes_of(info, size), ret_metainfo, &problem);
     free(info);
     return err == LB_OK ? LB_OK : fail(self, err, "%s: %s", create->name, problem.text);
 }
@@ -512,6 +653,7 @@ static void create_free(struct create *create)
     free(create->files);
     free(create->layout_files);
     free(create->hashes);
+    free(create->piece_roots);
     free(create);
 }
 
@@ -667,6 +809,7 @@ lb_err create_start(struct pool *pool, const struct create_request *request, cre
     self->done = done;
     self->ctx = ctx;
     self->piece_length = request->piece_length;
+    self->kind = request->kind != 0 ? request->kind : METAINFO_V1;
     self->is_private = request->is_private;
     if (err == LB_OK && request->known && request->known_resume) {
         self->known = metainfo_keep(request->known);
@@ -691,5 +834,5 @@ void create_cancel(struct create *self)
 void create_progress(const struct create *self, uint64_t *ret_done, uint64_t *ret_total)
 {
     *ret_done = self->hashed_bytes;
-    *ret_total = self->walked ? self->layout.length : 0;
+    *ret_total = self->walked ? self->content_size : 0;
 }
