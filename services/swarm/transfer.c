@@ -143,6 +143,9 @@ static void begin_torrent(struct transfer *self)
     memcpy(options.infohash, self->infohash, sizeof options.infohash);
     memcpy(options.peer_id, owner->peer_id, sizeof options.peer_id);
     torrent_init(&self->torrent, &options, &owner->random, transfers_now_ms(owner));
+    for (unsigned i = owner->own_count; i > 0; i--)
+        if (address_is_usable(&owner->own[i - 1]) && !address_is_loopback(&owner->own[i - 1]))
+            torrent_set_here(&self->torrent, &owner->own[i - 1]);
     self->running = true;
     transfers_touch(self);
 }
