@@ -116,8 +116,7 @@ static lb_err digest_blocks(struct write_job *self)
 
         if (err != LB_OK)
             return err;
-        digest_block(self->base.storage->metainfo, bytes,
-                     self->digests + (size_t)i * SHA1_SIZE);
+        digest_block(self->base.storage->metainfo, bytes, self->digests + (size_t)i * SHA1_SIZE);
     }
     return LB_OK;
 }

@@ -115,8 +115,8 @@ bool piece_hasher_is_good(struct piece_hasher *self, const struct metainfo *meta
     const struct layout *layout = &metainfo->layout;
     struct piece_hash hash;
 
-    piece_hasher_finish(
-        self, layout_padded_size(layout, piece) - layout_piece_size(layout, piece), &hash);
+    piece_hasher_finish(self, layout_padded_size(layout, piece) - layout_piece_size(layout, piece),
+                        &hash);
     return piece_hash_fits(&hash, metainfo, piece);
 }
 
@@ -131,8 +131,7 @@ void piece_hash_of_zeros(enum metainfo_kind kind, unsigned height, uint32_t size
     piece_hasher_free(&hasher);
 }
 
-bool piece_hash_fits(const struct piece_hash *self, const struct metainfo *metainfo,
-                     uint32_t piece)
+bool piece_hash_fits(const struct piece_hash *self, const struct metainfo *metainfo, uint32_t piece)
 {
     const uint8_t *hash = metainfo_piece_hash(metainfo, piece);
     const uint8_t *root = metainfo_piece_root(metainfo, piece);

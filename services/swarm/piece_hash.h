@@ -6,8 +6,8 @@
 #pragma once
 
 #include "libcommon/bytes.h"
-#include "services/swarm/metainfo.h"
 #include "services/swarm/merkle.h"
+#include "services/swarm/metainfo.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -42,7 +42,8 @@ bool piece_hasher_is_good(struct piece_hasher *self, const struct metainfo *meta
 void piece_hash_of_zeros(enum metainfo_kind kind, unsigned height, uint32_t size, uint32_t padding,
                          struct piece_hash *ret_hash);
 
-/* The height of a piece's tree in any layout; where files are not aligned, that of a whole piece. */
+/* The height of a piece's tree in any layout; where files are not aligned, that of a whole piece.
+ */
 unsigned piece_tree_height(const struct layout *layout, uint32_t piece);
 
 /*

@@ -39,7 +39,8 @@ static lb_err find_file(struct open_job *self, uint32_t file)
     if (err == LB_NOT_FOUND && length == 0 && storage->mode == STORAGE_FETCH) {
         struct files_request request = { .root_fd = self->root_fd,
                                          .path = metainfo->paths[file],
-                                         .writable = true };
+                                         .writable = true,
+                                         .executable = metainfo->layout.files[file].executable };
         struct files_use use;
 
         request.storage = storage->number;
@@ -77,7 +78,8 @@ static lb_err find_files(struct open_job *self)
     return LB_OK;
 }
 
-/* Which pieces are zeros can be told from their hashes alone: those of whole pieces, and the last. */
+/* Which pieces are zeros can be told from their hashes alone: those of whole pieces, and the last.
+ */
 static void find_zeros(struct open_job *self)
 {
     const struct metainfo *metainfo = self->base.storage->metainfo;

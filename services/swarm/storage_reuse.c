@@ -61,7 +61,7 @@ struct reuse_job {
     int fd;        /* -1: it is not there */
     uint64_t size;
     bool sparse;
-    uint8_t *buffer; /* DISK_HASH_BUFFER */
+    uint8_t *buffer;             /* DISK_HASH_BUFFER */
     struct piece_hasher *hasher; /* of keys */
     struct piece_hasher *check;  /* of what is taken */
     uint32_t found_count, found_capacity;
