@@ -16,7 +16,8 @@
 
 static struct picker_shape shape(uint32_t pieces, uint32_t blocks)
 {
-    return (struct picker_shape){ pieces, blocks * BLOCK, (uint64_t)pieces * blocks * BLOCK, 0, NULL };
+    return (struct picker_shape){ pieces, blocks * BLOCK, (uint64_t)pieces * blocks * BLOCK, 0,
+                                  NULL };
 }
 
 static void bits(const char *drawn, uint8_t *ret)
