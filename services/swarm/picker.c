@@ -3,6 +3,7 @@
 #include "libcommon/memory.h"
 #include "libcommon/random.h"
 #include "services/swarm/bitfield.h"
+#include "services/swarm/layout.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -19,6 +20,13 @@ static bool peer_has(const struct picker_view *view, uint32_t piece)
 /* ---- shape ---- */
 
 uint32_t picker_piece_size(const struct picker *self, uint32_t piece)
+{
+    assert(piece < self->shape.pieces);
+    return self->shape.layout != NULL ? layout_piece_size(self->shape.layout, piece)
+                                      : picker_padded_size(self, piece);
+}
+
+uint32_t picker_padded_size(const struct picker *self, uint32_t piece)
 {
     assert(piece < self->shape.pieces);
     const uint64_t start = (uint64_t)piece * self->shape.piece_size;
@@ -579,6 +587,7 @@ void picker_verified(struct picker *self, uint32_t piece, bool good)
     forget_alone(self, piece);
     self->state[piece] = PICKER_HAVE;
     self->missing--;
+    self->have_bytes += picker_piece_size(self, piece);
     self->have++;
 }
 
@@ -660,6 +669,7 @@ void picker_set_have(struct picker *self, uint32_t piece)
     }
     forget_alone(self, piece);
     self->state[piece] = PICKER_HAVE;
+    self->have_bytes += picker_piece_size(self, piece);
     self->have++;
 }
 
@@ -701,6 +711,7 @@ void picker_lose(struct picker *self, uint32_t piece)
     assert(piece < self->shape.pieces);
     if (self->state[piece] != PICKER_HAVE)
         return;
+    self->have_bytes -= picker_piece_size(self, piece);
     self->have--;
     self->state[piece] = PICKER_UNSELECTED;
     if (is_selected(self, piece))

@@ -19,6 +19,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct layout;
 struct random;
 
 #define PICKER_PIECES_MAX (1u << 21)
@@ -40,6 +41,7 @@ struct picker_shape {
     uint32_t piece_size; /* bytes, at least 16 KiB; the last piece may be shorter */
     uint64_t total_size; /* bytes */
     uint32_t block_size; /* bytes, a power of two, at most piece_size; 0: PICKER_BLOCK_SIZE */
+    const struct layout *layout; /* where pieces end with their files (layout.h); borrowed, or NULL */
 };
 
 struct picker_ask {
@@ -70,6 +72,7 @@ struct picker {
     struct random *random; /* borrowed */
     uint32_t missing;      /* pieces that are neither HAVE nor UNSELECTED */
     uint32_t have;         /* pieces that are HAVE */
+    uint64_t have_bytes;   /* of these */
     uint8_t *selected;     /* bitfield of the pieces that are wanted; NULL: all */
     uint32_t seeds;        /* peers that have everything */
     uint8_t *state;        /* of each piece: enum picker_state */
@@ -131,6 +134,9 @@ bool picker_wants(const struct picker *self, uint32_t piece);
 bool picker_is_complete(const struct picker *self);
 bool picker_has_all(const struct picker *self);
 uint32_t picker_piece_size(const struct picker *self, uint32_t piece);
+
+/* With the padding a peer may count to it. */
+uint32_t picker_padded_size(const struct picker *self, uint32_t piece);
 uint32_t picker_block_count(const struct picker *self, uint32_t piece);
 uint32_t picker_block_size(const struct picker *self, uint32_t piece, uint32_t block);
 

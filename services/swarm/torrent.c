@@ -163,6 +163,11 @@ void torrent_select(struct torrent *self, const uint8_t *pieces, uint64_t now_ms
     selection_changed(self, now_ms);
 }
 
+void torrent_set_here(struct torrent *self, const struct address *here)
+{
+    candidates_set_here(&self->candidates, here);
+}
+
 void torrent_set_private(struct torrent *self, bool is_private)
 {
     self->is_private = is_private;
@@ -526,6 +531,27 @@ void torrent_left(struct torrent *self, uint32_t number, uint64_t now_ms)
 
 /* ---- messages ---- */
 
+/*
+ * A message that costs its sender nothing and brings nobody any further. A few are the life of
+ * every connection; who sends them without end wants our time, and does not get it.
+ */
+static bool is_talk(const struct torrent *self, const struct peer *peer,
+                    const struct wire_message *message)
+{
+    switch (message->kind) {
+    case WIRE_HAVE:
+        return peer_has(peer, message->piece);
+    case WIRE_REQUEST:
+        return peer->am_choking || !self->has_metainfo || peer->wishes_count == PEER_WISHES_MAX;
+    case WIRE_PIECE: /* counted by themselves: PEER_FAULTS_MAX, RESTATED_MAX */
+    case WIRE_BITFIELD:
+    case WIRE_HAVE_ALL:
+        return false;
+    default:
+        return true;
+    }
+}
+
 static const char *handle(struct torrent *self, struct peer *peer,
                           const struct wire_message *message, uint64_t now_ms,
                           enum torrent_verdict *ret_verdict)
@@ -581,7 +607,9 @@ enum torrent_verdict torrent_message(struct torrent *self, uint32_t number,
     if (peer == NULL)
         return verdict;
     peer->received_ms = now_ms;
-    const char *fault = handle(self, peer, message, now_ms, &verdict);
+    const bool floods = is_talk(self, peer, message) && !allowance_take(&peer->talk, now_ms);
+    const char *fault =
+        floods ? "it talks without end" : handle(self, peer, message, now_ms, &verdict);
     if (fault != NULL) {
         torrent_drop(self, &peer, fault, now_ms);
         return TORRENT_DONE;
@@ -776,14 +804,7 @@ uint64_t torrent_deadline_ms(const struct torrent *self)
 
 uint64_t torrent_have_bytes(const struct torrent *self)
 {
-    if (!self->has_metainfo)
-        return 0;
-    const struct picker *picker = &self->picker;
-    const uint32_t last = picker->shape.pieces - 1;
-    uint64_t bytes = (uint64_t)picker->have * picker->shape.piece_size;
-    if (picker_has(picker, last))
-        bytes -= picker->shape.piece_size - picker_piece_size(picker, last);
-    return bytes;
+    return self->has_metainfo ? self->picker.have_bytes : 0;
 }
 
 void torrent_get_stats(const struct torrent *self, struct torrent_stats *ret_stats)

@@ -174,6 +174,9 @@ void torrent_select(struct torrent *self, const uint8_t *pieces, uint64_t now_ms
 /* What TORRENT_METADATA gave is of no use though its hash fits: it is not asked for again. */
 void torrent_refuse_metadata(struct torrent *self);
 
+/* Where we are, as peers see us (candidates_set_here()). */
+void torrent_set_here(struct torrent *self, const struct address *here);
+
 /* BEP 27: its peers are not told of each other. Where to look for peers is the caller's matter. */
 void torrent_set_private(struct torrent *self, bool is_private);
 
