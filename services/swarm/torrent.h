@@ -23,10 +23,12 @@
 #include "libcommon/error.h"
 #include "services/swarm/candidates.h"
 #include "services/swarm/choke.h"
+#include "services/swarm/cooperate.h"
 #include "services/swarm/extension.h"
 #include "services/swarm/limits.h"
 #include "services/swarm/peer.h"
 #include "services/swarm/picker.h"
+#include "services/swarm/plan.h"
 #include "services/swarm/suspects.h"
 #include "services/swarm/wire.h"
 
@@ -65,6 +67,7 @@ struct torrent_options {
     struct limits_share *limits;             /* kept; NULL: nothing limits it */
     const struct choke_policy *fetch_policy; /* NULL: rate for rate */
     const struct choke_policy *seed_policy;  /* NULL: by turns */
+    enum cooperate_mode mode;
 };
 
 enum torrent_action_kind {
@@ -136,6 +139,8 @@ struct torrent {
     uint32_t held_count;
     uint64_t hold_until_ms;
     struct choke choke;
+    struct plan plan; /* once we are complete: plan.pieces > 0 */
+    bool plan_due;    /* something changed: torrent_plan_run() */
     struct torrent_departed departed[TORRENT_LEFT_MAX]; /* a ring */
     uint32_t departed_count;
 
