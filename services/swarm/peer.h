@@ -12,6 +12,7 @@
 #include "libcommon/address.h"
 #include "services/swarm/allowance.h"
 #include "services/swarm/fast_set.h"
+#include "services/swarm/limits.h"
 #include "services/swarm/picker.h"
 #include "services/swarm/wire.h"
 
@@ -139,6 +140,8 @@ struct peer {
     uint32_t wishes_count;
     uint32_t wishes_capacity;
     uint64_t sending_bytes; /* handed to the shell, not yet in the kernel's hands */
+    struct limits_flow receiving; /* what we ask it for */
+    struct limits_flow sending;
     uint64_t unchoked_ms;
     uint64_t unchoked_total; /* sent.total when it was unchoked */
 

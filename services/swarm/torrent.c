@@ -466,6 +466,10 @@ lb_err torrent_join(struct torrent *self, const struct torrent_hello *hello, uin
     if (self->has_metainfo)
         peer->block_size = self->picker.shape.block_size;
     self->peers[slot] = peer;
+    limits_flow_init(&peer->receiving, self->options.limits, peer->number, LIMITS_RECEIVE,
+                     &peer->address);
+    limits_flow_init(&peer->sending, self->options.limits, peer->number, LIMITS_SEND,
+                     &peer->address);
     if (self->peers_count++ == 0)
         self->next_turn_ms = now_ms + TORRENT_TURN_MS;
     if (hello->outgoing)
@@ -802,6 +806,24 @@ void torrent_turn(struct torrent *self, uint64_t now_ms)
     torrent_connect_more(self, now_ms);
 }
 
+void torrent_go_on(struct torrent *self, uint32_t number, enum limits_direction direction,
+                   uint64_t now_ms)
+{
+    struct peer *peer = torrent_find(self, number);
+    struct limits_flow *flow = NULL;
+    if (peer == NULL)
+        return;
+    if (direction == LIMITS_RECEIVE) {
+        flow = &peer->receiving;
+        torrent_fetch_fill(self, peer, now_ms);
+    } else {
+        flow = &peer->sending;
+        torrent_give_pump(self, peer, now_ms);
+    }
+    if (!limits_waits(flow))
+        limits_forget(flow);
+}
+
 uint64_t torrent_deadline_ms(const struct torrent *self)
 {
     uint64_t deadline = self->announcing ? UINT64_MAX : self->next_announce_ms;
@@ -820,6 +842,26 @@ uint64_t torrent_deadline_ms(const struct torrent *self)
 uint64_t torrent_have_bytes(const struct torrent *self)
 {
     return self->has_metainfo ? self->picker.have_bytes : 0;
+}
+
+uint64_t torrent_copies_permille(const struct torrent *self)
+{
+    uint64_t least = UINT64_MAX;
+    uint64_t more = 0;
+    if (!self->has_metainfo)
+        return 0;
+    const uint32_t pieces = self->picker.shape.pieces;
+    for (uint32_t i = 0; i < pieces; i++) {
+        const uint64_t copies =
+            self->picker.available[i] + self->picker.seeds + picker_has(&self->picker, i);
+        if (copies < least) {
+            more = i; /* all before it are there more often */
+            least = copies;
+        } else {
+            more += copies > least;
+        }
+    }
+    return least * 1000 + more * 1000 / pieces;
 }
 
 void torrent_get_stats(const struct torrent *self, struct torrent_stats *ret_stats)

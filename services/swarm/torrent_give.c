@@ -207,11 +207,15 @@ void torrent_give_pump(struct torrent *self, struct peer *peer, uint64_t now_ms)
 {
     const uint64_t ahead = peer_send_ahead(peer);
     struct peer_wish wish;
-    while (peer->sending_bytes < ahead && peer_wish_next(peer, &wish)) {
+    while (peer->sending_bytes < ahead && peer->wishes_count > 0 &&
+           limits_take(&peer->sending, 1, peer->block_size, now_ms) == 1 &&
+           peer_wish_next(peer, &wish)) {
         if (!picker_has(&self->picker, wish.piece)) {
+            limits_give_back(&peer->sending, peer->block_size);
             torrent_give_reject(self, peer, &wish, now_ms);
             continue;
         }
+        limits_give_back(&peer->sending, peer->block_size - wish.length);
         peer->sending_bytes += wish.length;
         const struct torrent_action action = {
             .kind = TORRENT_SEND_BLOCK,
@@ -239,6 +243,7 @@ void torrent_sent(struct torrent *self, uint32_t number, const struct wire_messa
         peer->sent_ms = now_ms;
         peer_rate_add(&peer->sent, block->length);
     } else {
+        limits_give_back(&peer->sending, block->length);
         const struct peer_wish wish = { block->piece, block->offset, block->length };
         torrent_give_reject(self, peer, &wish, now_ms);
     }
