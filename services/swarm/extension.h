@@ -22,11 +22,17 @@
 #define EXTENSION_VERSION_SIZE  32u
 
 /* The numbers under which we receive; the other side chooses its own. */
-enum extension_id { EXTENSION_HANDSHAKE = 0, EXTENSION_UT_METADATA = 1, EXTENSION_UT_PEX = 2 };
+enum extension_id {
+    EXTENSION_HANDSHAKE = 0,
+    EXTENSION_UT_METADATA = 1,
+    EXTENSION_UT_PEX = 2,
+    EXTENSION_LB_PLAN = 3 /* plan_message.h */
+};
 
 struct extension_handshake {
     uint8_t ut_metadata; /* the sender's numbers; 0: does not take part */
     uint8_t ut_pex;
+    uint8_t lb_plan;
     bool upload_only;       /* BEP 21 */
     uint16_t port;          /* the sender's listening port, 0: not said */
     uint32_t requests_max;  /* reqq: requests it takes at once, 0: not said */

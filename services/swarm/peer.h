@@ -24,9 +24,10 @@
 #define PEER_WISHES_MAX     500u         /* requests it may have waiting here */
 #define PEER_SEND_AHEAD_MIN (64u * 1024) /* blocks being read or queued for it, bytes */
 #define PEER_SEND_AHEAD_MAX (1024u * 1024)
-#define PEER_SEND_AHEAD_MS  250u    /* of its rate */
-#define PEER_ALLOWED_MAX    32u     /* pieces it lets us have while choked (BEP 6) */
-#define PEER_FAULTS_MAX     64u     /* blocks nobody asked for and the like */
+#define PEER_SEND_AHEAD_MS  250u /* of its rate */
+#define PEER_ALLOWED_MAX    32u  /* pieces it lets us have while choked (BEP 6) */
+#define PEER_GIVEN_MAX      64u  /* pieces a planning seed gives us at once; then the oldest goes */
+#define PEER_FAULTS_MAX     64u  /* blocks nobody asked for and the like */
 #define PEER_REJECTS_MAX    1000u   /* in a row, without a block */
 #define PEER_IDLE_MS        120000u /* not a byte received */
 #define PEER_KEEPALIVE_MS   100000u /* nothing sent */
@@ -81,7 +82,15 @@ struct peer {
 
     uint8_t ut_metadata; /* its numbers for these; 0: does not take part */
     uint8_t ut_pex;
+    uint8_t lb_plan;
     bool upload_only;
+    bool cooperates; /* we work together: cooperate.h */
+    bool plans;      /* a seed that is to be asked only for what it gives us: */
+    uint32_t given[PEER_GIVEN_MAX];
+    uint32_t given_count;
+    bool told_plans;          /* the other way round */
+    uint64_t gift_ms;         /* when we gave it a piece last; 0: never */
+    uint32_t gift_latency_ms; /* how long our gifts to it take, averaged; 0: not known */
     uint32_t metadata_size;
     uint32_t metadata_asked[PEER_METADATA_ASKS];
     uint32_t metadata_asked_count;

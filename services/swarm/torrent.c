@@ -61,6 +61,7 @@ void torrent_done(struct torrent *self)
     metadata_done(&self->metadata);
     if (self->has_metainfo)
         picker_done(&self->picker);
+    plan_done(&self->plan);
     *self = (struct torrent){ 0 };
 }
 
@@ -76,8 +77,12 @@ static void become_complete(struct torrent *self, uint64_t now_ms)
 {
     self->complete = true;
     torrent_push(self, &(struct torrent_action){ .kind = TORRENT_COMPLETE });
+    torrent_plan_review(self);
     for (uint32_t i = 0; i < self->slots; i++) {
         struct peer **peer = &self->peers[i];
+        /* It was not told of what it had itself. */
+        if (*peer != NULL && (*peer)->cooperates && (*peer)->fast)
+            torrent_send_kind(self, *peer, WIRE_HAVE_ALL, now_ms);
         if (*peer == NULL || !(*peer)->everything)
             continue;
         /* It hears no HAVE from us, so it is told that there is no need to call again (BEP 21). */
@@ -102,6 +107,8 @@ static void review_peer(struct torrent *self, struct peer **peer, uint64_t now_m
     torrent_fetch_count(self, *peer);
     if ((*peer)->extended)
         torrent_exchange_hello(self, *peer, now_ms);
+    if ((*peer)->cooperates)
+        torrent_give_always(self, *peer, now_ms);
     for (uint32_t i = 0; i < self->picker.shape.pieces && !self->complete; i++) {
         if (!picker_has(&self->picker, i))
             continue;
@@ -211,6 +218,8 @@ bool torrent_next(struct torrent *self, uint64_t now_ms, struct torrent_action *
 {
     free(self->lent);
     self->lent = NULL;
+    if (self->actions_count == 0)
+        torrent_plan_run(self, now_ms);
     if (self->actions_count == 0)
         feed_hungry(self, now_ms);
     if (self->actions_count == 0)
@@ -567,7 +576,9 @@ static void piece_is_here(struct torrent *self, uint32_t piece, uint64_t now_ms)
         struct peer *peer = self->peers[i];
         if (peer == NULL)
             continue;
-        if (!peer->everything)
+        /* Of those we cooperate with, seeds want to know what has come through (plan.h); who has
+         * the piece has no use for it. */
+        if (peer->cooperates ? peer->everything || !peer_has(peer, piece) : !peer->everything)
             torrent_send(self, peer, &have, now_ms);
         if (peer_has(peer, piece)) {
             peer->wanted--;

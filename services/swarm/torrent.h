@@ -23,9 +23,11 @@
 #include "libcommon/error.h"
 #include "services/swarm/candidates.h"
 #include "services/swarm/choke.h"
+#include "services/swarm/cooperate.h"
 #include "services/swarm/extension.h"
 #include "services/swarm/peer.h"
 #include "services/swarm/picker.h"
+#include "services/swarm/plan.h"
 #include "services/swarm/suspects.h"
 #include "services/swarm/wire.h"
 
@@ -63,6 +65,7 @@ struct torrent_options {
     const char *version;                     /* told to peers; borrowed */
     const struct choke_policy *fetch_policy; /* NULL: rate for rate */
     const struct choke_policy *seed_policy;  /* NULL: by turns */
+    enum cooperate_mode mode;
 };
 
 enum torrent_action_kind {
@@ -134,6 +137,8 @@ struct torrent {
     uint32_t held_count;
     uint64_t hold_until_ms;
     struct choke choke;
+    struct plan plan; /* once we are complete: plan.pieces > 0 */
+    bool plan_due;    /* something changed: torrent_plan_run() */
     struct torrent_departed departed[TORRENT_LEFT_MAX]; /* a ring */
     uint32_t departed_count;
 

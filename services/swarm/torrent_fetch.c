@@ -55,8 +55,10 @@ static struct picker_view view_of(const struct peer *peer)
         .peer = peer->number,
         .bitfield = peer->everything ? NULL : peer->pieces,
         .alone = peer->alone,
-        .only = peer->choking ? peer->allowed : NULL,
-        .only_count = peer->allowed_count,
+        .only = peer->choking ? peer->allowed
+                : peer->plans ? peer->given
+                              : NULL,
+        .only_count = peer->choking ? peer->allowed_count : peer->given_count,
     };
 }
 
@@ -205,6 +207,7 @@ const char *torrent_fetch_have(struct torrent *self, struct peer *peer, uint32_t
     peer->told_pieces = true;
     if (!peer_set_piece(peer, piece, pieces) || pieces == 0)
         return NULL;
+    torrent_plan_came(self, peer, piece, now_ms);
     picker_add_piece(&self->picker, piece);
     if (!picker_has(&self->picker, piece))
         peer->wanted++;

@@ -26,14 +26,15 @@ static void choke(struct torrent *self, struct peer *peer, uint64_t now_ms)
 
 static bool waits(const struct peer *peer)
 {
-    return peer != NULL && peer->interested && peer->am_choking;
+    return peer != NULL && peer->interested && peer->am_choking && !peer->cooperates;
 }
 
 static size_t places_taken(const struct torrent *self)
 {
     size_t taken = 0;
     for (uint32_t i = 0; i < self->slots; i++)
-        taken += self->peers[i] != NULL && !self->peers[i]->am_choking;
+        taken +=
+            self->peers[i] != NULL && !self->peers[i]->am_choking && !self->peers[i]->cooperates;
     return taken;
 }
 
@@ -58,9 +59,15 @@ void torrent_give_interested(struct torrent *self, struct peer *peer, bool inter
                              uint64_t now_ms)
 {
     peer->interested = interested;
-    if (!interested && !peer->am_choking)
+    if (!interested && !peer->am_choking && !peer->cooperates)
         choke(self, peer, now_ms);
     torrent_give_fill(self, now_ms);
+}
+
+void torrent_give_always(struct torrent *self, struct peer *peer, uint64_t now_ms)
+{
+    if (peer->am_choking && self->has_metainfo)
+        unchoke(self, peer, now_ms);
 }
 
 void torrent_give_round(struct torrent *self, uint64_t now_ms)
@@ -69,7 +76,7 @@ void torrent_give_round(struct torrent *self, uint64_t now_ms)
     size_t count = 0;
     for (uint32_t i = 0; i < self->slots; i++) {
         const struct peer *peer = self->peers[i];
-        if (peer == NULL)
+        if (peer == NULL || peer->cooperates)
             continue;
         peers[count++] = (struct choke_peer){
             .peer = peer->number,
@@ -135,6 +142,7 @@ const char *torrent_give_request(struct torrent *self, struct peer *peer,
         torrent_give_reject(self, peer, &wish, now_ms);
         return NULL;
     }
+    torrent_plan_asked(self, peer, wish.piece, now_ms);
     torrent_give_pump(self, peer, now_ms);
     return NULL;
 }
