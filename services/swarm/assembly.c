@@ -3,6 +3,7 @@
 #include "libcommon/crypto.h"
 #include "libcommon/memory.h"
 #include "services/swarm/bitfield.h"
+#include "services/swarm/holes.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -104,7 +105,26 @@ static lb_err digest_blocks(struct write_job *self)
     return LB_OK;
 }
 
-/* Blocks in memory from `first` on, without a gap: one call of the kernel for each file they touch.
+static bool is_zero_block(const struct write_job *self, uint32_t block)
+{
+    return holes_are_zeros(self->blocks[block]->data, block_size(self, block));
+}
+
+/* Blocks of zeros in memory from `first` on. */
+static lb_err write_zeros(struct write_job *self, uint32_t first, uint32_t *ret_next)
+{
+    uint32_t block = first, size = 0;
+
+    while (block < self->blocks_count && self->blocks[block] && is_zero_block(self, block))
+        size += block_size(self, block++);
+    *ret_next = block;
+    self->base.written_bytes += size;
+    return range_zero(&self->base, self->piece, first * LAYOUT_BLOCK_SIZE, size);
+}
+
+/*
+ * Other blocks in memory from `first` on, without a gap: one call of the kernel for each file they
+ * touch.
  */
 static lb_err write_run(struct write_job *self, uint32_t first, uint32_t *ret_next)
 {
@@ -115,7 +135,7 @@ static lb_err write_run(struct write_job *self, uint32_t first, uint32_t *ret_ne
     uint32_t block = first;
 
     while (block < self->blocks_count && self->blocks[block] &&
-           range.parts_count < RANGE_PARTS_MAX) {
+           range.parts_count < RANGE_PARTS_MAX && !is_zero_block(self, block)) {
         parts[range.parts_count].iov_base = self->blocks[block]->data;
         parts[range.parts_count++].iov_len = block_size(self, block);
         block++;
@@ -129,10 +149,12 @@ static lb_err write_blocks(struct write_job *self)
     for (uint32_t block = 0; block < self->blocks_count;) {
         lb_err err = LB_OK;
 
-        if (self->blocks[block])
-            err = write_run(self, block, &block);
-        else
+        if (!self->blocks[block])
             block++;
+        else if (is_zero_block(self, block))
+            err = write_zeros(self, block, &block);
+        else
+            err = write_run(self, block, &block);
         if (err != LB_OK)
             return err;
     }

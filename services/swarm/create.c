@@ -5,6 +5,7 @@
 #include "libcommon/pool.h"
 #include "services/swarm/beneath.h"
 #include "services/swarm/bitfield.h"
+#include "services/swarm/holes.h"
 #include "services/swarm/name.h"
 
 #include <assert.h>
@@ -71,9 +72,12 @@ struct step {
     uint64_t hashed_bytes;
     uint32_t file; /* the one open, UINT32_MAX: none */
     int fd;
+    bool sparse; /* it has holes */
     uint8_t *buffer;
     struct hasher *hasher;
-    struct create_result result; /* of the end */
+    bool has_zero_hash;
+    uint8_t zero_hash[SHA1_SIZE]; /* of a whole piece of zeros */
+    struct create_result result;  /* of the end */
     lb_err err;
     char problem[CREATE_PROBLEM_SIZE];
 };
@@ -363,29 +367,44 @@ static lb_err open_file(struct step *self, uint32_t file)
     if (beneath_open(self->create->root_fd, path, false, false, &self->fd, &found) != LB_OK)
         return fail_errno(self, path, errno);
     self->file = file;
+    self->sparse = holes_are_in(&found);
     return check_file(self, file, self->fd);
 }
 
 static lb_err hash_span(struct step *self, const struct layout_span *span)
 {
     const char *path = self->create->files[span->file].path;
-    uint32_t done = 0;
+    struct holes_range range = { .fd = self->fd,
+                                 .sparse = self->sparse,
+                                 .offset = span->offset,
+                                 .size = span->size,
+                                 .buffer = self->buffer,
+                                 .buffer_size = READ_BYTES };
+    uint64_t read_bytes = 0;
+    lb_err err = holes_hash(self->hasher, &range, &read_bytes);
 
-    while (done < span->size) {
-        size_t want = span->size - done < READ_BYTES ? span->size - done : READ_BYTES;
-        ssize_t got = pread(self->fd, self->buffer, want, (off_t)(span->offset + done));
-
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got < 0)
-            return fail_errno(self, path, errno);
-        if (got == 0)
-            return fail(self, LB_CONFLICT, "%s changed while it was hashed", path);
-        hasher_add(self->hasher, bytes_of(self->buffer, (size_t)got));
-        done += (uint32_t)got;
-    }
+    if (err == LB_IO)
+        return fail_errno(self, path, errno);
+    if (err != LB_OK)
+        return fail(self, LB_CONFLICT, "%s changed while it was hashed", path);
     self->hashed_bytes += span->size;
     return LB_OK;
+}
+
+/* The whole piece is a hole of one file: its hash is known. */
+static bool hash_hole(struct step *self, const struct layout_span *span, uint8_t *ret_hash)
+{
+    uint64_t begin, end;
+
+    if (!self->sparse || span->size != self->create->layout.piece_length ||
+        holes_next_data(self->fd, span->offset, span->offset + span->size, &begin, &end))
+        return false;
+    if (!self->has_zero_hash)
+        holes_zero_sha1(span->size, self->zero_hash);
+    self->has_zero_hash = true;
+    memcpy(ret_hash, self->zero_hash, SHA1_SIZE);
+    self->hashed_bytes += span->size;
+    return true;
 }
 
 static lb_err hash_piece(struct step *self, uint32_t piece)
@@ -395,16 +414,20 @@ static lb_err hash_piece(struct step *self, uint32_t piece)
         layout_spans(&create->layout, piece, 0, layout_piece_size(&create->layout, piece));
     struct layout_span span;
 
+    uint8_t *hash = create->hashes + (size_t)piece * METAINFO_HASH_SIZE;
+
     hasher_reset(self->hasher);
     while (layout_spans_next(&cursor, &span)) {
         lb_err err = open_file(self, span.file);
 
+        if (err == LB_OK && hash_hole(self, &span, hash))
+            return LB_OK;
         if (err == LB_OK)
             err = hash_span(self, &span);
         if (err != LB_OK)
             return err;
     }
-    hasher_finish(self->hasher, create->hashes + (size_t)piece * METAINFO_HASH_SIZE);
+    hasher_finish(self->hasher, hash);
     return LB_OK;
 }
 

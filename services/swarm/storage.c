@@ -1,8 +1,10 @@
 #include "services/swarm/disk_inside.h"
 
+#include "libcommon/crypto.h"
 #include "libcommon/memory.h"
 #include "services/swarm/beneath.h"
 #include "services/swarm/bitfield.h"
+#include "services/swarm/holes.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -21,6 +23,7 @@ struct open_job {
     struct resume_file *found;
     uint8_t *verified;
     uint8_t *doubtful;
+    uint8_t *zeros;
 };
 
 /* ---- opening, on a worker ---- */
@@ -74,6 +77,22 @@ static lb_err find_files(struct open_job *self)
     return LB_OK;
 }
 
+/* Which pieces are zeros can be told from their hashes alone. */
+static void find_zeros(struct open_job *self)
+{
+    const struct metainfo *metainfo = self->base.storage->metainfo;
+    const struct layout *layout = &metainfo->layout;
+    uint8_t whole[SHA1_SIZE], last[SHA1_SIZE];
+
+    holes_zero_sha1(layout->piece_length, whole);
+    holes_zero_sha1(layout_piece_size(layout, layout->piece_count - 1), last);
+    for (uint32_t piece = 0; piece < layout->piece_count; piece++) {
+        if (memcmp(metainfo_piece_hash(metainfo, piece),
+                   piece + 1 < layout->piece_count ? whole : last, SHA1_SIZE) == 0)
+            bitfield_set(self->zeros, piece);
+    }
+}
+
 /* A record that is damaged or of something else costs hashing, no more. */
 static void judge(struct open_job *self)
 {
@@ -97,8 +116,10 @@ static void work_open(struct disk_job *job)
         job_fail(job, "open the folder of", UINT32_MAX, err, errno);
         return;
     }
-    if (find_files(self) == LB_OK)
-        judge(self);
+    if (find_files(self) != LB_OK)
+        return;
+    find_zeros(self);
+    judge(self);
 }
 
 /* ---- opening, on the loop ---- */
@@ -118,12 +139,14 @@ static void finished_open(struct disk_job *job)
         memcpy(storage->have, self->verified, size);
         memcpy(storage->durable, self->verified, size);
         memcpy(storage->doubtful, self->doubtful, size);
+        memcpy(storage->zeros, self->zeros, size);
         storage_settle_files(storage);
     }
     free(self->record);
     free(self->found);
     free(self->verified);
     free(self->doubtful);
+    free(self->zeros);
     disk_job_free(job);
     if (storage->closing)
         return;
@@ -142,6 +165,7 @@ static void start_open(struct storage *self, struct bytes record)
     job->found = xcalloc(layout->files_count, sizeof(*job->found));
     job->verified = xcalloc(bitfield_size(layout->piece_count), 1);
     job->doubtful = xcalloc(bitfield_size(layout->piece_count), 1);
+    job->zeros = xcalloc(bitfield_size(layout->piece_count), 1);
     job->base.work = work_open;
     job->base.finished = finished_open;
     disk_submit(&job->base, self, URGENCY_WRITE);
@@ -162,6 +186,7 @@ struct storage *storage_open(struct disk *disk, struct metainfo *metainfo, const
     self->mode = mode;
     self->events = *events;
     self->files = xcalloc(metainfo->layout.files_count, sizeof(*self->files));
+    self->zeros = xcalloc(size, 1);
     self->have = xcalloc(size, 1);
     self->doubtful = xcalloc(size, 1);
     self->durable = xcalloc(size, 1);
@@ -215,6 +240,7 @@ static void storage_free(struct storage *self)
     metainfo_free(&self->metainfo);
     free(self->folder);
     free(self->files);
+    free(self->zeros);
     free(self->have);
     free(self->doubtful);
     free(self->durable);
@@ -236,13 +262,14 @@ void storage_close(struct storage **self)
     closed->open = false;
     reads_cancel(closed);
     storage_check_cancel(closed);
+    storage_reuse_cancel(closed);
     disk_wake(closed->disk);
 }
 
 /* One step nearer to the end; each job under way is awaited first. */
 static void close_turn(struct storage *self)
 {
-    if (self->jobs > 0 || self->check)
+    if (self->jobs > 0 || self->check || self->reuse)
         return;
     if (self->dirty_files > 0 && !self->broken)
         storage_start_sync(self);
@@ -260,11 +287,15 @@ void storage_turn(struct storage *self, uint64_t now_ms)
     if (self->closing) {
         if (self->check)
             storage_check_step(self);
+        if (self->reuse)
+            storage_reuse_step(self);
         close_turn(self);
         return;
     }
     if (self->open && self->check)
         storage_check_step(self);
+    if (self->open && self->reuse)
+        storage_reuse_step(self);
     if (!self->open || self->syncing)
         return;
     if (self->broken && self->sync_wanted) {

@@ -4,6 +4,7 @@
 #include "libcommon/memory.h"
 #include "services/swarm/beneath.h"
 #include "services/swarm/bitfield.h"
+#include "services/swarm/holes.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -31,6 +32,7 @@ struct check_job {
     uint32_t done;   /* how many of them have a result */
     uint32_t file;   /* the one open now, UINT32_MAX: none */
     uint64_t size;   /* of it; 0 also when it is not there */
+    bool sparse;     /* it has holes */
     int fd;          /* -1: it is not there */
     uint8_t *buffer; /* DISK_HASH_BUFFER */
     struct hasher *hasher;
@@ -68,46 +70,43 @@ static lb_err open_file(struct check_job *self, uint32_t file)
     if (err != LB_OK)
         return job_fail(&self->base, "open", file, err, errno);
     self->size = (uint64_t)found.st_size;
-    return LB_OK;
-}
-
-static lb_err read_whole(struct check_job *self, uint32_t size, uint64_t offset)
-{
-    uint32_t done = 0;
-
-    while (done < size) {
-        ssize_t got = pread(self->fd, self->buffer + done, size - done, (off_t)(offset + done));
-
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got < 0)
-            return job_fail(&self->base, "read", self->file, LB_IO, errno);
-        if (got == 0)
-            return LB_NOT_FOUND; /* cut meanwhile: this piece is not good */
-        done += (uint32_t)got;
-    }
-    self->base.read_bytes += size;
+    self->sparse = holes_are_in(&found);
     return LB_OK;
 }
 
 static lb_err hash_span(struct check_job *self, const struct layout_span *span)
 {
-    uint32_t size;
+    struct holes_range range = { .fd = self->fd,
+                                 .sparse = self->sparse,
+                                 .offset = span->offset,
+                                 .size = span->size,
+                                 .buffer = self->buffer,
+                                 .buffer_size = DISK_HASH_BUFFER };
+    lb_err err;
 
-    for (uint32_t done = 0; done < span->size; done += size) {
-        lb_err err = LB_OK;
-
-        size = span->size - done < DISK_HASH_BUFFER ? span->size - done : DISK_HASH_BUFFER;
-        if (span->padding)
-            memset(self->buffer, 0, size);
-        else
-            err = read_whole(self, size, span->offset + done);
-        if (err != LB_OK)
-            return err;
-        hasher_add(self->hasher, bytes_of(self->buffer, size));
-        self->base.hashed_bytes += size;
+    self->base.hashed_bytes += span->size;
+    if (span->padding) {
+        holes_add_zeros(self->hasher, span->size);
+        return LB_OK;
     }
-    return LB_OK;
+    err = holes_hash(self->hasher, &range, &self->base.read_bytes);
+    /* LB_NOT_FOUND: cut meanwhile, this piece is not good. */
+    return err == LB_IO ? job_fail(&self->base, "read", self->file, LB_IO, errno) : err;
+}
+
+/* A piece of zeros in one file need not be hashed where that has a hole. */
+static bool is_hole(struct check_job *self, uint32_t piece)
+{
+    const struct storage *storage = self->base.storage;
+    const struct layout *layout = &storage->metainfo->layout;
+    struct layout_cursor cursor = layout_spans(layout, piece, 0, layout_piece_size(layout, piece));
+    uint64_t begin, end;
+    struct layout_span span;
+
+    return bitfield_has(storage->zeros, piece) && layout_spans_next(&cursor, &span) &&
+           cursor.left == 0 && !span.padding && open_file(self, span.file) == LB_OK &&
+           span.offset + span.size <= self->size &&
+           !holes_next_data(self->fd, span.offset, span.offset + span.size, &begin, &end);
 }
 
 /* LB_OK: hashed. LB_NOT_FOUND: not all of it is there. */
@@ -142,12 +141,14 @@ static void work_check(struct disk_job *job)
     self->hasher = hasher_new_sha1();
     for (; self->done < self->count && !*self->cancelled; self->done++) {
         uint32_t piece = self->first + self->done;
-        lb_err err = hash_piece(self, piece, hash);
+        bool hole = is_hole(self, piece);
+        lb_err err = hole ? LB_OK : hash_piece(self, piece, hash);
 
         if (job->err != LB_OK)
             break;
         self->good[self->done] =
-            err == LB_OK && memcmp(hash, metainfo_piece_hash(metainfo, piece), sizeof(hash)) == 0;
+            hole ||
+            (err == LB_OK && memcmp(hash, metainfo_piece_hash(metainfo, piece), sizeof(hash)) == 0);
     }
     close_file(self);
     hasher_free(&self->hasher);
