@@ -12,6 +12,7 @@
 #include "libcommon/address.h"
 #include "services/swarm/allowance.h"
 #include "services/swarm/picker.h"
+#include "services/swarm/window.h"
 #include "services/swarm/wire.h"
 
 #include <stdbool.h>
@@ -114,6 +115,7 @@ struct peer {
     uint32_t asks_target; /* how many to keep under way */
     uint32_t asks_limit;  /* what it takes at most */
     uint32_t block_size;  /* bytes of one; WIRE_BLOCK_SIZE until the torrent says otherwise */
+    struct window window; /* while it cooperates this is the target */
     bool starting;        /* the target still grows with each block */
     bool hungry;          /* may be asked for more */
     bool snubbed;

@@ -490,6 +490,7 @@ static void forget_peer(struct torrent *self, struct peer **peer, uint64_t now_m
     torrent_fetch_uncount(self, *peer);
     torrent_exchange_left(self, *peer);
     torrent_suspect_left(self, *peer);
+    torrent_plan_left(self, *peer);
     remember_departed(self, *peer, now_ms);
     if ((*peer)->listens.port != 0) {
         struct candidate *item = candidates_find(&self->candidates, &(*peer)->listens);
@@ -791,6 +792,7 @@ void torrent_turn(struct torrent *self, uint64_t now_ms)
         peer_rate_turn(&self->sent, now_ms);
         torrent_exchange_review(self, now_ms);
         torrent_suspect_turn(self, now_ms);
+        torrent_plan_turn(self, now_ms);
         if (now_ms >= choke_deadline_ms(&self->choke))
             torrent_give_round(self, now_ms);
         self->refill = !self->complete;
