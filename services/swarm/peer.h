@@ -29,7 +29,8 @@
 #define PEER_SEND_AHEAD_MS  250u /* of its rate */
 #define PEER_ALLOWED_MAX    32u  /* pieces it lets us have while choked (BEP 6) */
 #define PEER_GIVEN_MAX      64u  /* pieces a planning seed gives us at once; then the oldest goes */
-#define PEER_FAULTS_MAX     64u  /* blocks nobody asked for and the like */
+#define PEER_HAVES_MAX      32u
+#define PEER_FAULTS_MAX     64u     /* blocks nobody asked for and the like */
 #define PEER_REJECTS_MAX    1000u   /* in a row, without a block */
 #define PEER_TALK_MAX       4096u   /* messages that bring nothing, at once */
 #define PEER_TALK_PER_S     128u    /* and in the long run */
@@ -128,11 +129,18 @@ struct peer {
     uint32_t allowed[PEER_ALLOWED_MAX];
     uint32_t allowed_count;
 
+    uint32_t haves[PEER_HAVES_MAX]; /* pieces it is still to be told of */
+    uint32_t haves_count;
+
     struct peer_wish *wishes; /* a ring */
     uint32_t wishes_head;
     uint32_t wishes_count;
     uint32_t wishes_capacity;
-    uint64_t sending_bytes; /* handed to the shell, not yet in the kernel's hands */
+    uint64_t sending_bytes;   /* handed to the shell, not yet in the kernel's hands */
+    struct peer *upload_next; /* in the torrent's queue of uploads */
+    struct peer *upload_previous;
+    bool upload_waits;     /* it stands in it */
+    uint64_t upload_bytes; /* in its turn so far */
     uint64_t unchoked_ms;
     uint64_t unchoked_total; /* sent.total when it was unchoked */
 
