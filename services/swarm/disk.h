@@ -21,6 +21,11 @@
  * Reads come in lines: up to DISK_LINE_SIZE aligned bytes of one piece; all who want a line while
  * it is being read share one read.
  *
+ * Room. When a file is made, room is reserved for all of it but the pieces that are zeros (their
+ * hash tells), so that a full disk shows before anything is fetched and the file lies in one run.
+ * Runs of zeros of at least HOLES_MIN in other pieces become holes as they come; a sparse file thus
+ * stays sparse. A disk that is full all the same is LB_NO_SPACE, and nothing is lost by it.
+ *
  * Paths. Everything is opened below the folder by openat2(RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS |
  * RESOLVE_NO_MAGICLINKS), folders are made component by component likewise; only regular files are
  * touched. A symlink in the way is LB_DENIED. See beneath.h.
@@ -132,6 +137,15 @@ struct storage_events {
     /* storage_check() ended: LB_OK, LB_CANCELLED, or why it could not go on. */
     void (*check_done)(void *ctx, lb_err err);
 
+    /* storage_reuse() found a piece on this disk: it is in have. May be NULL. */
+    void (*reused)(void *ctx, uint32_t piece);
+
+    /*
+     * storage_reuse() ended: LB_OK, LB_CANCELLED, or why its writes failed: LB_NO_SPACE, LB_IO,
+     * LB_DENIED. Needed only by who calls it.
+     */
+    void (*reuse_done)(void *ctx, lb_err err);
+
     /* Closed and freed, by storage_close(). May be NULL. */
     void (*closed)(void *ctx);
 };
@@ -152,6 +166,13 @@ struct storage *storage_open(struct disk *disk, struct metainfo *metainfo, const
  */
 void storage_close(struct storage **self);
 
+/*
+ * Only these files are wanted (a bitfield; NULL: all), once it is open. Of the others no more is
+ * written than what wanted files share a piece with: such a file is then a part of itself, without
+ * room reserved for the rest.
+ */
+void storage_select(struct storage *self, const uint8_t *files);
+
 /* What went wrong last, with the file's name: "write NAME/a.iso: No space left on device". */
 const char *storage_problem(const struct storage *self);
 
@@ -167,6 +188,31 @@ const uint8_t *storage_doubtful(const struct storage *self);
  */
 LB_MUST_CHECK lb_err storage_check(struct storage *self, const uint8_t *pieces);
 void storage_check_cancel(struct storage *self);
+
+/* ---- what is on this disk already ---- */
+
+#define STORAGE_BASES_MAX 8u
+
+/* Where content may lie: a file or a folder. Never written to. */
+struct storage_base {
+    const char *path;       /* absolute */
+    struct metainfo *known; /* of the torrent that lies there, or NULL; kept while needed */
+};
+
+/*
+ * Find pieces that are not in have without asking anybody: those that are zeros, told by their hash
+ * alone; then those that lie in the bases (the first STORAGE_BASES_MAX), by SHA-1 of what is there.
+ * In a folder the files of the same names are looked at where the new torrent has its pieces; in a
+ * file alone every place that is a multiple of the piece length. Where the torrent of the base is
+ * known and has pieces of this length, only pieces of the same hash are looked at, wherever they
+ * lie. What is found is written, hashed again on its way, and then in have. wanted: a bitfield, or
+ * NULL for all; a base that is not there, or is the storage's own, is passed over. At most
+ * DISK_CHECK_JOBS at once. Nothing may be fetched meanwhile. LB_UNAVAILABLE: not open, or a share;
+ * LB_EXISTS: one is under way.
+ */
+LB_MUST_CHECK lb_err storage_reuse(struct storage *self, const struct storage_base *bases,
+                                   uint32_t count, const uint8_t *wanted);
+void storage_reuse_cancel(struct storage *self);
 
 /* Sync now what was written: `synced` is called also when there was nothing to do. */
 void storage_sync(struct storage *self);

@@ -1,8 +1,9 @@
 /*
  * The inside of disk.h, shared by disk.c (the process, its jobs), storage.c (open, close, record),
- * storage_sync.c, storage_check.c, storage_read.c (the cache), assembly.c (writing) and spans.c
- * (what runs on the workers). Everything is the loop's but the fields of a job under way, the files
- * cache, and what of a storage never changes once it is open: number, root, metainfo.
+ * storage_sync.c, storage_check.c, storage_reuse.c, storage_read.c (the cache), assembly.c
+ * (writing) and spans.c (what runs on the workers). Everything is the loop's but the fields of a
+ * job under way, the files cache, and what of a storage never changes once it is open: number,
+ * root, metainfo, zeros.
  */
 #pragma once
 
@@ -100,12 +101,14 @@ struct disk {
 /* ---- a storage ---- */
 
 struct storage_file {
+    _Atomic bool unwanted;    /* not selected; read by the workers */
     struct resume_file state; /* as last seen */
     bool settled;             /* whole, durable, nobody may change it */
     bool dirty;               /* written since the last sync */
 };
 
 struct check;
+struct reuse;
 
 struct storage {
     struct disk *disk;
@@ -121,7 +124,8 @@ struct storage {
     bool closed_files;
 
     struct storage_file *files;
-    uint8_t *have; /* verified */
+    uint8_t *zeros; /* pieces whose hash is that of zeros; never changes once it is open */
+    uint8_t *have;  /* verified */
     uint8_t *doubtful;
     uint8_t *durable;        /* of have: what the record says */
     uint8_t *syncing_pieces; /* of have: what the sync under way covers */
@@ -131,6 +135,7 @@ struct storage {
     uint64_t flush_after_ms; /* writing incomplete pieces out failed: not before */
 
     struct check *check;
+    struct reuse *reuse;
     uint32_t jobs;           /* under way */
     uint32_t assemblies;     /* not freed */
     struct disk_read *reads; /* waiting for a line */
@@ -156,7 +161,7 @@ void storage_settle_files(struct storage *self);
 LB_MUST_CHECK lb_err storage_compare(struct storage *self, const struct disk_job *job);
 void storage_start_sync(struct storage *self);
 void storage_check_step(struct storage *self);
-void storage_check_end(struct storage *self, lb_err err);
+void storage_reuse_step(struct storage *self);
 
 /* ---- the cache ---- */
 
@@ -190,6 +195,10 @@ struct range {
 
 LB_MUST_CHECK lb_err range_read(struct disk_job *job, const struct range *range);
 LB_MUST_CHECK lb_err range_write(struct disk_job *job, const struct range *range);
+
+/* The same with zeros, as holes where they are long enough (holes.h). */
+LB_MUST_CHECK lb_err range_zero(struct disk_job *job, uint32_t piece, uint32_t offset,
+                                uint32_t size);
 
 /* One file, opened for a job; complains into the job. */
 LB_MUST_CHECK lb_err job_open_file(struct disk_job *job, uint32_t file, bool writable,

@@ -6,6 +6,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/falloc.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -115,18 +116,43 @@ static struct files_use keep(struct files *self, const struct files_request *req
     return use(self, entry);
 }
 
-static lb_err reserve(int fd, uint64_t size, uint64_t length)
+static bool all_of_it(const struct files_request *request, uint64_t from, uint64_t *ret_begin,
+                      uint64_t *ret_end)
+{
+    *ret_begin = from;
+    *ret_end = request->length;
+    return from < request->length;
+}
+
+static int reserve_part(int fd, uint64_t begin, uint64_t end)
 {
     int done;
 
-    if (size >= length)
-        return LB_OK;
     do
-        done = fallocate(fd, 0, 0, (off_t)length);
+        done = fallocate(fd, FALLOC_FL_KEEP_SIZE, (off_t)begin, (off_t)(end - begin));
     while (done < 0 && errno == EINTR);
-    if (done < 0 && (errno == EOPNOTSUPP || errno == ENOSYS || errno == EINVAL))
-        done = ftruncate(fd, (off_t)length);
+    return done;
+}
+
+static lb_err reserve(int fd, const struct files_request *request)
+{
+    uint64_t begin, end = 0;
+    int done = 0;
+
+    while (done == 0 && (request->room ? request->room : all_of_it)(request, end, &begin, &end))
+        done = reserve_part(fd, begin, end);
+    if (done == 0 || errno == EOPNOTSUPP || errno == ENOSYS || errno == EINVAL)
+        done = ftruncate(fd, (off_t)request->length);
     return done < 0 ? beneath_error(errno) : LB_OK;
+}
+
+/* As far as the file is ours; where not, it is still content. */
+static void let_run(int fd, const struct stat *found)
+{
+    const mode_t mode = found->st_mode & 07777, runs = mode | (mode & 0444) >> 2;
+
+    if (runs != mode)
+        (void)fchmod(fd, runs);
 }
 
 static lb_err open_fresh(const struct files_request *request, int *ret_fd)
@@ -138,8 +164,10 @@ static lb_err open_fresh(const struct files_request *request, int *ret_fd)
 
     if (err != LB_OK)
         return err;
-    if (request->writable)
-        err = reserve(fd, (uint64_t)found.st_size, request->length);
+    if (request->writable && (uint64_t)found.st_size < request->length)
+        err = reserve(fd, request);
+    if (err == LB_OK && request->writable && request->executable)
+        let_run(fd, &found);
     if (err == LB_OK) {
         *ret_fd = fd;
         return LB_OK;

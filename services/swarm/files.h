@@ -20,6 +20,13 @@ struct files_request {
     const char *path;
     uint64_t length; /* what a file opened for writing is made to have */
     bool writable;   /* and made when missing */
+    bool executable; /* who may read it may run it, once it is opened for writing */
+
+    /* The first part from `from` on that wants room, false: none; the rest are holes. NULL: all
+     * wants room. */
+    bool (*room)(const struct files_request *self, uint64_t from, uint64_t *ret_begin,
+                 uint64_t *ret_end);
+    const void *ctx; /* of it */
 };
 
 /* One use of an open file. */
@@ -35,7 +42,8 @@ void files_free(struct files **self); /* closes all; none may be in use */
 /*
  * The file, opened now or before. A file for writing that is shorter than length gets its room
  * reserved (fallocate(2); only its size, where the file system cannot), so that a full disk is
- * LB_NO_SPACE before anything is written. Errors as beneath_open(), errno left set.
+ * LB_NO_SPACE before anything is written; its size is set last, so that this is done again when it
+ * failed. Errors as beneath_open(), errno left set.
  */
 LB_MUST_CHECK lb_err files_open(struct files *self, const struct files_request *request,
                                 struct files_use *ret_use);

@@ -8,27 +8,52 @@
 
 static const char *const kinds[] = { [ORDER_FETCH] = "fetch", [ORDER_SHARE] = "share" };
 
+static void put_number(struct writer *to, const char *key, uint64_t number)
+{
+    bencode_put_text(to, key);
+    bencode_put_int(to, (int64_t)number);
+}
+
+static void put_text(struct writer *to, const char *key, const char *text)
+{
+    bencode_put_text(to, key);
+    bencode_put_text(to, text);
+}
+
+/* What is as if it had not been said is left out. */
+static void put_text_if_any(struct writer *to, const char *key, const char *text)
+{
+    if (text[0] != '\0')
+        put_text(to, key, text);
+}
+
+static void put_number_if_any(struct writer *to, const char *key, uint64_t number)
+{
+    if (number != 0)
+        put_number(to, key, number);
+}
+
 void order_encode(const struct order *self, struct writer *to)
 {
     bencode_put_dict(to);
-    bencode_put_text(to, "added");
-    bencode_put_int(to, (int64_t)self->added_s);
-    bencode_put_text(to, "completed");
-    bencode_put_int(to, (int64_t)self->completed_s);
-    bencode_put_text(to, "folder");
-    bencode_put_text(to, self->folder);
+    put_number(to, "added", self->added_s);
+    put_text_if_any(to, "base", self->base);
+    put_number(to, "completed", self->completed_s);
+    put_text_if_any(to, "device", self->device);
+    put_text(to, "folder", self->folder);
     bencode_put_text(to, "infohash");
     bencode_put_string(to, bytes_of(self->infohash, sizeof(self->infohash)));
-    bencode_put_text(to, "kind");
-    bencode_put_text(to, kinds[self->kind]);
-    bencode_put_text(to, "magnet");
-    bencode_put_text(to, self->magnet);
-    if (self->has_seed_for) {
-        bencode_put_text(to, "seed_for");
-        bencode_put_int(to, self->seed_for_s);
-    }
-    bencode_put_text(to, "version");
-    bencode_put_int(to, ORDER_VERSION);
+    put_text(to, "kind", kinds[self->kind]);
+    put_text(to, "magnet", self->magnet);
+    put_number_if_any(to, "priority", self->priority);
+    put_number_if_any(to, "receive_limit", self->receive_limit);
+    if (self->has_seed_for)
+        put_number(to, "seed_for", self->seed_for_s);
+    put_text_if_any(to, "select", self->select);
+    put_number_if_any(to, "send_limit", self->send_limit);
+    put_number_if_any(to, "verified", self->verified_s);
+    put_number_if_any(to, "verify", self->verify);
+    put_number(to, "version", ORDER_VERSION);
     bencode_put_end(to);
 }
 
@@ -56,6 +81,52 @@ static bool read_text(const struct bencode *bencode, const char *key, char *ret_
         memcpy(ret_text, text.data, text.size);
     ret_text[text.size] = '\0';
     return true;
+}
+
+static bool is_there(const struct bencode *bencode, const char *key)
+{
+    return bencode_find(bencode, 0, key) != BENCODE_NONE;
+}
+
+/* What came after version 1: absent, it stays as it is. */
+static bool read_later(const struct bencode *bencode, struct order *order)
+{
+    struct {
+        const char *key;
+        uint64_t max, *number;
+    } numbers[] = {
+        { "receive_limit", INT64_MAX, &order->receive_limit },
+        { "send_limit", INT64_MAX, &order->send_limit },
+        { "verified", INT64_MAX, &order->verified_s },
+    };
+    struct {
+        const char *key;
+        char *text;
+        size_t size;
+    } texts[] = {
+        { "base", order->base, sizeof(order->base) },
+        { "device", order->device, sizeof(order->device) },
+        { "select", order->select, sizeof(order->select) },
+    };
+    uint64_t priority = ORDER_PRIORITY, verify = 0;
+
+    for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
+        if (is_there(bencode, numbers[i].key) &&
+            !read_number(bencode, numbers[i].key, numbers[i].max, numbers[i].number))
+            return false;
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
+        if (is_there(bencode, texts[i].key) &&
+            !read_text(bencode, texts[i].key, texts[i].text, texts[i].size))
+            return false;
+    if (is_there(bencode, "priority") &&
+        (!read_number(bencode, "priority", ORDER_PRIORITY_MAX, &priority) || priority == 0))
+        return false;
+    if (is_there(bencode, "verify") && !read_number(bencode, "verify", 1, &verify))
+        return false;
+    order->priority = (uint32_t)priority;
+    order->verify = verify != 0;
+    return (order->base[0] == '\0' || order->base[0] == '/') &&
+           (order->device[0] == '\0' || order->device[0] == '/');
 }
 
 static bool read_kind(const struct bencode *bencode, enum order_kind *ret_kind)
@@ -90,7 +161,8 @@ static bool read_order(const struct bencode *bencode, struct order *order)
            read_number(bencode, "completed", INT64_MAX, &order->completed_s) &&
            read_text(bencode, "folder", order->folder, sizeof(order->folder)) &&
            order->folder[0] == '/' &&
-           read_text(bencode, "magnet", order->magnet, sizeof(order->magnet));
+           read_text(bencode, "magnet", order->magnet, sizeof(order->magnet)) &&
+           read_later(bencode, order);
 }
 
 lb_err order_parse(struct bytes data, struct order *ret_self)
@@ -105,7 +177,7 @@ lb_err order_parse(struct bytes data, struct order *ret_self)
         bencode_parse(&bencode, data, tokens, TOKENS_MAX, limits, NULL) != LB_OK ||
         !read_number(&bencode, "version", INT64_MAX, &version))
         return LB_CORRUPT;
-    if (version != ORDER_VERSION)
+    if (version == 0 || version > ORDER_VERSION)
         return LB_UNSUPPORTED;
     if (!read_order(&bencode, &order))
         return LB_CORRUPT;

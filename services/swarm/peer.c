@@ -57,6 +57,7 @@ struct peer *peer_new(const struct wire_handshake *hello, const struct address *
     self->starting = true;
     self->asks_target = PEER_ASKS_MIN;
     self->asks_limit = PEER_ASKS_UNSAID;
+    self->block_size = WIRE_BLOCK_SIZE;
     self->joined_ms = now_ms;
     self->received_ms = now_ms;
     self->sent_ms = now_ms;
@@ -64,6 +65,7 @@ struct peer *peer_new(const struct wire_handshake *hello, const struct address *
     self->received.window_ms = now_ms;
     self->sent.window_ms = now_ms;
     self->pex_due_ms = now_ms + PEER_PEX_FIRST_MS;
+    allowance_init(&self->talk, PEER_TALK_MAX, PEER_TALK_PER_S, now_ms);
     return self;
 }
 
@@ -71,6 +73,8 @@ void peer_free(struct peer **self)
 {
     if (*self == NULL)
         return;
+    limits_flow_done(&(*self)->receiving);
+    limits_flow_done(&(*self)->sending);
     free((*self)->pieces);
     free((*self)->asks);
     free((*self)->wishes);
@@ -319,7 +323,7 @@ uint64_t peer_send_ahead(const struct peer *self)
 static void size_window(struct peer *self)
 {
     const uint64_t before = self->received.per_second;
-    const uint64_t fits = before * PEER_ASKS_DELAY_MS / 1000 / WIRE_BLOCK_SIZE;
+    const uint64_t fits = before * PEER_ASKS_DELAY_MS / 1000 / self->block_size;
     /* Blocks came for a whole turn and the rate no longer asks for what the window grew to. */
     if (self->starting && fits < self->asks_target && self->received.total > 0)
         self->starting = false;

@@ -3,6 +3,7 @@
 #include "libcommon/memory.h"
 #include "libcommon/random.h"
 #include "services/swarm/bitfield.h"
+#include "services/swarm/layout.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -21,6 +22,13 @@ static bool peer_has(const struct picker_view *view, uint32_t piece)
 uint32_t picker_piece_size(const struct picker *self, uint32_t piece)
 {
     assert(piece < self->shape.pieces);
+    return self->shape.layout != NULL ? layout_piece_size(self->shape.layout, piece)
+                                      : picker_padded_size(self, piece);
+}
+
+uint32_t picker_padded_size(const struct picker *self, uint32_t piece)
+{
+    assert(piece < self->shape.pieces);
     const uint64_t start = (uint64_t)piece * self->shape.piece_size;
     const uint64_t left = self->shape.total_size - start;
     return left < self->shape.piece_size ? (uint32_t)left : self->shape.piece_size;
@@ -28,13 +36,13 @@ uint32_t picker_piece_size(const struct picker *self, uint32_t piece)
 
 uint32_t picker_block_count(const struct picker *self, uint32_t piece)
 {
-    return (picker_piece_size(self, piece) + PICKER_BLOCK_SIZE - 1) / PICKER_BLOCK_SIZE;
+    return (picker_piece_size(self, piece) + self->shape.block_size - 1) / self->shape.block_size;
 }
 
 uint32_t picker_block_size(const struct picker *self, uint32_t piece, uint32_t block)
 {
-    const uint32_t left = picker_piece_size(self, piece) - block * PICKER_BLOCK_SIZE;
-    return left < PICKER_BLOCK_SIZE ? left : PICKER_BLOCK_SIZE;
+    const uint32_t left = picker_piece_size(self, piece) - block * self->shape.block_size;
+    return left < self->shape.block_size ? left : self->shape.block_size;
 }
 
 /* ---- the array of missing pieces, in runs of equal availability ---- */
@@ -372,6 +380,36 @@ static void pick_new(struct picker *self, const struct picker_view *view, struct
     }
 }
 
+/* Pieces that failed, each for one peer. */
+static void pick_alone(struct picker *self, const struct picker_view *view, struct asks *asks)
+{
+    for (uint32_t i = 0; i < self->alone_count && asks->count < asks->most; i++) {
+        const uint32_t piece = self->alone[i];
+        if (self->state[piece] == PICKER_MISSING && peer_has(view, piece) &&
+            self->open_count < self->open_max)
+            take_free(self, open_piece(self, piece, view->peer), asks);
+    }
+}
+
+void picker_fetch_alone(struct picker *self, uint32_t piece)
+{
+    for (uint32_t i = 0; i < self->alone_count; i++)
+        if (self->alone[i] == piece)
+            return;
+    if (self->alone_count < PICKER_ALONE_MAX)
+        self->alone[self->alone_count++] = piece;
+}
+
+static void forget_alone(struct picker *self, uint32_t piece)
+{
+    for (uint32_t i = 0; i < self->alone_count; i++) {
+        if (self->alone[i] != piece)
+            continue;
+        self->alone[i] = self->alone[--self->alone_count];
+        return;
+    }
+}
+
 static void pick_only(struct picker *self, const struct picker_view *view, struct asks *asks)
 {
     for (size_t i = 0; i < view->only_count && asks->count < asks->most; i++) {
@@ -414,6 +452,7 @@ size_t picker_pick(struct picker *self, const struct picker_view *view, struct p
         pick_only(self, view, &asks);
         return asks.count;
     }
+    pick_alone(self, view, &asks);
     pick_open(self, view, &asks);
     pick_new(self, view, &asks);
     return asks.count;
@@ -512,6 +551,30 @@ size_t picker_contributors(const struct picker *self, uint32_t piece, uint32_t *
     return count;
 }
 
+void picker_senders(const struct picker *self, uint32_t piece, uint32_t *ret_peers)
+{
+    const struct picker_open *open = open_of(self, piece);
+    const uint32_t blocks = picker_block_count(self, piece);
+    for (uint32_t i = 0; i < blocks; i++)
+        ret_peers[i] = open != NULL && open->block[i].here ? open->block[i].from : PICKER_NOBODY;
+}
+
+bool picker_next_from(const struct picker *self, uint32_t peer, uint32_t *ret_slot,
+                      uint32_t *ret_piece)
+{
+    for (uint32_t slot = *ret_slot; slot < self->open_max; slot++) {
+        const struct picker_open *open = &self->open[slot];
+        for (uint32_t i = 0; open->block != NULL && i < open->blocks; i++) {
+            if (!open->block[i].here || open->block[i].from != peer)
+                continue;
+            *ret_slot = slot + 1;
+            *ret_piece = open->piece;
+            return true;
+        }
+    }
+    return false;
+}
+
 void picker_verified(struct picker *self, uint32_t piece, bool good)
 {
     assert(piece < self->shape.pieces && self->state[piece] == PICKER_CHECKING);
@@ -521,8 +584,11 @@ void picker_verified(struct picker *self, uint32_t piece, bool good)
         return;
     }
     release(self, slot);
+    forget_alone(self, piece);
     self->state[piece] = PICKER_HAVE;
     self->missing--;
+    self->have_bytes += picker_piece_size(self, piece);
+    self->have++;
 }
 
 void picker_abandon(struct picker *self, uint32_t piece)
@@ -548,6 +614,10 @@ void picker_init(struct picker *self, struct picker_shape shape, uint32_t open_m
     assert(shape.pieces > 0 && shape.pieces <= PICKER_PIECES_MAX && open_max > 0);
     if (open_max > shape.pieces)
         open_max = shape.pieces;
+    if (shape.block_size == 0)
+        shape.block_size = PICKER_BLOCK_SIZE;
+    assert((shape.block_size & (shape.block_size - 1)) == 0);
+    assert(shape.block_size <= shape.piece_size);
     *self = (struct picker){
         .shape = shape,
         .random = random,
@@ -584,17 +654,56 @@ void picker_done(struct picker *self)
     free(self->order);
     free(self->pickable);
     free(self->runs);
+    free(self->selected);
     *self = (struct picker){ 0 };
 }
 
 void picker_set_have(struct picker *self, uint32_t piece)
 {
     assert(piece < self->shape.pieces);
-    if (self->state[piece] != PICKER_MISSING)
+    if (self->state[piece] == PICKER_MISSING) {
+        order_remove(self, piece);
+        self->missing--;
+    } else if (self->state[piece] != PICKER_UNSELECTED) {
         return;
-    order_remove(self, piece);
+    }
+    forget_alone(self, piece);
     self->state[piece] = PICKER_HAVE;
-    self->missing--;
+    self->have_bytes += picker_piece_size(self, piece);
+    self->have++;
+}
+
+static bool is_selected(const struct picker *self, uint32_t piece)
+{
+    return self->selected == NULL || bitfield_has(self->selected, piece);
+}
+
+static void want(struct picker *self, uint32_t piece)
+{
+    self->state[piece] = PICKER_MISSING;
+    self->missing++;
+    order_add(self, piece);
+}
+
+void picker_select(struct picker *self, const uint8_t *pieces)
+{
+    free(self->selected);
+    self->selected = pieces != NULL ? xmemdup(pieces, bitfield_size(self->shape.pieces)) : NULL;
+    for (uint32_t i = 0; i < self->shape.pieces; i++) {
+        if (self->state[i] == PICKER_UNSELECTED && is_selected(self, i)) {
+            want(self, i);
+        } else if (self->state[i] == PICKER_MISSING && !is_selected(self, i)) {
+            order_remove(self, i);
+            self->state[i] = PICKER_UNSELECTED;
+            self->missing--;
+        }
+    }
+}
+
+bool picker_wants(const struct picker *self, uint32_t piece)
+{
+    return piece < self->shape.pieces && self->state[piece] != PICKER_HAVE &&
+           self->state[piece] != PICKER_UNSELECTED;
 }
 
 void picker_lose(struct picker *self, uint32_t piece)
@@ -602,9 +711,11 @@ void picker_lose(struct picker *self, uint32_t piece)
     assert(piece < self->shape.pieces);
     if (self->state[piece] != PICKER_HAVE)
         return;
-    self->state[piece] = PICKER_MISSING;
-    self->missing++;
-    order_add(self, piece);
+    self->have_bytes -= picker_piece_size(self, piece);
+    self->have--;
+    self->state[piece] = PICKER_UNSELECTED;
+    if (is_selected(self, piece))
+        want(self, piece);
 }
 
 bool picker_has(const struct picker *self, uint32_t piece)
@@ -615,6 +726,11 @@ bool picker_has(const struct picker *self, uint32_t piece)
 bool picker_is_complete(const struct picker *self)
 {
     return self->missing == 0;
+}
+
+bool picker_has_all(const struct picker *self)
+{
+    return self->have == self->shape.pieces;
 }
 
 static void check_open(const struct picker *self, uint32_t slot)
@@ -637,12 +753,13 @@ static void check_open(const struct picker *self, uint32_t slot)
 
 void picker_check(const struct picker *self)
 {
-    uint32_t counts[4] = { 0 };
+    uint32_t counts[5] = { 0 };
     for (uint32_t i = 0; i < self->shape.pieces; i++)
         counts[self->state[i]]++;
     assert(counts[PICKER_MISSING] == self->order_count);
     assert(counts[PICKER_OPEN] + counts[PICKER_CHECKING] == self->open_count);
-    assert(self->shape.pieces - counts[PICKER_HAVE] == self->missing);
+    assert(counts[PICKER_HAVE] == self->have);
+    assert(self->shape.pieces - counts[PICKER_HAVE] - counts[PICKER_UNSELECTED] == self->missing);
     for (uint32_t i = 0; i < self->order_count; i++) {
         const uint32_t piece = self->order[i];
         assert(self->position[piece] == i);

@@ -1,6 +1,9 @@
 #include "services/swarm/disk_inside.h"
 
 #include "libcommon/memory.h"
+#include "services/swarm/beneath.h"
+#include "services/swarm/bitfield.h"
+#include "services/swarm/holes.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -58,6 +61,27 @@ lb_err job_touch(struct disk_job *job, uint32_t file, int fd)
     return LB_OK;
 }
 
+/* What of a file lies in pieces that are not known to be zeros. */
+static bool next_room(const struct files_request *request, uint64_t from, uint64_t *ret_begin,
+                      uint64_t *ret_end)
+{
+    const struct storage *storage = request->ctx;
+    const struct layout *layout = &storage->metainfo->layout;
+    const struct layout_file *file = &layout->files[request->file];
+    uint64_t at = file->offset + from, end = file->offset + file->length, begin;
+
+    while (at < end && bitfield_has(storage->zeros, (uint32_t)(at / layout->piece_length)))
+        at += layout->piece_length - at % layout->piece_length;
+    begin = at;
+    while (at < end && !bitfield_has(storage->zeros, (uint32_t)(at / layout->piece_length)))
+        at += layout->piece_length - at % layout->piece_length;
+    if (begin >= end)
+        return false;
+    *ret_begin = begin - file->offset;
+    *ret_end = (at < end ? at : end) - file->offset;
+    return true;
+}
+
 lb_err job_open_file(struct disk_job *job, uint32_t file, bool writable, struct files_use *ret_use)
 {
     const struct storage *storage = job->storage;
@@ -65,8 +89,13 @@ lb_err job_open_file(struct disk_job *job, uint32_t file, bool writable, struct 
                                      .file = file,
                                      .root_fd = storage->root_fd,
                                      .path = storage->metainfo->paths[file],
-                                     .length = storage->metainfo->layout.files[file].length,
-                                     .writable = writable };
+                                     .length = storage->files[file].unwanted
+                                                   ? 0
+                                                   : storage->metainfo->layout.files[file].length,
+                                     .writable = writable,
+                                     .executable = storage->metainfo->layout.files[file].executable,
+                                     .room = next_room,
+                                     .ctx = storage };
     lb_err err = files_open(job->disk->files, &request, ret_use);
 
     return err == LB_OK ? LB_OK : job_fail(job, "open", file, err, errno);
@@ -207,6 +236,33 @@ static lb_err move_range(struct disk_job *job, const struct range *range, bool w
     else
         job->read_bytes += size;
     return LB_OK;
+}
+
+static lb_err zero_in_file(struct disk_job *job, const struct layout_span *span)
+{
+    struct files_use use;
+    lb_err err = job_open_file(job, span->file, true, &use);
+
+    if (err != LB_OK)
+        return err;
+    if (holes_make(use.fd, span->offset, span->size) < 0)
+        err = job_fail(job, "write", span->file, beneath_error(errno), errno);
+    job_close_file(job, &use);
+    return err;
+}
+
+lb_err range_zero(struct disk_job *job, uint32_t piece, uint32_t offset, uint32_t size)
+{
+    struct layout_cursor cursor =
+        layout_spans(&job->storage->metainfo->layout, piece, offset, size);
+    struct layout_span span;
+    lb_err err = LB_OK;
+
+    while (err == LB_OK && layout_spans_next(&cursor, &span)) {
+        if (!span.padding)
+            err = zero_in_file(job, &span);
+    }
+    return err;
 }
 
 lb_err range_read(struct disk_job *job, const struct range *range)

@@ -3,6 +3,8 @@
 #include "libcommon/memory.h"
 #include "services/swarm/beneath.h"
 #include "services/swarm/bitfield.h"
+#include "services/swarm/holes.h"
+#include "services/swarm/piece_hash.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -21,6 +23,7 @@ struct open_job {
     struct resume_file *found;
     uint8_t *verified;
     uint8_t *doubtful;
+    uint8_t *zeros;
 };
 
 /* ---- opening, on a worker ---- */
@@ -36,7 +39,8 @@ static lb_err find_file(struct open_job *self, uint32_t file)
     if (err == LB_NOT_FOUND && length == 0 && storage->mode == STORAGE_FETCH) {
         struct files_request request = { .root_fd = self->root_fd,
                                          .path = metainfo->paths[file],
-                                         .writable = true };
+                                         .writable = true,
+                                         .executable = metainfo->layout.files[file].executable };
         struct files_use use;
 
         request.storage = storage->number;
@@ -74,6 +78,25 @@ static lb_err find_files(struct open_job *self)
     return LB_OK;
 }
 
+/* Which pieces are zeros can be told from their hashes alone: those of whole pieces, and the last.
+ */
+static void find_zeros(struct open_job *self)
+{
+    const struct metainfo *metainfo = self->base.storage->metainfo;
+    const struct layout *layout = &metainfo->layout;
+    const uint32_t last = layout->piece_count - 1, last_size = layout_piece_size(layout, last);
+    const unsigned height = merkle_height(layout->piece_length / MERKLE_BLOCK_SIZE);
+    struct piece_hash whole, end;
+
+    piece_hash_of_zeros(metainfo->kind, height, layout->piece_length, 0, &whole);
+    piece_hash_of_zeros(metainfo->kind, piece_tree_height(layout, last), last_size,
+                        layout_padded_size(layout, last) - last_size, &end);
+    for (uint32_t piece = 0; piece < layout->piece_count; piece++) {
+        if (piece_hash_fits(piece < last ? &whole : &end, metainfo, piece))
+            bitfield_set(self->zeros, piece);
+    }
+}
+
 /* A record that is damaged or of something else costs hashing, no more. */
 static void judge(struct open_job *self)
 {
@@ -97,8 +120,10 @@ static void work_open(struct disk_job *job)
         job_fail(job, "open the folder of", UINT32_MAX, err, errno);
         return;
     }
-    if (find_files(self) == LB_OK)
-        judge(self);
+    if (find_files(self) != LB_OK)
+        return;
+    find_zeros(self);
+    judge(self);
 }
 
 /* ---- opening, on the loop ---- */
@@ -118,12 +143,14 @@ static void finished_open(struct disk_job *job)
         memcpy(storage->have, self->verified, size);
         memcpy(storage->durable, self->verified, size);
         memcpy(storage->doubtful, self->doubtful, size);
+        memcpy(storage->zeros, self->zeros, size);
         storage_settle_files(storage);
     }
     free(self->record);
     free(self->found);
     free(self->verified);
     free(self->doubtful);
+    free(self->zeros);
     disk_job_free(job);
     if (storage->closing)
         return;
@@ -142,6 +169,7 @@ static void start_open(struct storage *self, struct bytes record)
     job->found = xcalloc(layout->files_count, sizeof(*job->found));
     job->verified = xcalloc(bitfield_size(layout->piece_count), 1);
     job->doubtful = xcalloc(bitfield_size(layout->piece_count), 1);
+    job->zeros = xcalloc(bitfield_size(layout->piece_count), 1);
     job->base.work = work_open;
     job->base.finished = finished_open;
     disk_submit(&job->base, self, URGENCY_WRITE);
@@ -162,6 +190,7 @@ struct storage *storage_open(struct disk *disk, struct metainfo *metainfo, const
     self->mode = mode;
     self->events = *events;
     self->files = xcalloc(metainfo->layout.files_count, sizeof(*self->files));
+    self->zeros = xcalloc(size, 1);
     self->have = xcalloc(size, 1);
     self->doubtful = xcalloc(size, 1);
     self->durable = xcalloc(size, 1);
@@ -215,6 +244,7 @@ static void storage_free(struct storage *self)
     metainfo_free(&self->metainfo);
     free(self->folder);
     free(self->files);
+    free(self->zeros);
     free(self->have);
     free(self->doubtful);
     free(self->durable);
@@ -236,13 +266,14 @@ void storage_close(struct storage **self)
     closed->open = false;
     reads_cancel(closed);
     storage_check_cancel(closed);
+    storage_reuse_cancel(closed);
     disk_wake(closed->disk);
 }
 
 /* One step nearer to the end; each job under way is awaited first. */
 static void close_turn(struct storage *self)
 {
-    if (self->jobs > 0 || self->check)
+    if (self->jobs > 0 || self->check || self->reuse)
         return;
     if (self->dirty_files > 0 && !self->broken)
         storage_start_sync(self);
@@ -260,11 +291,15 @@ void storage_turn(struct storage *self, uint64_t now_ms)
     if (self->closing) {
         if (self->check)
             storage_check_step(self);
+        if (self->reuse)
+            storage_reuse_step(self);
         close_turn(self);
         return;
     }
     if (self->open && self->check)
         storage_check_step(self);
+    if (self->open && self->reuse)
+        storage_reuse_step(self);
     if (!self->open || self->syncing)
         return;
     if (self->broken && self->sync_wanted) {
@@ -276,6 +311,12 @@ void storage_turn(struct storage *self, uint64_t now_ms)
         self->sync_wanted = false;
         self->events.synced(self->events.ctx, LB_OK);
     }
+}
+
+void storage_select(struct storage *self, const uint8_t *files)
+{
+    for (uint32_t file = 0; file < self->metainfo->layout.files_count; file++)
+        self->files[file].unwanted = files && !bitfield_has(files, file);
 }
 
 /* ---- what is known ---- */

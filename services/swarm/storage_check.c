@@ -1,9 +1,10 @@
 #include "services/swarm/disk_inside.h"
 
-#include "libcommon/crypto.h"
 #include "libcommon/memory.h"
 #include "services/swarm/beneath.h"
 #include "services/swarm/bitfield.h"
+#include "services/swarm/holes.h"
+#include "services/swarm/piece_hash.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -31,9 +32,10 @@ struct check_job {
     uint32_t done;   /* how many of them have a result */
     uint32_t file;   /* the one open now, UINT32_MAX: none */
     uint64_t size;   /* of it; 0 also when it is not there */
+    bool sparse;     /* it has holes */
     int fd;          /* -1: it is not there */
     uint8_t *buffer; /* DISK_HASH_BUFFER */
-    struct hasher *hasher;
+    struct piece_hasher *hasher;
     uint8_t good[RUN_PIECES];
 };
 
@@ -68,56 +70,53 @@ static lb_err open_file(struct check_job *self, uint32_t file)
     if (err != LB_OK)
         return job_fail(&self->base, "open", file, err, errno);
     self->size = (uint64_t)found.st_size;
-    return LB_OK;
-}
-
-static lb_err read_whole(struct check_job *self, uint32_t size, uint64_t offset)
-{
-    uint32_t done = 0;
-
-    while (done < size) {
-        ssize_t got = pread(self->fd, self->buffer + done, size - done, (off_t)(offset + done));
-
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got < 0)
-            return job_fail(&self->base, "read", self->file, LB_IO, errno);
-        if (got == 0)
-            return LB_NOT_FOUND; /* cut meanwhile: this piece is not good */
-        done += (uint32_t)got;
-    }
-    self->base.read_bytes += size;
+    self->sparse = holes_are_in(&found);
     return LB_OK;
 }
 
 static lb_err hash_span(struct check_job *self, const struct layout_span *span)
 {
-    uint32_t size;
+    struct holes_range range = { .fd = self->fd,
+                                 .sparse = self->sparse,
+                                 .offset = span->offset,
+                                 .size = span->size,
+                                 .buffer = self->buffer,
+                                 .buffer_size = DISK_HASH_BUFFER };
+    lb_err err;
 
-    for (uint32_t done = 0; done < span->size; done += size) {
-        lb_err err = LB_OK;
-
-        size = span->size - done < DISK_HASH_BUFFER ? span->size - done : DISK_HASH_BUFFER;
-        if (span->padding)
-            memset(self->buffer, 0, size);
-        else
-            err = read_whole(self, size, span->offset + done);
-        if (err != LB_OK)
-            return err;
-        hasher_add(self->hasher, bytes_of(self->buffer, size));
-        self->base.hashed_bytes += size;
+    self->base.hashed_bytes += span->size;
+    if (span->padding) {
+        piece_hasher_add_zeros(self->hasher, span->size);
+        return LB_OK;
     }
-    return LB_OK;
+    err = holes_hash(self->hasher, &range, &self->base.read_bytes);
+    /* LB_NOT_FOUND: cut meanwhile, this piece is not good. */
+    return err == LB_IO ? job_fail(&self->base, "read", self->file, LB_IO, errno) : err;
+}
+
+/* A piece of zeros in one file need not be hashed where that has a hole. */
+static bool is_hole(struct check_job *self, uint32_t piece)
+{
+    const struct storage *storage = self->base.storage;
+    const struct layout *layout = &storage->metainfo->layout;
+    struct layout_cursor cursor = layout_spans(layout, piece, 0, layout_piece_size(layout, piece));
+    uint64_t begin, end;
+    struct layout_span span;
+
+    return bitfield_has(storage->zeros, piece) && layout_spans_next(&cursor, &span) &&
+           cursor.left == 0 && !span.padding && open_file(self, span.file) == LB_OK &&
+           span.offset + span.size <= self->size &&
+           !holes_next_data(self->fd, span.offset, span.offset + span.size, &begin, &end);
 }
 
 /* LB_OK: hashed. LB_NOT_FOUND: not all of it is there. */
-static lb_err hash_piece(struct check_job *self, uint32_t piece, uint8_t ret_hash[SHA1_SIZE])
+static lb_err hash_piece(struct check_job *self, uint32_t piece)
 {
     const struct layout *layout = &self->base.storage->metainfo->layout;
     struct layout_cursor cursor = layout_spans(layout, piece, 0, layout_piece_size(layout, piece));
     struct layout_span span;
 
-    hasher_reset(self->hasher);
+    piece_hasher_begin_piece(self->hasher, self->base.storage->metainfo, piece);
     while (layout_spans_next(&cursor, &span)) {
         lb_err err = span.padding ? LB_OK : open_file(self, span.file);
 
@@ -128,7 +127,6 @@ static lb_err hash_piece(struct check_job *self, uint32_t piece, uint8_t ret_has
         if (err != LB_OK)
             return err;
     }
-    hasher_finish(self->hasher, ret_hash);
     return LB_OK;
 }
 
@@ -136,21 +134,21 @@ static void work_check(struct disk_job *job)
 {
     struct check_job *self = (struct check_job *)job;
     const struct metainfo *metainfo = job->storage->metainfo;
-    uint8_t hash[SHA1_SIZE];
 
     self->buffer = xmalloc(DISK_HASH_BUFFER);
-    self->hasher = hasher_new_sha1();
+    self->hasher = piece_hasher_new(metainfo->kind);
     for (; self->done < self->count && !*self->cancelled; self->done++) {
         uint32_t piece = self->first + self->done;
-        lb_err err = hash_piece(self, piece, hash);
+        bool hole = is_hole(self, piece);
+        lb_err err = hole ? LB_OK : hash_piece(self, piece);
 
         if (job->err != LB_OK)
             break;
         self->good[self->done] =
-            err == LB_OK && memcmp(hash, metainfo_piece_hash(metainfo, piece), sizeof(hash)) == 0;
+            hole || (err == LB_OK && piece_hasher_is_good(self->hasher, metainfo, piece));
     }
     close_file(self);
-    hasher_free(&self->hasher);
+    piece_hasher_free(&self->hasher);
     free(self->buffer);
 }
 

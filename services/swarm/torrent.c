@@ -41,6 +41,7 @@ void torrent_init(struct torrent *self, const struct torrent_options *options,
         self->options.seed_policy = &choke_by_turns;
     metadata_init(&self->metadata);
     candidates_init(&self->candidates);
+    suspects_init(&self->suspects);
     choke_init(&self->choke, options->upload_slots);
     self->choke.next_round_ms = now_ms + CHOKE_ROUND_MS;
 }
@@ -56,9 +57,11 @@ void torrent_done(struct torrent *self)
     free(self->hungry);
     free(self->peers);
     candidates_done(&self->candidates);
+    suspects_done(&self->suspects);
     metadata_done(&self->metadata);
     if (self->has_metainfo)
         picker_done(&self->picker);
+    plan_done(&self->plan);
     *self = (struct torrent){ 0 };
 }
 
@@ -74,8 +77,12 @@ static void become_complete(struct torrent *self, uint64_t now_ms)
 {
     self->complete = true;
     torrent_push(self, &(struct torrent_action){ .kind = TORRENT_COMPLETE });
+    torrent_plan_review(self);
     for (uint32_t i = 0; i < self->slots; i++) {
         struct peer **peer = &self->peers[i];
+        /* It was not told of what it had itself. */
+        if (*peer != NULL && (*peer)->cooperates && (*peer)->fast)
+            torrent_send_kind(self, *peer, WIRE_HAVE_ALL, now_ms);
         if (*peer == NULL || !(*peer)->everything)
             continue;
         /* It hears no HAVE from us, so it is told that there is no need to call again (BEP 21). */
@@ -90,6 +97,7 @@ static void become_complete(struct torrent *self, uint64_t now_ms)
 /* What peers said before we knew how many pieces there are. */
 static void review_peer(struct torrent *self, struct peer **peer, uint64_t now_ms)
 {
+    (*peer)->block_size = self->picker.shape.block_size;
     if (!peer_fit_pieces(*peer, self->picker.shape.pieces)) {
         (*peer)->pieces_count = 0;
         (*peer)->everything = false;
@@ -99,6 +107,8 @@ static void review_peer(struct torrent *self, struct peer **peer, uint64_t now_m
     torrent_fetch_count(self, *peer);
     if ((*peer)->extended)
         torrent_exchange_hello(self, *peer, now_ms);
+    if ((*peer)->cooperates)
+        torrent_give_always(self, *peer, now_ms);
     for (uint32_t i = 0; i < self->picker.shape.pieces && !self->complete; i++) {
         if (!picker_has(&self->picker, i))
             continue;
@@ -124,6 +134,45 @@ void torrent_begin(struct torrent *self, struct bytes info, struct picker_shape 
             review_peer(self, &self->peers[i], now_ms);
     if (picker_is_complete(&self->picker))
         become_complete(self, now_ms);
+}
+
+/* Whom we have nothing to get from any more goes, others hear that we want something again. */
+static void selection_changed(struct torrent *self, uint64_t now_ms)
+{
+    const bool complete = picker_is_complete(&self->picker);
+    if (complete && !self->complete) {
+        become_complete(self, now_ms);
+        return;
+    }
+    if (complete || !self->complete)
+        return;
+    self->complete = false;
+    self->announce_tries = 0;
+    self->next_announce_ms = now_ms;
+    for (uint32_t i = 0; i < self->slots; i++)
+        if (self->peers[i] != NULL && self->peers[i]->extended)
+            torrent_exchange_hello(self, self->peers[i], now_ms);
+    torrent_connect_more(self, now_ms);
+}
+
+void torrent_select(struct torrent *self, const uint8_t *pieces, uint64_t now_ms)
+{
+    assert(self->has_metainfo);
+    picker_select(&self->picker, pieces);
+    for (uint32_t i = 0; i < self->slots; i++) {
+        if (self->peers[i] == NULL)
+            continue;
+        torrent_fetch_recount(self, self->peers[i]);
+        torrent_fetch_interest(self, self->peers[i], now_ms);
+    }
+    self->endgame = false;
+    self->refill = true;
+    selection_changed(self, now_ms);
+}
+
+void torrent_set_here(struct torrent *self, const struct address *here)
+{
+    candidates_set_here(&self->candidates, here);
 }
 
 void torrent_set_private(struct torrent *self, bool is_private)
@@ -208,6 +257,8 @@ bool torrent_next(struct torrent *self, uint64_t now_ms, struct torrent_action *
 {
     free(self->lent);
     self->lent = NULL;
+    if (self->actions_count == 0)
+        torrent_plan_run(self, now_ms);
     if (self->actions_count == 0)
         feed_hungry(self, now_ms);
     if (self->actions_count == 0)
@@ -377,10 +428,10 @@ static void greet(struct torrent *self, struct peer *peer, bool dht, uint64_t no
 {
     const struct picker *picker = &self->picker;
     const uint32_t pieces = self->has_metainfo ? picker->shape.pieces : 0;
-    const bool nothing = !self->has_metainfo || picker->missing == pieces;
+    const bool nothing = !self->has_metainfo || picker->have == 0;
     if (nothing && peer->fast) {
         torrent_send_kind(self, peer, WIRE_HAVE_NONE, now_ms);
-    } else if (!nothing && self->complete && peer->fast) {
+    } else if (!nothing && picker_has_all(picker) && peer->fast) {
         torrent_send_kind(self, peer, WIRE_HAVE_ALL, now_ms);
     } else if (!nothing) {
         uint8_t *bits = xcalloc(bitfield_size(pieces), 1);
@@ -394,6 +445,7 @@ static void greet(struct torrent *self, struct peer *peer, bool dht, uint64_t no
         torrent_send(self, peer, &message, now_ms);
         free(bits);
     }
+    torrent_give_grant(self, peer, now_ms);
     if (peer->extended)
         torrent_exchange_hello(self, peer, now_ms);
     if (dht && self->options.dht_port != 0 && !self->is_private) {
@@ -411,7 +463,13 @@ lb_err torrent_join(struct torrent *self, const struct torrent_hello *hello, uin
     const uint32_t slot = free_slot(self);
     struct peer *peer = peer_new(hello->handshake, &hello->address, hello->outgoing, now_ms);
     peer->number = self->serial++ % (UINT32_MAX / TORRENT_SLOTS) * TORRENT_SLOTS + slot;
+    if (self->has_metainfo)
+        peer->block_size = self->picker.shape.block_size;
     self->peers[slot] = peer;
+    limits_flow_init(&peer->receiving, self->options.limits, peer->number, LIMITS_RECEIVE,
+                     &peer->address);
+    limits_flow_init(&peer->sending, self->options.limits, peer->number, LIMITS_SEND,
+                     &peer->address);
     if (self->peers_count++ == 0)
         self->next_turn_ms = now_ms + TORRENT_TURN_MS;
     if (hello->outgoing)
@@ -436,6 +494,7 @@ static void forget_peer(struct torrent *self, struct peer **peer, uint64_t now_m
     torrent_fetch_release(self, *peer);
     torrent_fetch_uncount(self, *peer);
     torrent_exchange_left(self, *peer);
+    torrent_suspect_left(self, *peer);
     remember_departed(self, *peer, now_ms);
     if ((*peer)->listens.port != 0) {
         struct candidate *item = candidates_find(&self->candidates, &(*peer)->listens);
@@ -486,6 +545,28 @@ void torrent_left(struct torrent *self, uint32_t number, uint64_t now_ms)
 
 /* ---- messages ---- */
 
+/*
+ * A message that costs its sender nothing and brings nobody any further. A few are the life of
+ * every connection; who sends them without end wants our time, and does not get it.
+ */
+static bool is_talk(const struct torrent *self, const struct peer *peer,
+                    const struct wire_message *message)
+{
+    switch (message->kind) {
+    case WIRE_HAVE:
+        return peer_has(peer, message->piece);
+    case WIRE_REQUEST:
+        return (peer->am_choking && peer->granted_bytes == 0) || !self->has_metainfo ||
+               peer->wishes_count == PEER_WISHES_MAX;
+    case WIRE_PIECE: /* counted by themselves: PEER_FAULTS_MAX, RESTATED_MAX */
+    case WIRE_BITFIELD:
+    case WIRE_HAVE_ALL:
+        return false;
+    default:
+        return true;
+    }
+}
+
 static const char *handle(struct torrent *self, struct peer *peer,
                           const struct wire_message *message, uint64_t now_ms,
                           enum torrent_verdict *ret_verdict)
@@ -525,6 +606,7 @@ static const char *handle(struct torrent *self, struct peer *peer,
     case WIRE_EXTENDED:
         return torrent_exchange_message(self, peer, message, now_ms);
     case WIRE_SUGGEST:
+        return torrent_fetch_suggested(self, peer, message->piece);
     case WIRE_PORT:
     case WIRE_KEEPALIVE:
     case WIRE_UNKNOWN:
@@ -541,7 +623,9 @@ enum torrent_verdict torrent_message(struct torrent *self, uint32_t number,
     if (peer == NULL)
         return verdict;
     peer->received_ms = now_ms;
-    const char *fault = handle(self, peer, message, now_ms, &verdict);
+    const bool floods = is_talk(self, peer, message) && !allowance_take(&peer->talk, now_ms);
+    const char *fault =
+        floods ? "it talks without end" : handle(self, peer, message, now_ms, &verdict);
     if (fault != NULL) {
         torrent_drop(self, &peer, fault, now_ms);
         return TORRENT_DONE;
@@ -554,67 +638,75 @@ enum torrent_verdict torrent_message(struct torrent *self, uint32_t number,
 
 /* ---- content ---- */
 
-static void piece_is_here(struct torrent *self, uint32_t piece, uint64_t now_ms)
+/* was_wanted: it was among what is wanted of the peers that have it. */
+static void piece_is_here(struct torrent *self, uint32_t piece, bool was_wanted, uint64_t now_ms)
 {
     const struct wire_message have = { .kind = WIRE_HAVE, .piece = piece };
     for (uint32_t i = 0; i < self->slots; i++) {
         struct peer *peer = self->peers[i];
         if (peer == NULL)
             continue;
-        if (!peer->everything)
+        /* Of those we cooperate with, seeds want to know what has come through (plan.h); who has
+         * the piece has no use for it. */
+        if (peer->cooperates ? peer->everything || !peer_has(peer, piece) : !peer->everything)
             torrent_send(self, peer, &have, now_ms);
-        if (peer_has(peer, piece)) {
+        if (was_wanted && peer_has(peer, piece)) {
             peer->wanted--;
             torrent_fetch_interest(self, peer, now_ms);
         }
     }
-    if (picker_is_complete(&self->picker))
+    if (!self->complete && picker_is_complete(&self->picker))
         become_complete(self, now_ms);
 }
 
-/* Who sent a bad piece alone goes; several must each show a piece of their own. */
-static void blame(struct torrent *self, const uint32_t *peers, size_t count, uint64_t now_ms)
+bool torrent_wants_digests(const struct torrent *self, uint32_t piece)
 {
-    for (size_t i = 0; i < count; i++) {
-        struct peer *peer = torrent_find(self, peers[i]);
-        if (peer != NULL && count == 1)
-            torrent_ban(self, &peer, "it sent a bad piece", now_ms);
-        else if (peer != NULL)
-            peer->alone = true;
-    }
+    return suspects_wants(&self->suspects, piece);
 }
 
 void torrent_verified(struct torrent *self, uint32_t piece, lb_err result, uint64_t now_ms)
 {
+    torrent_judged(self, piece, result, NULL, now_ms);
+}
+
+static void piece_is_bad(struct torrent *self, uint32_t piece, const uint8_t *digests,
+                         const uint32_t *from, uint64_t now_ms)
+{
+    self->stats.bad_pieces++;
+    self->stats.wasted_bytes += picker_piece_size(&self->picker, piece);
+    torrent_suspect_bad(self, piece, digests, from, now_ms);
+}
+
+void torrent_judged(struct torrent *self, uint32_t piece, lb_err result, const uint8_t *digests,
+                    uint64_t now_ms)
+{
     if (!self->has_metainfo || piece >= self->picker.shape.pieces ||
         self->picker.state[piece] != PICKER_CHECKING)
         return;
-    uint32_t from[64];
-    const size_t count = picker_contributors(&self->picker, piece, from, 64);
+    uint32_t *from = xcalloc(picker_block_count(&self->picker, piece), sizeof *from);
+    picker_senders(&self->picker, piece, from);
     picker_verified(&self->picker, piece, result == LB_OK);
+    self->refill |= result != LB_OK;
+    self->endgame &= result == LB_OK;
     if (result == LB_OK) {
-        struct peer *peer = count == 1 ? torrent_find(self, from[0]) : NULL;
-        if (peer != NULL)
-            peer->alone = false;
-        piece_is_here(self, piece, now_ms);
-        return;
+        torrent_suspect_good(self, piece, digests, from, now_ms);
+        piece_is_here(self, piece, true, now_ms);
+    } else if (result == LB_CORRUPT) {
+        piece_is_bad(self, piece, digests, from, now_ms);
     }
-    self->refill = true;
-    self->endgame = false;
-    if (result != LB_CORRUPT)
-        return;
-    self->stats.bad_pieces++;
-    self->stats.wasted_bytes += picker_piece_size(&self->picker, piece);
-    blame(self, from, count, now_ms);
+    free(from);
 }
 
 void torrent_found(struct torrent *self, uint32_t piece, uint64_t now_ms)
 {
     if (!self->has_metainfo || piece >= self->picker.shape.pieces ||
-        self->picker.state[piece] != PICKER_MISSING)
+        (self->picker.state[piece] != PICKER_MISSING &&
+         self->picker.state[piece] != PICKER_UNSELECTED))
         return;
+    const bool was_wanted = picker_wants(&self->picker, piece);
     picker_set_have(&self->picker, piece);
-    piece_is_here(self, piece, now_ms);
+    suspects_forget(&self->suspects, piece);
+    piece_is_here(self, piece, was_wanted, now_ms);
 }
 
 void torrent_lost(struct torrent *self, uint32_t piece, uint64_t now_ms)
@@ -622,6 +714,9 @@ void torrent_lost(struct torrent *self, uint32_t piece, uint64_t now_ms)
     if (!self->has_metainfo || !picker_has(&self->picker, piece))
         return;
     picker_lose(&self->picker, piece);
+    torrent_exchange_donthave(self, piece, now_ms);
+    if (!picker_wants(&self->picker, piece))
+        return;
     self->complete = false;
     self->endgame = false;
     self->refill = true;
@@ -638,6 +733,7 @@ void torrent_abandon(struct torrent *self, uint32_t piece)
 {
     if (!self->has_metainfo)
         return;
+    torrent_suspect_unhold(self, piece);
     picker_abandon(&self->picker, piece);
     self->endgame = false;
     self->refill = true;
@@ -702,11 +798,30 @@ void torrent_turn(struct torrent *self, uint64_t now_ms)
         peer_rate_turn(&self->received, now_ms);
         peer_rate_turn(&self->sent, now_ms);
         torrent_exchange_review(self, now_ms);
+        torrent_suspect_turn(self, now_ms);
         if (now_ms >= choke_deadline_ms(&self->choke))
             torrent_give_round(self, now_ms);
         self->refill = !self->complete;
     }
     torrent_connect_more(self, now_ms);
+}
+
+void torrent_go_on(struct torrent *self, uint32_t number, enum limits_direction direction,
+                   uint64_t now_ms)
+{
+    struct peer *peer = torrent_find(self, number);
+    struct limits_flow *flow = NULL;
+    if (peer == NULL)
+        return;
+    if (direction == LIMITS_RECEIVE) {
+        flow = &peer->receiving;
+        torrent_fetch_fill(self, peer, now_ms);
+    } else {
+        flow = &peer->sending;
+        torrent_give_pump(self, peer, now_ms);
+    }
+    if (!limits_waits(flow))
+        limits_forget(flow);
 }
 
 uint64_t torrent_deadline_ms(const struct torrent *self)
@@ -726,14 +841,27 @@ uint64_t torrent_deadline_ms(const struct torrent *self)
 
 uint64_t torrent_have_bytes(const struct torrent *self)
 {
+    return self->has_metainfo ? self->picker.have_bytes : 0;
+}
+
+uint64_t torrent_copies_permille(const struct torrent *self)
+{
+    uint64_t least = UINT64_MAX;
+    uint64_t more = 0;
     if (!self->has_metainfo)
         return 0;
-    const struct picker *picker = &self->picker;
-    const uint32_t last = picker->shape.pieces - 1;
-    uint64_t bytes = (uint64_t)(picker->shape.pieces - picker->missing) * picker->shape.piece_size;
-    if (picker_has(picker, last))
-        bytes -= picker->shape.piece_size - picker_piece_size(picker, last);
-    return bytes;
+    const uint32_t pieces = self->picker.shape.pieces;
+    for (uint32_t i = 0; i < pieces; i++) {
+        const uint64_t copies =
+            self->picker.available[i] + self->picker.seeds + picker_has(&self->picker, i);
+        if (copies < least) {
+            more = i; /* all before it are there more often */
+            least = copies;
+        } else {
+            more += copies > least;
+        }
+    }
+    return least * 1000 + more * 1000 / pieces;
 }
 
 void torrent_get_stats(const struct torrent *self, struct torrent_stats *ret_stats)
@@ -760,7 +888,7 @@ static void check_peer(const struct torrent *self, const struct peer *peer, uint
     for (uint32_t i = 0; i < self->picker.shape.pieces; i++) {
         const bool has = peer_has(peer, i);
         count += has;
-        wanted += has && !picker_has(&self->picker, i);
+        wanted += has && picker_wants(&self->picker, i);
         available[i] += has && !peer->everything;
     }
     assert(peer->pieces_count == count);
@@ -775,6 +903,7 @@ void torrent_check(const struct torrent *self)
     for (uint32_t i = 0; i < self->slots; i++)
         count += self->peers[i] != NULL;
     assert(count == self->peers_count);
+    suspects_check(&self->suspects);
     if (!self->has_metainfo)
         return;
     picker_check(&self->picker);

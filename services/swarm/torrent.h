@@ -7,8 +7,13 @@
  * number that is no longer valid is ignored everywhere, so that late events do no harm. After each
  * event the caller takes actions with torrent_next() until there is none.
  *
- * Bad pieces: when one peer alone sent it, that peer is dropped and refused from then on. When
- * several did, each of them must next fetch a piece alone (picker.h), which clears or convicts it.
+ * Bad pieces: who alone sent one is dropped and refused from then on. When several did, what each
+ * sent is remembered (suspects.h) and the piece is fetched anew from one peer, before anything
+ * else: it is bad again, and that peer was it; or it is good, and tells who sent other blocks.
+ * Until then other pieces with blocks of these peers are not verified, at most for TORRENT_HOLD_MS;
+ * of who is convicted, everything that is not verified is thrown away. Where there are no digests
+ * to tell (torrent_verified()), each of the senders must next fetch a piece alone (picker.h)
+ * instead.
  *
  * Sources: BEP 3, 6, 9, 10, 11, 21. Pure; allocates.
  */
@@ -18,9 +23,13 @@
 #include "libcommon/error.h"
 #include "services/swarm/candidates.h"
 #include "services/swarm/choke.h"
+#include "services/swarm/cooperate.h"
 #include "services/swarm/extension.h"
+#include "services/swarm/limits.h"
 #include "services/swarm/peer.h"
 #include "services/swarm/picker.h"
+#include "services/swarm/plan.h"
+#include "services/swarm/suspects.h"
 #include "services/swarm/wire.h"
 
 #include <stdbool.h>
@@ -42,6 +51,8 @@
 #define TORRENT_METADATA_GIVEN_MAX 2000u /* parts for one peer in TORRENT_METADATA_GIVEN_MS */
 #define TORRENT_METADATA_GIVEN_MS  60000u
 #define TORRENT_METADATA_ASK_MS    10000u
+#define TORRENT_HOLD_MS            3000u /* pieces of suspects wait so long for a verdict */
+#define TORRENT_HELD_MAX           64u   /* such pieces; more are verified at once */
 
 struct torrent_options {
     uint8_t infohash[NODE_ID_SIZE];
@@ -53,8 +64,10 @@ struct torrent_options {
     uint32_t upload_slots;
     uint32_t announce_interval_ms;
     const char *version;                     /* told to peers; borrowed */
+    struct limits_share *limits;             /* kept; NULL: nothing limits it */
     const struct choke_policy *fetch_policy; /* NULL: rate for rate */
     const struct choke_policy *seed_policy;  /* NULL: by turns */
+    enum cooperate_mode mode;
 };
 
 enum torrent_action_kind {
@@ -67,7 +80,7 @@ enum torrent_action_kind {
     TORRENT_FORGET,     /* the bytes kept of message.piece */
     TORRENT_METADATA,   /* message.payload is the info dictionary, matching: torrent_begin() or
                            torrent_refuse_metadata() */
-    TORRENT_COMPLETE,   /* every piece is here */
+    TORRENT_COMPLETE,   /* every piece that is selected is here */
     TORRENT_ANNOUNCE    /* find peers and tell we are here; then torrent_announced() */
 };
 
@@ -104,7 +117,7 @@ struct torrent {
     bool has_metainfo;
     bool is_private;
     bool paused;
-    bool complete;
+    bool complete;     /* all that is selected is here */
     struct bytes info; /* borrowed, once has_metainfo */
     struct picker picker;
     struct metadata metadata;
@@ -121,7 +134,13 @@ struct torrent {
     uint32_t hungry_count;
 
     struct candidates candidates;
+    struct suspects suspects;
+    uint32_t held[TORRENT_HELD_MAX]; /* whole, and not verified before hold_until_ms */
+    uint32_t held_count;
+    uint64_t hold_until_ms;
     struct choke choke;
+    struct plan plan; /* once we are complete: plan.pieces > 0 */
+    bool plan_due;    /* something changed: torrent_plan_run() */
     struct torrent_departed departed[TORRENT_LEFT_MAX]; /* a ring */
     uint32_t departed_count;
 
@@ -152,8 +171,18 @@ void torrent_done(struct torrent *self);
 void torrent_begin(struct torrent *self, struct bytes info, struct picker_shape shape,
                    const uint8_t *have, uint64_t now_ms);
 
+/*
+ * Only these pieces are wanted (a bitfield, copied; NULL: all), after torrent_begin(). Complete
+ * means from now on: all of these are here; a peer that is complete without having everything is a
+ * partial seed (BEP 21).
+ */
+void torrent_select(struct torrent *self, const uint8_t *pieces, uint64_t now_ms);
+
 /* What TORRENT_METADATA gave is of no use though its hash fits: it is not asked for again. */
 void torrent_refuse_metadata(struct torrent *self);
+
+/* Where we are, as peers see us (candidates_set_here()). */
+void torrent_set_here(struct torrent *self, const struct address *here);
 
 /* BEP 27: its peers are not told of each other. Where to look for peers is the caller's matter. */
 void torrent_set_private(struct torrent *self, bool is_private);
@@ -208,6 +237,15 @@ void torrent_sent(struct torrent *self, uint32_t peer, const struct wire_message
  */
 void torrent_verified(struct torrent *self, uint32_t piece, lb_err result, uint64_t now_ms);
 
+/*
+ * The same, with the digest of each block (SUSPECTS_DIGEST_SIZE bytes each, or NULL): after
+ * LB_CORRUPT, and after LB_OK when torrent_wants_digests() said so as TORRENT_VERIFY came. They
+ * tell who sent what was bad.
+ */
+void torrent_judged(struct torrent *self, uint32_t piece, lb_err result, const uint8_t *digests,
+                    uint64_t now_ms);
+bool torrent_wants_digests(const struct torrent *self, uint32_t piece);
+
 /* A piece was found on disk, or is no longer there. */
 void torrent_found(struct torrent *self, uint32_t piece, uint64_t now_ms);
 void torrent_lost(struct torrent *self, uint32_t piece, uint64_t now_ms);
@@ -222,6 +260,10 @@ void torrent_announced(struct torrent *self, uint32_t acknowledged, uint64_t now
 void torrent_turn(struct torrent *self, uint64_t now_ms);
 uint64_t torrent_deadline_ms(const struct torrent *self);
 
+/* limits_next() named a flow of ours: this peer may be asked for more, or be sent more. */
+void torrent_go_on(struct torrent *self, uint32_t peer, enum limits_direction direction,
+                   uint64_t now_ms);
+
 /* The next thing to do, in order. */
 bool torrent_next(struct torrent *self, uint64_t now_ms, struct torrent_action *ret_action);
 
@@ -229,6 +271,10 @@ bool torrent_next(struct torrent *self, uint64_t now_ms, struct torrent_action *
 
 const struct peer *torrent_peer(const struct torrent *self, uint32_t peer); /* NULL: gone */
 uint64_t torrent_have_bytes(const struct torrent *self);
+
+/* How often the rarest piece is here and with the peers together, and which part of the pieces is
+ * there once more: 2500 means twice, and half of them a third time. */
+uint64_t torrent_copies_permille(const struct torrent *self);
 void torrent_get_stats(const struct torrent *self, struct torrent_stats *ret_stats);
 
 /* All invariants, for tests. */

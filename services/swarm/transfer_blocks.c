@@ -40,8 +40,8 @@ static void on_piece_finished(void *ctx, lb_err err)
     transfers_touch(self);
     if (err == LB_OK || err == LB_CORRUPT) {
         const bool paused = incoming->failed;
+        torrent_judged(&self->torrent, piece, err, assembly_digests(incoming->assembly), now_ms);
         transfer_free_incoming(self, piece);
-        torrent_verified(&self->torrent, piece, err, now_ms);
         if (paused && self->state == TRANSFER_PAUSED) {
             transfer_go_on(self);
             transfer_log(self, "goes on");
@@ -108,6 +108,8 @@ void transfer_verify(struct transfer *self, uint32_t piece)
         torrent_verified(&self->torrent, piece, LB_IO, transfers_now_ms(self->owner));
         return;
     }
+    if (torrent_wants_digests(&self->torrent, piece))
+        assembly_want_digests(incoming->assembly);
     assembly_finish(incoming->assembly, on_piece_finished, incoming);
 }
 

@@ -23,5 +23,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     assert(order.kind == again.kind && order.seed_for_s == again.seed_for_s &&
            order.has_seed_for == again.has_seed_for && order.added_s == again.added_s &&
            strcmp(order.folder, again.folder) == 0 && strcmp(order.magnet, again.magnet) == 0);
+    assert(order.verified_s == again.verified_s && order.receive_limit == again.receive_limit &&
+           order.send_limit == again.send_limit && order.priority == again.priority &&
+           order.verify == again.verify && strcmp(order.device, again.device) == 0 &&
+           strcmp(order.base, again.base) == 0 && strcmp(order.select, again.select) == 0);
     return 0;
 }

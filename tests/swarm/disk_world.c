@@ -85,6 +85,8 @@ void world_torrent(struct world *self, const struct world_file *files, uint32_t 
         if (!files[i].path[0])
             memset(self->content + at, 0, files[i].size);
     }
+    if (self->change)
+        self->change(self->content, length);
     writer_init(&writer, info, capacity);
     writer_put(&writer, "d", 1);
     if (folder) {
@@ -284,6 +286,22 @@ static void on_check_done(void *ctx, lb_err err)
     told->check_err = err;
 }
 
+static void on_reused(void *ctx, uint32_t piece)
+{
+    struct told *told = ctx;
+
+    (void)piece;
+    told->reused++;
+}
+
+static void on_reuse_done(void *ctx, lb_err err)
+{
+    struct told *told = ctx;
+
+    told->reuse_done++;
+    told->err = err;
+}
+
 static void on_closed(void *ctx)
 {
     struct told *told = ctx;
@@ -296,6 +314,8 @@ const struct storage_events world_events = { .opened = on_opened,
                                              .trouble = on_trouble,
                                              .checked = on_checked,
                                              .check_done = on_check_done,
+                                             .reused = on_reused,
+                                             .reuse_done = on_reuse_done,
                                              .closed = on_closed };
 
 struct storage *world_open(struct world *self, enum storage_mode mode, struct bytes record,

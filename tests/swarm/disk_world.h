@@ -16,13 +16,15 @@ struct world {
     struct disk *disk;
     char folder[64]; /* absolute */
     struct metainfo *metainfo;
-    uint8_t *content; /* the stream of the torrent */
+    uint8_t *content;                              /* the stream of the torrent */
+    void (*change)(uint8_t *content, size_t size); /* of what world_torrent() makes up, or NULL */
 };
 
 /* What the callbacks told, cleared by nobody. */
 struct told {
     unsigned opened, synced, troubled, check_done, closed, done, resumed;
     unsigned checked_good, checked_bad;
+    unsigned reused, reuse_done;
     lb_err err; /* of the last */
     lb_err check_err;
     struct storage *cancel; /* when a piece is checked: its check is cancelled */

@@ -10,6 +10,7 @@
 #define START   "d5:addedi5e9:completedi6e"
 #define TORRENT "8:infohash20:" HASH
 #define END     "7:versioni1ee"
+#define LATER   START "6:folder2:/a" TORRENT "4:kind5:fetch6:magnet0:"
 
 static const struct row {
     const char *what, *text;
@@ -20,8 +21,24 @@ static const struct row {
     { "with a time to seed",
       START "6:folder2:/a" TORRENT "4:kind5:fetch6:magnet0:8:seed_fori60e" END, LB_OK },
     { "an unknown key", START "6:folder2:/a" TORRENT "4:kind5:fetch6:magnet0:3:newle" END, LB_OK },
-    { "a later version", START "6:folder2:/a" TORRENT "4:kind5:fetch6:magnet0:7:versioni2ee",
-      LB_UNSUPPORTED },
+    { "with all of version 2",
+      "d5:addedi5e4:base2:/b9:completedi6e6:device4:/dev6:folder2:/a" TORRENT
+      "4:kind5:fetch6:magnet0:8:priorityi3e13:receive_limiti7e6:select5:*.iso"
+      "10:send_limiti8e8:verifiedi9e6:verifyi1e7:versioni2ee",
+      LB_OK },
+    { "version 2 without what may be left out", LATER "7:versioni2ee", LB_OK },
+    { "a later version", LATER "7:versioni3ee", LB_UNSUPPORTED },
+    { "version 0", LATER "7:versioni0ee", LB_UNSUPPORTED },
+    { "a priority there is not", LATER "8:priorityi4e7:versioni2ee", LB_CORRUPT },
+    { "a priority of 0", LATER "8:priorityi0e7:versioni2ee", LB_CORRUPT },
+    { "a limit below zero", LATER "10:send_limiti-1e7:versioni2ee", LB_CORRUPT },
+    { "a limit that is a text", LATER "10:send_limit1:x7:versioni2ee", LB_CORRUPT },
+    { "a selection that is a number", LATER "6:selecti1e7:versioni2ee", LB_CORRUPT },
+    { "verify is neither yes nor no", LATER "6:verifyi2e7:versioni2ee", LB_CORRUPT },
+    { "a relative base",
+      "d5:addedi5e4:base1:b9:completedi6e6:folder2:/a" TORRENT
+      "4:kind5:fetch6:magnet0:7:versioni2ee",
+      LB_CORRUPT },
     { "no version", START "6:folder2:/a" TORRENT "4:kind5:fetch6:magnet0:e", LB_CORRUPT },
     { "another kind", START "6:folder2:/a" TORRENT "4:kind4:stop6:magnet0:" END, LB_CORRUPT },
     { "no kind", START "6:folder2:/a" TORRENT "6:magnet0:" END, LB_CORRUPT },
@@ -54,6 +71,18 @@ static void test_parse(void **state)
     free(order);
 }
 
+static void version_1_has_the_usual_priority(void **state)
+{
+    struct order *order = xcalloc(1, sizeof(*order));
+
+    (void)state;
+    assert_int_equal(order_parse(bytes_of_text(LATER END), order), LB_OK);
+    assert_int_equal(order->priority, ORDER_PRIORITY);
+    assert_string_equal(order->select, "");
+    assert_false(order->verify);
+    free(order);
+}
+
 static void the_longest_is_read_as_written(void **state)
 {
     struct order *order = xcalloc(1, sizeof(*order)), *again = xcalloc(1, sizeof(*again));
@@ -66,7 +95,15 @@ static void the_longest_is_read_as_written(void **state)
     order->seed_for_s = UINT32_MAX;
     order->added_s = INT64_MAX;
     order->completed_s = INT64_MAX;
+    order->verified_s = INT64_MAX;
+    order->receive_limit = INT64_MAX;
+    order->send_limit = INT64_MAX;
+    order->priority = ORDER_PRIORITY_MAX;
+    order->verify = true;
     memset(order->folder, '/', ORDER_FOLDER_SIZE - 1);
+    memset(order->device, '/', ORDER_FOLDER_SIZE - 1);
+    memset(order->base, '/', ORDER_FOLDER_SIZE - 1);
+    memset(order->select, 's', ORDER_SELECT_SIZE - 1);
     memset(order->magnet, 'm', ORDER_MAGNET_SIZE - 1);
     writer_init(&writer, data, ORDER_SIZE_MAX);
     order_encode(order, &writer);
@@ -80,7 +117,10 @@ static void the_longest_is_read_as_written(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(the_longest_is_read_as_written) };
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(version_1_has_the_usual_priority),
+        cmocka_unit_test(the_longest_is_read_as_written),
+    };
 
     return RUN_ROWS(rows, test_parse) + cmocka_run_group_tests(tests, NULL, NULL);
 }

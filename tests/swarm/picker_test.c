@@ -16,7 +16,11 @@
 
 static struct picker_shape shape(uint32_t pieces, uint32_t blocks)
 {
-    return (struct picker_shape){ pieces, blocks * BLOCK, (uint64_t)pieces * blocks * BLOCK };
+    return (struct picker_shape){
+        .pieces = pieces,
+        .piece_size = blocks * BLOCK,
+        .total_size = (uint64_t)pieces * blocks * BLOCK,
+    };
 }
 
 static void bits(const char *drawn, uint8_t *ret)
@@ -28,8 +32,8 @@ static void bits(const char *drawn, uint8_t *ret)
 }
 
 /*
- * Which piece is begun. have: '#' is here. available: how many other peers have it. peer: '*' it
- * has. picked: every piece that may be chosen, '*', as ties are drawn.
+ * Which piece is begun. have: '#' is here, 'x' is not selected. available: how many other peers
+ * have it. peer: '*' it has. picked: every piece that may be chosen, '*', as ties are drawn.
  */
 static const struct new_row {
     const char *what, *have, *available, *peer, *picked;
@@ -42,6 +46,8 @@ static const struct new_row {
     { "nothing when the peer has nothing new", "##..", "1111", "**..", "...." },
     { "nothing when the peer has nothing", "....", "1111", "....", "...." },
     { "what only this peer has comes first", ".....", "10101", "*.***", "...*." },
+    { "what is not selected is not picked", "x..", "012", "***", ".*." },
+    { "nothing when only that is left", "x#x", "111", "***", "..." },
     { "many availabilities keep their order", "......", "956847", "******", "....*." },
 };
 
@@ -63,6 +69,11 @@ static void test_new_piece(void **state)
             for (int k = '0'; k < row->available[i]; k++)
                 picker_add_piece(&picker, i);
         }
+        uint8_t selected[64] = { 0 };
+        for (uint32_t i = 0; i < pieces; i++)
+            if (row->have[i] != 'x')
+                bitfield_set(selected, i);
+        picker_select(&picker, selected);
         picker_add_bitfield(&picker, peer);
         picker_check(&picker);
         struct picker_ask ask;
@@ -235,6 +246,42 @@ static void test_alone(void **state)
     picker_done(&world.picker);
 }
 
+/* A piece that failed comes first, and from one peer. */
+static void test_fetch_alone(void **state)
+{
+    (void)state;
+    struct world world;
+    uint32_t from[2] = { 0 };
+    uint32_t slot = 0;
+    uint32_t piece = 9;
+    setup(&world, 3, 2, 3);
+    picker_add_bitfield(&world.picker, world.all);
+    assert_int_equal(pick(&world, 'a', 1, false), 1);
+    assert_int_equal(pick(&world, 'b', 1, false), 1);
+    const uint32_t failed = world.asked[0][0].piece;
+    assert_int_equal(come(&world, 'a', 0), PICKER_TAKEN);
+    assert_int_equal(come(&world, 'b', 0), PICKER_COMPLETE);
+    picker_senders(&world.picker, failed, from);
+    assert_int_equal(from[0], 'a');
+    assert_int_equal(from[1], 'b');
+    assert_true(picker_next_from(&world.picker, 'b', &slot, &piece));
+    assert_int_equal(piece, failed);
+    assert_false(picker_next_from(&world.picker, 'b', &slot, &piece));
+    picker_verified(&world.picker, failed, false);
+    picker_fetch_alone(&world.picker, failed);
+    assert_int_equal(pick(&world, 'c', 1, false), 1);
+    assert_int_equal(world.asked['c' - 'a'][0].piece, failed);
+    /* Its other block is for no other peer. */
+    assert_int_equal(pick(&world, 'd', 9, false), 4);
+    assert_int_equal(pick(&world, 'c', 9, false), 1);
+    assert_int_equal(world.asked['c' - 'a'][1].piece, failed);
+    assert_int_equal(come(&world, 'c', 0), PICKER_TAKEN);
+    assert_int_equal(come(&world, 'c', 1), PICKER_COMPLETE);
+    picker_verified(&world.picker, failed, true);
+    assert_int_equal(world.picker.alone_count, 0);
+    picker_done(&world.picker);
+}
+
 static void test_make_room(void **state)
 {
     (void)state;
@@ -285,12 +332,27 @@ static void test_last_piece(void **state)
     struct random random;
     random_init(&random, 1);
     struct picker picker;
-    const struct picker_shape odd = { 3, 2 * BLOCK, 4 * BLOCK + 5 };
+    const struct picker_shape odd = { .pieces = 3,
+                                      .piece_size = 2 * BLOCK,
+                                      .total_size = 4 * BLOCK + 5 };
     picker_init(&picker, odd, 3, &random);
     assert_int_equal(picker_piece_size(&picker, 2), 5);
     assert_int_equal(picker_block_count(&picker, 2), 1);
     assert_int_equal(picker_block_size(&picker, 2, 0), 5);
     assert_int_equal(picker_block_size(&picker, 1, 1), BLOCK);
+    picker_done(&picker);
+
+    const struct picker_shape large = {
+        .pieces = 3,
+        .piece_size = 4 * BLOCK,
+        .total_size = 9 * BLOCK,
+        .block_size = 2 * BLOCK,
+    };
+    picker_init(&picker, large, 3, &random);
+    assert_int_equal(picker_block_count(&picker, 0), 2);
+    assert_int_equal(picker_block_size(&picker, 0, 1), 2 * BLOCK);
+    assert_int_equal(picker_block_count(&picker, 2), 1);
+    assert_int_equal(picker_block_size(&picker, 2, 0), BLOCK);
     picker_done(&picker);
 }
 
@@ -343,6 +405,42 @@ static void test_random_life(void **state)
     picker_done(&picker);
 }
 
+/* The selection may change at any time: what is begun is ended, what is here stays. */
+static void test_selection_changes(void **state)
+{
+    (void)state;
+    struct world world;
+    setup(&world, 4, 2, 4);
+    uint8_t some[64];
+    picker_add_bitfield(&world.picker, world.all);
+    bits("**..", some);
+    picker_select(&world.picker, some);
+    assert_int_equal(pick(&world, 'a', 9, false), 4);
+    picker_set_have(&world.picker, 3);
+    assert_false(picker_wants(&world.picker, 2));
+    assert_true(picker_wants(&world.picker, 0));
+    bits("...*", some);
+    picker_select(&world.picker, some);
+    picker_check(&world.picker);
+    for (size_t i = 0; i < 4; i++)
+        if (come(&world, 'a', i) == PICKER_COMPLETE)
+            picker_verified(&world.picker, world.asked[0][i].piece, true);
+    picker_check(&world.picker);
+    assert_true(picker_is_complete(&world.picker));
+    assert_false(picker_has_all(&world.picker));
+    picker_lose(&world.picker, 0);
+    picker_check(&world.picker);
+    assert_true(picker_is_complete(&world.picker));
+    picker_lose(&world.picker, 3);
+    picker_check(&world.picker);
+    assert_false(picker_is_complete(&world.picker));
+    picker_select(&world.picker, NULL);
+    picker_check(&world.picker);
+    assert_int_equal(world.picker.missing, 3);
+    assert_int_equal(world.picker.have, 1);
+    picker_done(&world.picker);
+}
+
 /* In a large torrent a peer with few pieces is not searched for in vain: its rarest is found. */
 static void test_sparse_peer_in_large_torrent(void **state)
 {
@@ -378,7 +476,7 @@ static void test_sparse_peer_in_large_torrent(void **state)
 
 int main(void)
 {
-    enum { ROWS = sizeof new_rows / sizeof new_rows[0], OTHERS = 10 };
+    enum { ROWS = sizeof new_rows / sizeof new_rows[0], OTHERS = 12 };
     struct CMUnitTest tests[ROWS + OTHERS];
     size_t count = 0;
     for (size_t i = 0; i < ROWS; i++)
@@ -390,9 +488,11 @@ int main(void)
         cmocka_unit_test(test_complete_and_verify),
         cmocka_unit_test(test_endgame),
         cmocka_unit_test(test_alone),
+        cmocka_unit_test(test_fetch_alone),
         cmocka_unit_test(test_make_room),
         cmocka_unit_test(test_allowed_only),
         cmocka_unit_test(test_last_piece),
+        cmocka_unit_test(test_selection_changes),
         cmocka_unit_test(test_random_life),
         cmocka_unit_test(test_sparse_peer_in_large_torrent),
     };

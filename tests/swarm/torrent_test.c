@@ -18,8 +18,8 @@
 
 #include <cmocka.h>
 
-#define NODES_MAX 16
-#define LINKS_MAX 256
+#define NODES_MAX 24
+#define LINKS_MAX 1024
 #define STEP_MS   10u
 #define BLOCK     PICKER_BLOCK_SIZE
 
@@ -44,7 +44,10 @@ struct node {
     bool poisons; /* its blocks are bad */
     bool mute;    /* takes requests and answers none */
     bool floods;  /* sends a block nobody asked for with each message */
-    bool *spoilt; /* of each piece: a bad block is in it */
+    bool *spoilt; /* of each block: a bad one came */
+    bool blind;   /* its disk gives no digests */
+    uint32_t banned;
+    uint32_t bad_at_ban; /* pieces that had failed when it banned somebody last */
     uint32_t completed;
     uint32_t announced;
     uint32_t connects;
@@ -81,12 +84,18 @@ static void world_init(struct world *world, uint32_t pieces, uint32_t blocks)
 {
     memset(world, 0, sizeof *world);
     world->now_ms = 1000000;
-    world->shape =
-        (struct picker_shape){ pieces, blocks * BLOCK, (uint64_t)pieces * blocks * BLOCK - 1000 };
+    world->shape = (struct picker_shape){ pieces, blocks * BLOCK,
+                                          (uint64_t)pieces * blocks * BLOCK - 1000, 0, NULL };
     for (size_t i = 0; i < sizeof world->info; i++)
         world->info[i] = (uint8_t)(i * 7);
     sha1(bytes_of(world->info, sizeof world->info), world->infohash);
     world->last = &world->first;
+}
+
+/* Of a piece; the last one has as many. */
+static uint32_t blocks_of(const struct world *world)
+{
+    return world->shape.piece_size / BLOCK;
 }
 
 static struct node *node_start(struct world *world, unsigned index, bool knows, const char *have)
@@ -104,7 +113,7 @@ static struct node *node_start(struct world *world, unsigned index, bool knows, 
     random_init(&node->random, index + 1);
     memcpy(options.infohash, world->infohash, 20);
     memset(options.peer_id, 'A' + (int)index, 20);
-    node->spoilt = xcalloc(world->shape.pieces, sizeof *node->spoilt);
+    node->spoilt = xcalloc((size_t)world->shape.pieces * blocks_of(world), sizeof *node->spoilt);
     torrent_init(&node->torrent, &options, &node->random, world->now_ms);
     if (!knows)
         return node;
@@ -197,6 +206,28 @@ static void connect_to(struct world *world, unsigned from, const struct address 
     world->links_count++;
 }
 
+/* As the disk does: digests after a failure, and else when they are wanted. */
+static void verify(struct node *node, uint32_t piece)
+{
+    const uint32_t blocks = blocks_of(node->world);
+    bool *spoilt = node->spoilt + piece * blocks;
+    uint8_t digests[64 * SUSPECTS_DIGEST_SIZE] = { 0 };
+    bool bad = false;
+    assert_true(blocks <= 64);
+    for (uint32_t i = 0; i < blocks; i++) {
+        digests[i * SUSPECTS_DIGEST_SIZE] = spoilt[i];
+        bad |= spoilt[i];
+        spoilt[i] = false;
+    }
+    const bool told = !node->blind && (bad || torrent_wants_digests(&node->torrent, piece));
+    torrent_judged(&node->torrent, piece, bad ? LB_CORRUPT : LB_OK, told ? digests : NULL,
+                   node->world->now_ms);
+    if (node->torrent.stats.banned > node->banned) {
+        node->banned = node->torrent.stats.banned;
+        node->bad_at_ban = node->torrent.stats.bad_pieces;
+    }
+}
+
 static void perform(struct node *node, const struct torrent_action *action)
 {
     struct world *world = node->world;
@@ -230,15 +261,11 @@ static void perform(struct node *node, const struct torrent_action *action)
         if (link != UINT32_MAX)
             post(world, link, 1 - end, &action->message, false, true);
         break;
-    case TORRENT_VERIFY: {
-        const uint32_t piece = action->message.piece;
-        const bool bad = node->spoilt[piece];
-        node->spoilt[piece] = false;
-        torrent_verified(&node->torrent, piece, bad ? LB_CORRUPT : LB_OK, world->now_ms);
+    case TORRENT_VERIFY:
+        verify(node, action->message.piece);
         break;
-    }
     case TORRENT_FORGET:
-        node->spoilt[action->message.piece] = false;
+        memset(node->spoilt + action->message.piece * blocks_of(world), 0, blocks_of(world));
         break;
     case TORRENT_METADATA:
         assert_int_equal(action->message.payload.size, sizeof world->info);
@@ -286,7 +313,8 @@ static void deliver(struct world *world, struct parcel *parcel)
     if (torrent_message(&node->torrent, link->end[parcel->to].peer, &parcel->message,
                         world->now_ms) == TORRENT_TAKE &&
         parcel->spoilt)
-        node->spoilt[parcel->message.piece] = true;
+        node->spoilt[parcel->message.piece * blocks_of(world) + parcel->message.offset / BLOCK] =
+            true;
 }
 
 static void run(struct world *world, uint64_t ms)
@@ -376,6 +404,23 @@ static void test_one_to_one(void **state)
     world_done(&world);
 }
 
+/* The simulator's: a block is as large as the shape says, in what is asked and what is given. */
+static void test_larger_blocks(void **state)
+{
+    (void)state;
+    struct world *world = xcalloc(1, sizeof *world);
+    world_init(world, 10, 8);
+    world->shape.block_size = 4 * BLOCK;
+    node_start(world, 0, true, "all");
+    node_start(world, 1, true, NULL);
+    meet(world, 1, 0);
+    run(world, 5000);
+    assert_int_equal(world->nodes[1].completed, 1);
+    assert_int_equal(world->requests, 20);
+    world_done(world);
+    free(world);
+}
+
 static void test_by_magnet(void **state)
 {
     (void)state;
@@ -389,6 +434,38 @@ static void test_by_magnet(void **state)
     run(&world, 3000);
     assert_int_equal(world.nodes[1].completed, 1);
     assert_int_equal(world.nodes[2].completed, 1);
+    world_done(&world);
+}
+
+/* Two want a part of it each: complete with these, they still serve; then both want all. */
+static void test_what_is_selected_alone(void **state)
+{
+    (void)state;
+    struct world world;
+    uint8_t bits[1] = { 0xf0 };
+    world_init(&world, 8, 4);
+    node_start(&world, 0, true, "all");
+    struct node *node = node_start(&world, 1, true, NULL);
+    torrent_select(&node->torrent, bits, world.now_ms);
+    meet(&world, 1, 0);
+    run(&world, 3000);
+    assert_int_equal(node->completed, 1);
+    assert_true(node->torrent.complete);
+    assert_int_equal(torrent_have_bytes(&node->torrent), 4 * world.shape.piece_size);
+    assert_int_equal(stats_of(&world, 1).received_bytes, 4 * world.shape.piece_size);
+    /* A partial seed serves what it has, and is no seed. */
+    node_start(&world, 2, true, NULL);
+    meet(&world, 2, 1);
+    run(&world, 3000);
+    assert_int_equal(torrent_have_bytes(&world.nodes[2].torrent), 4 * world.shape.piece_size);
+    assert_int_equal(stats_of(&world, 2).seeds, 0);
+    torrent_select(&node->torrent, NULL, world.now_ms);
+    drain(&world);
+    assert_false(node->torrent.complete);
+    run(&world, 10000);
+    assert_int_equal(node->completed, 2);
+    assert_int_equal(world.nodes[2].completed, 1);
+    assert_int_equal(stats_of(&world, 1).wasted_bytes, 0);
     world_done(&world);
 }
 
@@ -485,6 +562,65 @@ static void test_poisoner_is_banned(void **state)
     const struct address good = address_of(0);
     assert_true(candidates_is_banned(&world.nodes[3].torrent.candidates, &bad, NULL));
     assert_false(candidates_is_banned(&world.nodes[3].torrent.candidates, &good, NULL));
+    world_done(&world);
+}
+
+/* Without digests each of the senders must show a piece of its own. */
+static void test_poisoner_is_banned_without_digests(void **state)
+{
+    (void)state;
+    struct world world;
+    world_init(&world, 30, 4);
+    for (unsigned i = 0; i < 3; i++)
+        node_start(&world, i, true, "all")->poisons = i == 1;
+    node_start(&world, 3, true, NULL)->blind = true;
+    for (unsigned i = 0; i < 3; i++)
+        meet(&world, 3, i);
+    run(&world, 60000);
+    assert_int_equal(world.nodes[3].completed, 1);
+    assert_int_equal(stats_of(&world, 3).banned, 1);
+    world_done(&world);
+}
+
+/*
+ * Rows: one fetches from twenty that have everything, some of them poisoners. Pieces of 64 blocks,
+ * so that each is put together from several peers.
+ */
+static const struct poison_row {
+    const char *what;
+    uint32_t pieces;
+    uint32_t blocks;
+    unsigned poisoners;
+    uint32_t bad_pieces_max; /* when the last of them was banned */
+} poison_rows[] = {
+    { "one poisoner of twenty, pieces of 1 MiB", 60, 64, 1, 2 },
+    { "one poisoner of twenty, pieces of 256 KiB", 240, 16, 1, 2 },
+    { "one poisoner of twenty, pieces of 64 KiB", 960, 4, 1, 2 },
+    { "one poisoner of twenty, pieces of 32 KiB", 1920, 2, 1, 2 },
+    { "three poisoners of twenty", 60, 64, 3, 6 },
+    { "nineteen poisoners of twenty", 60, 64, 19, 38 },
+};
+
+static void test_poison(void **state)
+{
+    const struct poison_row *row = *state;
+    struct world world;
+    world_init(&world, row->pieces, row->blocks);
+    for (unsigned i = 0; i < 20; i++)
+        node_start(&world, i, true, "all")->poisons = i < row->poisoners;
+    node_start(&world, 20, true, NULL);
+    for (unsigned i = 0; i < 20; i++)
+        meet(&world, 20, 19 - i);
+    run(&world, 120000);
+    const struct torrent_stats stats = stats_of(&world, 20);
+    assert_int_equal(world.nodes[20].completed, 1);
+    assert_int_equal(stats.banned, row->poisoners);
+    assert_in_range(world.nodes[20].bad_at_ban, 1, row->bad_pieces_max);
+    for (unsigned i = 0; i < 20; i++) {
+        const struct address address = address_of(i);
+        assert_int_equal(candidates_is_banned(&world.nodes[20].torrent.candidates, &address, NULL),
+                         i < row->poisoners);
+    }
     world_done(&world);
 }
 
@@ -638,6 +774,122 @@ static void test_seed_that_lost_a_piece(void **state)
     world_done(&world);
 }
 
+static const struct peer *peer_at(const struct world *world, unsigned node, unsigned other)
+{
+    for (uint32_t i = 0; i < world->links_count; i++)
+        for (unsigned end = 0; end < 2; end++)
+            if (world->links[i].up && world->links[i].end[end].node == node &&
+                world->links[i].end[1 - end].node == other)
+                return torrent_peer(&world->nodes[node].torrent, world->links[i].end[end].peer);
+    return NULL;
+}
+
+/* It says so (BEP 54), and nobody asks it in vain. */
+static void test_lost_piece_is_told(void **state)
+{
+    (void)state;
+    struct world world;
+    world_init(&world, 20, 4);
+    node_start(&world, 0, true, "all");
+    node_start(&world, 1, true, NULL);
+    meet(&world, 1, 0);
+    torrent_pause(&world.nodes[1].torrent, true, world.now_ms);
+    run(&world, 1000);
+    assert_true(peer_has(peer_at(&world, 1, 0), 7));
+    torrent_lost(&world.nodes[0].torrent, 7, world.now_ms);
+    run(&world, 100);
+    assert_false(peer_has(peer_at(&world, 1, 0), 7));
+    assert_true(peer_has(peer_at(&world, 1, 0), 8));
+    torrent_pause(&world.nodes[1].torrent, false, world.now_ms);
+    run(&world, 2000);
+    assert_int_equal(peer_at(&world, 1, 0)->rejected_ms, 0);
+    assert_int_equal(torrent_have_bytes(&world.nodes[1].torrent),
+                     world.shape.total_size - 4 * BLOCK);
+    world_done(&world);
+}
+
+/* A peer of the test's own; what the torrent does is looked at by hand. */
+static uint32_t join_by_hand(struct node *node, struct address address, bool fast)
+{
+    struct wire_handshake hello = { .fast = fast, .extended = true, .peer_id = "Z" };
+    const struct torrent_hello join = { .address = address, .handshake = &hello };
+    uint32_t peer = 0;
+    assert_int_equal(torrent_join(&node->torrent, &join, node->world->now_ms, &peer), LB_OK);
+    return peer;
+}
+
+static void say(struct node *node, uint32_t peer, struct wire_message message)
+{
+    (void)torrent_message(&node->torrent, peer, &message, node->world->now_ms);
+    torrent_check(&node->torrent);
+}
+
+/* The actions of this kind and message, counted; the last of them is given. */
+static size_t take_actions(struct node *node, enum torrent_action_kind kind, enum wire_kind message,
+                           struct wire_message *ret_last)
+{
+    struct torrent_action action;
+    size_t count = 0;
+    while (torrent_next(&node->torrent, node->world->now_ms, &action)) {
+        if (action.kind != kind || action.message.kind != message)
+            continue;
+        *ret_last = action.message;
+        count++;
+    }
+    return count;
+}
+
+static void test_suggestions_are_taken_up(void **state)
+{
+    (void)state;
+    struct world world;
+    world_init(&world, 100, 4);
+    struct node *node = node_start(&world, 0, true, NULL);
+    const uint32_t peer = join_by_hand(node, address_of(9), true);
+    struct wire_message asked = { 0 };
+    say(node, peer, (struct wire_message){ .kind = WIRE_HAVE_ALL });
+    say(node, peer, (struct wire_message){ .kind = WIRE_SUGGEST, .piece = 77 });
+    say(node, peer,
+        (struct wire_message){ .kind = WIRE_SUGGEST, .piece = 100 }); /* there is none */
+    (void)take_actions(node, TORRENT_SEND, WIRE_REQUEST, &asked);
+    say(node, peer, (struct wire_message){ .kind = WIRE_UNCHOKE });
+    assert_int_equal(take_actions(node, TORRENT_SEND, WIRE_REQUEST, &asked), PEER_ASKS_MIN);
+    assert_int_equal(node->torrent.picker.state[77], PICKER_OPEN);
+    world_done(&world);
+}
+
+static void test_allowed_while_choked(void **state)
+{
+    (void)state;
+    struct world world;
+    world_init(&world, 100, 4);
+    struct node *node = node_start(&world, 0, true, "all");
+    struct wire_message last = { 0 };
+    /* Neighbours are granted nothing: all of a subnet would be granted the same. */
+    (void)join_by_hand(node, address_of(9), true);
+    assert_int_equal(take_actions(node, TORRENT_SEND, WIRE_ALLOWED_FAST, &last), 0);
+    node_stop(&world, 0);
+    node = node_start(&world, 0, true, "all");
+    const uint32_t peer = join_by_hand(node, address_v4(80, 4, 4, 200, 6881), true);
+    assert_int_equal(take_actions(node, TORRENT_SEND, WIRE_ALLOWED_FAST, &last), FAST_SET_SIZE);
+    const struct wire_message granted = {
+        .kind = WIRE_REQUEST,
+        .piece = last.piece,
+        .length = BLOCK,
+    };
+    say(node, peer, granted);
+    assert_int_equal(take_actions(node, TORRENT_SEND_BLOCK, WIRE_PIECE, &last), 1);
+    assert_int_equal(last.piece, granted.piece);
+    /* Each block of them once, all in all. */
+    for (uint32_t i = 1; i < 4 * FAST_SET_SIZE; i++)
+        say(node, peer, granted);
+    (void)take_actions(node, TORRENT_SEND, WIRE_REJECT, &last);
+    say(node, peer, granted);
+    assert_int_equal(take_actions(node, TORRENT_SEND, WIRE_REJECT, &last), 1);
+    assert_int_equal(last.piece, granted.piece);
+    world_done(&world);
+}
+
 /* Sockets that say hello and nothing more do not keep others out. */
 static void test_silent_peers_make_room(void **state)
 {
@@ -718,16 +970,74 @@ static void test_fault(void **state)
     world_done(&world);
 }
 
+/* Rows: one message over and over, all at once; and what is less than that is borne. */
+static const struct flood_row {
+    const char *what;
+    struct wire_message message;
+} flood_rows[] = {
+    { "a flood of keepalives", { .kind = WIRE_KEEPALIVE } },
+    { "a flood of a piece it has", { .kind = WIRE_HAVE, .piece = 3 } },
+    { "a flood of requests while choked", { .kind = WIRE_REQUEST, .length = BLOCK } },
+    { "a flood of cancels", { .kind = WIRE_CANCEL, .length = BLOCK } },
+    { "a flood of rejects", { .kind = WIRE_REJECT, .length = BLOCK } },
+    { "a flood of interest", { .kind = WIRE_INTERESTED } },
+    { "a flood of chokes", { .kind = WIRE_CHOKE } },
+    { "a flood of suggestions", { .kind = WIRE_SUGGEST, .piece = 1 } },
+    { "a flood of allowed pieces", { .kind = WIRE_ALLOWED_FAST, .piece = 1 } },
+    { "a flood of what it has as a whole", { .kind = WIRE_HAVE_ALL } },
+    { "a flood of blocks nobody asked for", { .kind = WIRE_PIECE, .length = BLOCK } },
+    { "a flood of messages of a later day", { .kind = WIRE_UNKNOWN } },
+    { "a flood of extension messages",
+      { .kind = WIRE_EXTENDED, .extended = 99, .payload = { (const uint8_t *)"de", 2 } } },
+    { "a flood of extension handshakes",
+      { .kind = WIRE_EXTENDED, .payload = { (const uint8_t *)"de", 2 } } },
+};
+
+static bool is_dropped(const struct flood_row *row, uint32_t count, uint64_t gap_ms)
+{
+    struct world world;
+    world_init(&world, 20, 4);
+    struct node *node = node_start(&world, 0, true, "##..................");
+    struct wire_handshake hello = { .fast = true, .extended = true, .peer_id = "Z" };
+    const struct torrent_hello join = { .address = address_of(9), .handshake = &hello };
+    const struct wire_message have = { .kind = WIRE_HAVE, .piece = 3 };
+    uint32_t peer = 0;
+    assert_int_equal(torrent_join(&node->torrent, &join, world.now_ms, &peer), LB_OK);
+    (void)torrent_message(&node->torrent, peer, &have, world.now_ms);
+    for (uint32_t i = 0; i < count; i++) {
+        (void)torrent_message(&node->torrent, peer, &row->message, world.now_ms);
+        world.now_ms += gap_ms;
+        drain(&world);
+    }
+    const bool dropped = torrent_peer(&node->torrent, peer) == NULL;
+    world_done(&world);
+    return dropped;
+}
+
+static void test_flood(void **state)
+{
+    const struct flood_row *row = *state;
+    assert_true(is_dropped(row, 2 * PEER_TALK_MAX, 0));
+    /* Those that are counted by themselves cost the connection sooner. */
+    const bool counted = row->message.kind == WIRE_HAVE_ALL || row->message.kind == WIRE_PIECE;
+    if (!counted)
+        assert_false(is_dropped(row, 2 * PEER_TALK_MAX, 1000 / PEER_TALK_PER_S + 1));
+}
+
 int main(void)
 {
     enum { ROWS = sizeof fault_rows / sizeof fault_rows[0] };
+    enum { POISONS = sizeof poison_rows / sizeof poison_rows[0] };
     const struct CMUnitTest others[] = {
         cmocka_unit_test(test_one_to_one),
+        cmocka_unit_test(test_larger_blocks),
         cmocka_unit_test(test_by_magnet),
+        cmocka_unit_test(test_what_is_selected_alone),
         cmocka_unit_test(test_partial_peers_complete_each_other),
         cmocka_unit_test(test_peers_are_told_of_each_other),
         cmocka_unit_test(test_origin_leaves),
         cmocka_unit_test(test_poisoner_is_banned),
+        cmocka_unit_test(test_poisoner_is_banned_without_digests),
         cmocka_unit_test(test_three_poisoners_beside_one_honest),
         cmocka_unit_test(test_flooders_beside_one_honest),
         cmocka_unit_test(test_mute_peer_holds_nothing_up),
@@ -737,15 +1047,26 @@ int main(void)
         cmocka_unit_test(test_announces),
         cmocka_unit_test(test_interrupted_pause),
         cmocka_unit_test(test_seed_that_lost_a_piece),
+        cmocka_unit_test(test_lost_piece_is_told),
+        cmocka_unit_test(test_suggestions_are_taken_up),
+        cmocka_unit_test(test_allowed_while_choked),
         cmocka_unit_test(test_silent_peers_make_room),
     };
     enum { OTHERS = sizeof others / sizeof others[0] };
-    struct CMUnitTest tests[ROWS + OTHERS];
+    enum { FLOODS = sizeof flood_rows / sizeof flood_rows[0] };
+    struct CMUnitTest tests[ROWS + POISONS + FLOODS + OTHERS];
+    for (size_t i = 0; i < FLOODS; i++)
+        tests[ROWS + POISONS + OTHERS + i] =
+            (struct CMUnitTest){ flood_rows[i].what, test_flood, NULL, NULL,
+                                 (void *)(uintptr_t)&flood_rows[i] };
     size_t count = 0;
     for (size_t i = 0; i < ROWS; i++)
         tests[count++] = (struct CMUnitTest){ fault_rows[i].what, test_fault, NULL, NULL,
                                               (void *)(uintptr_t)&fault_rows[i] };
+    for (size_t i = 0; i < POISONS; i++)
+        tests[count++] = (struct CMUnitTest){ poison_rows[i].what, test_poison, NULL, NULL,
+                                              (void *)(uintptr_t)&poison_rows[i] };
     for (size_t i = 0; i < OTHERS; i++)
         tests[count++] = others[i];
-    return _cmocka_run_group_tests("torrent", tests, count, NULL, NULL);
+    return _cmocka_run_group_tests("torrent", tests, count + FLOODS, NULL, NULL);
 }
