@@ -12,8 +12,8 @@
 /* PEX messages that come sooner than this after the last are not read (BEP 11: one a minute). */
 #define PEX_LEAST_MS 20000u
 
-static void send_extended(struct torrent *self, struct peer *peer, uint8_t extension,
-                          const struct writer *content, uint64_t now_ms)
+void torrent_exchange_send(struct torrent *self, struct peer *peer, uint8_t extension,
+                           const struct writer *content, uint64_t now_ms)
 {
     if (content->overflow)
         return;
@@ -34,6 +34,7 @@ void torrent_exchange_hello(struct torrent *self, struct peer *peer, uint64_t no
     const struct extension_handshake hello = {
         .ut_metadata = EXTENSION_UT_METADATA,
         .ut_pex = self->is_private ? 0 : EXTENSION_UT_PEX,
+        .lb_plan = self->options.mode == COOPERATE_NEVER ? 0 : EXTENSION_LB_PLAN,
         .donthave = EXTENSION_DONTHAVE,
         .upload_only = self->complete,
         .port = self->options.port,
@@ -43,7 +44,7 @@ void torrent_exchange_hello(struct torrent *self, struct peer *peer, uint64_t no
         .version = bytes_of_text(self->options.version),
     };
     extension_put_handshake(&writer, &hello);
-    send_extended(self, peer, EXTENSION_HANDSHAKE, &writer, now_ms);
+    torrent_exchange_send(self, peer, EXTENSION_HANDSHAKE, &writer, now_ms);
 }
 
 /* ---- metadata, taken ---- */
@@ -77,7 +78,7 @@ static void ask_metadata(struct torrent *self, struct peer *peer, uint64_t now_m
         const struct extension_metadata request = { .type = EXTENSION_METADATA_REQUEST,
                                                     .part = part };
         extension_put_metadata(&writer, &request);
-        send_extended(self, peer, peer->ut_metadata, &writer, now_ms);
+        torrent_exchange_send(self, peer, peer->ut_metadata, &writer, now_ms);
     }
 }
 
@@ -215,7 +216,7 @@ static void give_metadata(struct torrent *self, struct peer *peer, uint32_t part
                                left < EXTENSION_METADATA_PART ? left : EXTENSION_METADATA_PART);
     }
     extension_put_metadata(&writer, &answer);
-    send_extended(self, peer, peer->ut_metadata, &writer, now_ms);
+    torrent_exchange_send(self, peer, peer->ut_metadata, &writer, now_ms);
 }
 
 static const char *on_metadata(struct torrent *self, struct peer *peer, struct bytes payload,
@@ -255,6 +256,7 @@ static const char *on_hello(struct torrent *self, struct peer *peer, struct byte
         return ++peer->faults > PEER_FAULTS_MAX ? "its extension messages make no sense" : NULL;
     peer->ut_metadata = hello.ut_metadata;
     peer->ut_pex = hello.ut_pex;
+    peer->lb_plan = hello.lb_plan;
     peer->donthave = hello.donthave;
     peer->upload_only = hello.upload_only;
     if (hello.metadata_size != 0)
@@ -266,6 +268,7 @@ static const char *on_hello(struct torrent *self, struct peer *peer, struct byte
         (void)candidates_add(&self->candidates, &peer->listens, false);
         candidates_connected(&self->candidates, &peer->listens);
     }
+    torrent_plan_hello(self, peer, now_ms);
     ask_metadata(self, peer, now_ms);
     return NULL;
 }
@@ -326,7 +329,7 @@ static void send_pex(struct torrent *self, struct peer *peer, uint64_t now_ms)
     struct writer writer;
     writer_init(&writer, buffer, sizeof buffer);
     extension_put_pex(&writer, &pex);
-    send_extended(self, peer, peer->ut_pex, &writer, now_ms);
+    torrent_exchange_send(self, peer, peer->ut_pex, &writer, now_ms);
 }
 
 void torrent_exchange_donthave(struct torrent *self, uint32_t piece, uint64_t now_ms)
@@ -338,7 +341,7 @@ void torrent_exchange_donthave(struct torrent *self, uint32_t piece, uint64_t no
     writer.size = sizeof payload;
     for (uint32_t i = 0; i < self->slots; i++)
         if (self->peers[i] != NULL && self->peers[i]->donthave != 0)
-            send_extended(self, self->peers[i], self->peers[i]->donthave, &writer, now_ms);
+            torrent_exchange_send(self, self->peers[i], self->peers[i]->donthave, &writer, now_ms);
 }
 
 /* ---- entry points ---- */
@@ -355,6 +358,8 @@ const char *torrent_exchange_message(struct torrent *self, struct peer *peer,
         return on_metadata(self, peer, message->payload, now_ms);
     case EXTENSION_UT_PEX:
         return on_pex(self, peer, message->payload, now_ms);
+    case EXTENSION_LB_PLAN:
+        return torrent_plan_message(self, peer, message->payload, now_ms);
     case EXTENSION_DONTHAVE:
         return torrent_fetch_donthave(self, peer, message->payload, now_ms);
     default:

@@ -55,8 +55,10 @@ static struct picker_view view_of(const struct peer *peer)
         .peer = peer->number,
         .bitfield = peer->everything ? NULL : peer->pieces,
         .alone = peer->alone,
-        .only = peer->choking ? peer->allowed : NULL,
-        .only_count = peer->allowed_count,
+        .only = peer->choking ? peer->allowed
+                : peer->plans ? peer->given
+                              : NULL,
+        .only_count = peer->choking ? peer->allowed_count : peer->given_count,
     };
 }
 
@@ -135,7 +137,8 @@ void torrent_fetch_fill(struct torrent *self, struct peer *peer, uint64_t now_ms
         (peer->choking && peer->allowed_count == 0))
         return;
     struct picker_ask asks[PEER_ASKS_MAX];
-    size_t most = peer_asks_wanted(peer);
+    const size_t most =
+        limits_take(&peer->receiving, peer_asks_wanted(peer), peer->block_size, now_ms);
     if (most == 0)
         return;
     const struct picker_view view = view_of(peer);
@@ -151,6 +154,10 @@ void torrent_fetch_fill(struct torrent *self, struct peer *peer, uint64_t now_ms
     if (count == 0 && idle && picker_in_endgame(&self->picker))
         count = take_over(self, peer, asks, most, now_ms);
     ask(self, peer, asks, count, now_ms);
+    if (count < most) {
+        limits_give_back(&peer->receiving, (most - count) * peer->block_size);
+        limits_forget(&peer->receiving);
+    }
     /* From now on those with nothing to do may help the others. */
     if (!self->endgame && picker_in_endgame(&self->picker)) {
         self->endgame = true;
@@ -226,6 +233,7 @@ const char *torrent_fetch_have(struct torrent *self, struct peer *peer, uint32_t
     peer->told_pieces = true;
     if (!peer_set_piece(peer, piece, pieces) || pieces == 0)
         return NULL;
+    torrent_plan_came(self, peer, piece, now_ms);
     picker_add_piece(&self->picker, piece);
     if (picker_wants(&self->picker, piece))
         peer->wanted++;
@@ -348,6 +356,7 @@ void torrent_fetch_release(struct torrent *self, struct peer *peer)
     if (!self->has_metainfo)
         return;
     give_back(self, peer);
+    limits_give_back(&peer->receiving, (uint64_t)peer->asks_count * peer->block_size);
     peer->asks_count = 0;
     peer->asks_late = 0;
     peer->asks_head = 0;
@@ -384,6 +393,7 @@ const char *torrent_fetch_reject(struct torrent *self, struct peer *peer,
     if (peer_answered(peer, block) != PEER_ASKED)
         return NULL;
     picker_give_back(&self->picker, block);
+    limits_give_back(&peer->receiving, peer->block_size);
     self->refill = true;
     self->endgame = false;
     if (peer->choking)
@@ -431,6 +441,7 @@ static void cancel_elsewhere(struct torrent *self, const struct peer *but, struc
             .length = picker_block_size(&self->picker, block.piece, block.block),
         };
         torrent_send(self, peer, &cancel, now_ms);
+        limits_give_back(&peer->receiving, peer->block_size);
         torrent_fetch_hungry(self, peer);
     }
 }

@@ -70,14 +70,15 @@ static void choke(struct torrent *self, struct peer *peer, uint64_t now_ms)
 
 static bool waits(const struct peer *peer)
 {
-    return peer != NULL && peer->interested && peer->am_choking;
+    return peer != NULL && peer->interested && peer->am_choking && !peer->cooperates;
 }
 
 static size_t places_taken(const struct torrent *self)
 {
     size_t taken = 0;
     for (uint32_t i = 0; i < self->slots; i++)
-        taken += self->peers[i] != NULL && !self->peers[i]->am_choking;
+        taken +=
+            self->peers[i] != NULL && !self->peers[i]->am_choking && !self->peers[i]->cooperates;
     return taken;
 }
 
@@ -102,9 +103,15 @@ void torrent_give_interested(struct torrent *self, struct peer *peer, bool inter
                              uint64_t now_ms)
 {
     peer->interested = interested;
-    if (!interested && !peer->am_choking)
+    if (!interested && !peer->am_choking && !peer->cooperates)
         choke(self, peer, now_ms);
     torrent_give_fill(self, now_ms);
+}
+
+void torrent_give_always(struct torrent *self, struct peer *peer, uint64_t now_ms)
+{
+    if (peer->am_choking && self->has_metainfo)
+        unchoke(self, peer, now_ms);
 }
 
 void torrent_give_round(struct torrent *self, uint64_t now_ms)
@@ -113,7 +120,7 @@ void torrent_give_round(struct torrent *self, uint64_t now_ms)
     size_t count = 0;
     for (uint32_t i = 0; i < self->slots; i++) {
         const struct peer *peer = self->peers[i];
-        if (peer == NULL)
+        if (peer == NULL || peer->cooperates)
             continue;
         peers[count++] = (struct choke_peer){
             .peer = peer->number,
@@ -179,6 +186,7 @@ const char *torrent_give_request(struct torrent *self, struct peer *peer,
         torrent_give_reject(self, peer, &wish, now_ms);
         return NULL;
     }
+    torrent_plan_asked(self, peer, wish.piece, now_ms);
     torrent_give_pump(self, peer, now_ms);
     return NULL;
 }
@@ -199,11 +207,15 @@ void torrent_give_pump(struct torrent *self, struct peer *peer, uint64_t now_ms)
 {
     const uint64_t ahead = peer_send_ahead(peer);
     struct peer_wish wish;
-    while (peer->sending_bytes < ahead && peer_wish_next(peer, &wish)) {
+    while (peer->sending_bytes < ahead && peer->wishes_count > 0 &&
+           limits_take(&peer->sending, 1, peer->block_size, now_ms) == 1 &&
+           peer_wish_next(peer, &wish)) {
         if (!picker_has(&self->picker, wish.piece)) {
+            limits_give_back(&peer->sending, peer->block_size);
             torrent_give_reject(self, peer, &wish, now_ms);
             continue;
         }
+        limits_give_back(&peer->sending, peer->block_size - wish.length);
         peer->sending_bytes += wish.length;
         const struct torrent_action action = {
             .kind = TORRENT_SEND_BLOCK,
@@ -231,6 +243,7 @@ void torrent_sent(struct torrent *self, uint32_t number, const struct wire_messa
         peer->sent_ms = now_ms;
         peer_rate_add(&peer->sent, block->length);
     } else {
+        limits_give_back(&peer->sending, block->length);
         const struct peer_wish wish = { block->piece, block->offset, block->length };
         torrent_give_reject(self, peer, &wish, now_ms);
     }

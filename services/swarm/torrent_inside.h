@@ -86,10 +86,15 @@ void torrent_give_reject(struct torrent *self, struct peer *peer, const struct p
                          uint64_t now_ms);
 void torrent_give_pump(struct torrent *self, struct peer *peer, uint64_t now_ms);
 void torrent_give_fill(struct torrent *self, uint64_t now_ms);
+
+/* It may always ask us; no place is counted. */
+void torrent_give_always(struct torrent *self, struct peer *peer, uint64_t now_ms);
 void torrent_give_round(struct torrent *self, uint64_t now_ms);
 
 /* ---- torrent_exchange.c ---- */
 
+void torrent_exchange_send(struct torrent *self, struct peer *peer, uint8_t extension,
+                           const struct writer *content, uint64_t now_ms);
 void torrent_exchange_hello(struct torrent *self, struct peer *peer, uint64_t now_ms);
 const char *torrent_exchange_message(struct torrent *self, struct peer *peer,
                                      const struct wire_message *message, uint64_t now_ms);
@@ -100,3 +105,20 @@ void torrent_exchange_left(struct torrent *self, struct peer *peer);
 
 /* A metadata size nobody stands by any more is given up. */
 void torrent_exchange_review(struct torrent *self, uint64_t now_ms);
+
+/* ---- torrent_plan.c ---- */
+
+/* Its extension handshake came. */
+void torrent_plan_hello(struct torrent *self, struct peer *peer, uint64_t now_ms);
+const char *torrent_plan_message(struct torrent *self, struct peer *peer, struct bytes payload,
+                                 uint64_t now_ms);
+
+/* We know the metainfo, or have everything: who is to be told what changed. */
+void torrent_plan_review(struct torrent *self);
+void torrent_plan_came(struct torrent *self, struct peer *peer, uint32_t piece, uint64_t now_ms);
+void torrent_plan_asked(struct torrent *self, struct peer *peer, uint32_t piece, uint64_t now_ms);
+void torrent_plan_left(struct torrent *self, const struct peer *peer);
+void torrent_plan_turn(struct torrent *self, uint64_t now_ms);
+
+/* Give what is to be given now. */
+void torrent_plan_run(struct torrent *self, uint64_t now_ms);
