@@ -79,6 +79,7 @@ char *transfer_magnet(const struct transfer *self)
 {
     struct magnet *magnet = xcalloc(1, sizeof *magnet);
     char *text = xmalloc(MAGNET_FORMAT_SIZE);
+    magnet->has_v1 = true;
     memcpy(magnet->infohash, self->infohash, sizeof magnet->infohash);
     snprintf(magnet->name, sizeof magnet->name, "%.*s", (int)sizeof magnet->name - 1, self->name);
     if (magnet_format(magnet, text, MAGNET_FORMAT_SIZE) != LB_OK)
