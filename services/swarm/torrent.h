@@ -52,6 +52,7 @@
 #define TORRENT_METADATA_GIVEN_MS  60000u
 #define TORRENT_METADATA_ASK_MS    10000u
 #define TORRENT_HOLD_MS            3000u /* pieces of suspects wait so long for a verdict */
+#define TORRENT_ALONE_MS           2000u /* silent for so long, a piece is no longer its alone */
 #define TORRENT_HELD_MAX           64u   /* such pieces; more are verified at once */
 
 struct torrent_options {
@@ -139,8 +140,8 @@ struct torrent {
     uint32_t held_count;
     uint64_t hold_until_ms;
     struct choke choke;
-    struct plan plan; /* once we are complete: plan.pieces > 0 */
-    bool plan_due;    /* something changed: torrent_plan_run() */
+    struct plan plan;                                   /* once we are complete: plan.pieces > 0 */
+    bool plan_due;                                      /* something changed: torrent_plan_run() */
     struct torrent_departed departed[TORRENT_LEFT_MAX]; /* a ring */
     uint32_t departed_count;
 
