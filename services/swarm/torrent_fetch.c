@@ -55,6 +55,7 @@ static struct picker_view view_of(const struct peer *peer)
         .peer = peer->number,
         .bitfield = peer->everything ? NULL : peer->pieces,
         .alone = peer->alone,
+        .proven = peer->received.total > 0 && !peer->snubbed,
         .only = peer->choking ? peer->allowed
                 : peer->plans ? peer->given
                               : NULL,
