@@ -6,8 +6,9 @@
 #include <strings.h>
 
 #define HEX_DIGITS    40
-#define V2_SIZE       32 /* bytes of a SHA-256 */
 #define BASE32_DIGITS 32
+#define SHA256_DIGITS 64
+#define SHA256_CODE   "1220" /* multihash: SHA-256, 32 bytes */
 
 static int base32_digit(char c)
 {
@@ -54,32 +55,34 @@ static lb_err parse_digits(const char *text, size_t size, uint8_t ret_infohash[I
     return hex_decode(digits, ret_infohash, INFOHASH_SIZE);
 }
 
+/* BEP 52: what names a torrent of v2 alone is cut. */
+static lb_err parse_multihash(const char *text, size_t size, uint8_t ret_infohash[INFOHASH_SIZE])
+{
+    const size_t code = strlen(SHA256_CODE);
+    char digits[SHA256_DIGITS + 1];
+    uint8_t hash[SHA256_DIGITS / 2];
+    lb_err err;
+
+    if (size != code + SHA256_DIGITS || strncmp(text, SHA256_CODE, code) != 0)
+        return LB_INVALID;
+    memcpy(digits, text + code, SHA256_DIGITS);
+    digits[SHA256_DIGITS] = '\0';
+    err = hex_decode(digits, hash, sizeof hash);
+    if (err == LB_OK)
+        memcpy(ret_infohash, hash, INFOHASH_SIZE);
+    return err;
+}
+
 bool infohash_is_magnet(const char *text)
 {
     return strncasecmp(text, "magnet:", 7) == 0;
 }
 
-/* A multihash (BEP 52): SHA-256, 32 bytes, of which the first 20 are what it goes by. */
-static lb_err parse_v2(const char *text, size_t size, uint8_t ret_infohash[INFOHASH_SIZE])
-{
-    static const char sha256[] = "1220";
-    uint8_t digest[V2_SIZE];
-    char digits[2 * V2_SIZE + 1];
-
-    if (size != strlen(sha256) + 2 * V2_SIZE || strncmp(text, sha256, strlen(sha256)) != 0)
-        return LB_INVALID;
-    memcpy(digits, text + strlen(sha256), 2 * V2_SIZE);
-    digits[2 * V2_SIZE] = '\0';
-    if (hex_decode(digits, digest, V2_SIZE) != LB_OK)
-        return LB_INVALID;
-    memcpy(ret_infohash, digest, INFOHASH_SIZE);
-    return LB_OK;
-}
-
 lb_err infohash_parse(const char *text, uint8_t ret_infohash[INFOHASH_SIZE])
 {
     static const char v1[] = "urn:btih:", v2[] = "urn:btmh:";
-    lb_err found = LB_INVALID;
+    uint8_t cut[INFOHASH_SIZE];
+    lb_err err = LB_INVALID;
 
     if (!infohash_is_magnet(text))
         return parse_digits(text, strlen(text), ret_infohash);
@@ -92,15 +95,15 @@ lb_err infohash_parse(const char *text, uint8_t ret_infohash[INFOHASH_SIZE])
         /* "xt" or, when there are several, "xt.1" and so on */
         if (value != NULL && strncmp(text, "xt", 2) == 0 && (text[2] == '=' || text[2] == '.')) {
             value++;
-            /* Of a hybrid the one of v1 counts, wherever it stands. */
+            if (err != LB_OK && strncasecmp(value, v2, strlen(v2)) == 0)
+                err = parse_multihash(value + strlen(v2), (size_t)(end - value) - strlen(v2), cut);
             if (strncasecmp(value, v1, strlen(v1)) == 0)
                 return parse_digits(value + strlen(v1), (size_t)(end - value) - strlen(v1),
                                     ret_infohash);
-            if (strncasecmp(value, v2, strlen(v2)) == 0 && found != LB_OK)
-                found =
-                    parse_v2(value + strlen(v2), (size_t)(end - value) - strlen(v2), ret_infohash);
         }
         text = end;
     }
-    return found;
+    if (err == LB_OK)
+        memcpy(ret_infohash, cut, sizeof cut);
+    return err;
 }

@@ -93,6 +93,7 @@ lb_err job_open_file(struct disk_job *job, uint32_t file, bool writable, struct 
                                                    ? 0
                                                    : storage->metainfo->layout.files[file].length,
                                      .writable = writable,
+                                     .executable = storage->metainfo->layout.files[file].executable,
                                      .room = next_room,
                                      .ctx = storage };
     lb_err err = files_open(job->disk->files, &request, ret_use);

@@ -445,6 +445,7 @@ static void greet(struct torrent *self, struct peer *peer, bool dht, uint64_t no
         torrent_send(self, peer, &message, now_ms);
         free(bits);
     }
+    torrent_give_grant(self, peer, now_ms);
     if (peer->extended)
         torrent_exchange_hello(self, peer, now_ms);
     if (dht && self->options.dht_port != 0 && !self->is_private) {
@@ -555,7 +556,8 @@ static bool is_talk(const struct torrent *self, const struct peer *peer,
     case WIRE_HAVE:
         return peer_has(peer, message->piece);
     case WIRE_REQUEST:
-        return peer->am_choking || !self->has_metainfo || peer->wishes_count == PEER_WISHES_MAX;
+        return (peer->am_choking && peer->granted_bytes == 0) || !self->has_metainfo ||
+               peer->wishes_count == PEER_WISHES_MAX;
     case WIRE_PIECE: /* counted by themselves: PEER_FAULTS_MAX, RESTATED_MAX */
     case WIRE_BITFIELD:
     case WIRE_HAVE_ALL:
@@ -604,6 +606,7 @@ static const char *handle(struct torrent *self, struct peer *peer,
     case WIRE_EXTENDED:
         return torrent_exchange_message(self, peer, message, now_ms);
     case WIRE_SUGGEST:
+        return torrent_fetch_suggested(self, peer, message->piece);
     case WIRE_PORT:
     case WIRE_KEEPALIVE:
     case WIRE_UNKNOWN:
@@ -711,6 +714,7 @@ void torrent_lost(struct torrent *self, uint32_t piece, uint64_t now_ms)
     if (!self->has_metainfo || !picker_has(&self->picker, piece))
         return;
     picker_lose(&self->picker, piece);
+    torrent_exchange_donthave(self, piece, now_ms);
     if (!picker_wants(&self->picker, piece))
         return;
     self->complete = false;

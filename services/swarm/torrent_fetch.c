@@ -116,6 +116,20 @@ static size_t take_over(struct torrent *self, struct peer *helper, struct picker
     return count;
 }
 
+/* What it suggested, once; the order of all other pieces is ours. */
+static size_t pick_suggested(struct torrent *self, struct peer *peer, struct picker_ask *ret_asks,
+                             size_t most)
+{
+    if (peer->suggested_count == 0 || peer->choking || peer->alone)
+        return 0;
+    struct picker_view view = view_of(peer);
+    view.only = peer->suggested;
+    view.only_count =
+        peer->suggested_count < PEER_SUGGESTED_MAX ? peer->suggested_count : PEER_SUGGESTED_MAX;
+    peer->suggested_count = 0;
+    return picker_pick(&self->picker, &view, ret_asks, most);
+}
+
 void torrent_fetch_fill(struct torrent *self, struct peer *peer, uint64_t now_ms)
 {
     peer->hungry = false;
@@ -128,7 +142,9 @@ void torrent_fetch_fill(struct torrent *self, struct peer *peer, uint64_t now_ms
     if (most == 0)
         return;
     const struct picker_view view = view_of(peer);
-    size_t count = picker_pick(&self->picker, &view, asks, most);
+    size_t count = pick_suggested(self, peer, asks, most);
+    if (count < most)
+        count += picker_pick(&self->picker, &view, asks + count, most - count);
     uint32_t piece = 0;
     const bool idle = peer->asks_count == peer->asks_late && !peer->choking;
     if (count == 0 && idle && picker_make_room(&self->picker, &view, &piece)) {
@@ -262,6 +278,34 @@ static void lose_piece(struct torrent *self, struct peer *peer, uint32_t piece, 
     torrent_fetch_interest(self, peer, now_ms);
 }
 
+/* Requests for a piece it lost: with BEP 6 it rejects each, without nothing comes any more. */
+static void forget_asks(struct torrent *self, struct peer *peer, uint32_t piece)
+{
+    for (uint32_t i = peer->asks_count; i > peer->asks_late; i--) {
+        const struct picker_ask ask = peer_asks(peer)[i - 1];
+        if (ask.piece != piece || !peer_cancel_ask(peer, ask))
+            continue;
+        picker_give_back(&self->picker, ask);
+        self->refill = true;
+        self->endgame = false;
+    }
+}
+
+const char *torrent_fetch_donthave(struct torrent *self, struct peer *peer, struct bytes payload,
+                                   uint64_t now_ms)
+{
+    const uint32_t pieces = self->has_metainfo ? self->picker.shape.pieces : PICKER_PIECES_MAX;
+    if (payload.size != 4 || load_u32(payload.data) >= pieces)
+        return "it lacks a piece there is not";
+    /* Before we know how many pieces there are its word is not kept; it rejects what it lacks. */
+    if (!self->has_metainfo)
+        return NULL;
+    lose_piece(self, peer, load_u32(payload.data), now_ms);
+    if (!peer->fast)
+        forget_asks(self, peer, load_u32(payload.data));
+    return NULL;
+}
+
 const char *torrent_fetch_bitfield(struct torrent *self, struct peer *peer, struct bytes bitfield,
                                    uint64_t now_ms)
 {
@@ -366,6 +410,17 @@ const char *torrent_fetch_allowed(struct torrent *self, struct peer *peer, uint3
     if (piece >= PICKER_PIECES_MAX || peer->allowed_count == PEER_ALLOWED_MAX)
         return NULL;
     peer->allowed[peer->allowed_count++] = piece;
+    torrent_fetch_hungry(self, peer);
+    return NULL;
+}
+
+const char *torrent_fetch_suggested(struct torrent *self, struct peer *peer, uint32_t piece)
+{
+    if (!peer->fast)
+        return "a suggestion without the fast extension";
+    if (piece >= PICKER_PIECES_MAX)
+        return NULL;
+    peer->suggested[peer->suggested_count++ % PEER_SUGGESTED_MAX] = piece;
     torrent_fetch_hungry(self, peer);
     return NULL;
 }

@@ -163,6 +163,7 @@ static void begin_torrent(struct transfer *self)
         if (address_is_usable(&owner->own[i - 1]) && !address_is_loopback(&owner->own[i - 1]))
             torrent_set_here(&self->torrent, &owner->own[i - 1]);
     self->running = true;
+    transfers_local_changed(owner);
     self->alone_ms = transfers_now_ms(owner);
     transfers_look_at_queue(owner);
     transfers_touch(self);
@@ -223,6 +224,8 @@ static void on_opened(void *ctx, lb_err err)
     if (!self->running)
         begin_torrent(self);
     torrent_set_private(&self->torrent, self->metainfo->is_private);
+    if (self->metainfo->is_private)
+        transfers_local_changed(self->owner);
     torrent_begin(&self->torrent, self->metainfo->info, shape, storage_have(self->storage), now_ms);
     char *reason = NULL;
     if (transfer_apply_selection(self, &reason) != LB_OK) {
@@ -575,6 +578,7 @@ void transfer_stop(struct transfer *self)
         self->owner->bad_before += stats.bad_pieces;
         torrent_done(&self->torrent);
         self->running = false;
+        transfers_local_changed(self->owner);
     }
     transfer_drop_incoming(self);
     if (self->storage != NULL) {

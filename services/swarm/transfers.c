@@ -225,6 +225,7 @@ static void on_settle(void *ctx)
         }
         make_connections(self);
     }
+    transfers_local_settle(self);
     if (self->touched != NULL)
         connections_wake(self->connections);
     transfers_arm(self, limits_deadline_ms(&self->limits));
@@ -408,6 +409,7 @@ lb_err transfers_new(struct actor *actor, struct transfers **ret_self)
     }
     transfers_open_limits(self);
     self->storage = actor_link(actor, SERVICE_STORAGE, 0, &lb__storage__reply__descriptor);
+    transfers_local_open(self);
     transfers_load(self);
     *ret_self = self;
     return LB_OK;

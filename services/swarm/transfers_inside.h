@@ -3,7 +3,8 @@
  * transfer.c (one, from its order to its actions), transfer_blocks.c (its content),
  * transfer_peers.c (its connections), transfers_looking.c (what is to be seen of it),
  * transfers_control.c (limits, turns, selections and checks), transfers_order.c (sharing, fetching,
- * removing), transfers_announce.c (finding peers). Not for others.
+ * removing), transfers_announce.c (finding peers), transfers_local.c (on the local net). Not for
+ * others.
  */
 #pragma once
 
@@ -118,6 +119,10 @@ struct transfers {
     struct catalogue *catalogue;
     struct connections *connections;
     struct link *storage;
+    struct link *transport; /* NULL: no local discovery */
+    bool local_stale;       /* what it was told of our torrents is no longer so */
+    uint32_t local_asks;    /* how often it was asked */
+    size_t local_told;      /* torrents that it was told of last */
     struct random random;
     struct limits limits;
     uint8_t peer_id[WIRE_PEER_ID_SIZE];
@@ -266,6 +271,14 @@ void transfer_count_checked(struct transfer *self, uint32_t piece, bool good);
 /* Take up what stands in the catalogue. */
 void transfers_load(struct transfers *self);
 void transfers_cancel_orders(struct transfers *self);
+
+/* ---- transfers_local.c ---- */
+
+void transfers_local_open(struct transfers *self);
+
+/* A torrent begins or ends, or turned out to be private: tell it in the next turn. */
+void transfers_local_changed(struct transfers *self);
+void transfers_local_settle(struct transfers *self);
 
 /* ---- transfers_announce.c ---- */
 
