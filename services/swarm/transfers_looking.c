@@ -80,6 +80,7 @@ char *transfer_magnet(const struct transfer *self)
     struct magnet *magnet = xcalloc(1, sizeof *magnet);
     char *text = xmalloc(MAGNET_FORMAT_SIZE);
     memcpy(magnet->infohash, self->infohash, sizeof magnet->infohash);
+    magnet->has_v1 = true;
     snprintf(magnet->name, sizeof magnet->name, "%.*s", (int)sizeof magnet->name - 1, self->name);
     if (magnet_format(magnet, text, MAGNET_FORMAT_SIZE) != LB_OK)
         text[0] = '\0';
