@@ -20,6 +20,7 @@
 #include <stdint.h>
 
 struct layout;
+struct wave;
 struct random;
 
 #define PICKER_PIECES_MAX (1u << 21)
@@ -41,7 +42,8 @@ struct picker_shape {
     uint32_t piece_size; /* bytes, at least 16 KiB; the last piece may be shorter */
     uint64_t total_size; /* bytes */
     uint32_t block_size; /* bytes, a power of two, at most piece_size; 0: PICKER_BLOCK_SIZE */
-    const struct layout *layout; /* where pieces end with their files (layout.h); borrowed, or NULL */
+    const struct layout
+        *layout; /* where pieces end with their files (layout.h); borrowed, or NULL */
 };
 
 struct picker_ask {
@@ -100,6 +102,7 @@ struct picker_view {
     bool alone;              /* under suspicion */
     const uint32_t *only;    /* these pieces alone (BEP 6 allowed fast); NULL: any */
     size_t only_count;
+    const struct wave *wave; /* whose turn it is to begin a piece (wave.h); NULL: everybody's */
 };
 
 enum picker_verdict {

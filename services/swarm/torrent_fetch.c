@@ -49,7 +49,7 @@ static void forget(struct torrent *self, uint32_t piece)
     torrent_push(self, &action);
 }
 
-static struct picker_view view_of(const struct peer *peer)
+static struct picker_view view_of(struct torrent *self, const struct peer *peer, uint64_t now_ms)
 {
     return (struct picker_view){
         .peer = peer->number,
@@ -59,6 +59,7 @@ static struct picker_view view_of(const struct peer *peer)
                 : peer->plans ? peer->given
                               : NULL,
         .only_count = peer->choking ? peer->allowed_count : peer->given_count,
+        .wave = torrent_plan_wave(self, peer, now_ms),
     };
 }
 
@@ -126,7 +127,7 @@ void torrent_fetch_fill(struct torrent *self, struct peer *peer, uint64_t now_ms
     size_t most = peer_asks_wanted(peer);
     if (most == 0)
         return;
-    const struct picker_view view = view_of(peer);
+    const struct picker_view view = view_of(self, peer, now_ms);
     size_t count = picker_pick(&self->picker, &view, asks, most);
     uint32_t piece = 0;
     const bool idle = peer->asks_count == peer->asks_late && !peer->choking;
@@ -137,6 +138,8 @@ void torrent_fetch_fill(struct torrent *self, struct peer *peer, uint64_t now_ms
     if (count == 0 && idle && picker_in_endgame(&self->picker))
         count = take_over(self, peer, asks, most, now_ms);
     ask(self, peer, asks, count, now_ms);
+    if (count == 0 && idle && peer->cooperates && self->again_ms == UINT64_MAX)
+        self->again_ms = now_ms + TORRENT_AGAIN_MS;
     /* From now on those with nothing to do may help the others. */
     if (!self->endgame && picker_in_endgame(&self->picker)) {
         self->endgame = true;
