@@ -31,6 +31,7 @@ void torrent_init(struct torrent *self, const struct torrent_options *options,
         .again_ms = UINT64_MAX,
         .next_announce_ms = now_ms,
         .next_turn_ms = now_ms + TORRENT_TURN_MS,
+        .haves_due_ms = UINT64_MAX,
         .received = { .window_ms = now_ms },
         .sent = { .window_ms = now_ms },
     };
@@ -226,6 +227,8 @@ void torrent_push(struct torrent *self, const struct torrent_action *action)
 void torrent_send(struct torrent *self, struct peer *peer, const struct wire_message *message,
                   uint64_t now_ms)
 {
+    if (peer->haves_count > 0)
+        torrent_have_flush(self, peer, now_ms);
     peer->sent_ms = now_ms;
     const struct torrent_action action = {
         .kind = TORRENT_SEND,
@@ -448,6 +451,7 @@ static void greet(struct torrent *self, struct peer *peer, bool dht, uint64_t no
         torrent_send(self, peer, &message, now_ms);
         free(bits);
     }
+    torrent_give_grant(self, peer, now_ms);
     if (peer->extended)
         torrent_exchange_hello(self, peer, now_ms);
     if (dht && self->options.dht_port != 0 && !self->is_private) {
@@ -468,6 +472,10 @@ lb_err torrent_join(struct torrent *self, const struct torrent_hello *hello, uin
     if (self->has_metainfo)
         peer->block_size = self->picker.shape.block_size;
     self->peers[slot] = peer;
+    limits_flow_init(&peer->receiving, self->options.limits, peer->number, LIMITS_RECEIVE,
+                     &peer->address);
+    limits_flow_init(&peer->sending, self->options.limits, peer->number, LIMITS_SEND,
+                     &peer->address);
     if (self->peers_count++ == 0)
         self->next_turn_ms = now_ms + TORRENT_TURN_MS;
     if (hello->outgoing)
@@ -490,6 +498,7 @@ static void forget_peer(struct torrent *self, struct peer **peer, uint64_t now_m
     const uint32_t slot = (*peer)->number % TORRENT_SLOTS;
     const bool gave_place = !(*peer)->am_choking;
     torrent_fetch_release(self, *peer);
+    torrent_upload_left(self, *peer, now_ms);
     torrent_fetch_uncount(self, *peer);
     torrent_exchange_left(self, *peer);
     torrent_suspect_left(self, *peer);
@@ -555,7 +564,8 @@ static bool is_talk(const struct torrent *self, const struct peer *peer,
     case WIRE_HAVE:
         return peer_has(peer, message->piece);
     case WIRE_REQUEST:
-        return peer->am_choking || !self->has_metainfo || peer->wishes_count == PEER_WISHES_MAX;
+        return (peer->am_choking && peer->granted_bytes == 0) || !self->has_metainfo ||
+               peer->wishes_count == PEER_WISHES_MAX;
     case WIRE_PIECE: /* counted by themselves: PEER_FAULTS_MAX, RESTATED_MAX */
     case WIRE_BITFIELD:
     case WIRE_HAVE_ALL:
@@ -604,6 +614,7 @@ static const char *handle(struct torrent *self, struct peer *peer,
     case WIRE_EXTENDED:
         return torrent_exchange_message(self, peer, message, now_ms);
     case WIRE_SUGGEST:
+        return torrent_fetch_suggested(self, peer, message->piece);
     case WIRE_PORT:
     case WIRE_KEEPALIVE:
     case WIRE_UNKNOWN:
@@ -638,7 +649,6 @@ enum torrent_verdict torrent_message(struct torrent *self, uint32_t number,
 /* was_wanted: it was among what is wanted of the peers that have it. */
 static void piece_is_here(struct torrent *self, uint32_t piece, bool was_wanted, uint64_t now_ms)
 {
-    const struct wire_message have = { .kind = WIRE_HAVE, .piece = piece };
     for (uint32_t i = 0; i < self->slots; i++) {
         struct peer *peer = self->peers[i];
         if (peer == NULL)
@@ -646,7 +656,7 @@ static void piece_is_here(struct torrent *self, uint32_t piece, bool was_wanted,
         /* Of those we cooperate with, seeds want to know what has come through (plan.h); who has
          * the piece has no use for it. */
         if (peer->cooperates ? peer->everything || !peer_has(peer, piece) : !peer->everything)
-            torrent_send(self, peer, &have, now_ms);
+            torrent_have_tell(self, peer, piece, now_ms);
         if (was_wanted && peer_has(peer, piece)) {
             peer->wanted--;
             torrent_fetch_interest(self, peer, now_ms);
@@ -711,6 +721,7 @@ void torrent_lost(struct torrent *self, uint32_t piece, uint64_t now_ms)
     if (!self->has_metainfo || !picker_has(&self->picker, piece))
         return;
     picker_lose(&self->picker, piece);
+    torrent_exchange_donthave(self, piece, now_ms);
     if (!picker_wants(&self->picker, piece))
         return;
     self->complete = false;
@@ -793,6 +804,7 @@ void torrent_turn(struct torrent *self, uint64_t now_ms)
                 turn_peer(self, &self->peers[i], now_ms);
         peer_rate_turn(&self->received, now_ms);
         peer_rate_turn(&self->sent, now_ms);
+        torrent_upload_turn(self, now_ms);
         torrent_exchange_review(self, now_ms);
         torrent_suspect_turn(self, now_ms);
         torrent_plan_turn(self, now_ms);
@@ -804,13 +816,33 @@ void torrent_turn(struct torrent *self, uint64_t now_ms)
         self->again_ms = UINT64_MAX;
         self->refill = !self->complete;
     }
+    torrent_have_turn(self, now_ms);
     torrent_connect_more(self, now_ms);
+}
+
+void torrent_go_on(struct torrent *self, uint32_t number, enum limits_direction direction,
+                   uint64_t now_ms)
+{
+    struct peer *peer = torrent_find(self, number);
+    struct limits_flow *flow = NULL;
+    if (peer == NULL)
+        return;
+    if (direction == LIMITS_RECEIVE) {
+        flow = &peer->receiving;
+        torrent_fetch_fill(self, peer, now_ms);
+    } else {
+        flow = &peer->sending;
+        torrent_give_pump(self, peer, now_ms);
+    }
+    if (!limits_waits(flow))
+        limits_forget(flow);
 }
 
 uint64_t torrent_deadline_ms(const struct torrent *self)
 {
     uint64_t deadline = self->announcing ? UINT64_MAX : self->next_announce_ms;
-    uint64_t other = self->next_turn_ms;
+    uint64_t other =
+        self->haves_due_ms < self->next_turn_ms ? self->haves_due_ms : self->next_turn_ms;
     /* Rates fade out and addresses are tried by turns; without both nothing is due. */
     if (self->peers_count == 0 && self->received.per_second == 0 && self->sent.per_second == 0)
         other = self->candidates.connecting >= TORRENT_CONNECTING_MAX ||
@@ -827,6 +859,26 @@ uint64_t torrent_deadline_ms(const struct torrent *self)
 uint64_t torrent_have_bytes(const struct torrent *self)
 {
     return self->has_metainfo ? self->picker.have_bytes : 0;
+}
+
+uint64_t torrent_copies_permille(const struct torrent *self)
+{
+    uint64_t least = UINT64_MAX;
+    uint64_t more = 0;
+    if (!self->has_metainfo)
+        return 0;
+    const uint32_t pieces = self->picker.shape.pieces;
+    for (uint32_t i = 0; i < pieces; i++) {
+        const uint64_t copies =
+            self->picker.available[i] + self->picker.seeds + picker_has(&self->picker, i);
+        if (copies < least) {
+            more = i; /* all before it are there more often */
+            least = copies;
+        } else {
+            more += copies > least;
+        }
+    }
+    return least * 1000 + more * 1000 / pieces;
 }
 
 void torrent_get_stats(const struct torrent *self, struct torrent_stats *ret_stats)

@@ -25,6 +25,7 @@
 #include "services/swarm/choke.h"
 #include "services/swarm/cooperate.h"
 #include "services/swarm/extension.h"
+#include "services/swarm/limits.h"
 #include "services/swarm/peer.h"
 #include "services/swarm/picker.h"
 #include "services/swarm/plan.h"
@@ -53,6 +54,7 @@
 #define TORRENT_METADATA_GIVEN_MS  60000u
 #define TORRENT_METADATA_ASK_MS    10000u
 #define TORRENT_HOLD_MS            3000u /* pieces of suspects wait so long for a verdict */
+#define TORRENT_ALONE_MS           2000u /* silent for so long, a piece is no longer its alone */
 #define TORRENT_HELD_MAX           64u   /* such pieces; more are verified at once */
 
 struct torrent_options {
@@ -65,6 +67,7 @@ struct torrent_options {
     uint32_t upload_slots;
     uint32_t announce_interval_ms;
     const char *version;                     /* told to peers; borrowed */
+    struct limits_share *limits;             /* kept; NULL: nothing limits it */
     const struct choke_policy *fetch_policy; /* NULL: rate for rate */
     const struct choke_policy *seed_policy;  /* NULL: by turns */
     enum cooperate_mode mode;
@@ -109,6 +112,26 @@ struct torrent_stats {
 struct torrent_departed {
     struct address address;
     uint64_t left_ms;
+};
+
+/* torrent_have.c */
+#define HAVE_DELAY_MS 100u
+#define HAVE_RARE     4u /* so few of our peers have it */
+
+/* torrent_upload.c */
+#define UPLOAD_AHEAD_MS  100u /* of our rate is with the shell */
+#define UPLOAD_AHEAD_MIN (256u * 1024)
+#define UPLOAD_AHEAD_MAX (64u * 1024 * 1024)
+#define UPLOAD_TURN_MS   200u /* a peer is served for at most so long */
+#define UPLOAD_TURN_MIN  (32u * 1024)
+#define UPLOAD_TURN_MAX  (256u * 1024)
+
+struct torrent_uploads {
+    struct peer *first; /* is served next */
+    struct peer *last;
+    uint64_t bytes;     /* with the shell, of all peers */
+    uint64_t ahead;     /* how many there are to be */
+    uint64_t best_rate; /* of late, bytes per second */
 };
 
 struct torrent {
@@ -159,6 +182,8 @@ struct torrent {
     uint64_t next_turn_ms;
     struct peer_rate received;
     struct peer_rate sent;
+    struct torrent_uploads uploads;
+    uint64_t haves_due_ms; /* peers are to be told what came; UINT64_MAX: nothing */
     struct torrent_stats stats;
 };
 
@@ -263,6 +288,10 @@ void torrent_announced(struct torrent *self, uint32_t acknowledged, uint64_t now
 void torrent_turn(struct torrent *self, uint64_t now_ms);
 uint64_t torrent_deadline_ms(const struct torrent *self);
 
+/* limits_next() named a flow of ours: this peer may be asked for more, or be sent more. */
+void torrent_go_on(struct torrent *self, uint32_t peer, enum limits_direction direction,
+                   uint64_t now_ms);
+
 /* The next thing to do, in order. */
 bool torrent_next(struct torrent *self, uint64_t now_ms, struct torrent_action *ret_action);
 
@@ -270,6 +299,10 @@ bool torrent_next(struct torrent *self, uint64_t now_ms, struct torrent_action *
 
 const struct peer *torrent_peer(const struct torrent *self, uint32_t peer); /* NULL: gone */
 uint64_t torrent_have_bytes(const struct torrent *self);
+
+/* How often the rarest piece is here and with the peers together, and which part of the pieces is
+ * there once more: 2500 means twice, and half of them a third time. */
+uint64_t torrent_copies_permille(const struct torrent *self);
 void torrent_get_stats(const struct torrent *self, struct torrent_stats *ret_stats);
 
 /* All invariants, for tests. */
