@@ -15,7 +15,7 @@
 /* Zeros shorter than this stay as they are when they read as zeros already. */
 #define HOLES_MIN (64u * 1024)
 
-struct hasher;
+struct piece_hasher;
 struct stat;
 
 bool holes_are_zeros(const uint8_t *data, size_t size);
@@ -43,10 +43,5 @@ struct holes_range {
  * Add the bytes of a range to a hash, holes without reading them. *ret_read counts what was read.
  * LB_NOT_FOUND: the file is shorter; LB_IO with errno left set.
  */
-LB_MUST_CHECK lb_err holes_hash(struct hasher *hasher, const struct holes_range *range,
+LB_MUST_CHECK lb_err holes_hash(struct piece_hasher *hasher, const struct holes_range *range,
                                 uint64_t *ret_read);
-
-void holes_add_zeros(struct hasher *hasher, uint64_t size);
-
-/* SHA-1 of so many zeros. */
-void holes_zero_sha1(uint64_t size, uint8_t *ret_digest);

@@ -11,6 +11,8 @@
 
 #include "libcommon/address.h"
 #include "services/swarm/allowance.h"
+#include "services/swarm/fast_set.h"
+#include "services/swarm/limits.h"
 #include "services/swarm/picker.h"
 #include "services/swarm/window.h"
 #include "services/swarm/wire.h"
@@ -29,6 +31,7 @@
 #define PEER_SEND_AHEAD_MS  250u /* of its rate */
 #define PEER_ALLOWED_MAX    32u  /* pieces it lets us have while choked (BEP 6) */
 #define PEER_GIVEN_MAX      64u  /* pieces a planning seed gives us at once; then the oldest goes */
+#define PEER_SUGGESTED_MAX  16u  /* of its suggestions kept; then the oldest goes */
 #define PEER_HAVES_MAX      32u
 #define PEER_FAULTS_MAX     64u     /* blocks nobody asked for and the like */
 #define PEER_REJECTS_MAX    1000u   /* in a row, without a block */
@@ -88,6 +91,7 @@ struct peer {
     uint8_t ut_metadata; /* its numbers for these; 0: does not take part */
     uint8_t ut_pex;
     uint8_t lb_plan;
+    uint8_t donthave;
     bool upload_only;
     bool cooperates; /* we work together: cooperate.h */
     bool plans;      /* a seed that is to be asked only for what it gives us: */
@@ -128,6 +132,11 @@ struct peer {
     uint64_t rejected_ms; /* last reject while it served us; 0: none */
     uint32_t allowed[PEER_ALLOWED_MAX];
     uint32_t allowed_count;
+    uint32_t suggested[PEER_SUGGESTED_MAX]; /* pieces it would rather have us ask for (BEP 6) */
+    uint32_t suggested_count;
+    uint32_t granted[FAST_SET_SIZE]; /* pieces it may have while choked (BEP 6) */
+    uint32_t granted_count;
+    uint64_t granted_bytes; /* so much of them is left */
 
     uint32_t haves[PEER_HAVES_MAX]; /* pieces it is still to be told of */
     uint32_t haves_count;
@@ -136,7 +145,9 @@ struct peer {
     uint32_t wishes_head;
     uint32_t wishes_count;
     uint32_t wishes_capacity;
-    uint64_t sending_bytes;   /* handed to the shell, not yet in the kernel's hands */
+    uint64_t sending_bytes;       /* handed to the shell, not yet in the kernel's hands */
+    struct limits_flow receiving; /* what we ask it for */
+    struct limits_flow sending;
     struct peer *upload_next; /* in the torrent's queue of uploads */
     struct peer *upload_previous;
     bool upload_waits;     /* it stands in it */

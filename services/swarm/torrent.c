@@ -28,6 +28,7 @@ void torrent_init(struct torrent *self, const struct torrent_options *options,
         .options = *options,
         .random = random,
         .metadata_alone = PICKER_NOBODY,
+        .again_ms = UINT64_MAX,
         .next_announce_ms = now_ms,
         .next_turn_ms = now_ms + TORRENT_TURN_MS,
         .haves_due_ms = UINT64_MAX,
@@ -63,6 +64,7 @@ void torrent_done(struct torrent *self)
     if (self->has_metainfo)
         picker_done(&self->picker);
     plan_done(&self->plan);
+    free(self->held_ms);
     *self = (struct torrent){ 0 };
 }
 
@@ -125,6 +127,7 @@ void torrent_begin(struct torrent *self, struct bytes info, struct picker_shape 
     assert(!self->has_metainfo);
     picker_init(&self->picker, shape, open_max(shape.piece_size), self->random);
     self->has_metainfo = true;
+    torrent_plan_begin(self);
     self->info = info;
     metadata_done(&self->metadata);
     for (uint32_t i = 0; have != NULL && i < shape.pieces; i++)
@@ -448,6 +451,7 @@ static void greet(struct torrent *self, struct peer *peer, bool dht, uint64_t no
         torrent_send(self, peer, &message, now_ms);
         free(bits);
     }
+    torrent_give_grant(self, peer, now_ms);
     if (peer->extended)
         torrent_exchange_hello(self, peer, now_ms);
     if (dht && self->options.dht_port != 0 && !self->is_private) {
@@ -468,6 +472,10 @@ lb_err torrent_join(struct torrent *self, const struct torrent_hello *hello, uin
     if (self->has_metainfo)
         peer->block_size = self->picker.shape.block_size;
     self->peers[slot] = peer;
+    limits_flow_init(&peer->receiving, self->options.limits, peer->number, LIMITS_RECEIVE,
+                     &peer->address);
+    limits_flow_init(&peer->sending, self->options.limits, peer->number, LIMITS_SEND,
+                     &peer->address);
     if (self->peers_count++ == 0)
         self->next_turn_ms = now_ms + TORRENT_TURN_MS;
     if (hello->outgoing)
@@ -556,7 +564,8 @@ static bool is_talk(const struct torrent *self, const struct peer *peer,
     case WIRE_HAVE:
         return peer_has(peer, message->piece);
     case WIRE_REQUEST:
-        return peer->am_choking || !self->has_metainfo || peer->wishes_count == PEER_WISHES_MAX;
+        return (peer->am_choking && peer->granted_bytes == 0) || !self->has_metainfo ||
+               peer->wishes_count == PEER_WISHES_MAX;
     case WIRE_PIECE: /* counted by themselves: PEER_FAULTS_MAX, RESTATED_MAX */
     case WIRE_BITFIELD:
     case WIRE_HAVE_ALL:
@@ -605,6 +614,7 @@ static const char *handle(struct torrent *self, struct peer *peer,
     case WIRE_EXTENDED:
         return torrent_exchange_message(self, peer, message, now_ms);
     case WIRE_SUGGEST:
+        return torrent_fetch_suggested(self, peer, message->piece);
     case WIRE_PORT:
     case WIRE_KEEPALIVE:
     case WIRE_UNKNOWN:
@@ -711,6 +721,7 @@ void torrent_lost(struct torrent *self, uint32_t piece, uint64_t now_ms)
     if (!self->has_metainfo || !picker_has(&self->picker, piece))
         return;
     picker_lose(&self->picker, piece);
+    torrent_exchange_donthave(self, piece, now_ms);
     if (!picker_wants(&self->picker, piece))
         return;
     self->complete = false;
@@ -801,8 +812,30 @@ void torrent_turn(struct torrent *self, uint64_t now_ms)
             torrent_give_round(self, now_ms);
         self->refill = !self->complete;
     }
+    if (now_ms >= self->again_ms) {
+        self->again_ms = UINT64_MAX;
+        self->refill = !self->complete;
+    }
     torrent_have_turn(self, now_ms);
     torrent_connect_more(self, now_ms);
+}
+
+void torrent_go_on(struct torrent *self, uint32_t number, enum limits_direction direction,
+                   uint64_t now_ms)
+{
+    struct peer *peer = torrent_find(self, number);
+    struct limits_flow *flow = NULL;
+    if (peer == NULL)
+        return;
+    if (direction == LIMITS_RECEIVE) {
+        flow = &peer->receiving;
+        torrent_fetch_fill(self, peer, now_ms);
+    } else {
+        flow = &peer->sending;
+        torrent_give_pump(self, peer, now_ms);
+    }
+    if (!limits_waits(flow))
+        limits_forget(flow);
 }
 
 uint64_t torrent_deadline_ms(const struct torrent *self)
@@ -816,6 +849,8 @@ uint64_t torrent_deadline_ms(const struct torrent *self)
                         self->candidates.connecting >= self->options.peers_wanted || self->paused
                     ? UINT64_MAX
                     : candidates_deadline_ms(&self->candidates, self->complete);
+    if (self->again_ms < other)
+        other = self->again_ms;
     return deadline < other ? deadline : other;
 }
 
@@ -824,6 +859,26 @@ uint64_t torrent_deadline_ms(const struct torrent *self)
 uint64_t torrent_have_bytes(const struct torrent *self)
 {
     return self->has_metainfo ? self->picker.have_bytes : 0;
+}
+
+uint64_t torrent_copies_permille(const struct torrent *self)
+{
+    uint64_t least = UINT64_MAX;
+    uint64_t more = 0;
+    if (!self->has_metainfo)
+        return 0;
+    const uint32_t pieces = self->picker.shape.pieces;
+    for (uint32_t i = 0; i < pieces; i++) {
+        const uint64_t copies =
+            self->picker.available[i] + self->picker.seeds + picker_has(&self->picker, i);
+        if (copies < least) {
+            more = i; /* all before it are there more often */
+            least = copies;
+        } else {
+            more += copies > least;
+        }
+    }
+    return least * 1000 + more * 1000 / pieces;
 }
 
 void torrent_get_stats(const struct torrent *self, struct torrent_stats *ret_stats)

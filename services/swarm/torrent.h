@@ -25,10 +25,12 @@
 #include "services/swarm/choke.h"
 #include "services/swarm/cooperate.h"
 #include "services/swarm/extension.h"
+#include "services/swarm/limits.h"
 #include "services/swarm/peer.h"
 #include "services/swarm/picker.h"
 #include "services/swarm/plan.h"
 #include "services/swarm/suspects.h"
+#include "services/swarm/wave.h"
 #include "services/swarm/wire.h"
 
 #include <stdbool.h>
@@ -42,8 +44,9 @@
 #define TORRENT_UNUSED_MS          30000u /* or who made no use of it for so long */
 #define TORRENT_REJECTED_MS        60000u /* then a peer that rejected all we lack is called anew */
 #define TORRENT_TURN_MS            1000u
-#define TORRENT_PEX_MS             60000u               /* BEP 11: not more often */
-#define TORRENT_LEFT_MAX           64u                  /* of those that left, remembered for PEX */
+#define TORRENT_AGAIN_MS           100u   /* who cooperates and is idle is looked at again */
+#define TORRENT_PEX_MS             60000u /* BEP 11: not more often */
+#define TORRENT_LEFT_MAX           64u    /* of those that left, remembered for PEX */
 #define TORRENT_OPEN_BYTES         (128u * 1024 * 1024) /* of pieces begun at once, about */
 #define TORRENT_OPEN_MIN           4u
 #define TORRENT_OPEN_MAX           4096u
@@ -51,6 +54,7 @@
 #define TORRENT_METADATA_GIVEN_MS  60000u
 #define TORRENT_METADATA_ASK_MS    10000u
 #define TORRENT_HOLD_MS            3000u /* pieces of suspects wait so long for a verdict */
+#define TORRENT_ALONE_MS           2000u /* silent for so long, a piece is no longer its alone */
 #define TORRENT_HELD_MAX           64u   /* such pieces; more are verified at once */
 
 struct torrent_options {
@@ -63,6 +67,7 @@ struct torrent_options {
     uint32_t upload_slots;
     uint32_t announce_interval_ms;
     const char *version;                     /* told to peers; borrowed */
+    struct limits_share *limits;             /* kept; NULL: nothing limits it */
     const struct choke_policy *fetch_policy; /* NULL: rate for rate */
     const struct choke_policy *seed_policy;  /* NULL: by turns */
     enum cooperate_mode mode;
@@ -157,8 +162,11 @@ struct torrent {
     uint32_t held_count;
     uint64_t hold_until_ms;
     struct choke choke;
-    struct plan plan;                                   /* once we are complete: plan.pieces > 0 */
-    bool plan_due;                                      /* something changed: torrent_plan_run() */
+    struct plan plan;  /* once we are complete: plan.pieces > 0 */
+    bool plan_due;     /* something changed: torrent_plan_run() */
+    struct wave wave;  /* while we fetch from who cooperates */
+    uint64_t again_ms; /* then idle peers may have their turn; UINT64_MAX: nobody waits */
+    uint32_t *held_ms; /* of each piece: when somebody told it has it (wave.h) */
     struct torrent_departed departed[TORRENT_LEFT_MAX]; /* a ring */
     uint32_t departed_count;
 
@@ -280,6 +288,10 @@ void torrent_announced(struct torrent *self, uint32_t acknowledged, uint64_t now
 void torrent_turn(struct torrent *self, uint64_t now_ms);
 uint64_t torrent_deadline_ms(const struct torrent *self);
 
+/* limits_next() named a flow of ours: this peer may be asked for more, or be sent more. */
+void torrent_go_on(struct torrent *self, uint32_t peer, enum limits_direction direction,
+                   uint64_t now_ms);
+
 /* The next thing to do, in order. */
 bool torrent_next(struct torrent *self, uint64_t now_ms, struct torrent_action *ret_action);
 
@@ -287,6 +299,10 @@ bool torrent_next(struct torrent *self, uint64_t now_ms, struct torrent_action *
 
 const struct peer *torrent_peer(const struct torrent *self, uint32_t peer); /* NULL: gone */
 uint64_t torrent_have_bytes(const struct torrent *self);
+
+/* How often the rarest piece is here and with the peers together, and which part of the pieces is
+ * there once more: 2500 means twice, and half of them a third time. */
+uint64_t torrent_copies_permille(const struct torrent *self);
 void torrent_get_stats(const struct torrent *self, struct torrent_stats *ret_stats);
 
 /* All invariants, for tests. */

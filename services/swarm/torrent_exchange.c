@@ -35,6 +35,7 @@ void torrent_exchange_hello(struct torrent *self, struct peer *peer, uint64_t no
         .ut_metadata = EXTENSION_UT_METADATA,
         .ut_pex = self->is_private ? 0 : EXTENSION_UT_PEX,
         .lb_plan = self->options.mode == COOPERATE_NEVER ? 0 : EXTENSION_LB_PLAN,
+        .donthave = EXTENSION_DONTHAVE,
         .upload_only = self->complete,
         .port = self->options.port,
         .requests_max = PEER_WISHES_MAX,
@@ -256,6 +257,7 @@ static const char *on_hello(struct torrent *self, struct peer *peer, struct byte
     peer->ut_metadata = hello.ut_metadata;
     peer->ut_pex = hello.ut_pex;
     peer->lb_plan = hello.lb_plan;
+    peer->donthave = hello.donthave;
     peer->upload_only = hello.upload_only;
     if (hello.metadata_size != 0)
         peer->metadata_size = hello.metadata_size;
@@ -290,6 +292,15 @@ static const char *on_pex(struct torrent *self, struct peer *peer, struct bytes 
     return NULL;
 }
 
+/* It left, and came back. */
+static bool is_here(const struct torrent *self, const struct address *address)
+{
+    for (uint32_t i = 0; i < self->slots; i++)
+        if (self->peers[i] != NULL && address_equal(&self->peers[i]->listens, address))
+            return true;
+    return false;
+}
+
 static void send_pex(struct torrent *self, struct peer *peer, uint64_t now_ms)
 {
     struct extension_pex pex = { 0 };
@@ -298,7 +309,8 @@ static void send_pex(struct torrent *self, struct peer *peer, uint64_t now_ms)
         if (other == NULL || other == peer || other->listens.port == 0 ||
             (peer->pex_sent_ms != 0 && other->joined_ms < peer->pex_sent_ms))
             continue;
-        pex.flags[pex.added_count] = (uint8_t)((other->everything ? EXTENSION_PEX_SEED : 0) |
+        const bool seed = other->everything || other->upload_only;
+        pex.flags[pex.added_count] = (uint8_t)((seed ? EXTENSION_PEX_SEED : 0) |
                                                (other->outgoing ? EXTENSION_PEX_REACHABLE : 0));
         pex.added[pex.added_count++] = other->listens;
     }
@@ -306,7 +318,8 @@ static void send_pex(struct torrent *self, struct peer *peer, uint64_t now_ms)
     if (known > TORRENT_LEFT_MAX)
         known = TORRENT_LEFT_MAX;
     for (uint32_t i = 0; i < known && pex.dropped_count < EXTENSION_PEX_MAX; i++)
-        if (peer->pex_sent_ms != 0 && self->departed[i].left_ms >= peer->pex_sent_ms)
+        if (peer->pex_sent_ms != 0 && self->departed[i].left_ms >= peer->pex_sent_ms &&
+            !is_here(self, &self->departed[i].address))
             pex.dropped[pex.dropped_count++] = self->departed[i].address;
     peer->pex_sent_ms = now_ms;
     peer->pex_due_ms = now_ms + TORRENT_PEX_MS;
@@ -317,6 +330,18 @@ static void send_pex(struct torrent *self, struct peer *peer, uint64_t now_ms)
     writer_init(&writer, buffer, sizeof buffer);
     extension_put_pex(&writer, &pex);
     torrent_exchange_send(self, peer, peer->ut_pex, &writer, now_ms);
+}
+
+void torrent_exchange_donthave(struct torrent *self, uint32_t piece, uint64_t now_ms)
+{
+    uint8_t payload[4];
+    struct writer writer;
+    store_u32(payload, piece);
+    writer_init(&writer, payload, sizeof payload);
+    writer.size = sizeof payload;
+    for (uint32_t i = 0; i < self->slots; i++)
+        if (self->peers[i] != NULL && self->peers[i]->donthave != 0)
+            torrent_exchange_send(self, self->peers[i], self->peers[i]->donthave, &writer, now_ms);
 }
 
 /* ---- entry points ---- */
@@ -335,6 +360,8 @@ const char *torrent_exchange_message(struct torrent *self, struct peer *peer,
         return on_pex(self, peer, message->payload, now_ms);
     case EXTENSION_LB_PLAN:
         return torrent_plan_message(self, peer, message->payload, now_ms);
+    case EXTENSION_DONTHAVE:
+        return torrent_fetch_donthave(self, peer, message->payload, now_ms);
     default:
         return NULL;
     }

@@ -130,10 +130,17 @@ void torrent_upload_run(struct torrent *self, uint64_t now_ms)
         if (peer->sending_bytes >= peer_send_ahead(peer))
             continue;
         struct peer_wish wish;
-        if (!next_wish(self, peer, &wish, now_ms)) {
+        /* One that a limit holds back comes again when limits_next() names it. */
+        if (limits_take(&peer->sending, 1, peer->block_size, now_ms) == 0) {
             unlink_peer(uploads, peer);
             continue;
         }
+        if (!next_wish(self, peer, &wish, now_ms)) {
+            limits_give_back(&peer->sending, peer->block_size);
+            unlink_peer(uploads, peer);
+            continue;
+        }
+        limits_give_back(&peer->sending, peer->block_size - wish.length);
         send(self, peer, &wish, now_ms);
         if (peer->wishes_count == 0) {
             unlink_peer(uploads, peer);
