@@ -112,6 +112,26 @@ struct torrent_departed {
     uint64_t left_ms;
 };
 
+/* torrent_have.c */
+#define HAVE_DELAY_MS 100u
+#define HAVE_RARE     4u /* so few of our peers have it */
+
+/* torrent_upload.c */
+#define UPLOAD_AHEAD_MS  100u /* of our rate is with the shell */
+#define UPLOAD_AHEAD_MIN (256u * 1024)
+#define UPLOAD_AHEAD_MAX (64u * 1024 * 1024)
+#define UPLOAD_TURN_MS   200u /* a peer is served for at most so long */
+#define UPLOAD_TURN_MIN  (32u * 1024)
+#define UPLOAD_TURN_MAX  (256u * 1024)
+
+struct torrent_uploads {
+    struct peer *first; /* is served next */
+    struct peer *last;
+    uint64_t bytes;     /* with the shell, of all peers */
+    uint64_t ahead;     /* how many there are to be */
+    uint64_t best_rate; /* of late, bytes per second */
+};
+
 struct torrent {
     struct torrent_options options;
     struct random *random; /* borrowed */
@@ -157,6 +177,8 @@ struct torrent {
     uint64_t next_turn_ms;
     struct peer_rate received;
     struct peer_rate sent;
+    struct torrent_uploads uploads;
+    uint64_t haves_due_ms; /* peers are to be told what came; UINT64_MAX: nothing */
     struct torrent_stats stats;
 };
 
