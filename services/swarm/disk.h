@@ -159,6 +159,24 @@ struct storage *storage_open(struct disk *disk, struct metainfo *metainfo, const
                              enum storage_mode mode, struct bytes record,
                              const struct storage_events *events);
 
+/* A block device as a storage's only file. */
+struct storage_device {
+    const char *path;     /* copied, as is identity */
+    const char *identity; /* device.h: it must be this one */
+    bool check;           /* look at all that is on it when there is no record */
+};
+
+/*
+ * The same for a torrent of one file, to be written to a block device; opened is LB_DENIED,
+ * LB_UNAVAILABLE (in use), LB_CONFLICT (another device), LB_TOO_BIG, LB_INVALID, LB_NOT_FOUND,
+ * LB_IO when device.h refuses it. Zeros are written to it as zeros, by whatever the device does
+ * fastest (holes.h). A device has no time of its last change: its record stands for RESUME_LEASE_S
+ * after the last sync, as that of a file being written, and after that all of it is hashed again.
+ */
+struct storage *storage_open_device(struct disk *disk, struct metainfo *metainfo,
+                                    const struct storage_device *device, struct bytes record,
+                                    const struct storage_events *events);
+
 /*
  * End it: reads that wait are answered LB_CANCELLED, a check ends without check_done, assemblies
  * must be freed already (their writes under way are awaited), what was written is synced and
@@ -181,6 +199,15 @@ const uint8_t *storage_doubtful(const struct storage *self);
  */
 LB_MUST_CHECK lb_err storage_check(struct storage *self, const uint8_t *pieces);
 void storage_check_cancel(struct storage *self);
+
+/*
+ * The same, asking the disk itself and not the page cache (O_DIRECT where there is such). What is
+ * not synced yet is written first by the kernel.
+ */
+LB_MUST_CHECK lb_err storage_read_back(struct storage *self, const uint8_t *pieces);
+
+/* Everything that is in have is durable, and no sync is under way. */
+bool storage_is_synced(const struct storage *self);
 
 /* ---- what is on this disk already ---- */
 

@@ -77,7 +77,8 @@ struct source {
 
 static bool is_target(const struct storage *storage, const char *path)
 {
-    char *target = xasprintf("%s/%s", storage->folder, storage->metainfo->name);
+    char *target = storage->device ? xstrdup(storage->device)
+                                   : xasprintf("%s/%s", storage->folder, storage->metainfo->name);
     struct stat ours, its;
     bool same = stat(target, &ours) == 0 && stat(path, &its) == 0 && ours.st_dev == its.st_dev &&
                 ours.st_ino == its.st_ino;
