@@ -59,18 +59,25 @@ bool address_same_subnet(const struct address *a, const struct address *b)
     return memcmp(a->ip, b->ip, address_is_v4(a) ? 15 : 8) == 0;
 }
 
-bool address_is_private(const struct address *self)
+bool address_is_loopback(const struct address *self)
 {
     static const uint8_t loopback[16] = { [15] = 1 };
 
+    return address_is_v4(self) ? self->ip[12] == 127
+                               : memcmp(self->ip, loopback, sizeof(loopback)) == 0;
+}
+
+bool address_is_private(const struct address *self)
+{
+    if (address_is_loopback(self))
+        return true;
     if (address_is_v4(self)) {
         const uint8_t *ip = self->ip + 12;
 
-        return ip[0] == 127 || ip[0] == 10 || (ip[0] == 172 && ip[1] >> 4 == 1) ||
-               (ip[0] == 192 && ip[1] == 168) || (ip[0] == 169 && ip[1] == 254);
+        return ip[0] == 10 || (ip[0] == 172 && ip[1] >> 4 == 1) || (ip[0] == 192 && ip[1] == 168) ||
+               (ip[0] == 169 && ip[1] == 254);
     }
-    return memcmp(self->ip, loopback, sizeof(loopback)) == 0 || (self->ip[0] & 0xfe) == 0xfc ||
-           (self->ip[0] == 0xfe && self->ip[1] >> 6 == 2);
+    return (self->ip[0] & 0xfe) == 0xfc || (self->ip[0] == 0xfe && self->ip[1] >> 6 == 2);
 }
 
 static struct address from_v4(const uint8_t ip[4], uint16_t port)

@@ -23,9 +23,9 @@ struct address {
     uint16_t port; /* host order */
 };
 
-/* A DHT node: who it says it is and where. */
+/* A DHT node: who it says it is and where. Five words, and copied as such. */
 struct contact {
-    struct node_id id;
+    _Alignas(8) struct node_id id;
     struct address address;
 };
 
@@ -39,6 +39,8 @@ uint64_t address_hash(const struct address *self, uint64_t seed);
 
 /* Not a place to send to: port 0, multicast, unspecified, IPv4 broadcast. */
 bool address_is_usable(const struct address *self);
+
+bool address_is_loopback(const struct address *self);
 
 /* Loopback, RFC 1918, link local, unique local: inside a site. */
 bool address_is_private(const struct address *self);

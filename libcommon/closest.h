@@ -17,8 +17,16 @@ size_t closest_find(const struct contact *sorted, size_t count, const struct nod
                     size_t k, uint32_t *ret_indices);
 
 /*
- * The same contacts in no stated order, in half the time: a subtree of which all is wanted is taken
- * as it stands.
+ * The same contacts in no stated order, at a third of the cost: by the first 64 bits of each id,
+ * wherever these tell them apart.
  */
 size_t closest_find_any(const struct contact *sorted, size_t count, const struct node_id *target,
                         size_t k, uint32_t *ret_indices);
+
+/* The key of an id: those of ascending ids ascend. */
+uint64_t closest_key(const struct node_id *id);
+
+/* Likewise, with keys[i] the key of sorted[i]: these alone are read, and few cache lines of them.
+ */
+size_t closest_find_keyed(const struct contact *sorted, const uint64_t *keys, size_t count,
+                          const struct node_id *target, size_t k, uint32_t *ret_indices);

@@ -3,6 +3,7 @@
 #include "libcommon/bytes.h"
 #include "libcommon/log.h"
 #include "libcommon/memory.h"
+#include "libcommon/rate.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -144,6 +145,14 @@ static lb_err parse_level(const char *text, uint64_t *ret_number)
     return LB_OK;
 }
 
+static lb_err parse_subnets(const char *text)
+{
+    struct subnet_rate rates[SUBNET_RATE_MAX];
+    unsigned count;
+
+    return subnet_rates_parse(text, rates, &count);
+}
+
 static void free_items(struct value *value)
 {
     for (size_t i = 0; i < value->items_count; i++)
@@ -187,6 +196,10 @@ static const char *expectation(enum config_type type)
         return "error, warn, info or debug";
     case CONFIG_LIST:
         return "at most 64 items";
+    case CONFIG_RATE:
+        return "a rate such as 10 Mbit/s, 5 MB/s or none";
+    case CONFIG_SUBNETS:
+        return "subnets with their rates, such as 10.2.0.0/16 20 Mbit/s, at most 64";
     case CONFIG_TEXT:
         break;
     }
@@ -208,6 +221,10 @@ static lb_err parse_value(const struct row *row, const char *text, struct value 
         return parse_level(text, &value->number);
     case CONFIG_LIST:
         return parse_list(text, value);
+    case CONFIG_RATE:
+        return rate_parse(text, &value->number);
+    case CONFIG_SUBNETS:
+        return parse_subnets(text);
     case CONFIG_TEXT:
         break;
     }

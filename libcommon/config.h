@@ -4,7 +4,7 @@
  *
  * An unknown section or key, a value that does not fit, or a duplicate in one file is an error with
  * file and line. Units are accepted: sizes "512 MiB", "10 GB", "4096"; times "30s", "5 min",
- * "250ms". Services read it and never write it.
+ * "250ms"; rates "10 Mbit/s", "5 MB/s", "none". Services read it and never write it.
  */
 #pragma once
 
@@ -15,13 +15,15 @@
 #include <stdint.h>
 
 enum config_type {
-    CONFIG_TEXT,  /* any one line */
-    CONFIG_COUNT, /* a whole number */
-    CONFIG_SIZE,  /* bytes */
-    CONFIG_TIME,  /* milliseconds */
-    CONFIG_BOOL,  /* yes or no */
-    CONFIG_LEVEL, /* error, warn, info, debug */
-    CONFIG_LIST   /* texts separated by commas or spaces */
+    CONFIG_TEXT,   /* any one line */
+    CONFIG_COUNT,  /* a whole number */
+    CONFIG_SIZE,   /* bytes */
+    CONFIG_TIME,   /* milliseconds */
+    CONFIG_BOOL,   /* yes or no */
+    CONFIG_LEVEL,  /* error, warn, info, debug */
+    CONFIG_LIST,   /* texts separated by commas or spaces */
+    CONFIG_RATE,   /* bytes per second, 0: none */
+    CONFIG_SUBNETS /* subnets with a rate each, see rate.h; read with subnet_rates_parse() */
 };
 
 /* X(name, section, key, type, default, least, most, help): limits are for the number types. */
@@ -59,7 +61,15 @@ enum config_type {
     X(SWARM_DISK_WORKERS, "swarm", "disk_workers", COUNT, "2", 1, 64,                              \
       "Threads that read, write and hash")                                                         \
     X(SWARM_ANNOUNCE, "swarm", "announce_interval", TIME, "10min", 10000, 86400000,                \
-      "How often a torrent is announced to the DHT again")
+      "How often a torrent is announced to the DHT again")                                         \
+    X(SWARM_RECEIVE_LIMIT, "swarm", "receive_limit", RATE, "none", 0, 0,                           \
+      "Most that is fetched from peers, all torrents together")                                    \
+    X(SWARM_SEND_LIMIT, "swarm", "send_limit", RATE, "none", 0, 0,                                 \
+      "Most that is sent to peers, all torrents together")                                         \
+    X(SWARM_SUBNET_LIMITS, "swarm", "subnet_limits", SUBNETS, "", 0, 0,                            \
+      "Most between a subnet and the rest, each way: CIDR RATE, separated by commas")              \
+    X(SWARM_ACTIVE_MAX, "swarm", "active_max", COUNT, "0", 0, 4096,                                \
+      "Most fetches at once, others wait for their turn; 0: no limit")
 
 #define LB_CONFIG_ENUM(name, ...) CONFIG_##name,
 enum config_key { LB_CONFIG(LB_CONFIG_ENUM) CONFIG_KEYS_COUNT };
@@ -82,10 +92,9 @@ LB_MUST_CHECK lb_err config_load(struct config **ret_self, const char *file,
                                  const char *const *overrides, struct config_problem *ret_problem);
 void config_free(struct config **self);
 
-const char *config_text(const struct config *self,
-                        enum config_key key); /* TEXT, LIST: as written */
+const char *config_text(const struct config *self, enum config_key key); /* all types: as written */
 uint64_t config_number(const struct config *self,
-                       enum config_key key); /* COUNT, SIZE, TIME, BOOL, LEVEL */
+                       enum config_key key); /* COUNT, SIZE, TIME, BOOL, LEVEL, RATE */
 size_t config_list_count(const struct config *self, enum config_key key);
 const char *config_list_item(const struct config *self, enum config_key key, size_t index);
 

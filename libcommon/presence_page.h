@@ -17,13 +17,14 @@
 #include <stdint.h>
 
 #define PRESENCE_PAGE_MAGIC  0x4c42505245534e43ULL /* "LBPRESNC" */
-#define PRESENCE_PAGE_LAYOUT 1u
+#define PRESENCE_PAGE_LAYOUT 2u
 #define PRESENCE_PAGE_BITS   (1u << 21)
 
 struct presence_page {
     uint64_t magic;
     uint32_t layout;
     _Atomic uint32_t retired; /* 1: another file took this one's name; map again */
+    uint64_t reserved[6];     /* words begin with a cache line */
     _Atomic uint64_t words[PRESENCE_PAGE_BITS / 64];
 };
 

@@ -8,38 +8,38 @@
 
 /*
  * A copy can be written to while it is read; the version tells afterwards. To the compiler that is
- * a race all the same, so contacts are moved as relaxed atomic halfwords (38 bytes, aligned to 2),
- * which cost what plain loads and stores cost.
+ * a race all the same, so contacts are moved as relaxed atomic words, which cost what plain loads
+ * and stores cost.
  */
-typedef uint16_t __attribute__((may_alias)) halfword;
-_Static_assert(sizeof(struct contact) % sizeof(halfword) == 0, "contacts are whole halfwords");
-_Static_assert(_Alignof(struct contact) % _Alignof(halfword) == 0,
-               "contacts are aligned halfwords");
+typedef uint64_t __attribute__((may_alias)) word;
+#define CONTACT_WORDS (sizeof(struct contact) / sizeof(word))
+_Static_assert(sizeof(struct contact) == CONTACT_WORDS * sizeof(word), "contacts are whole words");
+_Static_assert(_Alignof(struct contact) == _Alignof(word), "contacts are aligned words");
 
-/* Eight contacts go into every answer: unrolled, a copy is 38 instructions and not 134. */
+/* Eight contacts go into every answer: unrolled, a copy is 10 instructions. */
 #if defined(__GNUC__) && !defined(__clang__)
-#define UNROLL _Pragma("GCC unroll 19")
+#define UNROLL _Pragma("GCC unroll 5")
 #else
 #define UNROLL /* clang does it by itself */
 #endif
 
 static void contact_store(struct contact *to, const struct contact *from)
 {
-    const halfword *source = (const halfword *)from;
-    halfword *target = (halfword *)to;
+    const word *source = (const word *)from;
+    word *target = (word *)to;
 
     UNROLL
-    for (size_t i = 0; i < sizeof(*to) / sizeof(halfword); i++)
+    for (size_t i = 0; i < CONTACT_WORDS; i++)
         __atomic_store_n(&target[i], source[i], __ATOMIC_RELAXED);
 }
 
 static void contact_load(const struct contact *from, struct contact *to)
 {
-    const halfword *source = (const halfword *)from;
-    halfword *target = (halfword *)to;
+    const word *source = (const word *)from;
+    word *target = (word *)to;
 
     UNROLL
-    for (size_t i = 0; i < sizeof(*to) / sizeof(halfword); i++)
+    for (size_t i = 0; i < CONTACT_WORDS; i++)
         target[i] = __atomic_load_n(&source[i], __ATOMIC_RELAXED);
 }
 
@@ -79,8 +79,10 @@ void routing_page_publish(struct routing_page *self,
         struct routing_page_family *family = &copy->family[f];
 
         assert(counts[f] <= ROUTING_PAGE_CONTACTS_MAX);
-        for (uint32_t i = 0; i < counts[f]; i++)
+        for (uint32_t i = 0; i < counts[f]; i++) {
             contact_store(&family->contacts[i], &contacts[f][i]);
+            __atomic_store_n(&family->keys[i], closest_key(&contacts[f][i].id), __ATOMIC_RELAXED);
+        }
         __atomic_store_n(&family->count, counts[f], __ATOMIC_RELAXED);
     }
     atomic_store_explicit(&self->version, version, memory_order_release);
@@ -113,8 +115,9 @@ static inline size_t closest_in(const struct routing_page_family *family,
 
     if (count > ROUTING_PAGE_CONTACTS_MAX)
         return 0;
-    found = in_order ? closest_find(family->contacts, count, target, k, indices)
-                     : closest_find_any(family->contacts, count, target, k, indices);
+    found = in_order
+                ? closest_find(family->contacts, count, target, k, indices)
+                : closest_find_keyed(family->contacts, family->keys, count, target, k, indices);
     for (size_t i = 0; i < found; i++)
         contact_load(&family->contacts[indices[i]], &ret_contacts[i]);
     return found;

@@ -19,14 +19,15 @@
 #include <stdint.h>
 
 #define ROUTING_PAGE_MAGIC        0x4c42525450414745ULL /* "LBRTPAGE" */
-#define ROUTING_PAGE_LAYOUT       1u
+#define ROUTING_PAGE_LAYOUT       2u
 #define ROUTING_PAGE_CONTACTS_MAX 4096u
 
 enum routing_family { ROUTING_V4 = 0, ROUTING_V6 = 1, ROUTING_FAMILIES = 2 };
 
-/* One family's contacts, ascending by id. */
+/* One family's contacts, ascending by id, and their keys (closest.h). */
 struct routing_page_family {
     uint32_t count;
+    uint64_t keys[ROUTING_PAGE_CONTACTS_MAX];
     struct contact contacts[ROUTING_PAGE_CONTACTS_MAX];
 };
 

@@ -2,6 +2,7 @@
 
 #include "libcommon/memory.h"
 #include "libcommon/random.h"
+#include "services/swarm/priority.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -69,6 +70,20 @@ static struct candidate *new_item(struct candidates *self)
     return &self->items[self->count++];
 }
 
+void candidates_set_here(struct candidates *self, const struct address *here)
+{
+    self->here[!address_is_v4(here)] = *here;
+}
+
+static uint64_t rank(const struct candidates *self, const struct address *address)
+{
+    const struct address *here = &self->here[!address_is_v4(address)];
+    if (here->port == 0)
+        return 0;
+    const uint64_t near = address_same_subnet(here, address);
+    return near << 32 | priority_of(here, address);
+}
+
 bool candidates_add(struct candidates *self, const struct address *address, bool seed)
 {
     if (!address_is_usable(address) || candidates_is_banned(self, address, NULL))
@@ -81,13 +96,18 @@ bool candidates_add(struct candidates *self, const struct address *address, bool
     struct candidate *item = new_item(self);
     if (item == NULL)
         return false;
-    *item = (struct candidate){ .address = *address, .seed = seed };
+    *item = (struct candidate){ .address = *address, .seed = seed, .rank = rank(self, address) };
     return true;
 }
 
 static bool may_try(const struct candidate *item, bool skip_seeds)
 {
     return item->state == CANDIDATE_IDLE && !item->own && !(skip_seeds && item->seed);
+}
+
+static bool comes_before(const struct candidate *a, const struct candidate *b)
+{
+    return a->failures != b->failures ? a->failures < b->failures : a->rank > b->rank;
 }
 
 bool candidates_next(struct candidates *self, bool skip_seeds, struct random *random,
@@ -99,10 +119,10 @@ bool candidates_next(struct candidates *self, bool skip_seeds, struct random *ra
         struct candidate *item = &self->items[i];
         if (!may_try(item, skip_seeds) || item->next_try_ms > now_ms)
             continue;
-        if (best == NULL || item->failures < best->failures) {
+        if (best == NULL || comes_before(item, best)) {
             best = item;
             ties = 1;
-        } else if (item->failures == best->failures && random_below(random, ++ties) == 0) {
+        } else if (!comes_before(best, item) && random_below(random, ++ties) == 0) {
             best = item;
         }
     }
@@ -164,13 +184,6 @@ void candidates_own(struct candidates *self, const struct address *address)
     item->own = true;
 }
 
-static bool is_loopback(const struct address *address)
-{
-    static const uint8_t v6[16] = { [15] = 1 };
-    return address_is_v4(address) ? address->ip[12] == 127
-                                  : memcmp(address->ip, v6, sizeof v6) == 0;
-}
-
 void candidates_ban(struct candidates *self, const struct address *address,
                     const uint8_t peer_id[20])
 {
@@ -192,8 +205,8 @@ bool candidates_is_banned(const struct candidates *self, const struct address *a
         const struct candidate_ban *ban = &self->banned[i];
         if (peer_id != NULL && memcmp(ban->peer_id, peer_id, sizeof ban->peer_id) == 0)
             return true;
-        if (is_loopback(address) ? address_equal(&ban->address, address)
-                                 : address_same_ip(&ban->address, address))
+        if (address_is_loopback(address) ? address_equal(&ban->address, address)
+                                         : address_same_ip(&ban->address, address))
             return true;
     }
     return false;

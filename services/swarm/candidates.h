@@ -3,7 +3,8 @@
  *
  * An address that fails is tried again after 2 s, doubling to 10 minutes, and forgotten after
  * CANDIDATES_TRIES_MAX failures in a row; one that was banned is refused for good. When the table
- * is full the address with most failures makes room. Pure; allocates.
+ * is full the address with most failures makes room. Of those equal in this, who is in our own
+ * subnet comes first, then by canonical priority (priority.h). Pure; allocates.
  */
 #pragma once
 
@@ -29,8 +30,9 @@ struct candidate {
     uint64_t next_try_ms;
     enum candidate_state state;
     uint8_t failures;
-    bool seed; /* it is said to have everything */
-    bool own;  /* it is ourselves: never tried */
+    bool seed;     /* it is said to have everything */
+    bool own;      /* it is ourselves: never tried */
+    uint64_t rank; /* the greatest first: in our subnet, then canonical priority */
 };
 
 struct candidate_ban {
@@ -45,17 +47,25 @@ struct candidates {
     uint32_t connecting;
     struct candidate_ban *banned; /* a ring */
     uint32_t banned_count;
+    struct address here[2]; /* where we are, IPv4 and IPv6; port 0: not known */
 };
 
 void candidates_init(struct candidates *self);
 void candidates_done(struct candidates *self);
+
+/*
+ * Where we are, as peers see us; one address a family, before candidates are added. Without, they
+ * are drawn at random.
+ */
+void candidates_set_here(struct candidates *self, const struct address *here);
 
 /* False: not usable, banned, or known already (then only `seed` is learnt). */
 bool candidates_add(struct candidates *self, const struct address *address, bool seed);
 struct candidate *candidates_find(const struct candidates *self, const struct address *address);
 
 /*
- * One to connect to now, drawn at random of those with fewest failures; it is then CONNECTING.
+ * One to connect to now: of those with fewest failures the one of highest rank, drawn at random
+ * when several are; it is then CONNECTING.
  * skip_seeds: we have everything ourselves.
  */
 bool candidates_next(struct candidates *self, bool skip_seeds, struct random *random,

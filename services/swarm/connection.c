@@ -17,13 +17,14 @@
 #include <unistd.h>
 #include <uv.h>
 
-#define READ_SIZE        (256u * 1024) /* bytes of one read: fewer wake-ups, still in the L2 cache */
-#define READS_PER_TURN   4             /* of one connection, so that others are not kept waiting */
-#define PARTS_MAX        128           /* of one write */
-#define ROUNDS_PER_TURN  4             /* of settling and writing */
-#define WRITE_PER_ROUND  (1024u * 1024)
-#define ACCEPTS_PER_TURN 64
-#define CARE_MS          1000u
+#define READ_SIZE         (256u * 1024) /* bytes of one read: fewer wake-ups, still in the L2 cache */
+#define READS_PER_TURN    4             /* of one connection, so that others are not kept waiting */
+#define MESSAGES_PER_TURN 1024          /* of one connection: beyond, what is left waits a turn */
+#define PARTS_MAX         128           /* of one write */
+#define ROUNDS_PER_TURN   4             /* of settling and writing */
+#define WRITE_PER_ROUND   (1024u * 1024)
+#define ACCEPTS_PER_TURN  64
+#define CARE_MS           1000u
 
 enum stage { STAGE_CONNECTING, STAGE_HANDSHAKE, STAGE_OPEN, STAGE_CLOSED };
 
@@ -304,18 +305,20 @@ void connections_close_of(struct connections *self, const void *user)
 
 /* ---- reading ---- */
 
-static void handle_bytes(struct connection *self, struct bytes data)
+/* Returns how many messages there were. */
+static uint32_t handle_bytes(struct connection *self, struct bytes data)
 {
+    uint32_t count = 0;
     struct connections *owner = self->owner;
     struct wire_message message;
     struct wire_handshake hello;
     while (self->stage != STAGE_CLOSED) {
         switch (wire_reader_next(&self->reader, &data, &message, &hello)) {
         case WIRE_MORE:
-            return;
+            return count;
         case WIRE_BAD:
             fail(self, "it does not speak the protocol");
-            return;
+            return count;
         case WIRE_HANDSHAKE:
             set_stage(self, STAGE_OPEN);
             if (!owner->events.hello(owner->events.ctx, self, &hello))
@@ -323,12 +326,14 @@ static void handle_bytes(struct connection *self, struct bytes data)
             break;
         case WIRE_MESSAGE:
             owner->events.message(owner->events.ctx, self, &message);
+            count++;
             break;
         }
     }
+    return count;
 }
 
-/* One read; true: there may be more. */
+/* One read; true: there may be more, and it may be read in this turn. */
 static bool read_once(struct connection *self)
 {
     struct connections *owner = self->owner;
@@ -352,8 +357,9 @@ static bool read_once(struct connection *self)
     const size_t size = (size_t)got;
     const size_t in_room = size < room_size ? size : room_size;
     wire_reader_filled(&self->reader, in_room);
-    handle_bytes(self, bytes_of(owner->buffer, size - in_room));
-    return self->stage != STAGE_CLOSED && size == room_size + sizeof owner->buffer;
+    const uint32_t messages = handle_bytes(self, bytes_of(owner->buffer, size - in_room));
+    return messages < MESSAGES_PER_TURN && self->stage != STAGE_CLOSED &&
+           size == room_size + sizeof owner->buffer;
 }
 
 static void on_connected(struct connection *self)
@@ -473,16 +479,9 @@ lb_err connection_open(struct connections *self, const struct address *address,
     return LB_OK;
 }
 
-static bool is_loopback(const struct address *address)
-{
-    static const uint8_t v6[16] = { [15] = 1 };
-    return address_is_v4(address) ? address->ip[12] == 127
-                                  : memcmp(address->ip, v6, sizeof v6) == 0;
-}
-
 static bool too_many_from(const struct connections *self, const struct address *address)
 {
-    if (is_loopback(address))
+    if (address_is_loopback(address))
         return false;
     uint32_t count = 0;
     for (const struct connection *at = self->first; at != NULL; at = at->next)
@@ -504,13 +503,16 @@ static void drop_oldest_half_open(struct connections *self)
 static void accept_one(struct connections *self, int fd, const struct sockaddr *from)
 {
     struct address address;
-    if (address_from_sockaddr(from, &address) != LB_OK || self->count >= self->count_max ||
-        too_many_from(self, &address)) {
+    if (address_from_sockaddr(from, &address) != LB_OK || too_many_from(self, &address)) {
         close(fd);
         return;
     }
-    if (self->half_open_in >= CONNECTIONS_HALF_OPEN_MAX)
+    if (self->half_open_in >= CONNECTIONS_HALF_OPEN_MAX || self->count >= self->count_max)
         drop_oldest_half_open(self);
+    if (self->count >= self->count_max) {
+        close(fd);
+        return;
+    }
     (void)new_connection(self, fd, &address, false);
 }
 

@@ -8,7 +8,8 @@
  * turn are answered together, and wake-ups stay few.
  *
  * Bounds: connections by descriptors (RLIMIT_NOFILE), those without a handshake
- * CONNECTIONS_HALF_OPEN_MAX each way (of those who call us the oldest makes room), from one address
+ * CONNECTIONS_HALF_OPEN_MAX each way (of those who call us the oldest makes room, also when all
+ * descriptors are taken), from one address
  * CONNECTIONS_ADDRESS_MAX (loopback excepted), queued bytes per connection, CONNECTION_QUEUE_MAX of
  * small messages. Out of descriptors, accepting pauses for CONNECTIONS_PAUSE_MS. Shell.
  */

@@ -5,13 +5,48 @@ static uint64_t piece_start(const struct layout *self, uint32_t piece)
     return (uint64_t)piece * self->piece_length;
 }
 
-uint32_t layout_piece_size(const struct layout *self, uint32_t piece)
+/* The last file that begins at `at` or before: the one with that byte, since later ones are empty.
+ */
+static uint32_t file_at(const struct layout *self, uint64_t at)
+{
+    uint32_t low = 0, high = self->files_count;
+
+    while (high - low > 1) {
+        uint32_t middle = low + (high - low) / 2;
+
+        if (self->files[middle].offset <= at)
+            low = middle;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+uint32_t layout_padded_size(const struct layout *self, uint32_t piece)
 {
     if (piece >= self->piece_count)
         return 0;
     if (piece + 1 < self->piece_count)
         return self->piece_length;
     return (uint32_t)(self->length - piece_start(self, piece));
+}
+
+uint32_t layout_piece_file(const struct layout *self, uint32_t piece)
+{
+    return file_at(self, piece_start(self, piece));
+}
+
+uint32_t layout_piece_size(const struct layout *self, uint32_t piece)
+{
+    uint32_t size = layout_padded_size(self, piece);
+    const struct layout_file *file;
+    uint64_t left;
+
+    if (!self->aligned || size == 0)
+        return size;
+    file = &self->files[layout_piece_file(self, piece)];
+    left = file->offset + file->length - piece_start(self, piece);
+    return left < size ? (uint32_t)left : size;
 }
 
 uint32_t layout_block_count(const struct layout *self, uint32_t piece)
@@ -52,23 +87,6 @@ void layout_file_pieces(const struct layout *self, uint32_t file, uint32_t *ret_
     last = (entry->offset + entry->length - 1) / self->piece_length;
     *ret_first = (uint32_t)(entry->offset / self->piece_length);
     *ret_count = (uint32_t)last - *ret_first + 1;
-}
-
-/* The last file that begins at `at` or before: the one with that byte, since later ones are empty.
- */
-static uint32_t file_at(const struct layout *self, uint64_t at)
-{
-    uint32_t low = 0, high = self->files_count;
-
-    while (high - low > 1) {
-        uint32_t middle = low + (high - low) / 2;
-
-        if (self->files[middle].offset <= at)
-            low = middle;
-        else
-            high = middle;
-    }
-    return low;
 }
 
 struct layout_cursor layout_spans(const struct layout *self, uint32_t piece, uint32_t offset,

@@ -5,6 +5,12 @@
  *
  * Invariant (metainfo.h makes no other): piece_length is a multiple of 16 KiB, 1 <= piece_count =
  * ceil(length / piece_length), files in order without gap, the sum of their lengths is length.
+ *
+ * An aligned layout is that of BEP 52, v2 alone or hybrid: each file that has bytes begins at a
+ * piece, and padding fills what is left of its last one. There a piece ends with its file, so that
+ * padding is never asked for, read or written; who follows v1 (or libtorrent up to 2.0) may ask us
+ * for it all the same, as far as layout_padded_size() goes. Otherwise padding is part of pieces.
+ *
  * Nothing here asserts on piece, offset or size: they may come from a peer. Pure, allocates
  * nothing.
  */
@@ -19,6 +25,7 @@ struct layout_file {
     uint64_t offset; /* in the stream */
     uint64_t length; /* may be 0 */
     bool padding;    /* BEP 47: zeros that are in no file; read as zeros, never written */
+    bool executable; /* BEP 47 */
 };
 
 struct layout {
@@ -27,10 +34,18 @@ struct layout {
     uint32_t piece_count;
     uint32_t files_count;
     const struct layout_file *files; /* borrowed */
+    uint64_t content_length;         /* the sum of all layout_piece_size() */
+    bool aligned;
 };
 
 /* Bytes of a piece; 0 when there is no such piece. */
 uint32_t layout_piece_size(const struct layout *self, uint32_t piece);
+
+/* Bytes of a piece as v1 counts them, with the padding behind its file; 0 when there is no such. */
+uint32_t layout_padded_size(const struct layout *self, uint32_t piece);
+
+/* The file whose bytes a piece of an aligned layout holds. piece < piece_count. */
+uint32_t layout_piece_file(const struct layout *self, uint32_t piece);
 
 /* Blocks of a piece; 0 when there is no such piece. */
 uint32_t layout_block_count(const struct layout *self, uint32_t piece);

@@ -1,9 +1,8 @@
 #include "services/swarm/metainfo.h"
 
-#include "libcommon/bencode.h"
 #include "libcommon/crypto.h"
 #include "libcommon/memory.h"
-#include "services/swarm/name.h"
+#include "services/swarm/metainfo_inside.h"
 
 #include <assert.h>
 #include <stdarg.h>
@@ -11,23 +10,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-static_assert(METAINFO_HASH_SIZE == SHA1_SIZE, "pieces are hashed with SHA-1");
+static_assert(METAINFO_HASH_SIZE == SHA1_SIZE, "pieces of v1 are hashed with SHA-1");
+static_assert(METAINFO_HASH_V2_SIZE == SHA256_SIZE, "v2 hashes with SHA-256");
 
-/* What is being read: the dictionary, the result, and the paths as they grow. */
-struct reading {
-    struct metainfo *result;
-    struct bencode bencode;
-    struct layout_file *files;
-    size_t *path_offsets; /* in path_text */
-    char *path_text;
-    size_t path_size;
-    size_t path_capacity;
-    uint32_t files_max;
-    struct metainfo_problem *problem;
-};
+#define META_VERSION 2
 
-__attribute__((format(printf, 3, 4))) static lb_err complain(struct metainfo_problem *ret_problem,
-                                                             lb_err err, const char *format, ...)
+lb_err metainfo_complain(struct metainfo_problem *ret_problem, lb_err err, const char *format, ...)
 {
     va_list arguments;
 
@@ -39,222 +27,29 @@ __attribute__((format(printf, 3, 4))) static lb_err complain(struct metainfo_pro
     return err;
 }
 
-/* ---- names ---- */
+/* ---- the kind ---- */
 
-static const char *component_problem(struct bytes raw)
+/* BEP 52: the version is looked at first. v1 is what has "pieces". */
+static lb_err read_kind(struct reading *self, bool v2_alone)
 {
-    if (raw.size == 0)
-        return "an empty name in a path";
-    if (bytes_equal_text(raw, ".") || bytes_equal_text(raw, ".."))
-        return "\".\" or \"..\" in a path";
-    if (memchr(raw.data, '/', raw.size))
-        return "a \"/\" in a name";
-    if (memchr(raw.data, '\0', raw.size))
-        return "a NUL in a name";
-    return NULL;
-}
+    uint32_t token = bencode_find(&self->bencode, 0, "meta version");
+    bool v1 = bencode_find(&self->bencode, 0, "pieces") != BENCODE_NONE;
+    int64_t version = 0;
 
-static lb_err read_component(struct reading *self, struct bytes raw,
-                             char ret_text[METAINFO_COMPONENT_MAX + 1])
-{
-    const char *problem = component_problem(raw);
-
-    if (problem)
-        return complain(self->problem, LB_INVALID, "%s", problem);
-    if (!name_make_safe(raw, ret_text, METAINFO_COMPONENT_MAX + 1))
-        return complain(self->problem, LB_TOO_BIG, "a name of more than %u bytes",
-                        METAINFO_COMPONENT_MAX);
-    return LB_OK;
-}
-
-bool metainfo_component_is_safe(const char *component)
-{
-    struct bytes raw = bytes_of_text(component);
-
-    return raw.size <= METAINFO_COMPONENT_MAX && !component_problem(raw) && name_is_safe(raw);
-}
-
-/* Some clients write a second, surely UTF-8 form of a name beside the first. */
-static uint32_t find_name(const struct bencode *bencode, uint32_t dict, const char *plain,
-                          const char *utf8, enum bencode_type type)
-{
-    uint32_t found = bencode_find_type(bencode, dict, utf8, type);
-
-    return found != BENCODE_NONE ? found : bencode_find_type(bencode, dict, plain, type);
-}
-
-/* ---- paths ---- */
-
-static void path_add(struct reading *self, const char *text, size_t size)
-{
-    if (size > self->path_capacity - self->path_size) {
-        self->path_capacity = 2 * self->path_capacity + size;
-        self->path_text = xrealloc(self->path_text, self->path_capacity);
-    }
-    memcpy(self->path_text + self->path_size, text, size);
-    self->path_size += size;
-}
-
-static lb_err read_path(struct reading *self, uint32_t list)
-{
-    char component[METAINFO_COMPONENT_MAX + 1];
-    size_t start = self->path_size;
-    unsigned depth = 0;
-
-    if (bencode_first(&self->bencode, list) == BENCODE_NONE)
-        return complain(self->problem, LB_INVALID, "a file without a path");
-    path_add(self, self->result->name, strlen(self->result->name));
-    for (uint32_t at = bencode_first(&self->bencode, list); at != BENCODE_NONE;
-         at = bencode_after(&self->bencode, list, at)) {
-        lb_err err = read_component(self, bencode_string(&self->bencode, at), component);
-
-        if (err != LB_OK)
-            return err;
-        if (++depth > METAINFO_PATH_DEPTH_MAX)
-            return complain(self->problem, LB_TOO_BIG, "a path of more than %u names",
-                            METAINFO_PATH_DEPTH_MAX);
-        path_add(self, "/", 1);
-        path_add(self, component, strlen(component));
-        if (self->path_size - start > METAINFO_PATH_MAX)
-            return complain(self->problem, LB_TOO_BIG, "a path of more than %u bytes",
-                            METAINFO_PATH_MAX);
+    if (token != BENCODE_NONE && (!bencode_int(&self->bencode, token, &version) || version < 2))
+        return metainfo_complain(self->problem, LB_INVALID, "a meta version that there is not");
+    if (version > META_VERSION)
+        return metainfo_complain(self->problem, LB_UNSUPPORTED,
+                                 "a torrent of version %lld: 1 and 2 are supported",
+                                 (long long)version);
+    if (token == BENCODE_NONE) {
+        self->result->kind = METAINFO_V1;
+        if (!v1 && bencode_find(&self->bencode, 0, "file tree") != BENCODE_NONE)
+            return metainfo_complain(self->problem, LB_INVALID, "a file tree, but no meta version");
+    } else {
+        self->result->kind = v1 && !v2_alone ? METAINFO_HYBRID : METAINFO_V2;
     }
     return LB_OK;
-}
-
-/* As strcmp, but "/" before all others: a folder stands right before what is in it. */
-static int compare_paths(const void *a, const void *b)
-{
-    const unsigned char *left = *(const unsigned char *const *)a;
-    const unsigned char *right = *(const unsigned char *const *)b;
-
-    while (*left && *left == *right) {
-        left++;
-        right++;
-    }
-    if (*left == *right)
-        return 0;
-    if (!*left || !*right)
-        return *left ? 1 : -1;
-    if (*left == '/' || *right == '/')
-        return *left == '/' ? -1 : 1;
-    return *left < *right ? -1 : 1;
-}
-
-static lb_err check_conflicts(const struct metainfo *self, struct metainfo_problem *problem)
-{
-    const char **sorted = xmalloc(self->layout.files_count * sizeof(*sorted));
-    size_t count = 0;
-    lb_err err = LB_OK;
-
-    for (uint32_t i = 0; i < self->layout.files_count; i++) {
-        if (!self->layout.files[i].padding)
-            sorted[count++] = self->paths[i];
-    }
-    qsort(sorted, count, sizeof(*sorted), compare_paths);
-    for (size_t i = 1; i < count && err == LB_OK; i++) {
-        size_t size = strlen(sorted[i - 1]);
-
-        if (strncmp(sorted[i - 1], sorted[i], size) != 0)
-            continue;
-        if (sorted[i][size] == '\0')
-            err = complain(problem, LB_INVALID, "two files named %s", sorted[i]);
-        else if (sorted[i][size] == '/')
-            err = complain(problem, LB_INVALID, "%s is a file and a folder", sorted[i - 1]);
-    }
-    free(sorted);
-    return err;
-}
-
-/* ---- files ---- */
-
-static bool has_attribute(const struct bencode *bencode, uint32_t dict, char attribute)
-{
-    struct bytes attributes =
-        bencode_string(bencode, bencode_find_type(bencode, dict, "attr", BENCODE_STRING));
-
-    return attributes.size > 0 && memchr(attributes.data, attribute, attributes.size);
-}
-
-static lb_err add_file(struct reading *self, uint32_t dict, bool padding)
-{
-    struct layout *layout = &self->result->layout;
-    int64_t length;
-
-    if (!bencode_int(&self->bencode, bencode_find(&self->bencode, dict, "length"), &length) ||
-        length < 0)
-        return complain(self->problem, LB_INVALID, "a file without a valid length");
-    if ((uint64_t)length > METAINFO_LENGTH_MAX - layout->length)
-        return complain(self->problem, LB_TOO_BIG, "more than 2^56 bytes");
-    self->files[layout->files_count++] = (struct layout_file){ .offset = layout->length,
-                                                               .length = (uint64_t)length,
-                                                               .padding = padding };
-    layout->length += (uint64_t)length;
-    return LB_OK;
-}
-
-static lb_err read_file(struct reading *self, uint32_t dict)
-{
-    bool padding = has_attribute(&self->bencode, dict, 'p');
-    uint32_t path = find_name(&self->bencode, dict, "path", "path.utf-8", BENCODE_LIST);
-    lb_err err = LB_OK;
-
-    if (has_attribute(&self->bencode, dict, 'l') ||
-        bencode_find(&self->bencode, dict, "symlink path") != BENCODE_NONE)
-        return complain(self->problem, LB_UNSUPPORTED, "a symlink among the files");
-    self->path_offsets[self->result->layout.files_count] = self->path_size;
-    if (!padding)
-        err = read_path(self, path); /* BEP 47: padding needs none */
-    if (err != LB_OK)
-        return err;
-    path_add(self, "", 1);
-    return add_file(self, dict, padding);
-}
-
-static void reserve_files(struct reading *self, uint32_t count)
-{
-    self->files_max = count;
-    self->files = xcalloc(count, sizeof(*self->files));
-    self->path_offsets = xcalloc(count, sizeof(*self->path_offsets));
-}
-
-static lb_err read_list(struct reading *self, uint32_t list)
-{
-    uint32_t count = 0;
-
-    for (uint32_t at = bencode_first(&self->bencode, list); at != BENCODE_NONE;
-         at = bencode_after(&self->bencode, list, at))
-        count++;
-    if (count > METAINFO_FILES_MAX)
-        return complain(self->problem, LB_TOO_BIG, "more than %u files", METAINFO_FILES_MAX);
-    reserve_files(self, count);
-    for (uint32_t at = bencode_first(&self->bencode, list); at != BENCODE_NONE;
-         at = bencode_after(&self->bencode, list, at)) {
-        lb_err err = read_file(self, at);
-
-        if (err != LB_OK)
-            return err;
-    }
-    return LB_OK;
-}
-
-static lb_err read_files(struct reading *self)
-{
-    uint32_t list = bencode_find(&self->bencode, 0, "files");
-
-    if (list == BENCODE_NONE) {
-        if (has_attribute(&self->bencode, 0, 'l'))
-            return complain(self->problem, LB_UNSUPPORTED, "the file is a symlink");
-        reserve_files(self, 1);
-        path_add(self, self->result->name, strlen(self->result->name) + 1);
-        return add_file(self, 0, false);
-    }
-    if (bencode_find_type(&self->bencode, 0, "files", BENCODE_LIST) == BENCODE_NONE)
-        return complain(self->problem, LB_INVALID, "the files are no list");
-    if (bencode_find(&self->bencode, 0, "length") != BENCODE_NONE)
-        return complain(self->problem, LB_INVALID, "both a length and a list of files");
-    self->result->is_folder = true;
-    return read_list(self, list);
 }
 
 /* ---- pieces ---- */
@@ -264,13 +59,18 @@ static lb_err read_piece_length(struct reading *self)
     int64_t length;
 
     if (!bencode_int(&self->bencode, bencode_find(&self->bencode, 0, "piece length"), &length))
-        return complain(self->problem, LB_INVALID, "no piece length");
+        return metainfo_complain(self->problem, LB_INVALID, "no piece length");
     if (length < METAINFO_PIECE_LENGTH_MIN || length > METAINFO_PIECE_LENGTH_MAX)
-        return complain(self->problem, LB_UNSUPPORTED,
-                        "pieces of %lld bytes: 16 KiB to 128 MiB are supported", (long long)length);
+        return metainfo_complain(self->problem, LB_UNSUPPORTED,
+                                 "pieces of %lld bytes: 16 KiB to 128 MiB are supported",
+                                 (long long)length);
     if (length % LAYOUT_BLOCK_SIZE != 0)
-        return complain(self->problem, LB_UNSUPPORTED,
-                        "pieces of %lld bytes: not a multiple of 16 KiB", (long long)length);
+        return metainfo_complain(self->problem, LB_UNSUPPORTED,
+                                 "pieces of %lld bytes: not a multiple of 16 KiB",
+                                 (long long)length);
+    if ((self->result->kind & METAINFO_V2) && (length & (length - 1)) != 0)
+        return metainfo_complain(self->problem, LB_INVALID,
+                                 "pieces of %lld bytes: not a power of two", (long long)length);
     self->result->layout.piece_length = (uint32_t)length;
     return LB_OK;
 }
@@ -280,18 +80,30 @@ static lb_err read_pieces(struct reading *self)
     struct layout *layout = &self->result->layout;
     struct bytes hashes = bencode_string(
         &self->bencode, bencode_find_type(&self->bencode, 0, "pieces", BENCODE_STRING));
-    uint64_t count =
-        layout->length / layout->piece_length + (layout->length % layout->piece_length != 0);
 
-    if (layout->length == 0)
-        return complain(self->problem, LB_INVALID, "no content: all files are empty");
-    if (count > METAINFO_PIECES_MAX)
-        return complain(self->problem, LB_TOO_BIG, "more than %u pieces", METAINFO_PIECES_MAX);
-    if (hashes.size != count * METAINFO_HASH_SIZE)
-        return complain(self->problem, LB_INVALID, "%llu pieces but %zu bytes of hashes",
-                        (unsigned long long)count, hashes.size);
-    layout->piece_count = (uint32_t)count;
+    if (hashes.size != (size_t)layout->piece_count * METAINFO_HASH_SIZE)
+        return metainfo_complain(self->problem, LB_INVALID, "%u pieces but %zu bytes of hashes",
+                                 layout->piece_count, hashes.size);
     self->result->piece_hashes = hashes.data;
+    return LB_OK;
+}
+
+static lb_err count_pieces(struct reading *self)
+{
+    struct layout *layout = &self->result->layout;
+    const uint64_t length = self->list.length;
+    uint64_t count = length / layout->piece_length + (length % layout->piece_length != 0);
+
+    if (length == 0)
+        return metainfo_complain(self->problem, LB_INVALID, "no content: all files are empty");
+    if (count > METAINFO_PIECES_MAX)
+        return metainfo_complain(self->problem, LB_TOO_BIG, "more than %u pieces",
+                                 METAINFO_PIECES_MAX);
+    if ((self->result->kind & METAINFO_V2) && count > METAINFO_PIECES_V2_MAX)
+        return metainfo_complain(self->problem, LB_TOO_BIG, "more than %u pieces of version 2",
+                                 METAINFO_PIECES_V2_MAX);
+    layout->length = length;
+    layout->piece_count = (uint32_t)count;
     return LB_OK;
 }
 
@@ -300,55 +112,79 @@ static lb_err read_pieces(struct reading *self)
 static lb_err read_name(struct reading *self)
 {
     char name[METAINFO_COMPONENT_MAX + 1];
-    uint32_t token = find_name(&self->bencode, 0, "name", "name.utf-8", BENCODE_STRING);
+    uint32_t token = metainfo_find_name(&self->bencode, 0, "name", "name.utf-8", BENCODE_STRING);
     lb_err err;
 
     if (token == BENCODE_NONE)
-        return complain(self->problem, LB_INVALID, "no name");
-    err = read_component(self, bencode_string(&self->bencode, token), name);
+        return metainfo_complain(self->problem, LB_INVALID, "no name");
+    err = metainfo_read_component(self, bencode_string(&self->bencode, token), name);
     if (err == LB_OK)
         self->result->name = xstrdup(name);
     return err;
 }
 
-/* BEP 52: "pieces" is absent where only v2 is meant. */
-static bool is_v2_alone(const struct bencode *bencode)
+static lb_err read_content(struct reading *self)
 {
-    return bencode_find(bencode, 0, "pieces") == BENCODE_NONE &&
-           (bencode_find(bencode, 0, "file tree") != BENCODE_NONE ||
-            bencode_find(bencode, 0, "meta version") != BENCODE_NONE);
+    lb_err err;
+
+    if (self->result->kind == METAINFO_V2)
+        return metainfo_read_tree(self);
+    err = metainfo_read_files(self);
+    if (err == LB_OK && self->result->kind == METAINFO_HYBRID)
+        err = metainfo_join_tree(self);
+    return err;
 }
 
-static lb_err read_info(struct reading *self)
+static lb_err read_info(struct reading *self, bool v2_alone)
 {
     int64_t number;
     lb_err err;
 
     if (self->bencode.tokens[0].type != BENCODE_DICT)
-        return complain(self->problem, LB_INVALID, "the info is no dictionary");
-    if (is_v2_alone(&self->bencode))
-        return complain(self->problem, LB_UNSUPPORTED, "a torrent of version 2 alone (BEP 52)");
-    if ((err = read_name(self)) != LB_OK || (err = read_piece_length(self)) != LB_OK ||
-        (err = read_files(self)) != LB_OK)
+        return metainfo_complain(self->problem, LB_INVALID, "the info is no dictionary");
+    if ((err = read_kind(self, v2_alone)) != LB_OK || (err = read_name(self)) != LB_OK ||
+        (err = read_piece_length(self)) != LB_OK || (err = read_content(self)) != LB_OK ||
+        (err = count_pieces(self)) != LB_OK)
         return err;
     self->result->is_private =
         bencode_int(&self->bencode, bencode_find(&self->bencode, 0, "private"), &number) &&
         number == 1;
-    return read_pieces(self);
+    return self->result->kind & METAINFO_V1 ? read_pieces(self) : LB_OK;
 }
 
-/* The paths no longer move: point at them. */
+static uint64_t content_length(const struct layout *layout)
+{
+    uint64_t length = 0;
+
+    if (!layout->aligned)
+        return layout->length;
+    for (uint32_t i = 0; i < layout->files_count; i++)
+        length += layout->files[i].padding ? 0 : layout->files[i].length;
+    return length;
+}
+
+/* The lists no longer move: point at them. */
 static void settle(struct reading *self)
 {
-    const char **paths = xcalloc(self->files_max ? self->files_max : 1, sizeof(*paths));
+    struct metainfo *result = self->result;
+    struct file_list *list = &self->list;
+    const char **paths = xcalloc(list->count ? list->count : 1, sizeof(*paths));
 
-    for (uint32_t i = 0; i < self->result->layout.files_count; i++)
-        paths[i] = self->path_text + self->path_offsets[i];
-    self->result->paths = paths;
-    self->result->path_text = self->path_text;
-    self->result->layout.files = self->files;
-    self->path_text = NULL;
-    self->files = NULL;
+    for (uint32_t i = 0; i < list->count; i++)
+        paths[i] = list->path_text + list->path_offsets[i];
+    result->paths = paths;
+    result->path_text = list->path_text;
+    result->layout.files = list->files;
+    result->layout.files_count = list->count;
+    list->path_text = NULL;
+    list->files = NULL;
+    if (result->kind & METAINFO_V2) {
+        result->layout.aligned = true;
+        result->roots = list->roots;
+        list->roots = NULL;
+        metainfo_begin_layers(result);
+    }
+    result->layout.content_length = content_length(&result->layout);
 }
 
 static lb_err parse_tokens(struct bytes data, struct bencode *ret_bencode,
@@ -360,7 +196,7 @@ static lb_err parse_tokens(struct bytes data, struct bencode *ret_bencode,
     lb_err err;
 
     if (data.size > METAINFO_SIZE_MAX)
-        return complain(problem, LB_TOO_BIG, "more than 10 MiB");
+        return metainfo_complain(problem, LB_TOO_BIG, "more than 10 MiB");
     /* No value is shorter than two bytes. Memory that no token is written to is never touched. */
     if (data.size / 2 + 1 < tokens_max)
         tokens_max = (uint32_t)(data.size / 2 + 1);
@@ -369,9 +205,9 @@ static lb_err parse_tokens(struct bytes data, struct bencode *ret_bencode,
     if (err == LB_OK)
         return LB_OK;
     free(tokens);
-    return complain(problem, err,
-                    err == LB_TOO_BIG ? "nested too deep, or too many values"
-                                      : "not a bencoded dictionary");
+    return metainfo_complain(problem, err,
+                             err == LB_TOO_BIG ? "nested too deep, or too many values"
+                                               : "not a bencoded dictionary");
 }
 
 static void forget_tokens(struct bencode *bencode)
@@ -380,9 +216,43 @@ static void forget_tokens(struct bencode *bencode)
     bencode->tokens = NULL;
 }
 
-/* Takes a copy of info: what is kept is what was hashed. */
-static lb_err parse_copy(struct bytes info, struct metainfo **ret_self,
-                         struct metainfo_problem *problem)
+/* Sets the key and the kind's hashes; false when infohash is neither hash. */
+static bool take_hashes(struct metainfo *self, const uint8_t *infohash, bool *ret_v2_alone)
+{
+    sha1(self->info, self->infohash);
+    sha256(self->info, self->infohash_v2);
+    *ret_v2_alone = infohash && memcmp(self->infohash_v2, infohash, METAINFO_HASH_SIZE) == 0;
+    return !infohash || *ret_v2_alone || memcmp(self->infohash, infohash, METAINFO_HASH_SIZE) == 0;
+}
+
+static lb_err read_copy(struct reading *self, const uint8_t *infohash)
+{
+    struct metainfo *result = self->result;
+    bool v2_alone;
+    lb_err err;
+
+    if (!take_hashes(result, infohash, &v2_alone))
+        return metainfo_complain(self->problem, LB_CORRUPT, "the info does not fit the infohash");
+    err = parse_tokens(result->info, &self->bencode, self->problem);
+    if (err != LB_OK)
+        return err;
+    err = read_info(self, v2_alone);
+    forget_tokens(&self->bencode);
+    if (err != LB_OK)
+        return err;
+    settle(self);
+    if (result->kind == METAINFO_V2)
+        memcpy(result->infohash, result->infohash_v2, sizeof(result->infohash));
+    if (result->kind == METAINFO_V1)
+        memset(result->infohash_v2, 0, sizeof(result->infohash_v2));
+    if (infohash && memcmp(result->infohash, infohash, sizeof(result->infohash)) != 0)
+        return metainfo_complain(self->problem, LB_CORRUPT,
+                                 "the infohash is of another version than the info");
+    return metainfo_check_conflicts(result, self->problem);
+}
+
+lb_err metainfo_parse_copy(struct bytes info, const uint8_t *infohash, struct metainfo **ret_self,
+                           struct metainfo_problem *problem)
 {
     struct reading reading = { .problem = problem };
     lb_err err;
@@ -390,19 +260,8 @@ static lb_err parse_copy(struct bytes info, struct metainfo **ret_self,
     reading.result = xcalloc(1, sizeof(*reading.result));
     reading.result->references = 1;
     reading.result->info = bytes_of(xmemdup(info.data, info.size), info.size);
-    sha1(reading.result->info, reading.result->infohash);
-    err = parse_tokens(reading.result->info, &reading.bencode, problem);
-    if (err == LB_OK) {
-        err = read_info(&reading);
-        forget_tokens(&reading.bencode);
-    }
-    if (err == LB_OK) {
-        settle(&reading);
-        err = check_conflicts(reading.result, problem);
-    }
-    free(reading.path_offsets);
-    free(reading.path_text);
-    free(reading.files);
+    err = read_copy(&reading, infohash);
+    file_list_done(&reading.list);
     if (err == LB_OK)
         *ret_self = reading.result;
     else
@@ -410,35 +269,50 @@ static lb_err parse_copy(struct bytes info, struct metainfo **ret_self,
     return err;
 }
 
-lb_err metainfo_parse(struct bytes torrent, struct metainfo **ret_self,
-                      struct metainfo_problem *ret_problem)
+static lb_err parse_torrent(struct bytes torrent, const uint8_t *infohash,
+                            struct metainfo **ret_self, struct metainfo_problem *problem)
 {
+    struct metainfo *self = NULL;
     struct bencode bencode;
-    uint32_t info;
-    lb_err err = parse_tokens(torrent, &bencode, ret_problem);
+    uint32_t info, layers;
+    lb_err err = parse_tokens(torrent, &bencode, problem);
 
     if (err != LB_OK)
         return err;
     info = bencode_find_type(&bencode, 0, "info", BENCODE_DICT);
+    layers = bencode_find_type(&bencode, 0, "piece layers", BENCODE_DICT);
     if (info == BENCODE_NONE)
-        err = complain(ret_problem, LB_INVALID, "no info dictionary");
+        err = metainfo_complain(problem, LB_INVALID, "no info dictionary");
     else
-        err = parse_copy(bencode_raw(&bencode, info), ret_self, ret_problem);
+        err = metainfo_parse_copy(bencode_raw(&bencode, info), infohash, &self, problem);
+    if (err == LB_OK && (self->kind & METAINFO_V2))
+        err = metainfo_read_layers(self, &bencode, layers, problem);
     forget_tokens(&bencode);
+    if (err == LB_OK)
+        *ret_self = self;
+    else
+        metainfo_free(&self);
     return err;
+}
+
+lb_err metainfo_parse(struct bytes torrent, struct metainfo **ret_self,
+                      struct metainfo_problem *ret_problem)
+{
+    return parse_torrent(torrent, NULL, ret_self, ret_problem);
+}
+
+lb_err metainfo_parse_as(struct bytes torrent, const uint8_t infohash[METAINFO_HASH_SIZE],
+                         struct metainfo **ret_self, struct metainfo_problem *ret_problem)
+{
+    return parse_torrent(torrent, infohash, ret_self, ret_problem);
 }
 
 lb_err metainfo_parse_info(struct bytes info, const uint8_t infohash[METAINFO_HASH_SIZE],
                            struct metainfo **ret_self, struct metainfo_problem *ret_problem)
 {
-    uint8_t found[METAINFO_HASH_SIZE];
-
     if (info.size > METAINFO_SIZE_MAX)
-        return complain(ret_problem, LB_TOO_BIG, "more than 10 MiB");
-    sha1(info, found);
-    if (memcmp(found, infohash, sizeof(found)) != 0)
-        return complain(ret_problem, LB_CORRUPT, "the info does not fit the infohash");
-    return parse_copy(info, ret_self, ret_problem);
+        return metainfo_complain(ret_problem, LB_TOO_BIG, "more than 10 MiB");
+    return metainfo_parse_copy(info, infohash, ret_self, ret_problem);
 }
 
 struct metainfo *metainfo_keep(struct metainfo *self)
@@ -459,6 +333,8 @@ void metainfo_free(struct metainfo **self)
     free((void *)freed->paths);
     free(freed->path_text);
     free((void *)freed->name);
+    free((void *)freed->roots);
+    free(freed->piece_roots);
     free((void *)freed->info.data);
     free(freed);
 }
@@ -466,108 +342,5 @@ void metainfo_free(struct metainfo **self)
 const uint8_t *metainfo_piece_hash(const struct metainfo *self, uint32_t piece)
 {
     assert(piece < self->layout.piece_count);
-    return self->piece_hashes + (size_t)piece * METAINFO_HASH_SIZE;
-}
-
-/* ---- writing ---- */
-
-static void put_path(struct writer *to, const char *path)
-{
-    bencode_put_list(to);
-    for (;;) {
-        const char *end = strchrnul(path, '/');
-
-        bencode_put_string(to, bytes_of(path, (size_t)(end - path)));
-        if (!*end)
-            break;
-        path = end + 1;
-    }
-    bencode_put_end(to);
-}
-
-static void put_files(struct writer *to, const struct metainfo_draft *draft)
-{
-    bencode_put_text(to, "files");
-    bencode_put_list(to);
-    for (uint32_t i = 0; i < draft->files_count; i++) {
-        bencode_put_dict(to);
-        bencode_put_text(to, "length");
-        bencode_put_int(to, (int64_t)draft->files[i].length);
-        bencode_put_text(to, "path");
-        put_path(to, draft->files[i].path);
-        bencode_put_end(to);
-    }
-    bencode_put_end(to);
-}
-
-static void put_info(struct writer *to, const struct metainfo_draft *draft)
-{
-    bencode_put_dict(to);
-    if (draft->is_folder)
-        put_files(to, draft);
-    if (!draft->is_folder) {
-        bencode_put_text(to, "length");
-        bencode_put_int(to, (int64_t)draft->files[0].length);
-    }
-    bencode_put_text(to, "name");
-    bencode_put_text(to, draft->name);
-    bencode_put_text(to, "piece length");
-    bencode_put_int(to, draft->piece_length);
-    bencode_put_text(to, "pieces");
-    bencode_put_string(
-        to, bytes_of(draft->piece_hashes, (size_t)draft->piece_count * METAINFO_HASH_SIZE));
-    if (draft->is_private) {
-        bencode_put_text(to, "private");
-        bencode_put_int(to, 1);
-    }
-    bencode_put_end(to);
-}
-
-lb_err metainfo_write_info(const struct metainfo_draft *draft, uint8_t **ret_data, size_t *ret_size,
-                           struct metainfo_problem *ret_problem)
-{
-    struct metainfo *read_back = NULL;
-    struct writer writer;
-    uint8_t *data;
-    lb_err err;
-
-    assert(draft->is_folder || draft->files_count == 1);
-    data = xmalloc(METAINFO_SIZE_MAX);
-    writer_init(&writer, data, METAINFO_SIZE_MAX);
-    put_info(&writer, draft);
-    if (writer.overflow)
-        err = complain(ret_problem, LB_TOO_BIG, "the metainfo would be larger than 10 MiB");
-    else
-        err = parse_copy(bytes_of(data, writer.size), &read_back, ret_problem);
-    metainfo_free(&read_back);
-    if (err != LB_OK) {
-        free(data);
-        return err;
-    }
-    *ret_data = xrealloc(data, writer.size);
-    *ret_size = writer.size;
-    return LB_OK;
-}
-
-void metainfo_write_torrent(struct bytes info, uint64_t created_s, uint8_t **ret_data,
-                            size_t *ret_size)
-{
-    size_t capacity = info.size + 128; /* what stands around it is shorter */
-    uint8_t *data = xmalloc(capacity);
-    struct writer writer;
-
-    writer_init(&writer, data, capacity);
-    bencode_put_dict(&writer);
-    bencode_put_text(&writer, "created by");
-    bencode_put_text(&writer, "Littlebird " LB_VERSION);
-    if (created_s > 0) {
-        bencode_put_text(&writer, "creation date");
-        bencode_put_int(&writer, (int64_t)created_s);
-    }
-    bencode_put_text(&writer, "info");
-    writer_put(&writer, info.data, info.size);
-    bencode_put_end(&writer);
-    assert(!writer.overflow);
-    *ret_data = data;
-    *ret_size = writer.size;
+    return self->piece_hashes ? self->piece_hashes + (size_t)piece * METAINFO_HASH_SIZE : NULL;
 }

@@ -65,6 +65,7 @@ struct peer *peer_new(const struct wire_handshake *hello, const struct address *
     self->received.window_ms = now_ms;
     self->sent.window_ms = now_ms;
     self->pex_due_ms = now_ms + PEER_PEX_FIRST_MS;
+    allowance_init(&self->talk, PEER_TALK_MAX, PEER_TALK_PER_S, now_ms);
     return self;
 }
 

@@ -10,6 +10,7 @@
 #pragma once
 
 #include "libcommon/address.h"
+#include "services/swarm/allowance.h"
 #include "services/swarm/picker.h"
 #include "services/swarm/wire.h"
 
@@ -28,6 +29,8 @@
 #define PEER_ALLOWED_MAX    32u     /* pieces it lets us have while choked (BEP 6) */
 #define PEER_FAULTS_MAX     64u     /* blocks nobody asked for and the like */
 #define PEER_REJECTS_MAX    1000u   /* in a row, without a block */
+#define PEER_TALK_MAX       4096u   /* messages that bring nothing, at once */
+#define PEER_TALK_PER_S     128u    /* and in the long run */
 #define PEER_IDLE_MS        120000u /* not a byte received */
 #define PEER_KEEPALIVE_MS   100000u /* nothing sent */
 #define PEER_SNUB_MS        15000u  /* asked, unchoked, and no block */
@@ -109,6 +112,7 @@ struct peer {
     uint32_t cancelled; /* blocks that may still come though we cancelled them */
     uint32_t rejects;   /* in a row */
     uint32_t faults;
+    struct allowance talk;
     uint64_t rejected_ms; /* last reject while it served us; 0: none */
     uint32_t allowed[PEER_ALLOWED_MAX];
     uint32_t allowed_count;

@@ -3,6 +3,7 @@
 #include "libcommon/memory.h"
 #include "libcommon/random.h"
 #include "services/swarm/bitfield.h"
+#include "services/swarm/layout.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -19,6 +20,13 @@ static bool peer_has(const struct picker_view *view, uint32_t piece)
 /* ---- shape ---- */
 
 uint32_t picker_piece_size(const struct picker *self, uint32_t piece)
+{
+    assert(piece < self->shape.pieces);
+    return self->shape.layout != NULL ? layout_piece_size(self->shape.layout, piece)
+                                      : picker_padded_size(self, piece);
+}
+
+uint32_t picker_padded_size(const struct picker *self, uint32_t piece)
 {
     assert(piece < self->shape.pieces);
     const uint64_t start = (uint64_t)piece * self->shape.piece_size;
@@ -579,6 +587,8 @@ void picker_verified(struct picker *self, uint32_t piece, bool good)
     forget_alone(self, piece);
     self->state[piece] = PICKER_HAVE;
     self->missing--;
+    self->have_bytes += picker_piece_size(self, piece);
+    self->have++;
 }
 
 void picker_abandon(struct picker *self, uint32_t piece)
@@ -644,18 +654,56 @@ void picker_done(struct picker *self)
     free(self->order);
     free(self->pickable);
     free(self->runs);
+    free(self->selected);
     *self = (struct picker){ 0 };
 }
 
 void picker_set_have(struct picker *self, uint32_t piece)
 {
     assert(piece < self->shape.pieces);
-    if (self->state[piece] != PICKER_MISSING)
+    if (self->state[piece] == PICKER_MISSING) {
+        order_remove(self, piece);
+        self->missing--;
+    } else if (self->state[piece] != PICKER_UNSELECTED) {
         return;
-    order_remove(self, piece);
+    }
     forget_alone(self, piece);
     self->state[piece] = PICKER_HAVE;
-    self->missing--;
+    self->have_bytes += picker_piece_size(self, piece);
+    self->have++;
+}
+
+static bool is_selected(const struct picker *self, uint32_t piece)
+{
+    return self->selected == NULL || bitfield_has(self->selected, piece);
+}
+
+static void want(struct picker *self, uint32_t piece)
+{
+    self->state[piece] = PICKER_MISSING;
+    self->missing++;
+    order_add(self, piece);
+}
+
+void picker_select(struct picker *self, const uint8_t *pieces)
+{
+    free(self->selected);
+    self->selected = pieces != NULL ? xmemdup(pieces, bitfield_size(self->shape.pieces)) : NULL;
+    for (uint32_t i = 0; i < self->shape.pieces; i++) {
+        if (self->state[i] == PICKER_UNSELECTED && is_selected(self, i)) {
+            want(self, i);
+        } else if (self->state[i] == PICKER_MISSING && !is_selected(self, i)) {
+            order_remove(self, i);
+            self->state[i] = PICKER_UNSELECTED;
+            self->missing--;
+        }
+    }
+}
+
+bool picker_wants(const struct picker *self, uint32_t piece)
+{
+    return piece < self->shape.pieces && self->state[piece] != PICKER_HAVE &&
+           self->state[piece] != PICKER_UNSELECTED;
 }
 
 void picker_lose(struct picker *self, uint32_t piece)
@@ -663,9 +711,11 @@ void picker_lose(struct picker *self, uint32_t piece)
     assert(piece < self->shape.pieces);
     if (self->state[piece] != PICKER_HAVE)
         return;
-    self->state[piece] = PICKER_MISSING;
-    self->missing++;
-    order_add(self, piece);
+    self->have_bytes -= picker_piece_size(self, piece);
+    self->have--;
+    self->state[piece] = PICKER_UNSELECTED;
+    if (is_selected(self, piece))
+        want(self, piece);
 }
 
 bool picker_has(const struct picker *self, uint32_t piece)
@@ -676,6 +726,11 @@ bool picker_has(const struct picker *self, uint32_t piece)
 bool picker_is_complete(const struct picker *self)
 {
     return self->missing == 0;
+}
+
+bool picker_has_all(const struct picker *self)
+{
+    return self->have == self->shape.pieces;
 }
 
 static void check_open(const struct picker *self, uint32_t slot)
@@ -698,12 +753,13 @@ static void check_open(const struct picker *self, uint32_t slot)
 
 void picker_check(const struct picker *self)
 {
-    uint32_t counts[4] = { 0 };
+    uint32_t counts[5] = { 0 };
     for (uint32_t i = 0; i < self->shape.pieces; i++)
         counts[self->state[i]]++;
     assert(counts[PICKER_MISSING] == self->order_count);
     assert(counts[PICKER_OPEN] + counts[PICKER_CHECKING] == self->open_count);
-    assert(self->shape.pieces - counts[PICKER_HAVE] == self->missing);
+    assert(counts[PICKER_HAVE] == self->have);
+    assert(self->shape.pieces - counts[PICKER_HAVE] - counts[PICKER_UNSELECTED] == self->missing);
     for (uint32_t i = 0; i < self->order_count; i++) {
         const uint32_t piece = self->order[i];
         assert(self->position[piece] == i);

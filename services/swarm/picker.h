@@ -9,8 +9,9 @@
  * a part in, so that a bad piece names its sender.
  *
  * Invariant: a piece is MISSING and in the array, OPEN or CHECKING with a state for each of its
- * blocks, or HAVE. Availability does not count peers that have everything; those are `seeds`.
- * Source: BEP 3; Cohen 2003, "Incentives Build Robustness in BitTorrent", 2.4. Pure; allocates.
+ * blocks, HAVE, or UNSELECTED. Availability does not count peers that have everything; those are
+ * `seeds`. Source: BEP 3; Cohen 2003, "Incentives Build Robustness in BitTorrent", 2.4. Pure;
+ * allocates.
  */
 #pragma once
 
@@ -18,6 +19,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct layout;
 struct random;
 
 #define PICKER_PIECES_MAX (1u << 21)
@@ -26,13 +28,20 @@ struct random;
 #define PICKER_NOBODY     UINT32_MAX /* no peer; others are the caller's numbers */
 #define PICKER_ALONE_MAX  32u        /* pieces waiting to be fetched from one peer alone */
 
-enum picker_state { PICKER_MISSING, PICKER_OPEN, PICKER_CHECKING, PICKER_HAVE };
+enum picker_state {
+    PICKER_MISSING,
+    PICKER_OPEN,
+    PICKER_CHECKING,
+    PICKER_HAVE,
+    PICKER_UNSELECTED /* not here and not wanted: in no array */
+};
 
 struct picker_shape {
     uint32_t pieces;     /* 1 to PICKER_PIECES_MAX */
     uint32_t piece_size; /* bytes, at least 16 KiB; the last piece may be shorter */
     uint64_t total_size; /* bytes */
     uint32_t block_size; /* bytes, a power of two, at most piece_size; 0: PICKER_BLOCK_SIZE */
+    const struct layout *layout; /* where pieces end with their files (layout.h); borrowed, or NULL */
 };
 
 struct picker_ask {
@@ -61,7 +70,10 @@ struct picker_open {
 struct picker {
     struct picker_shape shape;
     struct random *random; /* borrowed */
-    uint32_t missing;      /* pieces that are not HAVE */
+    uint32_t missing;      /* pieces that are neither HAVE nor UNSELECTED */
+    uint32_t have;         /* pieces that are HAVE */
+    uint64_t have_bytes;   /* of these */
+    uint8_t *selected;     /* bitfield of the pieces that are wanted; NULL: all */
     uint32_t seeds;        /* peers that have everything */
     uint8_t *state;        /* of each piece: enum picker_state */
     uint16_t *available;   /* of each piece: how many peers have it, without the seeds */
@@ -108,8 +120,23 @@ void picker_set_have(struct picker *self, uint32_t piece);
 /* It was had, and is gone from the disk. */
 void picker_lose(struct picker *self, uint32_t piece);
 bool picker_has(const struct picker *self, uint32_t piece);
+
+/*
+ * Only these pieces are wanted (a bitfield, copied; NULL: all). What is here stays, and what is
+ * begun is ended.
+ */
+void picker_select(struct picker *self, const uint8_t *pieces);
+
+/* It is selected and not here. */
+bool picker_wants(const struct picker *self, uint32_t piece);
+
+/* All that is selected is here; every piece is. */
 bool picker_is_complete(const struct picker *self);
+bool picker_has_all(const struct picker *self);
 uint32_t picker_piece_size(const struct picker *self, uint32_t piece);
+
+/* With the padding a peer may count to it. */
+uint32_t picker_padded_size(const struct picker *self, uint32_t piece);
 uint32_t picker_block_count(const struct picker *self, uint32_t piece);
 uint32_t picker_block_size(const struct picker *self, uint32_t piece, uint32_t block);
 

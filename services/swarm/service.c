@@ -254,7 +254,7 @@ static void on_get_metainfo(void *ctx, struct call *call, const void *body)
     }
     uint8_t *data = NULL;
     size_t size = 0;
-    metainfo_write_torrent(known->info, 0, &data, &size);
+    metainfo_write_torrent(known, 0, &data, &size);
     Lb__Swarm__Metainfo metainfo = LB__SWARM__METAINFO__INIT;
     Lb__Swarm__Reply reply = LB__SWARM__REPLY__INIT;
     metainfo.metainfo.data = data;

@@ -129,6 +129,45 @@ void torrent_begin(struct torrent *self, struct bytes info, struct picker_shape 
         become_complete(self, now_ms);
 }
 
+/* Whom we have nothing to get from any more goes, others hear that we want something again. */
+static void selection_changed(struct torrent *self, uint64_t now_ms)
+{
+    const bool complete = picker_is_complete(&self->picker);
+    if (complete && !self->complete) {
+        become_complete(self, now_ms);
+        return;
+    }
+    if (complete || !self->complete)
+        return;
+    self->complete = false;
+    self->announce_tries = 0;
+    self->next_announce_ms = now_ms;
+    for (uint32_t i = 0; i < self->slots; i++)
+        if (self->peers[i] != NULL && self->peers[i]->extended)
+            torrent_exchange_hello(self, self->peers[i], now_ms);
+    torrent_connect_more(self, now_ms);
+}
+
+void torrent_select(struct torrent *self, const uint8_t *pieces, uint64_t now_ms)
+{
+    assert(self->has_metainfo);
+    picker_select(&self->picker, pieces);
+    for (uint32_t i = 0; i < self->slots; i++) {
+        if (self->peers[i] == NULL)
+            continue;
+        torrent_fetch_recount(self, self->peers[i]);
+        torrent_fetch_interest(self, self->peers[i], now_ms);
+    }
+    self->endgame = false;
+    self->refill = true;
+    selection_changed(self, now_ms);
+}
+
+void torrent_set_here(struct torrent *self, const struct address *here)
+{
+    candidates_set_here(&self->candidates, here);
+}
+
 void torrent_set_private(struct torrent *self, bool is_private)
 {
     self->is_private = is_private;
@@ -380,10 +419,10 @@ static void greet(struct torrent *self, struct peer *peer, bool dht, uint64_t no
 {
     const struct picker *picker = &self->picker;
     const uint32_t pieces = self->has_metainfo ? picker->shape.pieces : 0;
-    const bool nothing = !self->has_metainfo || picker->missing == pieces;
+    const bool nothing = !self->has_metainfo || picker->have == 0;
     if (nothing && peer->fast) {
         torrent_send_kind(self, peer, WIRE_HAVE_NONE, now_ms);
-    } else if (!nothing && self->complete && peer->fast) {
+    } else if (!nothing && picker_has_all(picker) && peer->fast) {
         torrent_send_kind(self, peer, WIRE_HAVE_ALL, now_ms);
     } else if (!nothing) {
         uint8_t *bits = xcalloc(bitfield_size(pieces), 1);
@@ -492,6 +531,27 @@ void torrent_left(struct torrent *self, uint32_t number, uint64_t now_ms)
 
 /* ---- messages ---- */
 
+/*
+ * A message that costs its sender nothing and brings nobody any further. A few are the life of
+ * every connection; who sends them without end wants our time, and does not get it.
+ */
+static bool is_talk(const struct torrent *self, const struct peer *peer,
+                    const struct wire_message *message)
+{
+    switch (message->kind) {
+    case WIRE_HAVE:
+        return peer_has(peer, message->piece);
+    case WIRE_REQUEST:
+        return peer->am_choking || !self->has_metainfo || peer->wishes_count == PEER_WISHES_MAX;
+    case WIRE_PIECE: /* counted by themselves: PEER_FAULTS_MAX, RESTATED_MAX */
+    case WIRE_BITFIELD:
+    case WIRE_HAVE_ALL:
+        return false;
+    default:
+        return true;
+    }
+}
+
 static const char *handle(struct torrent *self, struct peer *peer,
                           const struct wire_message *message, uint64_t now_ms,
                           enum torrent_verdict *ret_verdict)
@@ -547,7 +607,9 @@ enum torrent_verdict torrent_message(struct torrent *self, uint32_t number,
     if (peer == NULL)
         return verdict;
     peer->received_ms = now_ms;
-    const char *fault = handle(self, peer, message, now_ms, &verdict);
+    const bool floods = is_talk(self, peer, message) && !allowance_take(&peer->talk, now_ms);
+    const char *fault =
+        floods ? "it talks without end" : handle(self, peer, message, now_ms, &verdict);
     if (fault != NULL) {
         torrent_drop(self, &peer, fault, now_ms);
         return TORRENT_DONE;
@@ -560,7 +622,8 @@ enum torrent_verdict torrent_message(struct torrent *self, uint32_t number,
 
 /* ---- content ---- */
 
-static void piece_is_here(struct torrent *self, uint32_t piece, uint64_t now_ms)
+/* was_wanted: it was among what is wanted of the peers that have it. */
+static void piece_is_here(struct torrent *self, uint32_t piece, bool was_wanted, uint64_t now_ms)
 {
     const struct wire_message have = { .kind = WIRE_HAVE, .piece = piece };
     for (uint32_t i = 0; i < self->slots; i++) {
@@ -569,12 +632,12 @@ static void piece_is_here(struct torrent *self, uint32_t piece, uint64_t now_ms)
             continue;
         if (!peer->everything)
             torrent_send(self, peer, &have, now_ms);
-        if (peer_has(peer, piece)) {
+        if (was_wanted && peer_has(peer, piece)) {
             peer->wanted--;
             torrent_fetch_interest(self, peer, now_ms);
         }
     }
-    if (picker_is_complete(&self->picker))
+    if (!self->complete && picker_is_complete(&self->picker))
         become_complete(self, now_ms);
 }
 
@@ -609,7 +672,7 @@ void torrent_judged(struct torrent *self, uint32_t piece, lb_err result, const u
     self->endgame &= result == LB_OK;
     if (result == LB_OK) {
         torrent_suspect_good(self, piece, digests, from, now_ms);
-        piece_is_here(self, piece, now_ms);
+        piece_is_here(self, piece, true, now_ms);
     } else if (result == LB_CORRUPT) {
         piece_is_bad(self, piece, digests, from, now_ms);
     }
@@ -619,11 +682,13 @@ void torrent_judged(struct torrent *self, uint32_t piece, lb_err result, const u
 void torrent_found(struct torrent *self, uint32_t piece, uint64_t now_ms)
 {
     if (!self->has_metainfo || piece >= self->picker.shape.pieces ||
-        self->picker.state[piece] != PICKER_MISSING)
+        (self->picker.state[piece] != PICKER_MISSING &&
+         self->picker.state[piece] != PICKER_UNSELECTED))
         return;
+    const bool was_wanted = picker_wants(&self->picker, piece);
     picker_set_have(&self->picker, piece);
     suspects_forget(&self->suspects, piece);
-    piece_is_here(self, piece, now_ms);
+    piece_is_here(self, piece, was_wanted, now_ms);
 }
 
 void torrent_lost(struct torrent *self, uint32_t piece, uint64_t now_ms)
@@ -631,6 +696,8 @@ void torrent_lost(struct torrent *self, uint32_t piece, uint64_t now_ms)
     if (!self->has_metainfo || !picker_has(&self->picker, piece))
         return;
     picker_lose(&self->picker, piece);
+    if (!picker_wants(&self->picker, piece))
+        return;
     self->complete = false;
     self->endgame = false;
     self->refill = true;
@@ -737,14 +804,7 @@ uint64_t torrent_deadline_ms(const struct torrent *self)
 
 uint64_t torrent_have_bytes(const struct torrent *self)
 {
-    if (!self->has_metainfo)
-        return 0;
-    const struct picker *picker = &self->picker;
-    const uint32_t last = picker->shape.pieces - 1;
-    uint64_t bytes = (uint64_t)(picker->shape.pieces - picker->missing) * picker->shape.piece_size;
-    if (picker_has(picker, last))
-        bytes -= picker->shape.piece_size - picker_piece_size(picker, last);
-    return bytes;
+    return self->has_metainfo ? self->picker.have_bytes : 0;
 }
 
 void torrent_get_stats(const struct torrent *self, struct torrent_stats *ret_stats)
@@ -771,7 +831,7 @@ static void check_peer(const struct torrent *self, const struct peer *peer, uint
     for (uint32_t i = 0; i < self->picker.shape.pieces; i++) {
         const bool has = peer_has(peer, i);
         count += has;
-        wanted += has && !picker_has(&self->picker, i);
+        wanted += has && picker_wants(&self->picker, i);
         available[i] += has && !peer->everything;
     }
     assert(peer->pieces_count == count);

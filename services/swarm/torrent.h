@@ -75,7 +75,7 @@ enum torrent_action_kind {
     TORRENT_FORGET,     /* the bytes kept of message.piece */
     TORRENT_METADATA,   /* message.payload is the info dictionary, matching: torrent_begin() or
                            torrent_refuse_metadata() */
-    TORRENT_COMPLETE,   /* every piece is here */
+    TORRENT_COMPLETE,   /* every piece that is selected is here */
     TORRENT_ANNOUNCE    /* find peers and tell we are here; then torrent_announced() */
 };
 
@@ -112,7 +112,7 @@ struct torrent {
     bool has_metainfo;
     bool is_private;
     bool paused;
-    bool complete;
+    bool complete;     /* all that is selected is here */
     struct bytes info; /* borrowed, once has_metainfo */
     struct picker picker;
     struct metadata metadata;
@@ -164,8 +164,18 @@ void torrent_done(struct torrent *self);
 void torrent_begin(struct torrent *self, struct bytes info, struct picker_shape shape,
                    const uint8_t *have, uint64_t now_ms);
 
+/*
+ * Only these pieces are wanted (a bitfield, copied; NULL: all), after torrent_begin(). Complete
+ * means from now on: all of these are here; a peer that is complete without having everything is a
+ * partial seed (BEP 21).
+ */
+void torrent_select(struct torrent *self, const uint8_t *pieces, uint64_t now_ms);
+
 /* What TORRENT_METADATA gave is of no use though its hash fits: it is not asked for again. */
 void torrent_refuse_metadata(struct torrent *self);
+
+/* Where we are, as peers see us (candidates_set_here()). */
+void torrent_set_here(struct torrent *self, const struct address *here);
 
 /* BEP 27: its peers are not told of each other. Where to look for peers is the caller's matter. */
 void torrent_set_private(struct torrent *self, bool is_private);

@@ -155,6 +155,17 @@ void torrent_fetch_interest(struct torrent *self, struct peer *peer, uint64_t no
 
 /* ---- what a peer has ---- */
 
+void torrent_fetch_recount(struct torrent *self, struct peer *peer)
+{
+    const uint32_t pieces = self->picker.shape.pieces;
+    peer->wanted = peer->everything ? self->picker.missing : 0;
+    if (peer->pieces == NULL)
+        return;
+    for (uint32_t i = bitfield_next(peer->pieces, pieces, 0); i < pieces;
+         i = bitfield_next(peer->pieces, pieces, i + 1))
+        peer->wanted += picker_wants(&self->picker, i);
+}
+
 /* Availability and `wanted`, from what the peer has; it is not counted yet. */
 void torrent_fetch_count(struct torrent *self, struct peer *peer)
 {
@@ -166,17 +177,11 @@ void torrent_fetch_count(struct torrent *self, struct peer *peer)
         free(peer->pieces);
         peer->pieces = NULL;
         peer->pieces_size = 0;
-        peer->wanted = self->picker.missing;
         picker_add_seed(&self->picker);
-        return;
+    } else if (peer->pieces != NULL) {
+        picker_add_bitfield(&self->picker, peer->pieces);
     }
-    if (peer->pieces == NULL)
-        return;
-    picker_add_bitfield(&self->picker, peer->pieces);
-    peer->wanted = 0;
-    for (uint32_t i = bitfield_next(peer->pieces, pieces, 0); i < pieces;
-         i = bitfield_next(peer->pieces, pieces, i + 1))
-        peer->wanted += !picker_has(&self->picker, i);
+    torrent_fetch_recount(self, peer);
 }
 
 void torrent_fetch_uncount(struct torrent *self, struct peer *peer)
@@ -206,7 +211,7 @@ const char *torrent_fetch_have(struct torrent *self, struct peer *peer, uint32_t
     if (!peer_set_piece(peer, piece, pieces) || pieces == 0)
         return NULL;
     picker_add_piece(&self->picker, piece);
-    if (!picker_has(&self->picker, piece))
+    if (picker_wants(&self->picker, piece))
         peer->wanted++;
     if (peer->pieces_count == pieces)
         become_seed(self, peer);
@@ -244,7 +249,7 @@ static void lose_piece(struct torrent *self, struct peer *peer, uint32_t piece, 
     } else {
         peer_clear_piece(peer, piece, self->picker.shape.pieces);
         picker_remove_piece(&self->picker, piece);
-        peer->wanted -= !picker_has(&self->picker, piece);
+        peer->wanted -= picker_wants(&self->picker, piece);
     }
     torrent_fetch_interest(self, peer, now_ms);
 }

@@ -126,7 +126,7 @@ const char *torrent_give_request(struct torrent *self, struct peer *peer,
     if (self->has_metainfo) {
         if (wish.piece >= self->picker.shape.pieces)
             return "it asks for a piece there is not";
-        const uint32_t size = picker_piece_size(&self->picker, wish.piece);
+        const uint32_t size = picker_padded_size(&self->picker, wish.piece);
         if (wish.offset >= size || wish.length > size - wish.offset)
             return "it asks beyond a piece";
     }

@@ -48,6 +48,7 @@ const char *torrent_fetch_bitfield(struct torrent *self, struct peer *peer, stru
                                    uint64_t now_ms);
 const char *torrent_fetch_have_all(struct torrent *self, struct peer *peer, uint64_t now_ms);
 void torrent_fetch_count(struct torrent *self, struct peer *peer);
+void torrent_fetch_recount(struct torrent *self, struct peer *peer); /* `wanted` alone */
 void torrent_fetch_uncount(struct torrent *self, struct peer *peer);
 
 /* ---- torrent_suspect.c ---- */

@@ -143,6 +143,9 @@ static void begin_torrent(struct transfer *self)
     memcpy(options.infohash, self->infohash, sizeof options.infohash);
     memcpy(options.peer_id, owner->peer_id, sizeof options.peer_id);
     torrent_init(&self->torrent, &options, &owner->random, transfers_now_ms(owner));
+    for (unsigned i = owner->own_count; i > 0; i--)
+        if (address_is_usable(&owner->own[i - 1]) && !address_is_loopback(&owner->own[i - 1]))
+            torrent_set_here(&self->torrent, &owner->own[i - 1]);
     self->running = true;
     transfers_touch(self);
 }
@@ -193,6 +196,7 @@ static void on_opened(void *ctx, lb_err err)
         .pieces = layout->piece_count,
         .piece_size = layout->piece_length,
         .total_size = layout->length,
+        .layout = layout->aligned ? layout : NULL,
     };
     const uint64_t now_ms = transfers_now_ms(self->owner);
     if (!self->running)
@@ -368,7 +372,7 @@ static void take_metadata(struct transfer *self, struct bytes info)
     }
     uint8_t *file = NULL;
     size_t size = 0;
-    metainfo_write_torrent(metainfo->info, 0, &file, &size);
+    metainfo_write_torrent(metainfo, 0, &file, &size);
     if (catalogue_write(self->owner->catalogue, self->infohash, CATALOGUE_TORRENT, &file, size,
                         NULL, NULL) != LB_OK)
         log_warn("metainfo not saved: too much to do");
@@ -562,7 +566,7 @@ void transfer_status(const struct transfer *self, struct transfer_status *ret_st
         .name = self->name,
         .note = self->note,
         .state = self->state,
-        .size_bytes = self->metainfo != NULL ? self->metainfo->layout.length : 0,
+        .size_bytes = self->metainfo != NULL ? self->metainfo->layout.content_length : 0,
         .have_bytes = self->running ? torrent_have_bytes(&self->torrent) : 0,
         .received_bytes = stats.received_bytes,
         .sent_bytes = stats.sent_bytes,

@@ -335,7 +335,7 @@ static void on_created(void *ctx, lb_err err, const struct create_result *result
     replace_share(self);
     uint8_t *torrent = NULL;
     size_t size = 0;
-    metainfo_write_torrent(self->metainfo->info, clock_wall_s(), &torrent, &size);
+    metainfo_write_torrent(self->metainfo, clock_wall_s(), &torrent, &size);
     const lb_err put = catalogue_put(owner->catalogue, &self->order, bytes_of(torrent, size),
                                      on_share_stored, self);
     free(torrent);
@@ -444,7 +444,7 @@ static void folder_done(struct job *job, void *ctx)
     uint8_t *torrent = NULL;
     size_t size = 0;
     if (self->metainfo != NULL)
-        metainfo_write_torrent(self->metainfo->info, 0, &torrent, &size);
+        metainfo_write_torrent(self->metainfo, 0, &torrent, &size);
     const lb_err err = catalogue_put(owner->catalogue, &self->order, bytes_of(torrent, size),
                                      on_fetch_stored, self);
     free(torrent);

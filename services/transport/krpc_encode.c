@@ -32,10 +32,13 @@ static void put_key_raw(struct writer *to, const char *key, struct bytes encoded
     writer_put(to, encoded.data, encoded.size);
 }
 
-/* Short runs are gathered here first: one bounds check for each, not for each part of it. */
+/*
+ * Up to the dictionary of the body. Short runs are gathered first: one bounds check for each, not
+ * for each part of it.
+ */
 static void put_begin(struct writer *to, const struct address *requestor, char body)
 {
-    uint8_t head[32] = "d2:ip6:";
+    uint8_t head[34] = "d2:ip6:";
     size_t size = 7;
 
     if (!requestor) {
@@ -53,14 +56,23 @@ static void put_begin(struct writer *to, const struct address *requestor, char b
     head[size++] = '1';
     head[size++] = ':';
     head[size++] = (uint8_t)body;
+    head[size++] = 'd';
     writer_put(to, head, size);
 }
 
-/* "t", "v", "y" and the end of the message. */
+static void put_id(struct writer *to, const struct node_id *id)
+{
+    uint8_t text[7 + NODE_ID_SIZE] = "2:id20:";
+
+    memcpy(text + 7, id->bytes, NODE_ID_SIZE);
+    writer_put(to, text, sizeof(text));
+}
+
+/* The end of a reply's body; "t", "v", "y" and the end of the message. */
 static void put_finish(struct writer *to, struct bytes transaction, char type)
 {
-    uint8_t tail[64] = "1:t";
-    size_t size = 3;
+    uint8_t tail[64] = "e1:t";
+    size_t size = 4, from = type == 'r' ? 0 : 1;
 
     assert(transaction.size > 0 && transaction.size <= KRPC_TRANSACTION_MAX);
     if (transaction.size > 9)
@@ -73,7 +85,7 @@ static void put_finish(struct writer *to, struct bytes transaction, char type)
     size += sizeof(VERSION "1:y1:") - 1;
     tail[size++] = (uint8_t)type;
     tail[size++] = 'e';
-    writer_put(to, tail, size);
+    writer_put(to, tail + from, size - from);
 }
 
 /* The "208:" before a string. */
@@ -111,7 +123,8 @@ static void put_nodes(struct writer *to, const struct contact *nodes, size_t cou
         memcpy(at, nodes[i].id.bytes, NODE_ID_SIZE);
         memcpy(at + NODE_ID_SIZE, nodes[i].address.ip + 16 - ip_size, ip_size);
         at += NODE_ID_SIZE + ip_size;
-        store_u16(at, nodes[i].address.port);
+        at[0] = (uint8_t)(nodes[i].address.port >> 8); /* a call would cost as much as the copies */
+        at[1] = (uint8_t)nodes[i].address.port;
         at += 2;
     }
     to->size += size;
@@ -151,11 +164,9 @@ size_t krpc_encode_reply(const struct krpc_reply *reply, uint8_t *ret_data, size
 
     writer_init(&to, ret_data, capacity);
     put_begin(&to, reply->to, 'r');
-    writer_u8(&to, 'd');
     put_key_string(&to, "BFpe", reply->peers_filter);
     put_key_string(&to, "BFsd", reply->seeds_filter);
-    put_literal(&to, "2:id20:");
-    writer_put(&to, reply->id->bytes, NODE_ID_SIZE);
+    put_id(&to, reply->id);
     if (reply->samples)
         put_key_int(&to, "interval", reply->samples->interval_s);
     if (is_sent)
@@ -175,7 +186,6 @@ size_t krpc_encode_reply(const struct krpc_reply *reply, uint8_t *ret_data, size
     put_ttl(&to, item);
     put_key_raw(&to, "v", item->value);
     put_values(&to, reply->values, reply->values_count);
-    writer_u8(&to, 'e');
     put_finish(&to, reply->transaction, 'r');
     return finished(&to);
 }
@@ -296,10 +306,8 @@ size_t krpc_encode_query(const struct krpc_query *query,
     assert(query->method < KRPC_UNKNOWN);
     writer_init(&to, ret_data, capacity);
     put_begin(&to, NULL, 'a');
-    writer_u8(&to, 'd');
     put_first_arguments(&to, query);
-    put_literal(&to, "2:id20:");
-    writer_put(&to, query->id->bytes, NODE_ID_SIZE);
+    put_id(&to, query->id);
     put_arguments(&to, query);
     put_literal(&to, "e1:q");
     bencode_put_text(&to, krpc_method_text(query->method));

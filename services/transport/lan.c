@@ -337,14 +337,6 @@ static int open_socket(bool v4)
     return -1;
 }
 
-static bool is_loopback(const struct address *address)
-{
-    static const uint8_t loopback_v6[16] = { [15] = 1 };
-
-    return address_is_v4(address) ? address->ip[12] == 127
-                                  : memcmp(address->ip, loopback_v6, sizeof(loopback_v6)) == 0;
-}
-
 static void open_port(struct lan *self, struct lan_port *port, const struct address *listen)
 {
     port->v4 = address_is_v4(listen);
@@ -382,7 +374,7 @@ void lan_open(struct lan *self, struct transport *transport)
     random_bytes(&transport->random, cookie, sizeof(cookie));
     hex_encode(cookie, sizeof(cookie), self->cookie);
     for (unsigned i = 0; i < transport->ports_count && i < LAN_FAMILIES; i++) {
-        if (is_loopback(&transport->ports[i].bound))
+        if (address_is_loopback(&transport->ports[i].bound))
             continue;
         open_port(self, &self->ports[i], &transport->ports[i].bound);
         open += self->ports[i].fd >= 0;

@@ -13,7 +13,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define TABLE_NODES 160 /* what a node of a large network knows: 20 buckets of 8 */
+/* What a node of a large network knows: 16 buckets of 64 (services/routing/table.h), then of 8. */
+#define WIDE_BUCKETS 16
+#define WIDE_NODES   64
+#define TABLE_NODES  (WIDE_BUCKETS * WIDE_NODES + 4 * 8)
 
 #define ALL_METHODS   ((1u << LOAD_METHODS) - 1)
 #define BEP_5_METHODS (1u << LOAD_PING | 1u << LOAD_FIND_NODE | 1u << LOAD_GET_PEERS)
@@ -131,6 +134,12 @@ static int by_id(const void *a, const void *b)
     return node_id_compare(&((const struct contact *)a)->id, &((const struct contact *)b)->id);
 }
 
+static unsigned bucket_of(unsigned i)
+{
+    return i < WIDE_BUCKETS * WIDE_NODES ? i / WIDE_NODES
+                                         : WIDE_BUCKETS + (i - WIDE_BUCKETS * WIDE_NODES) / 8;
+}
+
 static void fill_table(struct routing_page *page)
 {
     static struct contact table[TABLE_NODES];
@@ -142,7 +151,7 @@ static void fill_table(struct routing_page *page)
     random_init(&random, 1);
     self_id = node_id_random(&random);
     for (unsigned i = 0; i < TABLE_NODES; i++) {
-        table[i].id = node_id_random_in_bucket(&self_id, i / 8, &random);
+        table[i].id = node_id_random_in_bucket(&self_id, bucket_of(i), &random);
         table[i].address = address_v4(10, 0, (uint8_t)(i / 200), (uint8_t)(1 + i % 200), 6881);
     }
     qsort(table, TABLE_NODES, sizeof(table[0]), by_id);

@@ -1,12 +1,14 @@
 /*
- * metainfo: a .torrent file, or a bare info dictionary with its own hash. Whatever is read keeps
- * the invariant of layout.h, no path climbs, and each byte of content lies in exactly one span.
+ * metainfo: a .torrent file, or a bare info dictionary with its own hash, of v1, v2 or both.
+ * Whatever is read keeps the invariant of layout.h, no path climbs, and each byte of content lies
+ * in exactly one span; what is written of it is read as the same.
  */
 #include "services/swarm/metainfo.h"
 
 #include "libcommon/crypto.h"
 
 #include <assert.h>
+#include <stdlib.h>
 #include <string.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -29,9 +31,11 @@ static void check(const struct metainfo *self)
     uint64_t at = 0;
 
     assert(layout->piece_count >= 1 && layout->piece_length % LAYOUT_BLOCK_SIZE == 0);
-    assert(self->piece_hashes >= self->info.data &&
-           self->piece_hashes + (size_t)layout->piece_count * METAINFO_HASH_SIZE <=
-               self->info.data + self->info.size);
+    if (self->kind & METAINFO_V1)
+        assert(self->piece_hashes >= self->info.data &&
+               self->piece_hashes + (size_t)layout->piece_count * METAINFO_HASH_SIZE <=
+                   self->info.data + self->info.size);
+    assert(layout->aligned == ((self->kind & METAINFO_V2) != 0));
     for (uint32_t i = 0; i < layout->files_count; i++) {
         if (!layout->files[i].padding)
             check_path(self->paths[i]);
@@ -42,25 +46,49 @@ static void check(const struct metainfo *self)
         struct layout_span span;
 
         while (layout_spans_next(&cursor, &span)) {
-            assert(layout->files[span.file].offset + span.offset == at);
+            assert(layout->aligned || layout->files[span.file].offset + span.offset == at);
+            assert(!layout->aligned || !layout->files[span.file].padding);
             at += span.size;
         }
+        if (layout->aligned) {
+            (void)metainfo_piece_root(self, piece);
+            (void)metainfo_piece_height(self, piece);
+        }
     }
-    assert(at == layout->length);
+    assert(at == layout->content_length);
+}
+
+static void check_written(const struct metainfo *self)
+{
+    struct metainfo *again = NULL;
+    uint8_t *data = NULL;
+    size_t size = 0;
+
+    metainfo_write_torrent(self, 0, &data, &size);
+    assert(metainfo_parse_as(bytes_of(data, size), self->infohash, &again, NULL) == LB_OK);
+    assert(again->kind == self->kind && again->has_piece_roots == self->has_piece_roots);
+    metainfo_free(&again);
+    free(data);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct metainfo *metainfo = NULL;
     struct metainfo_problem problem = { "" };
-    uint8_t infohash[SHA1_SIZE];
+    uint8_t infohash[SHA256_SIZE];
 
-    if (metainfo_parse(bytes_of(data, size), &metainfo, &problem) == LB_OK)
+    if (metainfo_parse(bytes_of(data, size), &metainfo, &problem) == LB_OK) {
         check(metainfo);
-    else
+        check_written(metainfo);
+    } else {
         assert(problem.text[0] && !metainfo);
+    }
     metainfo_free(&metainfo);
     sha1(bytes_of(data, size), infohash);
+    if (metainfo_parse_info(bytes_of(data, size), infohash, &metainfo, NULL) == LB_OK)
+        check(metainfo);
+    metainfo_free(&metainfo);
+    sha256(bytes_of(data, size), infohash);
     if (metainfo_parse_info(bytes_of(data, size), infohash, &metainfo, NULL) == LB_OK)
         check(metainfo);
     metainfo_free(&metainfo);

@@ -13,6 +13,7 @@
 #define COUNT_MAX 2000
 
 static struct contact table[COUNT_MAX];
+static uint64_t keys[COUNT_MAX]; /* of table */
 static struct contact by_distance[COUNT_MAX];
 static struct node_id sort_target;
 
@@ -40,14 +41,17 @@ static size_t make_table(size_t count)
         if (kept == 0 || !node_id_equal(&table[kept - 1].id, &table[i].id))
             table[kept++] = table[i];
     }
+    for (size_t i = 0; i < kept; i++)
+        keys[i] = closest_key(&table[i].id);
     return kept;
 }
 
 /* In whatever order: those found are the first of by_distance, each once. */
-static void check_any(size_t count, const struct node_id *target, size_t k)
+static void check_any(size_t count, const struct node_id *target, size_t k, bool keyed)
 {
     uint32_t indices[COUNT_MAX + 1];
-    size_t found = closest_find_any(table, count, target, k, indices);
+    size_t found = keyed ? closest_find_keyed(table, keys, count, target, k, indices)
+                         : closest_find_any(table, count, target, k, indices);
     bool seen[COUNT_MAX] = { false };
 
     assert_int_equal(found, k < count ? k : count);
@@ -64,7 +68,8 @@ static void check(size_t count, const struct node_id *target, size_t k)
     uint32_t indices[COUNT_MAX + 1];
     size_t found = closest_find(table, count, target, k, indices);
 
-    check_any(count, target, k);
+    check_any(count, target, k, false);
+    check_any(count, target, k, true);
     assert_int_equal(found, k < count ? k : count);
     for (size_t i = 0; i < found; i++) {
         assert_true(indices[i] < count);

@@ -1,6 +1,7 @@
 /* Candidates: whom to call, when to call again, whom never. */
 #include "libcommon/random.h"
 #include "services/swarm/candidates.h"
+#include "services/swarm/priority.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -43,6 +44,33 @@ static void test_back_off(void **state)
     candidates_left(&self, &address, 0, now_ms);
     assert_int_equal(self.count, 0);
     assert_int_equal(candidates_deadline_ms(&self, false), UINT64_MAX);
+    candidates_done(&self);
+}
+
+/* Here is 10.1.2.3: its neighbours come first, then all others by priority. */
+static void test_rank(void **state)
+{
+    (void)state;
+    static const char *const all[] = { "10.9.9.9:6881", "10.1.2.7:6881", "98.76.54.32:6881",
+                                       "10.1.3.7:6881", "10.1.2.9:6881" };
+    enum { COUNT = sizeof all / sizeof all[0] };
+    struct candidates self;
+    struct random random;
+    struct address here = address_v4(10, 1, 2, 3, 6881);
+    struct address called[COUNT];
+    random_init(&random, 1);
+    candidates_init(&self);
+    candidates_set_here(&self, &here);
+    for (size_t i = 0; i < COUNT; i++) {
+        assert_int_equal(address_parse(all[i], &called[i]), LB_OK);
+        assert_true(candidates_add(&self, &called[i], false));
+    }
+    for (size_t i = 0; i < COUNT; i++) {
+        assert_true(candidates_next(&self, false, &random, 1000, &called[i]));
+        assert_int_equal(address_same_subnet(&called[i], &here), i < 2);
+        if (i != 0 && i != 2)
+            assert_true(priority_of(&here, &called[i - 1]) > priority_of(&here, &called[i]));
+    }
     candidates_done(&self);
 }
 
@@ -154,6 +182,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_back_off),
+        cmocka_unit_test(test_rank),
         cmocka_unit_test(test_who_stayed_is_called_soon),
         cmocka_unit_test(test_seeds_are_left_out),
         cmocka_unit_test(test_ourselves),

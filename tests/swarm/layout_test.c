@@ -95,6 +95,61 @@ static void test_file(void **state)
     assert_int_equal(count, row->count);
 }
 
+/*
+ * Aligned, pieces of 32 KiB: a of a piece and 100 bytes, padding, an empty file, b of 5 bytes,
+ * padding, c of exactly two pieces, d of a block and a byte, padding behind it.
+ */
+static const struct layout_file aligned_files[] = {
+    { .offset = 0, .length = 2 * K + 100 },
+    { .offset = 2 * K + 100, .length = 2 * K - 100, .padding = true },
+    { .offset = 4 * K, .length = 0 },
+    { .offset = 4 * K, .length = 5 },
+    { .offset = 4 * K + 5, .length = 2 * K - 5, .padding = true },
+    { .offset = 6 * K, .length = 4 * K },
+    { .offset = 10 * K, .length = K + 1 },
+    { .offset = 11 * K + 1, .length = K - 1, .padding = true },
+};
+static const struct layout aligned = { .length = 12 * K,
+                                       .piece_length = 2 * K,
+                                       .piece_count = 6,
+                                       .files_count = 8,
+                                       .files = aligned_files,
+                                       .aligned = true };
+
+static const struct aligned_row {
+    const char *what;
+    uint32_t piece, file, size, blocks, padded;
+    const char *spans;
+} aligned_rows[] = {
+    { "a whole piece of the first file", 0, 0, 2 * K, 2, 2 * K, "0+0:32768" },
+    { "its last bytes, without the padding", 1, 0, 100, 1, 2 * K, "0+32768:100" },
+    { "a small file behind an empty one", 2, 3, 5, 1, 2 * K, "3+0:5" },
+    { "a file of whole pieces", 3, 5, 2 * K, 2, 2 * K, "5+0:32768" },
+    { "and its end", 4, 5, 2 * K, 2, 2 * K, "5+32768:32768" },
+    { "the last file, of a block and a byte", 5, 6, K + 1, 2, 2 * K, "6+0:16385" },
+};
+
+static void test_aligned(void **state)
+{
+    const struct aligned_row *row = *state;
+    const uint32_t size = layout_piece_size(&aligned, row->piece);
+    struct layout_cursor cursor = layout_spans(&aligned, row->piece, 0, size);
+    struct layout_span span;
+    char text[64] = "";
+
+    assert_int_equal(size, row->size);
+    assert_int_equal(layout_block_count(&aligned, row->piece), row->blocks);
+    assert_int_equal(layout_padded_size(&aligned, row->piece), row->padded);
+    assert_int_equal(layout_piece_file(&aligned, row->piece), row->file);
+    assert_true(layout_range_is_valid(&aligned, row->piece, size - 1, 1));
+    assert_false(layout_range_is_valid(&aligned, row->piece, size, 1));
+    assert_true(layout_spans_next(&cursor, &span));
+    snprintf(text, sizeof(text), "%u+%llu:%u", span.file, (unsigned long long)span.offset,
+             span.size);
+    assert_string_equal(text, row->spans);
+    assert_false(layout_spans_next(&cursor, &span));
+}
+
 /* Against the slow way: byte by byte. */
 static void spans_cover_each_byte_once(void **state)
 {
@@ -140,6 +195,7 @@ int main(void)
     failed += RUN_ROWS(piece_rows, test_piece);
     failed += RUN_ROWS(span_rows, test_spans);
     failed += RUN_ROWS(file_rows, test_file);
+    failed += RUN_ROWS(aligned_rows, test_aligned);
     failed += cmocka_run_group_tests(tests, NULL, NULL);
     return failed;
 }

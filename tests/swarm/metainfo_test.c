@@ -110,15 +110,14 @@ static const struct parse_row {
     { "the UTF-8 name beside another", "d6:lengthi5e4:name1:!10:name.utf-81:n" ONE "e", LB_OK,
       "n=5" },
     { "three dots", "d6:lengthi5e4:name3:..." ONE "e", LB_OK, "...=5" },
-    { "a hybrid, read as v1", "d9:file treede6:lengthi5e12:meta versioni2e4:name1:n" ONE "e", LB_OK,
-      "n=5" },
+    { "a file tree without a version", "d9:file treede6:lengthi5e4:name1:n" ONE "e", LB_OK, "n=5" },
 
     { "no dictionary", "l4:namee", LB_INVALID, "no dictionary" },
     { "nothing", "", LB_INVALID, "not a bencoded" },
     { "cut", "d6:lengthi5e4:name1:n" PIECE "6:pieces20:", LB_INVALID, "not a bencoded" },
     { "trailing bytes", "d6:lengthi5e4:name1:n" ONE "ex", LB_INVALID, "not a bencoded" },
-    { "version 2 alone", "d9:file treede12:meta versioni2e4:name1:n" PIECE "e", LB_UNSUPPORTED,
-      "version 2" },
+    { "a file tree alone without a version", "d9:file treede4:name1:n" PIECE "e", LB_INVALID,
+      "no meta version" },
     { "no name", "d6:lengthi5e" ONE "e", LB_INVALID, "no name" },
     { "a name that is a number", "d6:lengthi5e4:namei1e" ONE "e", LB_INVALID, "no name" },
     { "an empty name", "d6:lengthi5e4:name0:" ONE "e", LB_INVALID, "empty name" },
@@ -215,7 +214,7 @@ static void test_parse(void **state)
     metainfo_free(&metainfo);
 
     /* The same within a .torrent file. */
-    metainfo_write_torrent(info, 1700000000, &data, &size);
+    metainfo_write_torrent(&(struct metainfo){ .info = info }, 1700000000, &data, &size);
     torrent = bytes_of(data, size);
     err = metainfo_parse(torrent, &metainfo, NULL);
     if (row->err == LB_OK) {
@@ -415,7 +414,8 @@ static void damage_gets_an_answer(void **state)
 
 static void what_is_written_is_canonical(void **state)
 {
-    static const struct metainfo_draft_file files[] = { { "a", 5 }, { "b/c", 16384 } };
+    static const struct metainfo_draft_file files[] = { { .path = "a", .length = 5 },
+                                                        { .path = "b/c", .length = 16384 } };
     uint8_t hashes[40], *data = NULL;
     struct metainfo_draft draft = { .name = "n",
                                     .files = files,
@@ -466,7 +466,7 @@ static const struct draft_row {
 static void test_draft(void **state)
 {
     const struct draft_row *row = *state;
-    struct metainfo_draft_file file = { row->path, row->length };
+    struct metainfo_draft_file file = { .path = row->path, .length = row->length };
     uint8_t hashes[40] = { 0 }, *data = NULL;
     struct metainfo_draft draft = { .name = row->name,
                                     .files = &file,

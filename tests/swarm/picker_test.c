@@ -28,8 +28,8 @@ static void bits(const char *drawn, uint8_t *ret)
 }
 
 /*
- * Which piece is begun. have: '#' is here. available: how many other peers have it. peer: '*' it
- * has. picked: every piece that may be chosen, '*', as ties are drawn.
+ * Which piece is begun. have: '#' is here, 'x' is not selected. available: how many other peers
+ * have it. peer: '*' it has. picked: every piece that may be chosen, '*', as ties are drawn.
  */
 static const struct new_row {
     const char *what, *have, *available, *peer, *picked;
@@ -42,6 +42,8 @@ static const struct new_row {
     { "nothing when the peer has nothing new", "##..", "1111", "**..", "...." },
     { "nothing when the peer has nothing", "....", "1111", "....", "...." },
     { "what only this peer has comes first", ".....", "10101", "*.***", "...*." },
+    { "what is not selected is not picked", "x..", "012", "***", ".*." },
+    { "nothing when only that is left", "x#x", "111", "***", "..." },
     { "many availabilities keep their order", "......", "956847", "******", "....*." },
 };
 
@@ -63,6 +65,11 @@ static void test_new_piece(void **state)
             for (int k = '0'; k < row->available[i]; k++)
                 picker_add_piece(&picker, i);
         }
+        uint8_t selected[64] = { 0 };
+        for (uint32_t i = 0; i < pieces; i++)
+            if (row->have[i] != 'x')
+                bitfield_set(selected, i);
+        picker_select(&picker, selected);
         picker_add_bitfield(&picker, peer);
         picker_check(&picker);
         struct picker_ask ask;
@@ -387,6 +394,42 @@ static void test_random_life(void **state)
     picker_done(&picker);
 }
 
+/* The selection may change at any time: what is begun is ended, what is here stays. */
+static void test_selection_changes(void **state)
+{
+    (void)state;
+    struct world world;
+    setup(&world, 4, 2, 4);
+    uint8_t some[64];
+    picker_add_bitfield(&world.picker, world.all);
+    bits("**..", some);
+    picker_select(&world.picker, some);
+    assert_int_equal(pick(&world, 'a', 9, false), 4);
+    picker_set_have(&world.picker, 3);
+    assert_false(picker_wants(&world.picker, 2));
+    assert_true(picker_wants(&world.picker, 0));
+    bits("...*", some);
+    picker_select(&world.picker, some);
+    picker_check(&world.picker);
+    for (size_t i = 0; i < 4; i++)
+        if (come(&world, 'a', i) == PICKER_COMPLETE)
+            picker_verified(&world.picker, world.asked[0][i].piece, true);
+    picker_check(&world.picker);
+    assert_true(picker_is_complete(&world.picker));
+    assert_false(picker_has_all(&world.picker));
+    picker_lose(&world.picker, 0);
+    picker_check(&world.picker);
+    assert_true(picker_is_complete(&world.picker));
+    picker_lose(&world.picker, 3);
+    picker_check(&world.picker);
+    assert_false(picker_is_complete(&world.picker));
+    picker_select(&world.picker, NULL);
+    picker_check(&world.picker);
+    assert_int_equal(world.picker.missing, 3);
+    assert_int_equal(world.picker.have, 1);
+    picker_done(&world.picker);
+}
+
 /* In a large torrent a peer with few pieces is not searched for in vain: its rarest is found. */
 static void test_sparse_peer_in_large_torrent(void **state)
 {
@@ -422,7 +465,7 @@ static void test_sparse_peer_in_large_torrent(void **state)
 
 int main(void)
 {
-    enum { ROWS = sizeof new_rows / sizeof new_rows[0], OTHERS = 11 };
+    enum { ROWS = sizeof new_rows / sizeof new_rows[0], OTHERS = 12 };
     struct CMUnitTest tests[ROWS + OTHERS];
     size_t count = 0;
     for (size_t i = 0; i < ROWS; i++)
@@ -438,6 +481,7 @@ int main(void)
         cmocka_unit_test(test_make_room),
         cmocka_unit_test(test_allowed_only),
         cmocka_unit_test(test_last_piece),
+        cmocka_unit_test(test_selection_changes),
         cmocka_unit_test(test_random_life),
         cmocka_unit_test(test_sparse_peer_in_large_torrent),
     };

@@ -437,6 +437,38 @@ static void test_by_magnet(void **state)
     world_done(&world);
 }
 
+/* Two want a part of it each: complete with these, they still serve; then both want all. */
+static void test_what_is_selected_alone(void **state)
+{
+    (void)state;
+    struct world world;
+    uint8_t bits[1] = { 0xf0 };
+    world_init(&world, 8, 4);
+    node_start(&world, 0, true, "all");
+    struct node *node = node_start(&world, 1, true, NULL);
+    torrent_select(&node->torrent, bits, world.now_ms);
+    meet(&world, 1, 0);
+    run(&world, 3000);
+    assert_int_equal(node->completed, 1);
+    assert_true(node->torrent.complete);
+    assert_int_equal(torrent_have_bytes(&node->torrent), 4 * world.shape.piece_size);
+    assert_int_equal(stats_of(&world, 1).received_bytes, 4 * world.shape.piece_size);
+    /* A partial seed serves what it has, and is no seed. */
+    node_start(&world, 2, true, NULL);
+    meet(&world, 2, 1);
+    run(&world, 3000);
+    assert_int_equal(torrent_have_bytes(&world.nodes[2].torrent), 4 * world.shape.piece_size);
+    assert_int_equal(stats_of(&world, 2).seeds, 0);
+    torrent_select(&node->torrent, NULL, world.now_ms);
+    drain(&world);
+    assert_false(node->torrent.complete);
+    run(&world, 10000);
+    assert_int_equal(node->completed, 2);
+    assert_int_equal(world.nodes[2].completed, 1);
+    assert_int_equal(stats_of(&world, 1).wasted_bytes, 0);
+    world_done(&world);
+}
+
 static void test_partial_peers_complete_each_other(void **state)
 {
     (void)state;
@@ -822,6 +854,60 @@ static void test_fault(void **state)
     world_done(&world);
 }
 
+/* Rows: one message over and over, all at once; and what is less than that is borne. */
+static const struct flood_row {
+    const char *what;
+    struct wire_message message;
+} flood_rows[] = {
+    { "a flood of keepalives", { .kind = WIRE_KEEPALIVE } },
+    { "a flood of a piece it has", { .kind = WIRE_HAVE, .piece = 3 } },
+    { "a flood of requests while choked", { .kind = WIRE_REQUEST, .length = BLOCK } },
+    { "a flood of cancels", { .kind = WIRE_CANCEL, .length = BLOCK } },
+    { "a flood of rejects", { .kind = WIRE_REJECT, .length = BLOCK } },
+    { "a flood of interest", { .kind = WIRE_INTERESTED } },
+    { "a flood of chokes", { .kind = WIRE_CHOKE } },
+    { "a flood of suggestions", { .kind = WIRE_SUGGEST, .piece = 1 } },
+    { "a flood of allowed pieces", { .kind = WIRE_ALLOWED_FAST, .piece = 1 } },
+    { "a flood of what it has as a whole", { .kind = WIRE_HAVE_ALL } },
+    { "a flood of blocks nobody asked for", { .kind = WIRE_PIECE, .length = BLOCK } },
+    { "a flood of messages of a later day", { .kind = WIRE_UNKNOWN } },
+    { "a flood of extension messages",
+      { .kind = WIRE_EXTENDED, .extended = 99, .payload = { (const uint8_t *)"de", 2 } } },
+    { "a flood of extension handshakes",
+      { .kind = WIRE_EXTENDED, .payload = { (const uint8_t *)"de", 2 } } },
+};
+
+static bool is_dropped(const struct flood_row *row, uint32_t count, uint64_t gap_ms)
+{
+    struct world world;
+    world_init(&world, 20, 4);
+    struct node *node = node_start(&world, 0, true, "##..................");
+    struct wire_handshake hello = { .fast = true, .extended = true, .peer_id = "Z" };
+    const struct torrent_hello join = { .address = address_of(9), .handshake = &hello };
+    const struct wire_message have = { .kind = WIRE_HAVE, .piece = 3 };
+    uint32_t peer = 0;
+    assert_int_equal(torrent_join(&node->torrent, &join, world.now_ms, &peer), LB_OK);
+    (void)torrent_message(&node->torrent, peer, &have, world.now_ms);
+    for (uint32_t i = 0; i < count; i++) {
+        (void)torrent_message(&node->torrent, peer, &row->message, world.now_ms);
+        world.now_ms += gap_ms;
+        drain(&world);
+    }
+    const bool dropped = torrent_peer(&node->torrent, peer) == NULL;
+    world_done(&world);
+    return dropped;
+}
+
+static void test_flood(void **state)
+{
+    const struct flood_row *row = *state;
+    assert_true(is_dropped(row, 2 * PEER_TALK_MAX, 0));
+    /* Those that are counted by themselves cost the connection sooner. */
+    const bool counted = row->message.kind == WIRE_HAVE_ALL || row->message.kind == WIRE_PIECE;
+    if (!counted)
+        assert_false(is_dropped(row, 2 * PEER_TALK_MAX, 1000 / PEER_TALK_PER_S + 1));
+}
+
 int main(void)
 {
     enum { ROWS = sizeof fault_rows / sizeof fault_rows[0] };
@@ -830,6 +916,7 @@ int main(void)
         cmocka_unit_test(test_one_to_one),
         cmocka_unit_test(test_larger_blocks),
         cmocka_unit_test(test_by_magnet),
+        cmocka_unit_test(test_what_is_selected_alone),
         cmocka_unit_test(test_partial_peers_complete_each_other),
         cmocka_unit_test(test_peers_are_told_of_each_other),
         cmocka_unit_test(test_origin_leaves),
@@ -847,7 +934,12 @@ int main(void)
         cmocka_unit_test(test_silent_peers_make_room),
     };
     enum { OTHERS = sizeof others / sizeof others[0] };
-    struct CMUnitTest tests[ROWS + POISONS + OTHERS];
+    enum { FLOODS = sizeof flood_rows / sizeof flood_rows[0] };
+    struct CMUnitTest tests[ROWS + POISONS + FLOODS + OTHERS];
+    for (size_t i = 0; i < FLOODS; i++)
+        tests[ROWS + POISONS + OTHERS + i] =
+            (struct CMUnitTest){ flood_rows[i].what, test_flood, NULL, NULL,
+                                 (void *)(uintptr_t)&flood_rows[i] };
     size_t count = 0;
     for (size_t i = 0; i < ROWS; i++)
         tests[count++] = (struct CMUnitTest){ fault_rows[i].what, test_fault, NULL, NULL,
@@ -857,5 +949,5 @@ int main(void)
                                               (void *)(uintptr_t)&poison_rows[i] };
     for (size_t i = 0; i < OTHERS; i++)
         tests[count++] = others[i];
-    return _cmocka_run_group_tests("torrent", tests, count, NULL, NULL);
+    return _cmocka_run_group_tests("torrent", tests, count + FLOODS, NULL, NULL);
 }

@@ -1,0 +1,230 @@
+"""What every client of tests/bench/swarm can do, and Littlebird.
+
+A client is one process in one place. start() brings it up idle; seed() has the origin serve the file and
+returns once it does; fetch() begins; poll() says whether everything is there and verified. SIGKILL is
+kill(), and again() is what a person does then: start it on the same folders and tell it the same.
+"""
+
+import os
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import time
+
+here = os.path.dirname(os.path.abspath(__file__))
+BIN = os.path.abspath(os.environ.get("LB_BIN") or os.path.join(here, "..", "..", "build", "gcc", "bin"))
+PROTO = os.path.join(here, "..", "..", "proto")
+
+
+def load_messages(folder):
+    """common.proto and swarm.proto as Python modules."""
+    import sys
+    subprocess.run(["protoc", f"--proto_path={PROTO}", f"--python_out={folder}", "common.proto", "swarm.proto"],
+                   check=True, stderr=subprocess.DEVNULL)
+    sys.path.insert(0, folder)
+    import common_pb2
+    import swarm_pb2
+    return common_pb2, swarm_pb2
+
+
+def cpu_of(pid):
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            fields = file.read().rsplit(")", 1)[1].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+class Client:
+    name = None
+    tracked = False  # it is told of the others by the tracker
+
+    def __init__(self, lab, place, number):
+        self.lab, self.place, self.number = lab, place, number
+        self.folder = os.path.join(lab.folder, f"peer{number}")
+        self.target = os.path.join(self.folder, "files")
+        os.makedirs(self.target)
+        self.process, self.cpu_before, self.cpu_idle = None, 0.0, 0.0
+        self.others = []
+
+    # ---- the process ----
+
+    def run(self, *command, **options):
+        log = open(os.path.join(self.folder, "log"), "a")
+        self.process = subprocess.Popen([*self.place.prefix, *map(str, command)], stdout=options.pop("stdout", log),
+                                        stderr=log, stdin=options.pop("stdin", subprocess.DEVNULL),
+                                        start_new_session=True, **options)
+        log.close()
+
+    def pids(self):
+        return [self.process.pid] if self.process is not None else []
+
+    def cpu(self):
+        return self.cpu_before + sum(cpu_of(pid) for pid in self.pids())
+
+    def mark_idle(self):
+        """What it used until now was for getting ready."""
+        self.cpu_idle = self.cpu()
+
+    def cpu_used(self):
+        return self.cpu() - self.cpu_idle
+
+    def kill(self):
+        if self.process is None:
+            return
+        self.cpu_before = self.cpu()
+        for pid in self.pids():
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        self.process.wait()
+        self.process = None
+
+    def log_tail(self):
+        with open(os.path.join(self.folder, "log"), errors="replace") as file:
+            return file.read()[-600:]
+
+    # ---- what it does ----
+
+    def start(self):
+        raise NotImplementedError
+
+    def ready(self):
+        return True
+
+    def again(self):
+        self.start()
+        self.lab.wait(self.ready, f"{self.name} {self.number}")
+        self.fetch(self.others)
+
+    def meet(self, others):
+        """It is told of these too."""
+
+    def poll(self):
+        raise NotImplementedError
+
+    def figures(self):
+        """sent: payload bytes it says it gave; waste: bytes it says it got in vain; None: it does not say."""
+        return {"sent": None, "waste": None}
+
+    def result(self):
+        return os.path.join(self.target, os.path.basename(self.lab.file))
+
+
+class Littlebird(Client):
+    """lb-swarm with its defaults, told the others' addresses; no DHT beside it."""
+    name = "Littlebird"
+
+    def start(self):
+        self.run(os.path.join(BIN, "lb-swarm"), "--dir", self.folder, "--set", "node.log_level=warn",
+                 "--set", f"node.listen={self.place.address}:{self.place.port}")
+        self.connect(f"{self.folder}/run/swarm-0.sock")
+
+    def connect(self, path):
+        import zmq
+        self.socket = zmq.Context.instance().socket(zmq.DEALER)
+        self.socket.linger = 0
+        self.socket.connect(f"ipc://{path}")
+
+    def kill(self):
+        self.socket.close()
+        super().kill()
+
+    def ask(self, **body):
+        common, swarm = self.lab.messages
+        self.socket.send_multipart([common.Header(call_id=1, timeout_ms=600000).SerializeToString(),
+                                    swarm.Request(**body).SerializeToString()])
+        end = time.monotonic() + 600
+        while not self.socket.poll(1000):
+            if self.process.poll() is not None or time.monotonic() > end:
+                raise RuntimeError(f"lb-swarm ended with code {self.process.returncode}: {self.log_tail()}")
+        header, reply = self.socket.recv_multipart()
+        if error := common.Header.FromString(header).error:
+            raise LookupError(f"lb-swarm answers {common.Err.Name(error)}: {common.Header.FromString(header).reason}")
+        return swarm.Reply.FromString(reply)
+
+    def transfer(self):
+        swarm = self.lab.messages[1]
+        transfers = self.ask(list=swarm.List(infohash=self.lab.infohash)).transfers.transfers
+        return transfers[0] if transfers else None
+
+    def seed(self):
+        swarm = self.lab.messages[1]
+        self.lab.infohash = self.ask(share=swarm.Share(path=self.lab.file)).shared.infohash
+        self.lab.torrent = self.ask(get_metainfo=swarm.GetMetainfo(infohash=self.lab.infohash)).metainfo.metainfo
+
+    def fetch(self, others):
+        swarm = self.lab.messages[1]
+        self.ask(fetch=swarm.Fetch(metainfo=self.lab.torrent, folder=self.target))
+        self.meet(others)
+
+    def again(self):
+        """Its order is on the disk: it goes on by itself. Without a DHT it is told the addresses again."""
+        self.start()
+        self.meet(self.others)
+
+    def meet(self, others):
+        swarm = self.lab.messages[1]
+        for other in others:
+            address = socket.inet_aton(other.place.address) + struct.pack(">H", other.place.port)
+            for _ in range(500):  # it is being opened, or what is on the disk is being checked
+                try:
+                    self.ask(add_peer=swarm.AddPeer(infohash=self.lab.infohash, address=address))
+                    break
+                except LookupError:
+                    time.sleep(0.01)
+
+    def poll(self):
+        transfer = self.transfer()
+        return transfer is not None and transfer.state == self.lab.messages[1].Transfer.SEEDING
+
+    def figures(self):
+        transfer = self.transfer()
+        return {"sent": transfer.sent_bytes, "waste": transfer.wasted_bytes} if transfer else super().figures()
+
+
+class LittlebirdNode(Littlebird):
+    """A whole node by `littlebird up`, which finds the others by itself: bootstrap node, DHT, local net."""
+    name = "Littlebird node"
+
+    def start(self):
+        first = self.lab.clients[0] if self.lab.clients else self
+        more = ["--bootstrap", f"{first.place.address}:{first.place.port}"] if first is not self else []
+        self.run(os.path.join(BIN, "littlebird"), "up", "--dir", self.folder, "--listen",
+                 f"{self.place.address}:{self.place.port}", *more)
+        self.connect(f"{self.folder}/run/swarm-0.sock")
+
+    def ready(self):
+        done = subprocess.run([os.path.join(BIN, "lb-admin"), "wait", "--ready", "--dir", self.folder],
+                              capture_output=True)
+        return done.returncode == 0
+
+    def pids(self):
+        if self.process is None:
+            return []
+        with open(f"/proc/{self.process.pid}/task/{self.process.pid}/children") as file:
+            first = [self.process.pid, *map(int, file.read().split())]
+        more = []
+        for pid in first[1:]:
+            try:
+                with open(f"/proc/{pid}/task/{pid}/children") as file:
+                    more += map(int, file.read().split())
+            except OSError:
+                pass
+        return first + more
+
+    def meet(self, others):
+        pass
+
+    def fetch(self, others):
+        """By its link, as a person does: the metainfo comes from the others, too."""
+        swarm = self.lab.messages[1]
+        self.ask(fetch=swarm.Fetch(magnet=f"magnet:?xt=urn:btih:{self.lab.infohash.hex()}", folder=self.target))
+
+
+def remove(folder):
+    shutil.rmtree(folder, ignore_errors=True)
