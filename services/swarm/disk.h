@@ -228,7 +228,7 @@ struct storage_base {
  * lie. What is found is written, hashed again on its way, and then in have. wanted: a bitfield, or
  * NULL for all; a base that is not there, or is the storage's own, is passed over. At most
  * DISK_CHECK_JOBS at once. Nothing may be fetched meanwhile. LB_UNAVAILABLE: not open, or a share;
- * LB_EXISTS: one is under way.
+ * LB_EXISTS: one is under way; LB_NOT_FOUND: there is nowhere to look.
  */
 LB_MUST_CHECK lb_err storage_reuse(struct storage *self, const struct storage_base *bases,
                                    uint32_t count, const uint8_t *wanted);

@@ -85,12 +85,13 @@ static void on_fetch(void *ctx, struct call *call, const void *body)
     struct swarm *self = ctx;
     const Lb__Swarm__Fetch *fetch = body;
     struct transfers_fetch order = { .folder = fetch->folder };
-    if (fetch->n_select > 0 || fetch->device[0] != '\0' || fetch->base_path[0] != '\0' ||
-        fetch->verify) {
-        call_fail(&call, LB_UNSUPPORTED,
-                  "selecting files, devices, base paths and verifying are not there yet");
+    if (fetch->n_select > 0) {
+        call_fail(&call, LB_UNSUPPORTED, "selecting files is not there yet");
         return;
     }
+    order.device = fetch->device;
+    order.base = fetch->base_path;
+    order.verify = fetch->verify;
     switch (fetch->source_case) {
     case LB__SWARM__FETCH__SOURCE_MAGNET:
         order.magnet = fetch->magnet;
@@ -141,6 +142,8 @@ static void describe(const struct transfer *transfer, Lb__Swarm__Transfer *ret)
     ret->note = (char *)(uintptr_t)status.note;
     ret->magnet = transfer_magnet(transfer);
     ret->wasted_bytes = status.wasted_bytes;
+    ret->reused_bytes = status.reused_bytes;
+    ret->verified_s = status.verified_s;
 }
 
 static void reply_list(struct call **call, const struct transfer *const *chosen, size_t count)

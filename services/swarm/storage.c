@@ -88,8 +88,10 @@ static void find_zeros(struct open_job *self)
     const struct layout *layout = &metainfo->layout;
     uint8_t whole[SHA1_SIZE], last[SHA1_SIZE];
 
+    if (!metainfo->piece_hashes)
+        return;
     holes_zero_sha1(layout->piece_length, whole);
-    holes_zero_sha1(layout_piece_size(layout, layout->piece_count - 1), last);
+    holes_zero_sha1(layout_padded_size(layout, layout->piece_count - 1), last);
     for (uint32_t piece = 0; piece < layout->piece_count; piece++) {
         if (memcmp(metainfo_piece_hash(metainfo, piece),
                    piece + 1 < layout->piece_count ? whole : last, SHA1_SIZE) == 0)

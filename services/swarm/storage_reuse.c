@@ -158,7 +158,8 @@ static void work_open(struct disk_job *job)
         base->usable = open_parent(base, slash + 1) == LB_OK;
         use_file(base, &metainfo->layout, (uint64_t)found.st_size);
     }
-    if (base->usable && base->known && base->known->is_folder == S_ISDIR(found.st_mode) &&
+    if (base->usable && base->known && base->known->piece_hashes &&
+        base->known->is_folder == S_ISDIR(found.st_mode) &&
         base->known->layout.piece_length == metainfo->layout.piece_length)
         use_known(base, self->reuse->index);
 }
@@ -550,6 +551,8 @@ lb_err storage_reuse(struct storage *self, const struct storage_base *bases, uin
         return LB_UNAVAILABLE;
     if (self->reuse)
         return LB_EXISTS;
+    if (!self->metainfo->piece_hashes || (count == 0 && bitfield_count(self->zeros, pieces) == 0))
+        return LB_NOT_FOUND;
     reuse = xcalloc(1, sizeof(*reuse));
     reuse->wanted = xcalloc(bitfield_size(pieces), 1);
     reuse->zeros = xcalloc(bitfield_size(pieces), 1);

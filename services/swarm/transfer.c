@@ -45,6 +45,11 @@ struct transfer *transfer_new(struct transfers *owner, const struct order *order
     self->has_seed_for = order->has_seed_for;
     self->seed_for_s = order->seed_for_s;
     self->completed_s = order->completed_s;
+    self->verified_s = order->verified_s;
+    self->verify = order->verify;
+    self->base = order->base[0] != '\0' ? xstrdup(order->base) : NULL;
+    self->device = order->device[0] != '\0' ? xstrdup(order->device) : NULL;
+    self->identity = xstrdup(order->identity);
     self->folder = xstrdup(order->folder);
     self->magnet = xstrdup(order->magnet);
     self->name = magnet_parse(order->magnet, magnet) == LB_OK ? xstrdup(magnet->name) : xstrdup("");
@@ -63,6 +68,10 @@ void transfer_free(struct transfer **self)
     metainfo_free(&freed->metainfo);
     free(freed->record);
     free(freed->connections);
+    free(freed->base);
+    free(freed->device);
+    free(freed->identity);
+    free(freed->unproven);
     free(freed->folder);
     free(freed->magnet);
     free(freed->name);
@@ -79,6 +88,7 @@ void transfer_order(const struct transfer *self, struct order *ret_order)
     ret_order->has_seed_for = self->has_seed_for;
     ret_order->seed_for_s = self->seed_for_s;
     ret_order->completed_s = self->completed_s;
+    ret_order->verified_s = self->verified_s;
 }
 
 static void answer_open(struct transfer *self, lb_err err, const char *reason)
@@ -99,18 +109,19 @@ void transfer_fail(struct transfer *self, lb_err err, const char *what)
 }
 
 /* Not from inside a callback of what is being stopped, but in the next turn. */
-static void stop_soon(struct transfer *self)
+void transfer_stop_soon(struct transfer *self)
 {
     self->stop_wanted = true;
     transfers_arm(self->owner, transfers_now_ms(self->owner));
 }
 
-/* What may go away by itself: begin again after a while. */
-static void try_again(struct transfer *self, lb_err err)
+void transfer_try_again(struct transfer *self, lb_err err)
 {
+    if (self->again)
+        return;
     const char *problem = self->storage != NULL ? storage_problem(self->storage) : "";
     transfer_set_state(self, TRANSFER_PAUSED, problem[0] != '\0' ? problem : lb_err_text(err));
-    stop_soon(self);
+    transfer_stop_soon(self);
     self->again = true;
     self->again_ms = transfers_now_ms(self->owner) + TRANSFERS_RETRY_MS;
     transfer_log(self, "pauses");
@@ -171,7 +182,8 @@ void transfer_go_on(struct transfer *self)
     if (stuck)
         transfer_set_state(self, TRANSFER_FAILED, "it was changed or removed since it was shared");
     else if (self->torrent.complete)
-        transfer_set_state(self, TRANSFER_SEEDING, "");
+        transfer_set_state(self, self->syncing ? TRANSFER_FETCHING : TRANSFER_SEEDING,
+                           self->syncing ? "writing what is left to the disk" : "");
     else
         transfer_set_state(self, TRANSFER_FETCHING, "");
     torrent_pause(&self->torrent, stuck, transfers_now_ms(self->owner));
@@ -181,13 +193,13 @@ void transfer_go_on(struct transfer *self)
 static void on_opened(void *ctx, lb_err err)
 {
     struct transfer *self = ctx;
-    if (err == LB_EXISTS) {
+    if (transfer_is_refused(self, err)) {
         transfer_fail(self, err, storage_problem(self->storage));
-        stop_soon(self);
+        transfer_stop_soon(self);
         return;
     }
     if (err != LB_OK) {
-        try_again(self, err);
+        transfer_try_again(self, err);
         return;
     }
     self->opened = true;
@@ -210,7 +222,7 @@ static void on_opened(void *ctx, lb_err err)
         torrent_pause(&self->torrent, true, now_ms);
         transfer_set_state(self, TRANSFER_CHECKING, "hashing what is on disk");
     } else {
-        transfer_go_on(self);
+        transfer_take_up(self);
     }
     transfers_touch(self);
     answer_open(self, LB_OK, "");
@@ -228,8 +240,10 @@ static void on_synced(void *ctx, lb_err err)
     if (catalogue_write(self->owner->catalogue, self->infohash, CATALOGUE_RESUME, &record, size,
                         NULL, NULL) != LB_OK)
         log_warn("resume record not saved: too much to do");
+    if (err == LB_OK && !self->storage_closing)
+        transfer_on_durable(self);
     if (err != LB_OK && !self->storage_closing)
-        try_again(self, err);
+        transfer_try_again(self, err);
 }
 
 /* Looked at in the next turn, not from inside what found it. */
@@ -245,6 +259,7 @@ static void on_checked(void *ctx, uint32_t piece, bool good)
     struct transfer *self = ctx;
     if (!self->running)
         return;
+    transfer_read_back_piece(self, piece, good);
     if (good)
         torrent_found(&self->torrent, piece, transfers_now_ms(self->owner));
     else
@@ -258,10 +273,13 @@ static void on_check_done(void *ctx, lb_err err)
     if (!self->running || err == LB_CANCELLED)
         return;
     if (err != LB_OK) {
-        try_again(self, err);
+        transfer_try_again(self, err);
         return;
     }
-    transfer_go_on(self);
+    if (self->reading_back)
+        transfer_read_back_done(self);
+    else
+        transfer_take_up(self);
     transfers_touch(self);
 }
 
@@ -288,6 +306,8 @@ void transfer_start(struct transfer *self, uint8_t *record, size_t record_size)
         .trouble = on_trouble,
         .checked = on_checked,
         .check_done = on_check_done,
+        .reused = transfer_on_reused,
+        .reuse_done = transfer_on_reuse_done,
         .closed = on_storage_closed,
     };
     assert(self->storage == NULL && !self->storage_closing);
@@ -307,9 +327,8 @@ void transfer_start(struct transfer *self, uint8_t *record, size_t record_size)
         return;
     }
     transfer_set_state(self, TRANSFER_CHECKING, "looking at what is on disk");
-    self->storage = storage_open(self->owner->disk, self->metainfo, self->folder,
-                                 self->kind == ORDER_SHARE ? STORAGE_SHARE : STORAGE_FETCH,
-                                 bytes_of(self->record, self->record_size), &events);
+    self->reuse_wanted = true;
+    (void)transfer_open_storage(self, &events);
 }
 
 void transfer_adopt(struct transfer *self, struct metainfo *metainfo)
@@ -324,37 +343,6 @@ void transfer_adopt(struct transfer *self, struct metainfo *metainfo)
 }
 
 /* ---- actions ---- */
-
-static void on_order_saved(void *ctx, lb_err err)
-{
-    (void)ctx;
-    if (err != LB_OK)
-        log_warn("order not saved: %s", lb_err_text(err));
-}
-
-static void save_order(struct transfer *self)
-{
-    struct order *order = xcalloc(1, sizeof *order);
-    transfer_order(self, order);
-    if (catalogue_put(self->owner->catalogue, order, (struct bytes){ 0 }, on_order_saved, NULL) !=
-        LB_OK)
-        log_warn("order not saved: too much to do");
-    free(order);
-}
-
-static void complete(struct transfer *self)
-{
-    if (self->state == TRANSFER_FETCHING || self->state == TRANSFER_PAUSED)
-        transfer_set_state(self, TRANSFER_SEEDING, "");
-    if (self->completed_s != 0)
-        return;
-    self->completed_s = clock_wall_s();
-    if (self->kind != ORDER_FETCH)
-        return;
-    save_order(self);
-    storage_sync(self->storage);
-    transfer_log(self, "complete");
-}
 
 /* The info dictionary came from peers and its hash fits. */
 static void take_metadata(struct transfer *self, struct bytes info)
@@ -408,7 +396,7 @@ static void perform(struct transfer *self, const struct torrent_action *action)
         take_metadata(self, action->message.payload);
         break;
     case TORRENT_COMPLETE:
-        complete(self);
+        transfer_complete(self);
         break;
     case TORRENT_ANNOUNCE:
         transfers_announce(self->owner, self);
@@ -529,6 +517,8 @@ void transfer_stop(struct transfer *self)
     self->again = false;
     self->stop_wanted = false;
     self->trouble = LB_OK;
+    self->syncing = false;
+    self->reading_back = false;
     answer_open(self, LB_UNAVAILABLE, "it was stopped");
     /* Made later, they would outlive it. */
     transfers_forget_wishes(self->owner, self);
@@ -571,6 +561,8 @@ void transfer_status(const struct transfer *self, struct transfer_status *ret_st
         .received_bytes = stats.received_bytes,
         .sent_bytes = stats.sent_bytes,
         .wasted_bytes = stats.wasted_bytes,
+        .reused_bytes = self->reused_bytes,
+        .verified_s = self->verified_s,
         .receive_rate = stats.receive_rate,
         .send_rate = stats.send_rate,
         .peers = stats.peers,
@@ -590,6 +582,8 @@ char *transfer_path(const struct transfer *self)
 {
     const size_t length = strlen(self->folder);
     const bool slash = length > 0 && self->folder[length - 1] == '/';
+    if (self->device != NULL)
+        return xstrdup(self->device);
     if (self->metainfo == NULL)
         return xstrdup(self->folder);
     return xasprintf("%s%s%s", self->folder, slash ? "" : "/", self->metainfo->name);
