@@ -85,7 +85,7 @@ static void world_init(struct world *world, uint32_t pieces, uint32_t blocks)
     memset(world, 0, sizeof *world);
     world->now_ms = 1000000;
     world->shape = (struct picker_shape){ pieces, blocks * BLOCK,
-                                          (uint64_t)pieces * blocks * BLOCK - 1000, 0 };
+                                          (uint64_t)pieces * blocks * BLOCK - 1000, 0, NULL };
     for (size_t i = 0; i < sizeof world->info; i++)
         world->info[i] = (uint8_t)(i * 7);
     sha1(bytes_of(world->info, sizeof world->info), world->infohash);
