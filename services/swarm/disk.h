@@ -31,9 +31,9 @@
  * touched. A symlink in the way is LB_DENIED. See beneath.h.
  *
  * Durability. A piece is verified before it is written, and enters the resume record only after
- * fdatasync of its files. A sync runs when DISK_SYNC_MS passed since the first write it covers or
- * DISK_SYNC_BYTES were written. After a failed fsync the storage takes no more writes and its
- * record keeps what was durable: close it and open it again.
+ * fdatasync of its files (syncfs, when they are many). A sync runs when DISK_SYNC_MS passed since
+ * the first write it covers or DISK_SYNC_BYTES were written. After a failed fsync the storage takes
+ * no more writes and its record keeps what was durable: close it and open it again.
  */
 #pragma once
 
