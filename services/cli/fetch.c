@@ -75,10 +75,9 @@ static int choose_source(struct fetch *self, const struct args *args)
     uint8_t infohash[INFOHASH_SIZE];
     lb_err err = infohash_parse(word, infohash);
 
-    if (err == LB_UNSUPPORTED)
-        return args_failed(args, "BitTorrent v2 is not supported yet: the link has no btih");
     if (err != LB_OK && infohash_is_magnet(word))
-        return args_failed(args, "the magnet link names nothing: it needs xt=urn:btih:INFOHASH");
+        return args_failed(args, "the magnet link names nothing: it needs xt=urn:btih:INFOHASH "
+                                 "or xt=urn:btmh:1220HASH");
     if (err == LB_OK && (infohash_is_magnet(word) || access(word, F_OK) != 0)) {
         self->request.source_case = LITTLEBIRD__V1__FETCH_REQUEST__SOURCE_MAGNET;
         self->request.magnet =

@@ -159,8 +159,6 @@ static int parse_name(const struct args *args, const char *text,
     switch (infohash_parse(text, ret_infohash)) {
     case LB_OK:
         return EXIT_DONE;
-    case LB_UNSUPPORTED:
-        return args_failed(args, "BitTorrent v2 is not supported yet: the link has no btih");
     default:
         return args_usage(args, "'%.60s' is no magnet link and no info-hash of 40 digits", text);
     }

@@ -1,6 +1,6 @@
 #include "services/swarm/holes.h"
 
-#include "libcommon/crypto.h"
+#include "services/swarm/piece_hash.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -88,14 +88,7 @@ int holes_make(int fd, uint64_t offset, uint64_t size)
     return write_zeros(fd, offset, size);
 }
 
-void holes_add_zeros(struct hasher *hasher, uint64_t size)
-{
-    for (uint64_t done = 0; done < size; done += ZEROS_SIZE)
-        hasher_add(hasher,
-                   bytes_of(zeros, size - done < ZEROS_SIZE ? (size_t)(size - done) : ZEROS_SIZE));
-}
-
-static lb_err add_data(struct hasher *hasher, const struct holes_range *range, uint64_t begin,
+static lb_err add_data(struct piece_hasher *hasher, const struct holes_range *range, uint64_t begin,
                        uint64_t end)
 {
     while (begin < end) {
@@ -114,13 +107,13 @@ static lb_err add_data(struct hasher *hasher, const struct holes_range *range, u
         size = (size_t)got < want ? (size_t)got : want;
         if (size <= before)
             return LB_NOT_FOUND;
-        hasher_add(hasher, bytes_of(range->buffer + before, size - before));
+        piece_hasher_add(hasher, bytes_of(range->buffer + before, size - before));
         begin += size - before;
     }
     return LB_OK;
 }
 
-lb_err holes_hash(struct hasher *hasher, const struct holes_range *range, uint64_t *ret_read)
+lb_err holes_hash(struct piece_hasher *hasher, const struct holes_range *range, uint64_t *ret_read)
 {
     uint64_t at = range->offset, stop = range->offset + range->size, begin = at, end = stop;
 
@@ -130,7 +123,7 @@ lb_err holes_hash(struct hasher *hasher, const struct holes_range *range, uint64
 
         if (!data)
             begin = end = stop;
-        holes_add_zeros(hasher, begin - at);
+        piece_hasher_add_zeros(hasher, begin - at);
         err = add_data(hasher, range, begin, end);
         if (err != LB_OK)
             return err;
@@ -156,14 +149,4 @@ int holes_open_direct(int fd, bool *ret_direct)
         (void)posix_fadvise(again, 0, 0, POSIX_FADV_DONTNEED);
     }
     return again;
-}
-
-void holes_zero_sha1(uint64_t size, uint8_t *ret_digest)
-{
-    struct hasher *hasher = hasher_new_sha1();
-
-    hasher_reset(hasher);
-    holes_add_zeros(hasher, size);
-    hasher_finish(hasher, ret_digest);
-    hasher_free(&hasher);
 }

@@ -16,7 +16,7 @@
 #define HOLES_MIN   (64u * 1024)
 #define HOLES_ALIGN 4096u /* of direct reads: no block of a disk is larger */
 
-struct hasher;
+struct piece_hasher;
 struct stat;
 
 bool holes_are_zeros(const uint8_t *data, size_t size);
@@ -45,7 +45,7 @@ struct holes_range {
  * Add the bytes of a range to a hash, holes without reading them. *ret_read counts what was read.
  * LB_NOT_FOUND: the file is shorter; LB_IO with errno left set.
  */
-LB_MUST_CHECK lb_err holes_hash(struct hasher *hasher, const struct holes_range *range,
+LB_MUST_CHECK lb_err holes_hash(struct piece_hasher *hasher, const struct holes_range *range,
                                 uint64_t *ret_read);
 
 /*
@@ -54,8 +54,3 @@ LB_MUST_CHECK lb_err holes_hash(struct hasher *hasher, const struct holes_range 
  * which; -1 with errno left set.
  */
 int holes_open_direct(int fd, bool *ret_direct);
-
-void holes_add_zeros(struct hasher *hasher, uint64_t size);
-
-/* SHA-1 of so many zeros. */
-void holes_zero_sha1(uint64_t size, uint8_t *ret_digest);

@@ -164,7 +164,7 @@ unsigned metainfo_piece_height(const struct metainfo *self, uint32_t piece)
 {
     const struct layout *layout = &self->layout;
 
-    assert(self->layout.aligned);
+    assert(layout->aligned);
     if (needs_layer(layout, layout_piece_file(layout, piece)))
         return merkle_height(layout->piece_length / MERKLE_BLOCK_SIZE);
     return merkle_height(layout_block_count(layout, piece));

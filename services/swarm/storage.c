@@ -1,12 +1,12 @@
 #include "services/swarm/disk_inside.h"
 
 #include "libcommon/clock.h"
-#include "libcommon/crypto.h"
 #include "libcommon/memory.h"
 #include "services/swarm/beneath.h"
 #include "services/swarm/bitfield.h"
 #include "services/swarm/device.h"
 #include "services/swarm/holes.h"
+#include "services/swarm/piece_hash.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -43,7 +43,8 @@ static lb_err find_file(struct open_job *self, uint32_t file)
     if (err == LB_NOT_FOUND && length == 0 && storage->mode == STORAGE_FETCH) {
         struct files_request request = { .root_fd = self->root_fd,
                                          .path = metainfo->paths[file],
-                                         .writable = true };
+                                         .writable = true,
+                                         .executable = metainfo->layout.files[file].executable };
         struct files_use use;
 
         request.storage = storage->number;
@@ -81,20 +82,21 @@ static lb_err find_files(struct open_job *self)
     return LB_OK;
 }
 
-/* Which pieces are zeros can be told from their hashes alone. */
+/* Which pieces are zeros can be told from their hashes alone: those of whole pieces, and the last.
+ */
 static void find_zeros(struct open_job *self)
 {
     const struct metainfo *metainfo = self->base.storage->metainfo;
     const struct layout *layout = &metainfo->layout;
-    uint8_t whole[SHA1_SIZE], last[SHA1_SIZE];
+    const uint32_t last = layout->piece_count - 1, last_size = layout_piece_size(layout, last);
+    const unsigned height = merkle_height(layout->piece_length / MERKLE_BLOCK_SIZE);
+    struct piece_hash whole, end;
 
-    if (!metainfo->piece_hashes)
-        return;
-    holes_zero_sha1(layout->piece_length, whole);
-    holes_zero_sha1(layout_padded_size(layout, layout->piece_count - 1), last);
+    piece_hash_of_zeros(metainfo->kind, height, layout->piece_length, 0, &whole);
+    piece_hash_of_zeros(metainfo->kind, piece_tree_height(layout, last), last_size,
+                        layout_padded_size(layout, last) - last_size, &end);
     for (uint32_t piece = 0; piece < layout->piece_count; piece++) {
-        if (memcmp(metainfo_piece_hash(metainfo, piece),
-                   piece + 1 < layout->piece_count ? whole : last, SHA1_SIZE) == 0)
+        if (piece_hash_fits(piece < last ? &whole : &end, metainfo, piece))
             bitfield_set(self->zeros, piece);
     }
 }
@@ -365,6 +367,12 @@ void storage_turn(struct storage *self, uint64_t now_ms)
         self->sync_wanted = false;
         self->events.synced(self->events.ctx, LB_OK);
     }
+}
+
+void storage_select(struct storage *self, const uint8_t *files)
+{
+    for (uint32_t file = 0; file < self->metainfo->layout.files_count; file++)
+        self->files[file].unwanted = files && !bitfield_has(files, file);
 }
 
 /* ---- what is known ---- */

@@ -1,10 +1,10 @@
 #include "services/swarm/disk_inside.h"
 
-#include "libcommon/crypto.h"
 #include "libcommon/memory.h"
 #include "services/swarm/beneath.h"
 #include "services/swarm/bitfield.h"
 #include "services/swarm/holes.h"
+#include "services/swarm/piece_hash.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -39,7 +39,7 @@ struct check_job {
     bool direct;     /* it is open so */
     int fd;          /* -1: it is not there */
     uint8_t *buffer; /* DISK_HASH_BUFFER */
-    struct hasher *hasher;
+    struct piece_hasher *hasher;
     uint8_t good[RUN_PIECES];
 };
 
@@ -121,7 +121,7 @@ static lb_err hash_span(struct check_job *self, const struct layout_span *span)
 
     self->base.hashed_bytes += span->size;
     if (span->padding) {
-        holes_add_zeros(self->hasher, span->size);
+        piece_hasher_add_zeros(self->hasher, span->size);
         return LB_OK;
     }
     err = holes_hash(self->hasher, &range, &self->base.read_bytes);
@@ -145,13 +145,13 @@ static bool is_hole(struct check_job *self, uint32_t piece)
 }
 
 /* LB_OK: hashed. LB_NOT_FOUND: not all of it is there. */
-static lb_err hash_piece(struct check_job *self, uint32_t piece, uint8_t ret_hash[SHA1_SIZE])
+static lb_err hash_piece(struct check_job *self, uint32_t piece)
 {
     const struct layout *layout = &self->base.storage->metainfo->layout;
     struct layout_cursor cursor = layout_spans(layout, piece, 0, layout_piece_size(layout, piece));
     struct layout_span span;
 
-    hasher_reset(self->hasher);
+    piece_hasher_begin_piece(self->hasher, self->base.storage->metainfo, piece);
     while (layout_spans_next(&cursor, &span)) {
         lb_err err = span.padding ? LB_OK : open_file(self, span.file);
 
@@ -162,7 +162,6 @@ static lb_err hash_piece(struct check_job *self, uint32_t piece, uint8_t ret_has
         if (err != LB_OK)
             return err;
     }
-    hasher_finish(self->hasher, ret_hash);
     return LB_OK;
 }
 
@@ -170,25 +169,23 @@ static void work_check(struct disk_job *job)
 {
     struct check_job *self = (struct check_job *)job;
     const struct metainfo *metainfo = job->storage->metainfo;
-    uint8_t hash[SHA1_SIZE];
 
     self->buffer = aligned_alloc(HOLES_ALIGN, DISK_HASH_BUFFER);
     if (!self->buffer)
         abort(); /* as xmalloc() */
-    self->hasher = hasher_new_sha1();
+    self->hasher = piece_hasher_new(metainfo->kind);
     for (; self->done < self->count && !*self->cancelled; self->done++) {
         uint32_t piece = self->first + self->done;
         bool hole = is_hole(self, piece);
-        lb_err err = hole ? LB_OK : hash_piece(self, piece, hash);
+        lb_err err = hole ? LB_OK : hash_piece(self, piece);
 
         if (job->err != LB_OK)
             break;
         self->good[self->done] =
-            hole ||
-            (err == LB_OK && memcmp(hash, metainfo_piece_hash(metainfo, piece), sizeof(hash)) == 0);
+            hole || (err == LB_OK && piece_hasher_is_good(self->hasher, metainfo, piece));
     }
     close_file(self);
-    hasher_free(&self->hasher);
+    piece_hasher_free(&self->hasher);
     free(self->buffer);
 }
 

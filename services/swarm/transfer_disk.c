@@ -10,6 +10,7 @@
 #include "libcommon/log.h"
 #include "libcommon/memory.h"
 #include "services/swarm/bitfield.h"
+#include "services/swarm/select.h"
 #include "services/swarm/transfers_inside.h"
 
 #include <stdio.h>
@@ -77,7 +78,14 @@ static bool begin_reuse(struct transfer *self)
     struct storage_base bases[STORAGE_BASES_MAX] = { { 0 } };
     char *paths[STORAGE_BASES_MAX] = { NULL };
     const uint32_t count = find_bases(self, bases, paths);
-    const lb_err err = storage_reuse(self->storage, bases, count, NULL);
+    const struct layout *layout = &self->metainfo->layout;
+    uint8_t *wanted = NULL;
+    if (self->files != NULL) {
+        wanted = xcalloc(bitfield_size(layout->piece_count), 1);
+        select_pieces(layout, self->files, wanted);
+    }
+    const lb_err err = storage_reuse(self->storage, bases, count, wanted);
+    free(wanted);
     for (uint32_t i = 0; i < STORAGE_BASES_MAX; i++)
         free(paths[i]);
     return err == LB_OK;
@@ -123,28 +131,11 @@ void transfer_on_reuse_done(void *ctx, lb_err err)
 
 /* ---- complete ---- */
 
-static void on_order_saved(void *ctx, lb_err err)
-{
-    (void)ctx;
-    if (err != LB_OK)
-        log_warn("order not saved: %s", lb_err_text(err));
-}
-
-static void save_order(struct transfer *self)
-{
-    struct order *order = xcalloc(1, sizeof *order);
-    transfer_order(self, order);
-    if (catalogue_put(self->owner->catalogue, order, (struct bytes){ 0 }, on_order_saved, NULL) !=
-        LB_OK)
-        log_warn("order not saved: too much to do");
-    free(order);
-}
-
 static void finish(struct transfer *self)
 {
     self->completed_s = clock_wall_s();
     self->syncing = false;
-    save_order(self);
+    transfer_save_order(self);
     transfer_go_on(self);
     transfer_log(self, "complete");
     transfers_arm(self->owner, transfer_deadline_ms(self));
@@ -153,6 +144,7 @@ static void finish(struct transfer *self)
 /* Every piece is in the files; on the disk only after a sync. */
 void transfer_complete(struct transfer *self)
 {
+    transfers_look_at_queue(self->owner);
     if (self->kind != ORDER_FETCH || self->completed_s != 0) {
         if (self->completed_s == 0)
             self->completed_s = clock_wall_s();
