@@ -46,8 +46,9 @@ bool transfer_open_storage(struct transfer *self, const struct storage_events *e
 
 bool transfer_is_refused(const struct transfer *self, lb_err err)
 {
-    return err == LB_EXISTS ||
-           (self->device != NULL && err != LB_NOT_FOUND && err != LB_UNAVAILABLE && err != LB_IO);
+    if (err == LB_OK || self->device == NULL)
+        return err == LB_EXISTS;
+    return err != LB_NOT_FOUND && err != LB_UNAVAILABLE && err != LB_IO;
 }
 
 /* ---- what is on this disk already ---- */

@@ -170,6 +170,7 @@ struct transfers {
     struct status_counter *count_peers;
     struct status_counter *count_transfers;
     struct status_counter *count_bad_pieces;
+    struct status_counter *count_hashed;
     uint64_t received_before; /* of transfers that are gone */
     uint64_t sent_before;
     uint64_t bad_before;
