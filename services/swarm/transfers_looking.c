@@ -82,7 +82,6 @@ char *transfer_magnet(const struct transfer *self)
 {
     struct magnet *magnet = xcalloc(1, sizeof *magnet);
     char *text = xmalloc(MAGNET_FORMAT_SIZE);
-    magnet->has_v1 = true;
     memcpy(magnet->infohash, self->infohash, sizeof magnet->infohash);
     magnet->has_v1 = self->metainfo == NULL || (self->metainfo->kind & METAINFO_V1) != 0;
     magnet->has_v2 = self->metainfo != NULL && (self->metainfo->kind & METAINFO_V2) != 0;
