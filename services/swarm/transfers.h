@@ -50,7 +50,10 @@ void transfers_share(struct transfers *self, const char *path, uint32_t piece_le
 struct transfers_fetch {
     const char *magnet;    /* or NULL */
     struct bytes metainfo; /* a .torrent file, when there is no magnet */
-    const char *folder;    /* absolute */
+    const char *folder;    /* absolute; not used with a device */
+    const char *device;    /* absolute: a block device instead; NULL or "": none */
+    const char *base;      /* absolute: a file or folder to take pieces from; NULL or "": none */
+    bool verify;           /* read everything back from the disk when it is complete */
     bool has_seed_for;
     uint32_t seed_for_s;
     const char *const *select; /* entries of select.h; none: everything */
@@ -113,6 +116,8 @@ struct transfer_status {
     uint64_t received_bytes;
     uint64_t sent_bytes;
     uint64_t wasted_bytes;
+    uint64_t reused_bytes; /* found on this disk, or zeros: not fetched */
+    uint64_t verified_s;   /* wall clock, when all was read back; 0: it was not */
     uint64_t receive_rate;
     uint64_t send_rate;
     uint32_t peers;
@@ -120,7 +125,6 @@ struct transfer_status {
     uint64_t wanted_bytes;
     uint64_t receive_limit;
     uint64_t send_limit;
-    uint64_t verified_s;
     uint64_t copies_permille;
     uint64_t checked_bytes; /* of the check under way */
     uint64_t damaged_bytes; /* found by the last check */
