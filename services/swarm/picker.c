@@ -370,13 +370,26 @@ static uint32_t rarest(struct picker *self, const struct picker_view *view)
     return end < self->order_count ? rarest_by_words(self, view->bitfield) : PICKER_NOBODY;
 }
 
+static bool is_for_one(const struct picker *self, uint32_t piece)
+{
+    for (uint32_t i = 0; i < self->alone_count; i++)
+        if (self->alone[i] == piece)
+            return true;
+    return false;
+}
+
+static uint32_t owner_of(const struct picker *self, uint32_t piece, const struct picker_view *view)
+{
+    return is_for_one(self, piece) ? view->peer : PICKER_NOBODY;
+}
+
 static void pick_new(struct picker *self, const struct picker_view *view, struct asks *asks)
 {
     while (asks->count < asks->most && self->open_count < self->open_max) {
         const uint32_t piece = rarest(self, view);
         if (piece == PICKER_NOBODY)
             return;
-        take(self, open_piece(self, piece, PICKER_NOBODY), view, asks);
+        take(self, open_piece(self, piece, owner_of(self, piece, view)), view, asks);
     }
 }
 
@@ -393,10 +406,7 @@ static void pick_alone(struct picker *self, const struct picker_view *view, stru
 
 void picker_fetch_alone(struct picker *self, uint32_t piece)
 {
-    for (uint32_t i = 0; i < self->alone_count; i++)
-        if (self->alone[i] == piece)
-            return;
-    if (self->alone_count < PICKER_ALONE_MAX)
+    if (!is_for_one(self, piece) && self->alone_count < PICKER_ALONE_MAX)
         self->alone[self->alone_count++] = piece;
 }
 
@@ -421,7 +431,7 @@ static void pick_only(struct picker *self, const struct picker_view *view, struc
             if (open->free > 0 && may_take(open, view))
                 take(self, self->position[piece], view, asks);
         } else if (self->state[piece] == PICKER_MISSING && self->open_count < self->open_max) {
-            take(self, open_piece(self, piece, PICKER_NOBODY), view, asks);
+            take(self, open_piece(self, piece, owner_of(self, piece, view)), view, asks);
         }
     }
 }
@@ -452,7 +462,8 @@ size_t picker_pick(struct picker *self, const struct picker_view *view, struct p
         pick_only(self, view, &asks);
         return asks.count;
     }
-    pick_alone(self, view, &asks);
+    if (view->proven)
+        pick_alone(self, view, &asks);
     pick_open(self, view, &asks);
     pick_new(self, view, &asks);
     return asks.count;

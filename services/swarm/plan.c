@@ -29,16 +29,27 @@ void plan_done(struct plan *self)
     *self = (struct plan){ 0 };
 }
 
-bool plan_has_room(const struct plan *self, uint64_t rate, uint64_t now_ms)
+static void slide_window(struct plan *self, uint64_t now_ms)
+{
+    const uint64_t elapsed = now_ms - self->window_ms;
+    if (elapsed < PLAN_WINDOW_MS)
+        return;
+    self->came_before = elapsed < 2 * PLAN_WINDOW_MS ? self->came : 0;
+    self->came = 0;
+    self->window_ms = now_ms;
+}
+
+bool plan_has_room(struct plan *self, uint64_t now_ms)
 {
     if (self->gifts_count >= PLAN_GIFTS_MAX)
         return false;
-    uint64_t fresh = 0;
+    slide_window(self, now_ms);
+    uint32_t fresh = 0;
     for (uint32_t i = 0; i < self->gifts_count; i++)
         fresh += self->gifts[i].ours && now_ms - self->gifts[i].given_ms < PLAN_STALE_MS;
-    const uint64_t by_rate = rate * PLAN_AHEAD_MS / 1000;
-    const uint64_t most = by_rate > PLAN_AHEAD_MIN ? by_rate : PLAN_AHEAD_MIN;
-    return fresh < 2 || fresh * self->piece_size < most;
+    const uint32_t came = self->came > self->came_before ? self->came : self->came_before;
+    const uint32_t most = came + came / 2;
+    return fresh < PLAN_AHEAD_MIN || fresh < most;
 }
 
 uint32_t plan_piece(struct plan *self, const uint16_t *available)
@@ -116,6 +127,8 @@ bool plan_came(struct plan *self, uint32_t piece, uint32_t peer, uint64_t now_ms
         if (gift.peer != peer || !gift.ours)
             return false;
         *ret_ms = (uint32_t)(now_ms - gift.given_ms);
+        slide_window(self, now_ms);
+        self->came++;
         return true;
     }
     return false;

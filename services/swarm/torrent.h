@@ -52,6 +52,7 @@
 #define TORRENT_METADATA_GIVEN_MS  60000u
 #define TORRENT_METADATA_ASK_MS    10000u
 #define TORRENT_HOLD_MS            3000u /* pieces of suspects wait so long for a verdict */
+#define TORRENT_ALONE_MS           2000u /* silent for so long, a piece is no longer its alone */
 #define TORRENT_HELD_MAX           64u   /* such pieces; more are verified at once */
 
 struct torrent_options {
@@ -111,6 +112,26 @@ struct torrent_departed {
     uint64_t left_ms;
 };
 
+/* torrent_have.c */
+#define HAVE_DELAY_MS 100u
+#define HAVE_RARE     4u /* so few of our peers have it */
+
+/* torrent_upload.c */
+#define UPLOAD_AHEAD_MS  100u /* of our rate is with the shell */
+#define UPLOAD_AHEAD_MIN (256u * 1024)
+#define UPLOAD_AHEAD_MAX (64u * 1024 * 1024)
+#define UPLOAD_TURN_MS   200u /* a peer is served for at most so long */
+#define UPLOAD_TURN_MIN  (32u * 1024)
+#define UPLOAD_TURN_MAX  (256u * 1024)
+
+struct torrent_uploads {
+    struct peer *first; /* is served next */
+    struct peer *last;
+    uint64_t bytes;     /* with the shell, of all peers */
+    uint64_t ahead;     /* how many there are to be */
+    uint64_t best_rate; /* of late, bytes per second */
+};
+
 struct torrent {
     struct torrent_options options;
     struct random *random; /* borrowed */
@@ -139,8 +160,8 @@ struct torrent {
     uint32_t held_count;
     uint64_t hold_until_ms;
     struct choke choke;
-    struct plan plan; /* once we are complete: plan.pieces > 0 */
-    bool plan_due;    /* something changed: torrent_plan_run() */
+    struct plan plan;                                   /* once we are complete: plan.pieces > 0 */
+    bool plan_due;                                      /* something changed: torrent_plan_run() */
     struct torrent_departed departed[TORRENT_LEFT_MAX]; /* a ring */
     uint32_t departed_count;
 
@@ -156,6 +177,8 @@ struct torrent {
     uint64_t next_turn_ms;
     struct peer_rate received;
     struct peer_rate sent;
+    struct torrent_uploads uploads;
+    uint64_t haves_due_ms; /* peers are to be told what came; UINT64_MAX: nothing */
     struct torrent_stats stats;
 };
 

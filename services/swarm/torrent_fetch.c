@@ -55,6 +55,7 @@ static struct picker_view view_of(const struct peer *peer)
         .peer = peer->number,
         .bitfield = peer->everything ? NULL : peer->pieces,
         .alone = peer->alone,
+        .proven = peer->received.total > 0 && !peer->snubbed,
         .only = peer->choking ? peer->allowed
                 : peer->plans ? peer->given
                               : NULL,
@@ -360,6 +361,7 @@ void torrent_fetch_release(struct torrent *self, struct peer *peer)
     peer->asks_count = 0;
     peer->asks_late = 0;
     peer->asks_head = 0;
+    peer->window.timing = false;
     picker_disown(&self->picker, peer->number);
 }
 
@@ -467,6 +469,7 @@ const char *torrent_fetch_block(struct torrent *self, struct peer *peer,
         message->length != picker_block_size(&self->picker, block.piece, block.block))
         return waste(self, peer, message->length, true);
 
+    window_came(&peer->window, block, peer->asks_limit, now_ms);
     const enum peer_answer answer = peer_answered(peer, block);
     if (answer == PEER_UNASKED || answer == PEER_CANCELLED)
         return waste(self, peer, message->length, answer == PEER_UNASKED);

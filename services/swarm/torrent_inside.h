@@ -91,6 +91,20 @@ void torrent_give_fill(struct torrent *self, uint64_t now_ms);
 void torrent_give_always(struct torrent *self, struct peer *peer, uint64_t now_ms);
 void torrent_give_round(struct torrent *self, uint64_t now_ms);
 
+/* ---- torrent_have.c ---- */
+
+void torrent_have_tell(struct torrent *self, struct peer *peer, uint32_t piece, uint64_t now_ms);
+void torrent_have_flush(struct torrent *self, struct peer *peer, uint64_t now_ms);
+void torrent_have_turn(struct torrent *self, uint64_t now_ms);
+
+/* ---- torrent_upload.c ---- */
+
+void torrent_upload_add(struct torrent *self, struct peer *peer);
+void torrent_upload_run(struct torrent *self, uint64_t now_ms);
+void torrent_upload_sent(struct torrent *self, struct peer *peer, uint32_t length);
+void torrent_upload_left(struct torrent *self, struct peer *peer, uint64_t now_ms);
+void torrent_upload_turn(struct torrent *self, uint64_t now_ms);
+
 /* ---- torrent_exchange.c ---- */
 
 void torrent_exchange_send(struct torrent *self, struct peer *peer, uint8_t extension,

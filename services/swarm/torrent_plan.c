@@ -161,12 +161,11 @@ void torrent_plan_run(struct torrent *self, uint64_t now_ms)
         plan_init(&self->plan, self->picker.shape.pieces, self->picker.shape.piece_size,
                   self->random);
     const uint32_t count = list_peers(self, peers);
-    const uint64_t rate = peer_rate_now(&self->sent, now_ms);
     uint32_t piece = plan_piece(&self->plan, self->picker.available);
     /* One alone may as well choose for itself. */
     const bool plans = count > 1 && piece != PLAN_NOBODY;
     tell_mode(self, plans, now_ms);
-    while (plans && piece != PLAN_NOBODY && plan_has_room(&self->plan, rate, now_ms)) {
+    while (plans && piece != PLAN_NOBODY && plan_has_room(&self->plan, now_ms)) {
         give(self, piece, &peers[plan_choose(peers, count)], now_ms);
         piece = plan_piece(&self->plan, self->picker.available);
     }
