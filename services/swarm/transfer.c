@@ -45,6 +45,7 @@ struct transfer *transfer_new(struct transfers *owner, const struct order *order
     self->has_seed_for = order->has_seed_for;
     self->seed_for_s = order->seed_for_s;
     self->completed_s = order->completed_s;
+    self->verify = order->verify;
     self->verified_s = order->verified_s;
     self->added_s = order->added_s;
     self->priority = order->priority != 0 ? order->priority : ORDER_PRIORITY;
@@ -89,6 +90,7 @@ void transfer_order(const struct transfer *self, struct order *ret_order)
     ret_order->has_seed_for = self->has_seed_for;
     ret_order->seed_for_s = self->seed_for_s;
     ret_order->completed_s = self->completed_s;
+    ret_order->verify = self->verify;
     ret_order->verified_s = self->verified_s;
     ret_order->priority = self->priority;
     ret_order->receive_limit = self->share.bucket[LIMITS_RECEIVE].rate;
@@ -154,6 +156,7 @@ static void begin_torrent(struct transfer *self)
         .upload_slots = (uint32_t)config_number(config, CONFIG_SWARM_UPLOAD_SLOTS),
         .announce_interval_ms = (uint32_t)config_number(config, CONFIG_SWARM_ANNOUNCE),
         .version = version,
+        .host = owner->host,
         .limits = &self->share,
     };
     memcpy(options.infohash, self->infohash, sizeof options.infohash);
@@ -550,6 +553,7 @@ void transfer_turn(struct transfer *self, uint64_t now_ms)
     if (self->retry && now_ms >= self->retry_ms)
         transfer_retry_writing(self);
     if (now_ms >= torrent_deadline_ms(&self->torrent)) {
+        transfer_tell(self);
         torrent_turn(&self->torrent, now_ms);
         transfers_touch(self);
     }

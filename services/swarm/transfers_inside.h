@@ -2,9 +2,9 @@
  * What the files of transfers share: transfers.c (all of them, their sockets and timers),
  * transfer.c (one, from its order to its actions), transfer_blocks.c (its content),
  * transfer_peers.c (its connections), transfers_looking.c (what is to be seen of it),
- * transfers_control.c (limits, turns, selections and checks), transfers_order.c (sharing, fetching,
- * removing), transfers_announce.c (finding peers), transfers_local.c (on the local net). Not for
- * others.
+ * transfers_outcomes.c (how it went for its peers), transfers_control.c (limits, turns, selections
+ * and checks), transfers_order.c (sharing, fetching, removing), transfers_announce.c (finding
+ * peers), transfers_local.c (on the local net). Not for others.
  */
 #pragma once
 
@@ -21,7 +21,8 @@
 
 #include <uv.h>
 
-#define TRANSFERS_OWN_MAX 64u /* addresses of this machine */
+#define TRANSFERS_HOST_SIZE 65u /* of our name, with the NUL */
+#define TRANSFERS_OWN_MAX   64u /* addresses of this machine */
 
 struct link;
 struct pool;
@@ -53,6 +54,7 @@ struct transfer {
     bool has_seed_for;
     uint32_t seed_for_s;
     uint64_t completed_s; /* wall clock, 0: not yet */
+    bool verify;          /* read everything back when it is complete */
     uint64_t verified_s;
     uint64_t added_s;
     uint32_t priority;
@@ -125,6 +127,7 @@ struct transfers {
     size_t local_told;      /* torrents that it was told of last */
     struct random random;
     struct limits limits;
+    char host[TRANSFERS_HOST_SIZE];
     uint8_t peer_id[WIRE_PEER_ID_SIZE];
     struct address own[TRANSFERS_OWN_MAX];
     unsigned own_count;
@@ -265,6 +268,12 @@ char *transfers_join_selections(const char *one, const char *other);
 
 /* One piece of a check is done. */
 void transfer_count_checked(struct transfer *self, uint32_t piece, bool good);
+
+/* ---- transfers_outcomes.c ---- */
+
+/* What the torrent cannot know by itself. */
+void transfer_tell(struct transfer *self);
+uint32_t transfer_finished(const struct transfer *self);
 
 /* ---- transfers_order.c ---- */
 

@@ -3,6 +3,7 @@
 
 import json
 import os
+import socket
 import time
 
 from node import Lab, same_content, wait_for
@@ -51,7 +52,7 @@ def selections(lab, a, b):
     into = lab.make_folder("in")
     wrong = b.cli("fetch", link, "--to", into, "--select", "*.img", check=False)
     assert wrong.returncode == 1 and b"*.img" in wrong.stderr, wrong
-    b.cli("fetch", link, "--to", into, "--select", "*.txt", "--peer", a.address)
+    b.cli("fetch", link + "&so=1", "--to", into, "--peer", a.address)
     files = files_of(b, link)
     assert {name for name, row in files.items() if row["selected"]} == {"doc/b.txt"}, files
     assert files["doc/b.txt"]["have_bytes"] == 70_000 and files["doc/c.iso"]["have_bytes"] < 32_768
@@ -98,6 +99,21 @@ def limits(lab, a, b):
     assert fetching.wait() == 0
     assert same_content(path, lab.path("in", "big"))
     return link
+
+
+def outcomes(a, b, link):
+    """The origin says who finished, also of those that went."""
+    def finished():
+        rows = json.loads(a.cli("list", "--peers", link, "--json").stdout)["peers"]
+        return rows if rows and all(row["finished_s"] for row in rows) else None
+
+    rows = wait_for("the origin to know that it finished", finished)
+    assert len(rows) == 1 and rows[0]["have_bytes"] == 60 * MIB and rows[0]["why"] == "none", rows
+    assert rows[0]["host"] == socket.gethostname().split(".")[0], rows
+    assert rows[0]["client"].startswith("Littlebird"), rows
+    text = a.cli("list", "--peers", link).stdout.decode()
+    assert "1 of 1 finished" in text and b.address in text, text
+    assert b"1 finished" in a.cli("list").stdout
 
 
 def checks(lab, a, b, link):
@@ -156,5 +172,7 @@ with Lab() as lab:
     c.up(a, "--set", "swarm.active_max=1")
     arguments(lab, a)
     selections(lab, a, b)
-    checks(lab, a, b, limits(lab, a, b))
+    link = limits(lab, a, b)
+    outcomes(a, b, link)
+    checks(lab, a, b, link)
     turns(lab, c, a)
