@@ -33,6 +33,24 @@ void transfer_set_state(struct transfer *self, enum transfer_state state, const 
     snprintf(self->note, sizeof self->note, "%s", note);
 }
 
+/*
+ * When its time of seeding ends: counted by the steady clock from now on, so that a step of the
+ * wall clock changes nothing while it runs; what it lost or won over a restart is never more than
+ * all.
+ */
+static void set_seeding_end(struct transfer *self)
+{
+    const uint64_t now_s = clock_wall_s();
+    uint64_t left_s = self->seed_for_s;
+    if (!self->has_seed_for || self->completed_s == 0) {
+        self->seed_until_ms = UINT64_MAX;
+        return;
+    }
+    if (now_s > self->completed_s)
+        left_s = now_s - self->completed_s < left_s ? left_s - (now_s - self->completed_s) : 0;
+    self->seed_until_ms = transfers_now_ms(self->owner) + left_s * 1000;
+}
+
 /* ---- life ---- */
 
 struct transfer *transfer_new(struct transfers *owner, const struct order *order)
@@ -56,6 +74,7 @@ struct transfer *transfer_new(struct transfers *owner, const struct order *order
     self->folder = xstrdup(order->folder);
     self->magnet = xstrdup(order->magnet);
     self->name = magnet_parse(order->magnet, magnet) == LB_OK ? xstrdup(magnet->name) : xstrdup("");
+    set_seeding_end(self);
     transfer_set_state(self, TRANSFER_CHECKING, "reading its state");
     free(magnet);
     return self;
@@ -136,8 +155,7 @@ static void try_again(struct transfer *self, lb_err err)
 
 static bool seeding_is_over(const struct transfer *self)
 {
-    return self->has_seed_for && self->completed_s != 0 &&
-           clock_wall_s() >= self->completed_s + self->seed_for_s;
+    return transfers_now_ms(self->owner) >= self->seed_until_ms;
 }
 
 static void begin_torrent(struct transfer *self)
@@ -386,6 +404,7 @@ static void complete(struct transfer *self)
     if (self->completed_s != 0)
         return;
     self->completed_s = clock_wall_s();
+    set_seeding_end(self);
     if (self->kind != ORDER_FETCH)
         return;
     transfer_save_order(self);
@@ -506,12 +525,8 @@ uint64_t transfer_deadline_ms(const struct transfer *self)
     uint64_t deadline = self->stop_wanted || self->trouble != LB_OK ? 0 : UINT64_MAX;
     if (self->running && !self->stop_wanted)
         deadline = torrent_deadline_ms(&self->torrent);
-    if (self->running && self->torrent.complete && self->has_seed_for && self->completed_s != 0) {
-        const uint64_t left_s =
-            seeding_is_over(self) ? 0 : self->completed_s + self->seed_for_s - clock_wall_s();
-        const uint64_t end_ms = transfers_now_ms(self->owner) + left_s * 1000;
-        deadline = end_ms < deadline ? end_ms : deadline;
-    }
+    if (self->running && self->torrent.complete && self->seed_until_ms < deadline)
+        deadline = self->seed_until_ms;
     if (self->retry && self->retry_ms < deadline)
         deadline = self->retry_ms;
     if (self->again && !self->storage_closing && self->again_ms < deadline)

@@ -53,6 +53,7 @@ struct transfer {
     enum order_kind kind;
     bool has_seed_for;
     uint32_t seed_for_s;
+    uint64_t seed_until_ms; /* UINT64_MAX: for good, or it is not complete yet */
     uint64_t completed_s; /* wall clock, 0: not yet */
     bool verify;          /* read everything back when it is complete */
     uint64_t verified_s;

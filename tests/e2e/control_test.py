@@ -143,6 +143,16 @@ def checks(lab, a, b, link):
     assert a.transfers()[0]["state"] == "seeding"
 
 
+def seeding_ends(lab, a, b):
+    """--seed-for is kept over kill -9, counted from when it was complete."""
+    link = a.share(lab.make_file("out/short", 100_000, seed=3))
+    b.cli("fetch", link, "--to", lab.make_folder("in"), "--peer", a.address, "--seed-for", "3s")
+    b.kill_service("swarm")
+    wait_for("its time to be over", lambda: any("time of seeding is over" in t["note"] for t in b.transfers()))
+    b.kill_service("swarm")
+    wait_for("it to be over still", lambda: any("time of seeding is over" in t["note"] for t in b.transfers()))
+
+
 def turns(lab, c, a):
     """One at once: the second waits, and a third of high priority goes before it."""
     links = [a.share(lab.make_file(f"out/turn{i}", 3 * MIB, seed=90 + i)) for i in range(3)]
@@ -175,4 +185,5 @@ with Lab() as lab:
     link = limits(lab, a, b)
     outcomes(a, b, link)
     checks(lab, a, b, link)
+    seeding_ends(lab, a, b)
     turns(lab, c, a)
