@@ -13,6 +13,7 @@
 #include "services/swarm/allowance.h"
 #include "services/swarm/fast_set.h"
 #include "services/swarm/limits.h"
+#include "services/swarm/outcomes.h"
 #include "services/swarm/picker.h"
 #include "services/swarm/window.h"
 #include "services/swarm/wire.h"
@@ -91,6 +92,12 @@ struct peer {
     uint8_t ut_metadata; /* its numbers for these; 0: does not take part */
     uint8_t ut_pex;
     uint8_t lb_plan;
+    uint8_t lb_report;
+    char client[OUTCOME_CLIENT_SIZE]; /* what it calls its program, safe to print */
+    struct report report;             /* what it says of itself */
+    struct report report_told;        /* what it was told of us */
+    uint64_t report_told_ms;          /* 0: nothing */
+    uint64_t finished_ms;             /* when it was first seen to have everything; 0: it has not */
     uint8_t donthave;
     bool upload_only;
     bool cooperates; /* we work together: cooperate.h */

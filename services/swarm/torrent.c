@@ -84,14 +84,16 @@ static void become_complete(struct torrent *self, uint64_t now_ms)
     for (uint32_t i = 0; i < self->slots; i++) {
         struct peer **peer = &self->peers[i];
         /* It was not told of what it had itself. */
-        if (*peer != NULL && (*peer)->cooperates && (*peer)->fast)
+        if (*peer != NULL && (*peer)->cooperates && (*peer)->fast && picker_has_all(&self->picker))
             torrent_send_kind(self, *peer, WIRE_HAVE_ALL, now_ms);
         if (*peer == NULL || !(*peer)->everything)
             continue;
         /* It hears no HAVE from us, so it is told that there is no need to call again (BEP 21). */
         if ((*peer)->extended)
             torrent_exchange_hello(self, *peer, now_ms);
-        torrent_drop(self, peer, both_complete, now_ms);
+        torrent_report_last(self, *peer, now_ms);
+        if (!self->facts.verify || self->facts.verified || (*peer)->lb_report == 0)
+            torrent_drop(self, peer, both_complete, now_ms);
     }
     self->announce_tries = 0;
     self->next_announce_ms = now_ms;
@@ -503,6 +505,7 @@ static void forget_peer(struct torrent *self, struct peer **peer, uint64_t now_m
     torrent_exchange_left(self, *peer);
     torrent_suspect_left(self, *peer);
     torrent_plan_left(self, *peer);
+    torrent_report_left(self, *peer, now_ms);
     remember_departed(self, *peer, now_ms);
     if ((*peer)->listens.port != 0) {
         struct candidate *item = candidates_find(&self->candidates, &(*peer)->listens);
@@ -639,7 +642,8 @@ enum torrent_verdict torrent_message(struct torrent *self, uint32_t number,
         return TORRENT_DONE;
     }
     /* Two seeds have nothing to say to each other. */
-    if (self->complete && (peer->everything || peer->upload_only))
+    torrent_report_look(self, peer, now_ms);
+    if (torrent_report_is_over(self, peer, now_ms))
         torrent_drop(self, &peer, both_complete, now_ms);
     return verdict;
 }
@@ -808,6 +812,7 @@ void torrent_turn(struct torrent *self, uint64_t now_ms)
         torrent_exchange_review(self, now_ms);
         torrent_suspect_turn(self, now_ms);
         torrent_plan_turn(self, now_ms);
+        torrent_report_turn(self, now_ms);
         if (now_ms >= choke_deadline_ms(&self->choke))
             torrent_give_round(self, now_ms);
         self->refill = !self->complete;

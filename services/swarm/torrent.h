@@ -26,6 +26,7 @@
 #include "services/swarm/cooperate.h"
 #include "services/swarm/extension.h"
 #include "services/swarm/limits.h"
+#include "services/swarm/outcomes.h"
 #include "services/swarm/peer.h"
 #include "services/swarm/picker.h"
 #include "services/swarm/plan.h"
@@ -67,6 +68,7 @@ struct torrent_options {
     uint32_t upload_slots;
     uint32_t announce_interval_ms;
     const char *version;                     /* told to peers; borrowed */
+    const char *host;                        /* our name, likewise; NULL: not */
     struct limits_share *limits;             /* kept; NULL: nothing limits it */
     const struct choke_policy *fetch_policy; /* NULL: rate for rate */
     const struct choke_policy *seed_policy;  /* NULL: by turns */
@@ -107,6 +109,13 @@ struct torrent_stats {
     uint32_t unchoking_us;
     uint32_t bad_pieces;
     uint32_t banned;
+};
+
+/* What the torrent cannot see by itself and tells peers of its kind (report.h). */
+struct torrent_facts {
+    bool disk_behind; /* what came cannot be written away fast enough */
+    bool verify;      /* when it is complete, everything is read back */
+    bool verified;    /* it was */
 };
 
 struct torrent_departed {
@@ -167,6 +176,8 @@ struct torrent {
     struct wave wave;  /* while we fetch from who cooperates */
     uint64_t again_ms; /* then idle peers may have their turn; UINT64_MAX: nobody waits */
     uint32_t *held_ms; /* of each piece: when somebody told it has it (wave.h) */
+    struct torrent_facts facts;
+    struct outcomes outcomes;
     struct torrent_departed departed[TORRENT_LEFT_MAX]; /* a ring */
     uint32_t departed_count;
 
@@ -219,6 +230,8 @@ void torrent_set_private(struct torrent *self, bool is_private);
 void torrent_pause(struct torrent *self, bool paused, uint64_t now_ms);
 
 /* ---- peers ---- */
+
+void torrent_tell(struct torrent *self, const struct torrent_facts *facts);
 
 /* An address where a peer may be; our own is to be left out by the caller. */
 void torrent_add_address(struct torrent *self, const struct address *address, bool seed,
@@ -299,6 +312,10 @@ bool torrent_next(struct torrent *self, uint64_t now_ms, struct torrent_action *
 
 const struct peer *torrent_peer(const struct torrent *self, uint32_t peer); /* NULL: gone */
 uint64_t torrent_have_bytes(const struct torrent *self);
+
+/* Why it is not faster, and what it has, as far as it can be seen or it says so. */
+enum report_why torrent_peer_why(const struct torrent *self, const struct peer *peer);
+uint64_t torrent_peer_have_bytes(const struct torrent *self, const struct peer *peer);
 
 /* How often the rarest piece is here and with the peers together, and which part of the pieces is
  * there once more: 2500 means twice, and half of them a third time. */

@@ -1,5 +1,6 @@
 #include "libcommon/crypto.h"
 #include "libcommon/memory.h"
+#include "services/swarm/name.h"
 #include "services/swarm/torrent_inside.h"
 
 #include <assert.h>
@@ -35,6 +36,7 @@ void torrent_exchange_hello(struct torrent *self, struct peer *peer, uint64_t no
         .ut_metadata = EXTENSION_UT_METADATA,
         .ut_pex = self->is_private ? 0 : EXTENSION_UT_PEX,
         .lb_plan = self->options.mode == COOPERATE_NEVER ? 0 : EXTENSION_LB_PLAN,
+        .lb_report = EXTENSION_LB_REPORT,
         .donthave = EXTENSION_DONTHAVE,
         .upload_only = self->complete,
         .port = self->options.port,
@@ -257,6 +259,8 @@ static const char *on_hello(struct torrent *self, struct peer *peer, struct byte
     peer->ut_metadata = hello.ut_metadata;
     peer->ut_pex = hello.ut_pex;
     peer->lb_plan = hello.lb_plan;
+    peer->lb_report = hello.lb_report;
+    (void)!name_make_safe(hello.version, peer->client, sizeof peer->client);
     peer->donthave = hello.donthave;
     peer->upload_only = hello.upload_only;
     if (hello.metadata_size != 0)
@@ -360,6 +364,8 @@ const char *torrent_exchange_message(struct torrent *self, struct peer *peer,
         return on_pex(self, peer, message->payload, now_ms);
     case EXTENSION_LB_PLAN:
         return torrent_plan_message(self, peer, message->payload, now_ms);
+    case EXTENSION_LB_REPORT:
+        return torrent_report_message(peer, message->payload);
     case EXTENSION_DONTHAVE:
         return torrent_fetch_donthave(self, peer, message->payload, now_ms);
     default:

@@ -143,3 +143,18 @@ void torrent_plan_turn(struct torrent *self, uint64_t now_ms);
 
 /* Give what is to be given now. */
 void torrent_plan_run(struct torrent *self, uint64_t now_ms);
+
+/* ---- torrent_report.c ---- */
+
+void torrent_report_turn(struct torrent *self, uint64_t now_ms);
+
+/* Before it is parted from: whatever was told a moment ago. */
+void torrent_report_last(struct torrent *self, struct peer *peer, uint64_t now_ms);
+const char *torrent_report_message(struct peer *peer, struct bytes payload);
+
+/* After a message: has it finished? And before it is forgotten. */
+void torrent_report_look(struct torrent *self, struct peer *peer, uint64_t now_ms);
+void torrent_report_left(struct torrent *self, struct peer *peer, uint64_t now_ms);
+
+/* Both are complete, and all that is to be said has been. */
+bool torrent_report_is_over(const struct torrent *self, const struct peer *peer, uint64_t now_ms);

@@ -33,6 +33,24 @@ void transfer_set_state(struct transfer *self, enum transfer_state state, const 
     snprintf(self->note, sizeof self->note, "%s", note);
 }
 
+/*
+ * When its time of seeding ends: counted by the steady clock from now on, so that a step of the
+ * wall clock changes nothing while it runs; what it lost or won over a restart is never more than
+ * all.
+ */
+void transfer_set_seeding_end(struct transfer *self)
+{
+    const uint64_t now_s = clock_wall_s();
+    uint64_t left_s = self->seed_for_s;
+    if (!self->has_seed_for || self->completed_s == 0) {
+        self->seed_until_ms = UINT64_MAX;
+        return;
+    }
+    if (now_s > self->completed_s)
+        left_s = now_s - self->completed_s < left_s ? left_s - (now_s - self->completed_s) : 0;
+    self->seed_until_ms = transfers_now_ms(self->owner) + left_s * 1000;
+}
+
 /* ---- life ---- */
 
 struct transfer *transfer_new(struct transfers *owner, const struct order *order)
@@ -45,8 +63,8 @@ struct transfer *transfer_new(struct transfers *owner, const struct order *order
     self->has_seed_for = order->has_seed_for;
     self->seed_for_s = order->seed_for_s;
     self->completed_s = order->completed_s;
-    self->verified_s = order->verified_s;
     self->verify = order->verify;
+    self->verified_s = order->verified_s;
     self->base = order->base[0] != '\0' ? xstrdup(order->base) : NULL;
     self->device = order->device[0] != '\0' ? xstrdup(order->device) : NULL;
     self->identity = xstrdup(order->identity);
@@ -59,6 +77,7 @@ struct transfer *transfer_new(struct transfers *owner, const struct order *order
     self->folder = xstrdup(order->folder);
     self->magnet = xstrdup(order->magnet);
     self->name = magnet_parse(order->magnet, magnet) == LB_OK ? xstrdup(magnet->name) : xstrdup("");
+    transfer_set_seeding_end(self);
     transfer_set_state(self, TRANSFER_CHECKING, "reading its state");
     free(magnet);
     return self;
@@ -97,6 +116,7 @@ void transfer_order(const struct transfer *self, struct order *ret_order)
     ret_order->has_seed_for = self->has_seed_for;
     ret_order->seed_for_s = self->seed_for_s;
     ret_order->completed_s = self->completed_s;
+    ret_order->verify = self->verify;
     ret_order->verified_s = self->verified_s;
     ret_order->priority = self->priority;
     ret_order->receive_limit = self->share.bucket[LIMITS_RECEIVE].rate;
@@ -165,8 +185,7 @@ void transfer_try_again(struct transfer *self, lb_err err)
 
 static bool seeding_is_over(const struct transfer *self)
 {
-    return self->has_seed_for && self->completed_s != 0 &&
-           clock_wall_s() >= self->completed_s + self->seed_for_s;
+    return transfers_now_ms(self->owner) >= self->seed_until_ms;
 }
 
 static void begin_torrent(struct transfer *self)
@@ -185,6 +204,7 @@ static void begin_torrent(struct transfer *self)
         .upload_slots = (uint32_t)config_number(config, CONFIG_SWARM_UPLOAD_SLOTS),
         .announce_interval_ms = (uint32_t)config_number(config, CONFIG_SWARM_ANNOUNCE),
         .version = version,
+        .host = owner->host,
         .limits = &self->share,
     };
     memcpy(options.infohash, self->infohash, sizeof options.infohash);
@@ -530,12 +550,8 @@ uint64_t transfer_deadline_ms(const struct transfer *self)
     uint64_t deadline = self->stop_wanted || self->trouble != LB_OK ? 0 : UINT64_MAX;
     if (self->running && !self->stop_wanted)
         deadline = torrent_deadline_ms(&self->torrent);
-    if (self->running && self->torrent.complete && self->has_seed_for && self->completed_s != 0) {
-        const uint64_t left_s =
-            seeding_is_over(self) ? 0 : self->completed_s + self->seed_for_s - clock_wall_s();
-        const uint64_t end_ms = transfers_now_ms(self->owner) + left_s * 1000;
-        deadline = end_ms < deadline ? end_ms : deadline;
-    }
+    if (self->running && self->torrent.complete && self->seed_until_ms < deadline)
+        deadline = self->seed_until_ms;
     if (self->retry && self->retry_ms < deadline)
         deadline = self->retry_ms;
     if (self->answer_by_ms != 0 && self->answer_by_ms < deadline)
@@ -581,6 +597,7 @@ void transfer_turn(struct transfer *self, uint64_t now_ms)
     if (self->retry && now_ms >= self->retry_ms)
         transfer_retry_writing(self);
     if (now_ms >= torrent_deadline_ms(&self->torrent)) {
+        transfer_tell(self);
         torrent_turn(&self->torrent, now_ms);
         transfers_touch(self);
     }

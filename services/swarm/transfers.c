@@ -352,6 +352,15 @@ static void make_peer_id(struct transfers *self)
     clock_entropy_bytes(self->peer_id + prefix, (unsigned)(sizeof self->peer_id - prefix));
 }
 
+/* What the machine calls itself, without its domain. */
+static void learn_name(struct transfers *self)
+{
+    if (gethostname(self->host, sizeof self->host) != 0)
+        self->host[0] = '\0';
+    self->host[sizeof self->host - 1] = '\0';
+    self->host[strcspn(self->host, ".")] = '\0';
+}
+
 static void open_counters(struct transfers *self)
 {
     self->count_received = actor_counter(self->actor, "received_bytes");
@@ -401,6 +410,7 @@ lb_err transfers_new(struct actor *actor, struct transfers **ret_self)
     self->armed_ms = UINT64_MAX;
     random_init(&self->random, actor_random_seed(actor));
     make_peer_id(self);
+    learn_name(self);
     open_counters(self);
     uv_timer_init(actor_loop(actor), &self->timer);
     uv_timer_init(actor_loop(actor), &self->stop_timer);

@@ -126,6 +126,7 @@ struct transfer_status {
     uint64_t receive_limit;
     uint64_t send_limit;
     uint64_t copies_permille;
+    uint32_t finished;
     uint64_t checked_bytes; /* of the check under way */
     uint64_t damaged_bytes; /* found by the last check */
     uint32_t priority;
@@ -138,6 +139,26 @@ void transfer_status(const struct transfer *self, struct transfer_status *ret_st
 /* Where it lies, and its magnet link; the caller frees. */
 char *transfer_path(const struct transfer *self);
 char *transfer_magnet(const struct transfer *self);
+
+/* A peer that is connected, or finished here and went. */
+struct transfer_peer {
+    struct address address;
+    const char *client; /* borrowed until the next event; may be "" */
+    const char *host;
+    uint64_t have_bytes;
+    uint64_t received_bytes;
+    uint64_t sent_bytes;
+    uint64_t receive_rate;
+    uint64_t send_rate;
+    unsigned why;        /* enum report_why */
+    uint64_t finished_s; /* wall clock, 0: it has not */
+    bool connected;
+    bool verified;
+    bool cooperative;
+};
+
+/* All of them; the caller frees *ret_peers. */
+size_t transfer_peers(const struct transfer *self, struct transfer_peer **ret_peers);
 
 struct transfer_file {
     const char *path; /* borrowed */

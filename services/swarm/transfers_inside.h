@@ -3,9 +3,9 @@
  * transfer.c (one, from its order to its actions), transfer_disk.c (its files),
  * transfer_blocks.c (its blocks),
  * transfer_peers.c (its connections), transfers_looking.c (what is to be seen of it),
- * transfers_control.c (limits, turns, selections and checks), transfers_order.c (sharing, fetching,
- * removing), transfers_announce.c (finding peers), transfers_local.c (on the local net). Not for
- * others.
+ * transfers_outcomes.c (how it went for its peers), transfers_control.c (limits, turns, selections
+ * and checks), transfers_order.c (sharing, fetching, removing), transfers_announce.c (finding
+ * peers), transfers_local.c (on the local net). Not for others.
  */
 #pragma once
 
@@ -22,7 +22,8 @@
 
 #include <uv.h>
 
-#define TRANSFERS_OWN_MAX 64u /* addresses of this machine */
+#define TRANSFERS_HOST_SIZE 65u /* of our name, with the NUL */
+#define TRANSFERS_OWN_MAX   64u /* addresses of this machine */
 
 struct link;
 struct pool;
@@ -53,12 +54,13 @@ struct transfer {
     enum order_kind kind;
     bool has_seed_for;
     uint32_t seed_for_s;
-    uint64_t completed_s; /* wall clock, 0: not yet */
-    uint64_t verified_s;  /* wall clock, when all was read back; 0: it was not */
-    bool verify;          /* read everything back when it is complete */
-    char *base;           /* what to take pieces from; NULL: nothing was given */
-    char *device;         /* a block device, or NULL */
-    char *identity;       /* of it */
+    uint64_t seed_until_ms; /* UINT64_MAX: for good, or it is not complete yet */
+    uint64_t completed_s;   /* wall clock, 0: not yet */
+    uint64_t verified_s;    /* wall clock, when all was read back; 0: it was not */
+    bool verify;            /* read everything back when it is complete */
+    char *base;             /* what to take pieces from; NULL: nothing was given */
+    char *device;           /* a block device, or NULL */
+    char *identity;         /* of it */
     uint64_t added_s;
     uint32_t priority;
     struct limits_share share; /* how fast it may be */
@@ -137,6 +139,7 @@ struct transfers {
     size_t local_told;      /* torrents that it was told of last */
     struct random random;
     struct limits limits;
+    char host[TRANSFERS_HOST_SIZE];
     uint8_t peer_id[WIRE_PEER_ID_SIZE];
     struct address own[TRANSFERS_OWN_MAX];
     unsigned own_count;
@@ -218,6 +221,9 @@ void transfer_go_on(struct transfer *self);
 
 /* Its first announcement ended: who shared it need not wait any more. */
 void transfer_was_announced(struct transfer *self);
+
+/* It is complete: when its seeding ends follows. */
+void transfer_set_seeding_end(struct transfer *self);
 
 /* One line about what happened to it. */
 void transfer_log(const struct transfer *self, const char *what);
@@ -305,6 +311,12 @@ char *transfers_join_selections(const char *one, const char *other);
 
 /* One piece of a check is done. */
 void transfer_count_checked(struct transfer *self, uint32_t piece, bool good);
+
+/* ---- transfers_outcomes.c ---- */
+
+/* What the torrent cannot know by itself. */
+void transfer_tell(struct transfer *self);
+uint32_t transfer_finished(const struct transfer *self);
 
 /* ---- transfers_order.c ---- */
 

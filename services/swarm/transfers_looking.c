@@ -53,6 +53,7 @@ void transfer_status(const struct transfer *self, struct transfer_status *ret_st
     set_selected(self, ret_status);
     if (self->running)
         ret_status->copies_permille = torrent_copies_permille(&self->torrent);
+    ret_status->finished = transfer_finished(self);
     if (self->ended)
         ret_status->have_bytes = ret_status->wanted_bytes;
     if (self->queue > 0)

@@ -585,12 +585,15 @@ static void fetch_again(struct transfer *transfer, struct metainfo **metainfo,
                transfer->storage == NULL && !transfer->storage_closing) {
         transfer_start(transfer, NULL, 0);
     }
+    if (fetch->priority != 0)
+        err = transfers_set_limits(transfer->owner, transfer->infohash,
+                                   &(struct transfers_limits){ .priority = fetch->priority });
     for (size_t i = 0; i < fetch->peers_count && transfer->running; i++)
         if (!transfers_is_own(transfer->owner, &fetch->peers[i]))
             torrent_call_address(&transfer->torrent, &fetch->peers[i],
                                  transfers_now_ms(transfer->owner));
     transfers_touch(transfer);
-    done(ctx, LB_OK, "", transfer);
+    done(ctx, err, "a priority is 1 to 3", err == LB_OK ? transfer : NULL);
 }
 
 static lb_err read_source(const struct transfers_fetch *fetch, uint8_t infohash[20],
