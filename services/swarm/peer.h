@@ -85,6 +85,10 @@ struct peer {
     uint8_t ut_metadata; /* its numbers for these; 0: does not take part */
     uint8_t ut_pex;
     bool upload_only;
+    bool v2;               /* BEP 52: it takes part in v2 */
+    uint32_t hashes_given; /* hash requests taken since hashes_given_ms */
+    uint64_t hashes_given_ms;
+    uint64_t hashes_rests_until_ms; /* it refused: not asked before */
     uint32_t metadata_size;
     uint32_t metadata_asked[PEER_METADATA_ASKS];
     uint32_t metadata_asked_count;
