@@ -60,6 +60,8 @@ enum config_type {
       "Peers of one torrent that are unchoked at once")                                            \
     X(SWARM_DISK_WORKERS, "swarm", "disk_workers", COUNT, "2", 1, 64,                              \
       "Threads that read, write and hash")                                                         \
+    X(SWARM_LOCAL_DISCOVERY, "swarm", "local_discovery", BOOL, "yes", 0, 1,                        \
+      "Announce torrents on the local net and find peers there (BEP 14); never private ones")      \
     X(SWARM_ANNOUNCE, "swarm", "announce_interval", TIME, "10min", 10000, 86400000,                \
       "How often a torrent is announced to the DHT again")                                         \
     X(SWARM_RECEIVE_LIMIT, "swarm", "receive_limit", RATE, "none", 0, 0,                           \

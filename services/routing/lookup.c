@@ -250,10 +250,13 @@ size_t lookup_closest(const struct lookup *self, const struct candidate **ret_cl
 {
     size_t count = 0;
     size_t most = max < self->aim.k ? max : self->aim.k;
+    struct crowd crowd;
 
+    lookup_crowd(self, &crowd);
     for (uint16_t i = 0; i < self->count && count < most; i++) {
         const struct candidate *candidate = &self->candidates[self->order[i]];
-        if (lookup_is_result(candidate)) {
+        if (lookup_is_result(candidate) && crowd_admits(&crowd, &candidate->contact.address)) {
+            crowd_count(&crowd, &candidate->contact.address);
             ret_closest[count++] = candidate;
         }
     }
@@ -291,12 +294,20 @@ static unsigned update_slots(struct lookup *self, uint64_t now_ms, unsigned *ret
 static struct candidate *find_next(struct lookup *self)
 {
     unsigned live = 0;
+    struct crowd crowd;
 
+    lookup_crowd(self, &crowd);
     for (uint16_t i = 0; i < self->count && live < self->aim.k; i++) {
         struct candidate *candidate = &self->candidates[self->order[i]];
         const struct candidate *known = lookup_known(self, candidate);
+        if (!crowd_admits(&crowd, &candidate->contact.address)) {
+            continue;
+        }
         if (known->state == CANDIDATE_NEW) {
             return candidate;
+        }
+        if (lookup_is_result(known)) {
+            crowd_count(&crowd, &candidate->contact.address);
         }
         live += known->state == CANDIDATE_ASKED || lookup_is_result(known);
     }

@@ -6,7 +6,8 @@
  * its slot away but is still waited for; one to a suspect (recently silent) node is not. The lookup
  * ends when the k nearest of all candidates have answered, or none is left to ask, and no answer
  * can have left out a nearer one (proof.h). A node that is named at several addresses is asked at
- * each in turn until one answers, so that whoever names it at a wrong one does not hide it.
+ * each in turn until one answers, so that whoever names it at a wrong one does not hide it. Of a
+ * public subnet one counts among the k (crowd.h).
  * Sources: Maymounkov and Mazieres 2002, 2.3; BEP 5; BEP 44. Pure; everything is bounded by the
  * constants below.
  *
@@ -16,6 +17,7 @@
 #pragma once
 
 #include "libcommon/routing_page.h"
+#include "services/routing/crowd.h"
 #include "services/routing/findings.h"
 #include "services/routing/proof.h"
 #include "services/routing/query.h"
@@ -83,6 +85,7 @@ struct lookup {
     uint64_t slow_ms;  /* set by lookup_set_slow */
     uint32_t queries, answers, rounds;
     bool finished;
+    bool are_few; /* public subnets are fewer than k: those that are crowded out count too */
 
     struct candidate *candidates;          /* LOOKUP_CANDIDATES_MAX; an index is a query's ticket */
     uint16_t order[LOOKUP_CANDIDATES_MAX]; /* indices, nearest first */

@@ -29,6 +29,28 @@ bool lookup_is_result(const struct candidate *candidate)
     return candidate->state == CANDIDATE_ANSWERED && !candidate->no_values;
 }
 
+/* How many count without those who are crowded out; at most k. */
+static unsigned count_apart(const struct lookup *self)
+{
+    struct crowd crowd;
+    unsigned count = 0;
+
+    crowd_init(&crowd, 0);
+    for (uint16_t i = 0; i < self->count && count < self->aim.k; i++) {
+        const struct candidate *candidate = lookup_known(self, &self->candidates[self->order[i]]);
+        if (lookup_is_result(candidate) && crowd_admits(&crowd, &candidate->contact.address)) {
+            crowd_count(&crowd, &candidate->contact.address);
+            count++;
+        }
+    }
+    return count;
+}
+
+void lookup_crowd(const struct lookup *self, struct crowd *ret_crowd)
+{
+    crowd_init(ret_crowd, self->are_few ? self->aim.k - count_apart(self) : 0);
+}
+
 static bool is_proving(const struct lookup *self)
 {
     return self->proof.count > 0 || self->proof_open > 0;
@@ -44,16 +66,22 @@ struct front {
     unsigned results;
     bool asking;  /* somebody is to be asked, or may still answer soon */
     bool waiting; /* a slow one is still waited for */
+    bool crowded; /* somebody does not count for the others of its subnet */
 };
 
 static struct front look_at_front(const struct lookup *self)
 {
     struct front front = { .last = NULL };
+    struct crowd crowd;
 
+    lookup_crowd(self, &crowd);
     for (uint16_t i = 0; i < self->count && front.results < self->aim.k && !front.asking; i++) {
         const struct candidate *candidate = lookup_known(self, &self->candidates[self->order[i]]);
         bool open = is_open(self, candidate);
-        if (lookup_is_result(candidate)) {
+        if (!crowd_admits(&crowd, &candidate->contact.address)) {
+            front.crowded = true;
+        } else if (lookup_is_result(candidate)) {
+            crowd_count(&crowd, &candidate->contact.address);
             front.last = candidate;
             front.near = front.results < LOOKUP_NEAR ? candidate : front.near;
             front.results++;
@@ -75,12 +103,15 @@ static const struct node_id *find_far(const struct lookup *self)
 {
     const struct node_id *far = NULL;
     unsigned asked = 0;
+    struct crowd crowd;
 
+    lookup_crowd(self, &crowd);
     for (uint16_t i = 0; i < self->count && asked < LOOKUP_WITNESSES; i++) {
         const struct candidate *candidate = &self->candidates[self->order[i]];
-        if (!lookup_is_result(candidate)) {
+        if (!lookup_is_result(candidate) || !crowd_admits(&crowd, &candidate->contact.address)) {
             continue;
         }
+        crowd_count(&crowd, &candidate->contact.address);
         asked++;
         if (candidate->is_full &&
             (far == NULL ||
@@ -119,11 +150,33 @@ static bool prove(struct lookup *self, const struct front *front)
     return is_wider;
 }
 
+/*
+ * Too few have subnets of their own: the others of them count too. Where it is not even half of k,
+ * as in a campus behind one prefix, nobody is looked for who might have one.
+ */
+static bool turns_out_few(const struct lookup *self, const struct front *front, unsigned enough)
+{
+    return front->crowded && front->results < enough && !self->are_few;
+}
+
 void lookup_check_end(struct lookup *self)
 {
     struct front front = look_at_front(self);
 
-    if (!self->finished && !front.asking && !is_proving(self) && !prove(self, &front)) {
+    if (self->finished || front.asking || is_proving(self)) {
+        return;
+    }
+    if (turns_out_few(self, &front, self->aim.k / 2)) {
+        self->are_few = true;
+        front = look_at_front(self);
+    }
+    if (front.asking || prove(self, &front)) {
+        return;
+    }
+    if (turns_out_few(self, &front, self->aim.k)) {
+        self->are_few = true;
+        lookup_check_end(self);
+    } else {
         self->finished = !front.waiting;
     }
 }

@@ -28,6 +28,9 @@ const struct candidate *lookup_known(const struct lookup *self, const struct can
 /* It answered, as was wanted. */
 bool lookup_is_result(const struct candidate *candidate);
 
+/* For a pass over the candidates, nearest first: who of them counts. */
+void lookup_crowd(const struct lookup *self, struct crowd *ret_crowd);
+
 /* Finished when nothing more can come. */
 void lookup_check_end(struct lookup *self);
 

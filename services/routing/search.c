@@ -175,10 +175,15 @@ struct list {
     size_t count, taken;
 };
 
+/* crowd: who of them counts; NULL: all do. */
 static size_t merge(const struct node_id *target, struct list *lists, size_t lists_count,
-                    size_t max, const struct candidate **ret_merged)
+                    struct crowd *crowd, size_t max, const struct candidate **ret_merged)
 {
     size_t count = 0;
+
+    for (size_t i = 0; i < lists_count; i++) {
+        lists[i].taken = 0;
+    }
 
     for (;;) {
         struct list *best = NULL;
@@ -195,27 +200,41 @@ static size_t merge(const struct node_id *target, struct list *lists, size_t lis
             return count;
         }
         const struct candidate *next = best->found[best->taken++];
-        if (count == 0 || !node_id_equal(&ret_merged[count - 1]->contact.id, &next->contact.id)) {
-            ret_merged[count++] = next;
+        if (count > 0 && node_id_equal(&ret_merged[count - 1]->contact.id, &next->contact.id)) {
+            continue;
         }
+        if (crowd != NULL && !crowd_admits(crowd, &next->contact.address)) {
+            continue;
+        }
+        if (crowd != NULL) {
+            crowd_count(crowd, &next->contact.address);
+        }
+        ret_merged[count++] = next;
     }
 }
 
 size_t search_closest_of(const struct search *self, enum routing_family family,
                          const struct candidate **ret_closest)
 {
+    const struct node_id *target = &self->order.aim.target;
     struct list lists[SEARCH_PATHS_MAX];
-    size_t count = 0;
+    size_t count = 0, found, k = self->order.aim.k;
+    struct crowd crowd;
 
     for (unsigned i = 0; i < SEARCH_PATHS_MAX; i++) {
         const struct lookup *lookup = self->lookups[family * SEARCH_PATHS_MAX + i];
         if (lookup != NULL) {
-            lists[count].taken = 0;
             lists[count].count = lookup_closest(lookup, lists[count].found, LOOKUP_K_MAX);
             count++;
         }
     }
-    return merge(&self->order.aim.target, lists, count, self->order.aim.k, ret_closest);
+    crowd_init(&crowd, 0); /* each path may have found another one of a subnet */
+    found = merge(target, lists, count, &crowd, k, ret_closest);
+    if (found < k) {
+        crowd_init(&crowd, (unsigned)(k - found));
+        found = merge(target, lists, count, &crowd, k, ret_closest);
+    }
+    return found;
 }
 
 size_t search_closest(const struct search *self,
@@ -224,10 +243,10 @@ size_t search_closest(const struct search *self,
     struct list lists[ROUTING_FAMILIES];
 
     for (unsigned i = 0; i < ROUTING_FAMILIES; i++) {
-        lists[i].taken = 0;
         lists[i].count = search_closest_of(self, (enum routing_family)i, lists[i].found);
     }
-    return merge(&self->order.aim.target, lists, ROUTING_FAMILIES, SEARCH_CLOSEST_MAX, ret_closest);
+    return merge(&self->order.aim.target, lists, ROUTING_FAMILIES, NULL, SEARCH_CLOSEST_MAX,
+                 ret_closest);
 }
 
 bool search_self_is_close(const struct search *self)

@@ -166,6 +166,13 @@ struct storage *storage_open(struct disk *disk, struct metainfo *metainfo, const
  */
 void storage_close(struct storage **self);
 
+/*
+ * Only these files are wanted (a bitfield; NULL: all), once it is open. Of the others no more is
+ * written than what wanted files share a piece with: such a file is then a part of itself, without
+ * room reserved for the rest.
+ */
+void storage_select(struct storage *self, const uint8_t *files);
+
 /* What went wrong last, with the file's name: "write NAME/a.iso: No space left on device". */
 const char *storage_problem(const struct storage *self);
 

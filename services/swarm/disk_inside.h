@@ -101,6 +101,7 @@ struct disk {
 /* ---- a storage ---- */
 
 struct storage_file {
+    _Atomic bool unwanted;    /* not selected; read by the workers */
     struct resume_file state; /* as last seen */
     bool settled;             /* whole, durable, nobody may change it */
     bool dirty;               /* written since the last sync */

@@ -73,6 +73,8 @@ void peer_free(struct peer **self)
 {
     if (*self == NULL)
         return;
+    limits_flow_done(&(*self)->receiving);
+    limits_flow_done(&(*self)->sending);
     free((*self)->pieces);
     free((*self)->asks);
     free((*self)->wishes);

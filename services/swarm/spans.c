@@ -89,7 +89,9 @@ lb_err job_open_file(struct disk_job *job, uint32_t file, bool writable, struct 
                                      .file = file,
                                      .root_fd = storage->root_fd,
                                      .path = storage->metainfo->paths[file],
-                                     .length = storage->metainfo->layout.files[file].length,
+                                     .length = storage->files[file].unwanted
+                                                   ? 0
+                                                   : storage->metainfo->layout.files[file].length,
                                      .writable = writable,
                                      .executable = storage->metainfo->layout.files[file].executable,
                                      .room = next_room,

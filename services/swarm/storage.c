@@ -313,6 +313,12 @@ void storage_turn(struct storage *self, uint64_t now_ms)
     }
 }
 
+void storage_select(struct storage *self, const uint8_t *files)
+{
+    for (uint32_t file = 0; file < self->metainfo->layout.files_count; file++)
+        self->files[file].unwanted = files && !bitfield_has(files, file);
+}
+
 /* ---- what is known ---- */
 
 const char *storage_problem(const struct storage *self)

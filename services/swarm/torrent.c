@@ -62,6 +62,7 @@ void torrent_done(struct torrent *self)
     hashes_done(&self->hashes);
     if (self->has_metainfo)
         picker_done(&self->picker);
+    plan_done(&self->plan);
     *self = (struct torrent){ 0 };
 }
 
@@ -77,8 +78,12 @@ static void become_complete(struct torrent *self, uint64_t now_ms)
 {
     self->complete = true;
     torrent_push(self, &(struct torrent_action){ .kind = TORRENT_COMPLETE });
+    torrent_plan_review(self);
     for (uint32_t i = 0; i < self->slots; i++) {
         struct peer **peer = &self->peers[i];
+        /* It was not told of what it had itself. */
+        if (*peer != NULL && (*peer)->cooperates && (*peer)->fast)
+            torrent_send_kind(self, *peer, WIRE_HAVE_ALL, now_ms);
         if (*peer == NULL || !(*peer)->everything)
             continue;
         /* It hears no HAVE from us, so it is told that there is no need to call again (BEP 21). */
@@ -103,6 +108,8 @@ static void review_peer(struct torrent *self, struct peer **peer, uint64_t now_m
     torrent_fetch_count(self, *peer);
     if ((*peer)->extended)
         torrent_exchange_hello(self, *peer, now_ms);
+    if ((*peer)->cooperates)
+        torrent_give_always(self, *peer, now_ms);
     for (uint32_t i = 0; i < self->picker.shape.pieces && !self->complete; i++) {
         if (!picker_has(&self->picker, i))
             continue;
@@ -259,6 +266,8 @@ bool torrent_next(struct torrent *self, uint64_t now_ms, struct torrent_action *
 {
     free(self->lent);
     self->lent = NULL;
+    if (self->actions_count == 0)
+        torrent_plan_run(self, now_ms);
     if (self->actions_count == 0)
         feed_hungry(self, now_ms);
     if (self->actions_count == 0)
@@ -445,6 +454,7 @@ static void greet(struct torrent *self, struct peer *peer, bool dht, uint64_t no
         torrent_send(self, peer, &message, now_ms);
         free(bits);
     }
+    torrent_give_grant(self, peer, now_ms);
     if (peer->extended)
         torrent_exchange_hello(self, peer, now_ms);
     if (dht && self->options.dht_port != 0 && !self->is_private) {
@@ -465,6 +475,10 @@ lb_err torrent_join(struct torrent *self, const struct torrent_hello *hello, uin
     if (self->has_metainfo)
         peer->block_size = self->picker.shape.block_size;
     self->peers[slot] = peer;
+    limits_flow_init(&peer->receiving, self->options.limits, peer->number, LIMITS_RECEIVE,
+                     &peer->address);
+    limits_flow_init(&peer->sending, self->options.limits, peer->number, LIMITS_SEND,
+                     &peer->address);
     if (self->peers_count++ == 0)
         self->next_turn_ms = now_ms + TORRENT_TURN_MS;
     if (hello->outgoing)
@@ -554,7 +568,8 @@ static bool is_talk(const struct torrent *self, const struct peer *peer,
     case WIRE_HAVE:
         return peer_has(peer, message->piece);
     case WIRE_REQUEST:
-        return peer->am_choking || !self->has_metainfo || peer->wishes_count == PEER_WISHES_MAX;
+        return (peer->am_choking && peer->granted_bytes == 0) || !self->has_metainfo ||
+               peer->wishes_count == PEER_WISHES_MAX;
     case WIRE_PIECE: /* counted by themselves: PEER_FAULTS_MAX, RESTATED_MAX */
     case WIRE_BITFIELD:
     case WIRE_HAVE_ALL:
@@ -607,6 +622,7 @@ static const char *handle(struct torrent *self, struct peer *peer,
     case WIRE_HASH_REJECT:
         return torrent_hashes_message(self, peer, message, now_ms);
     case WIRE_SUGGEST:
+        return torrent_fetch_suggested(self, peer, message->piece);
     case WIRE_PORT:
     case WIRE_KEEPALIVE:
     case WIRE_UNKNOWN:
@@ -650,7 +666,9 @@ static void piece_is_here(struct torrent *self, uint32_t piece, bool was_wanted,
         struct peer *peer = self->peers[i];
         if (peer == NULL)
             continue;
-        if (!peer->everything)
+        /* Of those we cooperate with, seeds want to know what has come through (plan.h); who has
+         * the piece has no use for it. */
+        if (peer->cooperates ? peer->everything || !peer_has(peer, piece) : !peer->everything)
             torrent_send(self, peer, &have, now_ms);
         if (was_wanted && peer_has(peer, piece)) {
             peer->wanted--;
@@ -716,6 +734,7 @@ void torrent_lost(struct torrent *self, uint32_t piece, uint64_t now_ms)
     if (!self->has_metainfo || !picker_has(&self->picker, piece))
         return;
     picker_lose(&self->picker, piece);
+    torrent_exchange_donthave(self, piece, now_ms);
     if (!picker_wants(&self->picker, piece))
         return;
     self->complete = false;
@@ -808,6 +827,24 @@ void torrent_turn(struct torrent *self, uint64_t now_ms)
     torrent_connect_more(self, now_ms);
 }
 
+void torrent_go_on(struct torrent *self, uint32_t number, enum limits_direction direction,
+                   uint64_t now_ms)
+{
+    struct peer *peer = torrent_find(self, number);
+    struct limits_flow *flow = NULL;
+    if (peer == NULL)
+        return;
+    if (direction == LIMITS_RECEIVE) {
+        flow = &peer->receiving;
+        torrent_fetch_fill(self, peer, now_ms);
+    } else {
+        flow = &peer->sending;
+        torrent_give_pump(self, peer, now_ms);
+    }
+    if (!limits_waits(flow))
+        limits_forget(flow);
+}
+
 uint64_t torrent_deadline_ms(const struct torrent *self)
 {
     uint64_t deadline = self->announcing ? UINT64_MAX : self->next_announce_ms;
@@ -826,6 +863,26 @@ uint64_t torrent_deadline_ms(const struct torrent *self)
 uint64_t torrent_have_bytes(const struct torrent *self)
 {
     return self->has_metainfo ? self->picker.have_bytes : 0;
+}
+
+uint64_t torrent_copies_permille(const struct torrent *self)
+{
+    uint64_t least = UINT64_MAX;
+    uint64_t more = 0;
+    if (!self->has_metainfo)
+        return 0;
+    const uint32_t pieces = self->picker.shape.pieces;
+    for (uint32_t i = 0; i < pieces; i++) {
+        const uint64_t copies =
+            self->picker.available[i] + self->picker.seeds + picker_has(&self->picker, i);
+        if (copies < least) {
+            more = i; /* all before it are there more often */
+            least = copies;
+        } else {
+            more += copies > least;
+        }
+    }
+    return least * 1000 + more * 1000 / pieces;
 }
 
 void torrent_get_stats(const struct torrent *self, struct torrent_stats *ret_stats)

@@ -23,10 +23,13 @@
 #include "libcommon/error.h"
 #include "services/swarm/candidates.h"
 #include "services/swarm/choke.h"
+#include "services/swarm/cooperate.h"
 #include "services/swarm/extension.h"
 #include "services/swarm/hashes.h"
+#include "services/swarm/limits.h"
 #include "services/swarm/peer.h"
 #include "services/swarm/picker.h"
+#include "services/swarm/plan.h"
 #include "services/swarm/suspects.h"
 #include "services/swarm/wire.h"
 
@@ -68,8 +71,10 @@ struct torrent_options {
     uint32_t upload_slots;
     uint32_t announce_interval_ms;
     const char *version;                     /* told to peers; borrowed */
+    struct limits_share *limits;             /* kept; NULL: nothing limits it */
     const struct choke_policy *fetch_policy; /* NULL: rate for rate */
     const struct choke_policy *seed_policy;  /* NULL: by turns */
+    enum cooperate_mode mode;
 };
 
 enum torrent_action_kind {
@@ -158,6 +163,8 @@ struct torrent {
     uint32_t leaves_count;
     uint32_t leaves_turn;
     struct choke choke;
+    struct plan plan; /* once we are complete: plan.pieces > 0 */
+    bool plan_due;    /* something changed: torrent_plan_run() */
     struct torrent_departed departed[TORRENT_LEFT_MAX]; /* a ring */
     uint32_t departed_count;
 
@@ -300,6 +307,10 @@ void torrent_announced(struct torrent *self, uint32_t acknowledged, uint64_t now
 void torrent_turn(struct torrent *self, uint64_t now_ms);
 uint64_t torrent_deadline_ms(const struct torrent *self);
 
+/* limits_next() named a flow of ours: this peer may be asked for more, or be sent more. */
+void torrent_go_on(struct torrent *self, uint32_t peer, enum limits_direction direction,
+                   uint64_t now_ms);
+
 /* The next thing to do, in order. */
 bool torrent_next(struct torrent *self, uint64_t now_ms, struct torrent_action *ret_action);
 
@@ -307,6 +318,10 @@ bool torrent_next(struct torrent *self, uint64_t now_ms, struct torrent_action *
 
 const struct peer *torrent_peer(const struct torrent *self, uint32_t peer); /* NULL: gone */
 uint64_t torrent_have_bytes(const struct torrent *self);
+
+/* How often the rarest piece is here and with the peers together, and which part of the pieces is
+ * there once more: 2500 means twice, and half of them a third time. */
+uint64_t torrent_copies_permille(const struct torrent *self);
 void torrent_get_stats(const struct torrent *self, struct torrent_stats *ret_stats);
 
 /* All invariants, for tests. */

@@ -55,8 +55,10 @@ static struct picker_view view_of(const struct peer *peer)
         .peer = peer->number,
         .bitfield = peer->everything ? NULL : peer->pieces,
         .alone = peer->alone,
-        .only = peer->choking ? peer->allowed : NULL,
-        .only_count = peer->allowed_count,
+        .only = peer->choking ? peer->allowed
+                : peer->plans ? peer->given
+                              : NULL,
+        .only_count = peer->choking ? peer->allowed_count : peer->given_count,
     };
 }
 
@@ -114,6 +116,20 @@ static size_t take_over(struct torrent *self, struct peer *helper, struct picker
     return count;
 }
 
+/* What it suggested, once; the order of all other pieces is ours. */
+static size_t pick_suggested(struct torrent *self, struct peer *peer, struct picker_ask *ret_asks,
+                             size_t most)
+{
+    if (peer->suggested_count == 0 || peer->choking || peer->alone)
+        return 0;
+    struct picker_view view = view_of(peer);
+    view.only = peer->suggested;
+    view.only_count =
+        peer->suggested_count < PEER_SUGGESTED_MAX ? peer->suggested_count : PEER_SUGGESTED_MAX;
+    peer->suggested_count = 0;
+    return picker_pick(&self->picker, &view, ret_asks, most);
+}
+
 void torrent_fetch_fill(struct torrent *self, struct peer *peer, uint64_t now_ms)
 {
     peer->hungry = false;
@@ -121,11 +137,14 @@ void torrent_fetch_fill(struct torrent *self, struct peer *peer, uint64_t now_ms
         (peer->choking && peer->allowed_count == 0))
         return;
     struct picker_ask asks[PEER_ASKS_MAX];
-    size_t most = peer_asks_wanted(peer);
+    const size_t most =
+        limits_take(&peer->receiving, peer_asks_wanted(peer), peer->block_size, now_ms);
     if (most == 0)
         return;
     const struct picker_view view = view_of(peer);
-    size_t count = picker_pick(&self->picker, &view, asks, most);
+    size_t count = pick_suggested(self, peer, asks, most);
+    if (count < most)
+        count += picker_pick(&self->picker, &view, asks + count, most - count);
     uint32_t piece = 0;
     const bool idle = peer->asks_count == peer->asks_late && !peer->choking;
     if (count == 0 && idle && picker_make_room(&self->picker, &view, &piece)) {
@@ -135,6 +154,10 @@ void torrent_fetch_fill(struct torrent *self, struct peer *peer, uint64_t now_ms
     if (count == 0 && idle && picker_in_endgame(&self->picker))
         count = take_over(self, peer, asks, most, now_ms);
     ask(self, peer, asks, count, now_ms);
+    if (count < most) {
+        limits_give_back(&peer->receiving, (most - count) * peer->block_size);
+        limits_forget(&peer->receiving);
+    }
     /* From now on those with nothing to do may help the others. */
     if (!self->endgame && picker_in_endgame(&self->picker)) {
         self->endgame = true;
@@ -210,6 +233,7 @@ const char *torrent_fetch_have(struct torrent *self, struct peer *peer, uint32_t
     peer->told_pieces = true;
     if (!peer_set_piece(peer, piece, pieces) || pieces == 0)
         return NULL;
+    torrent_plan_came(self, peer, piece, now_ms);
     picker_add_piece(&self->picker, piece);
     if (picker_wants(&self->picker, piece))
         peer->wanted++;
@@ -252,6 +276,34 @@ static void lose_piece(struct torrent *self, struct peer *peer, uint32_t piece, 
         peer->wanted -= picker_wants(&self->picker, piece);
     }
     torrent_fetch_interest(self, peer, now_ms);
+}
+
+/* Requests for a piece it lost: with BEP 6 it rejects each, without nothing comes any more. */
+static void forget_asks(struct torrent *self, struct peer *peer, uint32_t piece)
+{
+    for (uint32_t i = peer->asks_count; i > peer->asks_late; i--) {
+        const struct picker_ask ask = peer_asks(peer)[i - 1];
+        if (ask.piece != piece || !peer_cancel_ask(peer, ask))
+            continue;
+        picker_give_back(&self->picker, ask);
+        self->refill = true;
+        self->endgame = false;
+    }
+}
+
+const char *torrent_fetch_donthave(struct torrent *self, struct peer *peer, struct bytes payload,
+                                   uint64_t now_ms)
+{
+    const uint32_t pieces = self->has_metainfo ? self->picker.shape.pieces : PICKER_PIECES_MAX;
+    if (payload.size != 4 || load_u32(payload.data) >= pieces)
+        return "it lacks a piece there is not";
+    /* Before we know how many pieces there are its word is not kept; it rejects what it lacks. */
+    if (!self->has_metainfo)
+        return NULL;
+    lose_piece(self, peer, load_u32(payload.data), now_ms);
+    if (!peer->fast)
+        forget_asks(self, peer, load_u32(payload.data));
+    return NULL;
 }
 
 const char *torrent_fetch_bitfield(struct torrent *self, struct peer *peer, struct bytes bitfield,
@@ -304,6 +356,7 @@ void torrent_fetch_release(struct torrent *self, struct peer *peer)
     if (!self->has_metainfo)
         return;
     give_back(self, peer);
+    limits_give_back(&peer->receiving, (uint64_t)peer->asks_count * peer->block_size);
     peer->asks_count = 0;
     peer->asks_late = 0;
     peer->asks_head = 0;
@@ -340,6 +393,7 @@ const char *torrent_fetch_reject(struct torrent *self, struct peer *peer,
     if (peer_answered(peer, block) != PEER_ASKED)
         return NULL;
     picker_give_back(&self->picker, block);
+    limits_give_back(&peer->receiving, peer->block_size);
     self->refill = true;
     self->endgame = false;
     if (peer->choking)
@@ -360,6 +414,17 @@ const char *torrent_fetch_allowed(struct torrent *self, struct peer *peer, uint3
     return NULL;
 }
 
+const char *torrent_fetch_suggested(struct torrent *self, struct peer *peer, uint32_t piece)
+{
+    if (!peer->fast)
+        return "a suggestion without the fast extension";
+    if (piece >= PICKER_PIECES_MAX)
+        return NULL;
+    peer->suggested[peer->suggested_count++ % PEER_SUGGESTED_MAX] = piece;
+    torrent_fetch_hungry(self, peer);
+    return NULL;
+}
+
 /* ---- taking ---- */
 
 static void cancel_elsewhere(struct torrent *self, const struct peer *but, struct picker_ask block,
@@ -376,6 +441,7 @@ static void cancel_elsewhere(struct torrent *self, const struct peer *but, struc
             .length = picker_block_size(&self->picker, block.piece, block.block),
         };
         torrent_send(self, peer, &cancel, now_ms);
+        limits_give_back(&peer->receiving, peer->block_size);
         torrent_fetch_hungry(self, peer);
     }
 }

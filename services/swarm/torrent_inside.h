@@ -36,6 +36,7 @@ const char *torrent_fetch_block(struct torrent *self, struct peer *peer,
 const char *torrent_fetch_reject(struct torrent *self, struct peer *peer,
                                  const struct wire_message *message, uint64_t now_ms);
 const char *torrent_fetch_allowed(struct torrent *self, struct peer *peer, uint32_t piece);
+const char *torrent_fetch_suggested(struct torrent *self, struct peer *peer, uint32_t piece);
 void torrent_fetch_choked(struct torrent *self, struct peer *peer);
 
 /* Its requests go back to the picker. */
@@ -46,6 +47,10 @@ void torrent_fetch_snubbed(struct torrent *self, struct peer *peer);
 const char *torrent_fetch_have(struct torrent *self, struct peer *peer, uint32_t piece,
                                uint64_t now_ms);
 const char *torrent_fetch_bitfield(struct torrent *self, struct peer *peer, struct bytes bitfield,
+                                   uint64_t now_ms);
+
+/* It says that it has lost a piece (BEP 54). */
+const char *torrent_fetch_donthave(struct torrent *self, struct peer *peer, struct bytes payload,
                                    uint64_t now_ms);
 const char *torrent_fetch_have_all(struct torrent *self, struct peer *peer, uint64_t now_ms);
 void torrent_fetch_count(struct torrent *self, struct peer *peer);
@@ -86,6 +91,8 @@ void torrent_hashes_turn(struct torrent *self, uint64_t now_ms);
 
 /* ---- torrent_give.c ---- */
 
+/* Tell it which pieces it may have while choked. */
+void torrent_give_grant(struct torrent *self, struct peer *peer, uint64_t now_ms);
 void torrent_give_interested(struct torrent *self, struct peer *peer, bool interested,
                              uint64_t now_ms);
 const char *torrent_give_request(struct torrent *self, struct peer *peer,
@@ -96,15 +103,39 @@ void torrent_give_reject(struct torrent *self, struct peer *peer, const struct p
                          uint64_t now_ms);
 void torrent_give_pump(struct torrent *self, struct peer *peer, uint64_t now_ms);
 void torrent_give_fill(struct torrent *self, uint64_t now_ms);
+
+/* It may always ask us; no place is counted. */
+void torrent_give_always(struct torrent *self, struct peer *peer, uint64_t now_ms);
 void torrent_give_round(struct torrent *self, uint64_t now_ms);
 
 /* ---- torrent_exchange.c ---- */
 
+void torrent_exchange_send(struct torrent *self, struct peer *peer, uint8_t extension,
+                           const struct writer *content, uint64_t now_ms);
 void torrent_exchange_hello(struct torrent *self, struct peer *peer, uint64_t now_ms);
 const char *torrent_exchange_message(struct torrent *self, struct peer *peer,
                                      const struct wire_message *message, uint64_t now_ms);
+/* We have this piece no more (BEP 54). */
+void torrent_exchange_donthave(struct torrent *self, uint32_t piece, uint64_t now_ms);
 void torrent_exchange_turn(struct torrent *self, struct peer *peer, uint64_t now_ms);
 void torrent_exchange_left(struct torrent *self, struct peer *peer);
 
 /* A metadata size nobody stands by any more is given up. */
 void torrent_exchange_review(struct torrent *self, uint64_t now_ms);
+
+/* ---- torrent_plan.c ---- */
+
+/* Its extension handshake came. */
+void torrent_plan_hello(struct torrent *self, struct peer *peer, uint64_t now_ms);
+const char *torrent_plan_message(struct torrent *self, struct peer *peer, struct bytes payload,
+                                 uint64_t now_ms);
+
+/* We know the metainfo, or have everything: who is to be told what changed. */
+void torrent_plan_review(struct torrent *self);
+void torrent_plan_came(struct torrent *self, struct peer *peer, uint32_t piece, uint64_t now_ms);
+void torrent_plan_asked(struct torrent *self, struct peer *peer, uint32_t piece, uint64_t now_ms);
+void torrent_plan_left(struct torrent *self, const struct peer *peer);
+void torrent_plan_turn(struct torrent *self, uint64_t now_ms);
+
+/* Give what is to be given now. */
+void torrent_plan_run(struct torrent *self, uint64_t now_ms);

@@ -46,6 +46,13 @@ struct transfer *transfer_new(struct transfers *owner, const struct order *order
     self->has_seed_for = order->has_seed_for;
     self->seed_for_s = order->seed_for_s;
     self->completed_s = order->completed_s;
+    self->verified_s = order->verified_s;
+    self->added_s = order->added_s;
+    self->priority = order->priority != 0 ? order->priority : ORDER_PRIORITY;
+    self->select = xstrdup(order->select);
+    limits_share_init(&self->share, &owner->limits, self, transfer_weight(self->priority));
+    limits_share_set(&self->share, LIMITS_RECEIVE, order->receive_limit, transfers_now_ms(owner));
+    limits_share_set(&self->share, LIMITS_SEND, order->send_limit, transfers_now_ms(owner));
     self->folder = xstrdup(order->folder);
     self->magnet = xstrdup(order->magnet);
     self->name = magnet_parse(order->magnet, magnet) == LB_OK ? xstrdup(magnet->name) : xstrdup("");
@@ -66,6 +73,9 @@ void transfer_free(struct transfer **self)
     metainfo_free(&freed->without_layers);
     metainfo_free(&freed->metainfo);
     free(freed->record);
+    free(freed->select);
+    free(freed->files);
+    free(freed->calls);
     free(freed->connections);
     free(freed->folder);
     free(freed->magnet);
@@ -83,6 +93,11 @@ void transfer_order(const struct transfer *self, struct order *ret_order)
     ret_order->has_seed_for = self->has_seed_for;
     ret_order->seed_for_s = self->seed_for_s;
     ret_order->completed_s = self->completed_s;
+    ret_order->verified_s = self->verified_s;
+    ret_order->priority = self->priority;
+    ret_order->receive_limit = self->share.bucket[LIMITS_RECEIVE].rate;
+    ret_order->send_limit = self->share.bucket[LIMITS_SEND].rate;
+    snprintf(ret_order->select, sizeof ret_order->select, "%s", self->select);
 }
 
 static void answer_open(struct transfer *self, lb_err err, const char *reason)
@@ -143,6 +158,7 @@ static void begin_torrent(struct transfer *self)
         .upload_slots = (uint32_t)config_number(config, CONFIG_SWARM_UPLOAD_SLOTS),
         .announce_interval_ms = (uint32_t)config_number(config, CONFIG_SWARM_ANNOUNCE),
         .version = version,
+        .limits = &self->share,
     };
     memcpy(options.infohash, self->infohash, sizeof options.infohash);
     options.has_v2 = self->has_v2;
@@ -153,12 +169,18 @@ static void begin_torrent(struct transfer *self)
         if (address_is_usable(&owner->own[i - 1]) && !address_is_loopback(&owner->own[i - 1]))
             torrent_set_here(&self->torrent, &owner->own[i - 1]);
     self->running = true;
+    transfers_local_changed(owner);
+    self->alone_ms = transfers_now_ms(owner);
+    transfers_look_at_queue(owner);
     transfers_touch(self);
 }
 
-/* Peers that stand in the link itself. */
+/* Peers that stand in the link itself, or were given with the order. */
 static void add_magnet_peers(struct transfer *self)
 {
+    for (size_t i = 0; i < self->calls_count; i++)
+        if (!transfers_is_own(self->owner, &self->calls[i]))
+            torrent_call_address(&self->torrent, &self->calls[i], transfers_now_ms(self->owner));
     struct magnet *magnet = xcalloc(1, sizeof *magnet);
     if (magnet_parse(self->magnet, magnet) == LB_OK)
         for (uint32_t i = 0; i < magnet->peers_count; i++)
@@ -180,7 +202,7 @@ void transfer_go_on(struct transfer *self)
         transfer_set_state(self, TRANSFER_SEEDING, "");
     else
         transfer_set_state(self, TRANSFER_FETCHING, "");
-    torrent_pause(&self->torrent, stuck, transfers_now_ms(self->owner));
+    torrent_pause(&self->torrent, stuck || self->queue > 0, transfers_now_ms(self->owner));
     answer_open(self, stuck ? LB_CONFLICT : LB_OK, self->note);
 }
 
@@ -210,7 +232,16 @@ static void on_opened(void *ctx, lb_err err)
     torrent_set_private(&self->torrent, self->metainfo->is_private);
     if (self->has_v2 && !metainfo_lacks_layers(self->metainfo))
         torrent_set_v2(&self->torrent, self->metainfo);
+    if (self->metainfo->is_private)
+        transfers_local_changed(self->owner);
     torrent_begin(&self->torrent, self->metainfo->info, shape, storage_have(self->storage), now_ms);
+    char *reason = NULL;
+    if (transfer_apply_selection(self, &reason) != LB_OK) {
+        transfer_fail(self, LB_NOT_FOUND, reason);
+        free(reason);
+        stop_soon(self);
+        return;
+    }
     add_magnet_peers(self);
     const uint8_t *doubtful = storage_doubtful(self->storage);
     if (bitfield_count(doubtful, layout->piece_count) > 0 &&
@@ -253,6 +284,7 @@ static void on_checked(void *ctx, uint32_t piece, bool good)
     struct transfer *self = ctx;
     if (!self->running)
         return;
+    transfer_count_checked(self, piece, good);
     if (good)
         torrent_found(&self->torrent, piece, transfers_now_ms(self->owner));
     else
@@ -263,6 +295,7 @@ static void on_checked(void *ctx, uint32_t piece, bool good)
 static void on_check_done(void *ctx, lb_err err)
 {
     struct transfer *self = ctx;
+    self->check_asked = false;
     if (!self->running || err == LB_CANCELLED)
         return;
     if (err != LB_OK) {
@@ -350,7 +383,7 @@ static void on_order_saved(void *ctx, lb_err err)
         log_warn("order not saved: %s", lb_err_text(err));
 }
 
-static void save_order(struct transfer *self)
+void transfer_save_order(struct transfer *self)
 {
     struct order *order = xcalloc(1, sizeof *order);
     transfer_order(self, order);
@@ -364,12 +397,13 @@ static void complete(struct transfer *self)
 {
     if (self->state == TRANSFER_FETCHING || self->state == TRANSFER_PAUSED)
         transfer_set_state(self, TRANSFER_SEEDING, "");
+    transfers_look_at_queue(self->owner);
     if (self->completed_s != 0)
         return;
     self->completed_s = clock_wall_s();
     if (self->kind != ORDER_FETCH)
         return;
-    save_order(self);
+    transfer_save_order(self);
     storage_sync(self->storage);
     transfer_log(self, "complete");
 }
@@ -579,6 +613,7 @@ void transfer_stop(struct transfer *self)
         self->owner->bad_before += stats.bad_pieces;
         torrent_done(&self->torrent);
         self->running = false;
+        transfers_local_changed(self->owner);
     }
     transfer_drop_incoming(self);
     if (self->storage != NULL) {
@@ -587,65 +622,4 @@ void transfer_stop(struct transfer *self)
         self->closing = self->storage;
         storage_close(&self->storage);
     }
-}
-
-/* ---- looking ---- */
-
-void transfer_status(const struct transfer *self, struct transfer_status *ret_status)
-{
-    struct torrent_stats stats = { 0 };
-    if (self->running)
-        torrent_get_stats(&self->torrent, &stats);
-    *ret_status = (struct transfer_status){
-        .infohash = self->infohash,
-        .name = self->name,
-        .note = self->note,
-        .state = self->state,
-        .size_bytes = self->metainfo != NULL ? self->metainfo->layout.content_length : 0,
-        .have_bytes = self->running ? torrent_have_bytes(&self->torrent) : 0,
-        .received_bytes = stats.received_bytes,
-        .sent_bytes = stats.sent_bytes,
-        .wasted_bytes = stats.wasted_bytes,
-        .receive_rate = stats.receive_rate,
-        .send_rate = stats.send_rate,
-        .peers = stats.peers,
-        .seeds = stats.seeds,
-    };
-    if (self->ended)
-        ret_status->have_bytes = ret_status->size_bytes;
-    if (self->state == TRANSFER_METADATA && stats.peers > 0)
-        ret_status->note = "asking peers what it is";
-    else if (self->note[0] == '\0' && self->state == TRANSFER_FETCHING && stats.peers == 0)
-        ret_status->note = "looking for peers";
-    else if (self->note[0] == '\0' && self->state == TRANSFER_FETCHING && stats.unchoking_us == 0)
-        ret_status->note = "waiting for a peer to serve us";
-}
-
-char *transfer_path(const struct transfer *self)
-{
-    const size_t length = strlen(self->folder);
-    const bool slash = length > 0 && self->folder[length - 1] == '/';
-    if (self->metainfo == NULL)
-        return xstrdup(self->folder);
-    return xasprintf("%s%s%s", self->folder, slash ? "" : "/", self->metainfo->name);
-}
-
-char *transfer_magnet(const struct transfer *self)
-{
-    struct magnet *magnet = xcalloc(1, sizeof *magnet);
-    char *text = xmalloc(MAGNET_FORMAT_SIZE);
-    memcpy(magnet->infohash, self->infohash, sizeof magnet->infohash);
-    memcpy(magnet->infohash_v2, self->infohash_v2, sizeof magnet->infohash_v2);
-    magnet->has_v1 = self->has_v1;
-    magnet->has_v2 = self->has_v2;
-    snprintf(magnet->name, sizeof magnet->name, "%.*s", (int)sizeof magnet->name - 1, self->name);
-    if (magnet_format(magnet, text, MAGNET_FORMAT_SIZE) != LB_OK)
-        text[0] = '\0';
-    free(magnet);
-    return text;
-}
-
-const struct metainfo *transfer_metainfo(const struct transfer *self)
-{
-    return self->metainfo;
 }

@@ -50,6 +50,7 @@ void transfers_put_in(struct transfers *self, struct transfer *transfer)
         self->items = xrealloc(self->items, self->capacity * sizeof(struct transfer *));
     }
     self->items[self->count++] = transfer;
+    transfers_look_at_queue(self);
 }
 
 void transfers_forget_wishes(struct transfers *self, const struct transfer *transfer)
@@ -84,6 +85,7 @@ void transfers_take_out(struct transfers *self, struct transfer *transfer)
         break;
     }
     transfer_stop(transfer);
+    transfers_look_at_queue(self);
     untouch(self, transfer);
     transfer->removed = true;
     if (transfer->storage_closing)
@@ -226,8 +228,10 @@ static void on_settle(void *ctx)
         }
         make_connections(self);
     }
+    transfers_local_settle(self);
     if (self->touched != NULL)
         connections_wake(self->connections);
+    transfers_arm(self, limits_deadline_ms(&self->limits));
     if (disk_wants_pause(self->disk))
         connections_pause(self->connections, true);
 }
@@ -267,11 +271,14 @@ static void on_timer(uv_timer_t *timer)
     struct transfers *self = timer->data;
     const uint64_t now_ms = transfers_now_ms(self);
     self->armed_ms = UINT64_MAX;
+    transfers_order_queue(self, now_ms);
+    transfers_let_go_on(self, now_ms);
     for (size_t i = 0; i < self->count; i++)
         if (now_ms >= transfer_deadline_ms(self->items[i]))
             transfer_turn(self->items[i], now_ms);
     for (size_t i = 0; i < self->count; i++)
         transfers_arm(self, transfer_deadline_ms(self->items[i]));
+    transfers_arm(self, limits_deadline_ms(&self->limits));
     publish_counters(self);
 }
 
@@ -403,7 +410,9 @@ lb_err transfers_new(struct actor *actor, struct transfers **ret_self)
         transfers_free(&self);
         return err;
     }
+    transfers_open_limits(self);
     self->storage = actor_link(actor, SERVICE_STORAGE, 0, &lb__storage__reply__descriptor);
+    transfers_local_open(self);
     transfers_load(self);
     *ret_self = self;
     return LB_OK;

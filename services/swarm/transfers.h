@@ -55,6 +55,11 @@ struct transfers_fetch {
     const char *folder;    /* absolute */
     bool has_seed_for;
     uint32_t seed_for_s;
+    const char *const *select; /* entries of select.h; none: everything */
+    size_t select_count;
+    uint32_t priority;           /* 1 to ORDER_PRIORITY_MAX, 0: the usual one */
+    const struct address *peers; /* to call at once */
+    size_t peers_count;
 };
 
 /* Everything is copied. done: LB_OK once the order is on the disk. */
@@ -66,6 +71,24 @@ void transfers_remove(struct transfers *self, const uint8_t infohash[20], transf
 /* LB_NOT_FOUND; LB_INVALID: not usable, or our own; LB_UNAVAILABLE: it is not running now. */
 LB_MUST_CHECK lb_err transfers_add_peer(struct transfers *self, const uint8_t infohash[20],
                                         const struct address *address);
+
+struct transfers_limits {
+    bool has_receive;
+    bool has_send;
+    uint64_t receive; /* bytes per second, 0: none */
+    uint64_t send;
+    uint32_t priority; /* 0: as it is */
+};
+
+/* Of one, kept over restarts, or (infohash NULL) of all together. LB_NOT_FOUND; LB_INVALID. */
+LB_MUST_CHECK lb_err transfers_set_limits(struct transfers *self, const uint8_t *infohash,
+                                          const struct transfers_limits *limits);
+
+/*
+ * Hash all that is there, and compare: what is bad is fetched again, or, of a share, makes it fail.
+ * LB_OK once it is begun, or is under way. LB_NOT_FOUND; LB_UNAVAILABLE: it is not open now.
+ */
+LB_MUST_CHECK lb_err transfers_check(struct transfers *self, const uint8_t infohash[20]);
 
 /* ---- looking ---- */
 
@@ -96,6 +119,15 @@ struct transfer_status {
     uint64_t send_rate;
     uint32_t peers;
     uint32_t seeds;
+    uint64_t wanted_bytes;
+    uint64_t receive_limit;
+    uint64_t send_limit;
+    uint64_t verified_s;
+    uint64_t copies_permille;
+    uint64_t checked_bytes; /* of the check under way */
+    uint64_t damaged_bytes; /* found by the last check */
+    uint32_t priority;
+    uint32_t queue; /* its place among those who wait, 0: does not */
 };
 
 /* Borrows from the transfer until the next event. */
@@ -104,6 +136,17 @@ void transfer_status(const struct transfer *self, struct transfer_status *ret_st
 /* Where it lies, and its magnet link; the caller frees. */
 char *transfer_path(const struct transfer *self);
 char *transfer_magnet(const struct transfer *self);
+
+struct transfer_file {
+    const char *path; /* borrowed */
+    uint64_t size_bytes;
+    uint64_t have_bytes; /* verified */
+    bool selected;
+};
+
+/* Files, padding included; 0 while they are not known. */
+uint32_t transfer_files_count(const struct transfer *self);
+void transfer_file(const struct transfer *self, uint32_t index, struct transfer_file *ret_file);
 
 /* NULL while it is not known. */
 const struct metainfo *transfer_metainfo(const struct transfer *self);

@@ -1,8 +1,10 @@
 /*
  * What the files of transfers share: transfers.c (all of them, their sockets and timers),
  * transfer.c (one, from its order to its actions), transfer_blocks.c (its content),
- * transfer_peers.c (its connections), transfers_order.c (sharing, fetching, removing),
- * transfers_announce.c (finding peers). Not for others.
+ * transfer_peers.c (its connections), transfers_looking.c (what is to be seen of it),
+ * transfers_control.c (limits, turns, selections and checks), transfers_order.c (sharing, fetching,
+ * removing), transfers_announce.c (finding peers), transfers_local.c (on the local net). Not for
+ * others.
  */
 #pragma once
 
@@ -11,6 +13,7 @@
 #include "services/swarm/connection.h"
 #include "services/swarm/create.h"
 #include "services/swarm/disk.h"
+#include "services/swarm/limits.h"
 #include "services/swarm/metainfo.h"
 #include "services/swarm/order.h"
 #include "services/swarm/torrent.h"
@@ -54,6 +57,21 @@ struct transfer {
     bool has_seed_for;
     uint32_t seed_for_s;
     uint64_t completed_s; /* wall clock, 0: not yet */
+    uint64_t verified_s;
+    uint64_t added_s;
+    uint32_t priority;
+    struct limits_share share; /* how fast it may be */
+    char *select;              /* what of it is wanted, see select.h; "": everything */
+    uint8_t *files;            /* bitfield of the files that are; NULL: everything */
+    uint32_t queue;            /* its place among those who wait for their turn; 0: does not */
+    char turn_note[32];        /* what to say of that */
+    uint64_t alone_ms;         /* since when it has no peers; 0: it has */
+    bool check_asked;          /* a check under way was, by a person */
+    uint64_t check_bytes;      /* all that it compares */
+    uint64_t checked_bytes;    /* of these */
+    uint64_t damaged_bytes;    /* found by it */
+    struct address *calls;     /* peers to call as soon as it runs */
+    size_t calls_count;
     char *folder;
     char *magnet; /* as given, or "" */
     char *name;
@@ -107,7 +125,12 @@ struct transfers {
     struct catalogue *catalogue;
     struct connections *connections;
     struct link *storage;
+    struct link *transport; /* NULL: no local discovery */
+    bool local_stale;       /* what it was told of our torrents is no longer so */
+    uint32_t local_asks;    /* how often it was asked */
+    size_t local_told;      /* torrents that it was told of last */
     struct random random;
+    struct limits limits;
     uint8_t peer_id[WIRE_PEER_ID_SIZE];
     struct address own[TRANSFERS_OWN_MAX];
     unsigned own_count;
@@ -131,6 +154,8 @@ struct transfers {
     uv_timer_t stop_timer;
     unsigned handles;
     uint64_t armed_ms;
+    uint64_t queue_ms; /* when it is looked at again in any case */
+    bool queue_due;    /* who runs and who waits is to be looked at */
     bool stopping;
     void (*on_stopped)(void *ctx);
     void *on_stopped_ctx;
@@ -229,11 +254,53 @@ void transfer_want_layers(struct transfer *self);
 void transfer_take_layers(struct transfer *self);
 void transfer_give_hashes(struct transfer *self, uint32_t peer, struct bytes payload);
 
+void transfer_save_order(struct transfer *self);
+
+/* ---- transfers_control.c ---- */
+
+/* The limits of the configuration. */
+void transfers_open_limits(struct transfers *self);
+
+/* Let those go on that a limit held back; decide who fetches and who waits. */
+void transfers_let_go_on(struct transfers *self, uint64_t now_ms);
+void transfers_order_queue(struct transfers *self, uint64_t now_ms);
+void transfers_look_at_queue(struct transfers *self);
+
+/* Of its peers' share of what all may have, by its priority. */
+uint32_t transfer_weight(uint32_t priority);
+
+/*
+ * What its selection means, now that the files are known: they are told to the storage, the pieces
+ * to the torrent. LB_NOT_FOUND, and why in *ret_reason (the caller frees).
+ */
+LB_MUST_CHECK lb_err transfer_apply_selection(struct transfer *self, char **ret_reason);
+
+/*
+ * The entries of an order as one text; *ret_reason when they are too many, or (with the metainfo
+ * known) one means no file. And two of these together, of which "" is everything; NULL: too much.
+ * The caller frees all of them.
+ */
+LB_MUST_CHECK lb_err transfers_read_selection(const struct transfers_fetch *fetch,
+                                              const struct metainfo *metainfo, char **ret_selection,
+                                              char **ret_reason);
+char *transfers_join_selections(const char *one, const char *other);
+
+/* One piece of a check is done. */
+void transfer_count_checked(struct transfer *self, uint32_t piece, bool good);
+
 /* ---- transfers_order.c ---- */
 
 /* Take up what stands in the catalogue. */
 void transfers_load(struct transfers *self);
 void transfers_cancel_orders(struct transfers *self);
+
+/* ---- transfers_local.c ---- */
+
+void transfers_local_open(struct transfers *self);
+
+/* A torrent begins or ends, or turned out to be private: tell it in the next turn. */
+void transfers_local_changed(struct transfers *self);
+void transfers_local_settle(struct transfers *self);
 
 /* ---- transfers_announce.c ---- */
 

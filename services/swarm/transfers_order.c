@@ -28,6 +28,8 @@ struct ordering {
     struct waiter waiters[TRANSFERS_WAITERS_MAX];
     size_t waiters_count;
     struct order order;
+    struct address *calls; /* fetching: peers to call at once */
+    size_t calls_count;
     struct metainfo *metainfo;
     struct create *create; /* sharing, while hashing */
     char *path;            /* sharing: what was asked for */
@@ -64,6 +66,7 @@ static void ordering_end(struct ordering *self, lb_err err, const char *reason,
     metainfo_free(&self->metainfo);
     free(self->path);
     free(self->record);
+    free(self->calls);
     free(self);
 }
 
@@ -321,6 +324,7 @@ static void on_created(void *ctx, lb_err err, const struct create_result *result
     if (failed)
         transfers_take_out(owner, there);
     self->order.kind = ORDER_SHARE;
+    self->order.priority = ORDER_PRIORITY;
     self->order.added_s = clock_wall_s();
     memcpy(self->order.infohash, self->metainfo->infohash, sizeof self->order.infohash);
     if (snprintf(self->order.folder, sizeof self->order.folder, "%s", result->folder) >=
@@ -404,6 +408,9 @@ static void on_fetch_stored(void *ctx, lb_err err)
         free(transfer->name);
         transfer->name = xstrdup(self->metainfo->name);
     }
+    transfer->calls = self->calls;
+    transfer->calls_count = self->calls_count;
+    self->calls = NULL;
     transfer_start(transfer, NULL, 0);
     transfers_arm(owner, transfer_deadline_ms(transfer));
     ordering_end(self, LB_OK, "", transfer);
@@ -449,18 +456,56 @@ static void folder_done(struct job *job, void *ctx)
         ordering_end(self, err, "too many transfers, or too much to do", NULL);
 }
 
-/* It is there already: the same answer at once, unless it was to go elsewhere. */
-static void fetch_again(struct transfer *transfer, struct metainfo **metainfo, const char *folder,
-                        transfers_fn *done, void *ctx)
+/* What is selected now is fetched besides what was before; nothing said means everything. */
+static lb_err select_more(struct transfer *transfer, const char *selection, char **ret_reason)
+{
+    if (transfer->select[0] == '\0')
+        return LB_OK; /* it is all wanted */
+    char *before = transfer->select;
+    /* One that failed may have failed by its selection. */
+    const bool anew = transfer->state == TRANSFER_FAILED && !transfer->running;
+    transfer->select = transfers_join_selections(anew ? selection : before, selection);
+    const lb_err err = transfer->select == NULL ? LB_FULL
+                       : transfer->opened       ? transfer_apply_selection(transfer, ret_reason)
+                                                : LB_OK;
+    if (err != LB_OK) {
+        free(transfer->select);
+        transfer->select = before;
+        if (transfer->opened)
+            (void)!transfer_apply_selection(transfer, ret_reason);
+        return err;
+    }
+    free(before);
+    transfer_save_order(transfer);
+    if (transfer->opened)
+        transfer_go_on(transfer);
+    transfers_touch(transfer);
+    return LB_OK;
+}
+
+/* Where it is to go, and what it is; NULL: it is there already, and so. */
+static char *find_difference(const struct transfer *transfer, const char *folder)
 {
     size_t length = strlen(folder);
     while (length > 1 && folder[length - 1] == '/')
         length--;
-    if (strlen(transfer->folder) != length || memcmp(transfer->folder, folder, length) != 0) {
-        char *reason =
-            xasprintf("it is already %s in %s",
-                      transfer->kind == ORDER_SHARE ? "shared" : "fetched", transfer->folder);
-        done(ctx, LB_EXISTS, reason, NULL);
+    if (strlen(transfer->folder) == length && memcmp(transfer->folder, folder, length) == 0)
+        return NULL;
+    return xasprintf("it is already %s in %s", transfer->kind == ORDER_SHARE ? "shared" : "fetched",
+                     transfer->folder);
+}
+
+/* It is there already: the same answer at once, unless it was to go elsewhere. */
+static void fetch_again(struct transfer *transfer, struct metainfo **metainfo,
+                        const struct transfers_fetch *fetch, const char *selection,
+                        transfers_fn *done, void *ctx)
+{
+    char *reason = find_difference(transfer, fetch->folder);
+    lb_err err = reason != NULL ? LB_EXISTS : LB_OK;
+    if (err == LB_OK)
+        err = select_more(transfer, selection, &reason);
+    if (err != LB_OK) {
+        done(ctx, err, reason != NULL ? reason : "too much is selected", NULL);
         free(reason);
         return;
     }
@@ -472,6 +517,11 @@ static void fetch_again(struct transfer *transfer, struct metainfo **metainfo, c
                transfer->storage == NULL && !transfer->storage_closing) {
         transfer_start(transfer, NULL, 0);
     }
+    for (size_t i = 0; i < fetch->peers_count && transfer->running; i++)
+        if (!transfers_is_own(transfer->owner, &fetch->peers[i]))
+            torrent_call_address(&transfer->torrent, &fetch->peers[i],
+                                 transfers_now_ms(transfer->owner));
+    transfers_touch(transfer);
     done(ctx, LB_OK, "", transfer);
 }
 
@@ -490,14 +540,15 @@ static lb_err read_source(const struct transfers_fetch *fetch, uint8_t infohash[
         memcpy(infohash, magnet->infohash, 20);
     else
         snprintf(problem->text, sizeof problem->text, "%s",
-                 err == LB_UNSUPPORTED ? "a magnet link with a v2 hash alone" : "no magnet link");
+                 err == LB_UNSUPPORTED ? "a magnet link with a hash of another kind alone"
+                                       : "no magnet link");
     free(magnet);
     return err;
 }
 
 static void begin_fetch(struct transfers *self, const struct transfers_fetch *fetch,
-                        const uint8_t infohash[20], struct metainfo *metainfo, transfers_fn *done,
-                        void *ctx)
+                        const uint8_t infohash[20], struct metainfo *metainfo,
+                        const char *selection, transfers_fn *done, void *ctx)
 {
     struct ordering *ordering = ordering_new(self, done, ctx);
     ordering->metainfo = metainfo;
@@ -512,6 +563,10 @@ static void begin_fetch(struct transfers *self, const struct transfers_fetch *fe
         order->folder[size - 1] = '\0';
     if (fetch->magnet != NULL)
         snprintf(order->magnet, sizeof order->magnet, "%s", fetch->magnet);
+    order->priority = fetch->priority != 0 ? fetch->priority : ORDER_PRIORITY;
+    snprintf(order->select, sizeof order->select, "%s", selection);
+    ordering->calls = xmemdup(fetch->peers, fetch->peers_count * sizeof *fetch->peers);
+    ordering->calls_count = fetch->peers_count;
     ordering->job = (struct job){ .work = folder_work, .done = folder_done, .ctx = self };
     const lb_err err = pool_submit(self->pool, &ordering->job);
     if (err != LB_OK)
@@ -535,9 +590,19 @@ void transfers_fetch(struct transfers *self, const struct transfers_fetch *fetch
         done(ctx, err, problem.text, NULL);
         return;
     }
+    char *selection = NULL;
+    char *reason = NULL;
+    const lb_err selected = transfers_read_selection(fetch, metainfo, &selection, &reason);
+    if (selected != LB_OK) {
+        done(ctx, selected, reason, NULL);
+        free(reason);
+        metainfo_free(&metainfo);
+        return;
+    }
     struct transfer *there = transfers_get(self, infohash);
     if (there != NULL) {
-        fetch_again(there, &metainfo, fetch->folder, done, ctx);
+        fetch_again(there, &metainfo, fetch, selection, done, ctx);
+        free(selection);
         metainfo_free(&metainfo);
         return;
     }
@@ -545,9 +610,11 @@ void transfers_fetch(struct transfers *self, const struct transfers_fetch *fetch
         if (at->order.kind != ORDER_FETCH || at->path != NULL ||
             memcmp(at->order.infohash, infohash, sizeof infohash) != 0)
             continue;
+        free(selection);
         metainfo_free(&metainfo);
         join_ordering(at, done, ctx);
         return;
     }
-    begin_fetch(self, fetch, infohash, metainfo, done, ctx);
+    begin_fetch(self, fetch, infohash, metainfo, selection, done, ctx);
+    free(selection);
 }

@@ -150,6 +150,7 @@ static void apply(struct swarm_scene *scene, const struct arguments *arguments)
     scene->seed = arguments->seed;
     if (arguments->peers > 0) {
         scene->slower = (uint32_t)((uint64_t)scene->slower * arguments->peers / scene->students);
+        scene->killed = (uint32_t)((uint64_t)scene->killed * arguments->peers / scene->students);
         scene->students = arguments->peers;
     }
     if (arguments->mbit > 0) {
@@ -313,7 +314,7 @@ static bool third(const struct arguments *arguments)
 {
     struct swarm_scene scene = fifteen("a third killed half-way, and restarted");
 
-    scene.kill_percent = 33;
+    scene.killed = scene.students / 3;
     return run(&scene, all_finish, arguments);
 }
 

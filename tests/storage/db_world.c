@@ -1,6 +1,7 @@
 #include "tests/storage/db_world.h"
 
 #include <dirent.h>
+#include <lmdb.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -212,4 +213,24 @@ struct db_stats world_stats(struct world *self)
     db_read_stats(self->db, &stats);
     db_read_end(self->db);
     return stats;
+}
+
+void world_write_row(struct world *self, const char *table, struct bytes key_bytes,
+                     struct bytes value)
+{
+    MDB_env *env;
+    MDB_txn *txn;
+    MDB_dbi dbi;
+    MDB_val key = { .mv_size = key_bytes.size, .mv_data = (void *)(uintptr_t)key_bytes.data };
+    MDB_val data = { .mv_size = value.size, .mv_data = (void *)(uintptr_t)value.data };
+
+    assert_int_equal(mdb_env_create(&env), 0);
+    mdb_env_set_maxdbs(env, 16);
+    mdb_env_set_maxdbs(env, 16);
+    assert_int_equal(mdb_env_open(env, self->folder, 0, 0600), 0);
+    assert_int_equal(mdb_txn_begin(env, NULL, 0, &txn), 0);
+    assert_int_equal(mdb_dbi_open(txn, table, 0, &dbi), 0);
+    assert_int_equal(mdb_put(txn, dbi, &key, &data, 0), 0);
+    assert_int_equal(mdb_txn_commit(txn), 0);
+    mdb_env_close(env);
 }

@@ -52,3 +52,6 @@ size_t world_peers(struct world *self, const struct node_id *infohash, bool v6, 
                    struct peer_record *ret_peers, size_t max);
 uint32_t world_sweep(struct world *self); /* all of it; returns how many were removed */
 struct db_stats world_stats(struct world *self);
+
+/* Write a row of a table, behind the back of the store, which is closed. */
+void world_write_row(struct world *self, const char *table, struct bytes key, struct bytes value);

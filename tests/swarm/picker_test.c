@@ -16,8 +16,11 @@
 
 static struct picker_shape shape(uint32_t pieces, uint32_t blocks)
 {
-    return (struct picker_shape){ pieces, blocks * BLOCK, (uint64_t)pieces * blocks * BLOCK, 0,
-                                  NULL };
+    return (struct picker_shape){
+        .pieces = pieces,
+        .piece_size = blocks * BLOCK,
+        .total_size = (uint64_t)pieces * blocks * BLOCK,
+    };
 }
 
 static void bits(const char *drawn, uint8_t *ret)
@@ -329,7 +332,9 @@ static void test_last_piece(void **state)
     struct random random;
     random_init(&random, 1);
     struct picker picker;
-    const struct picker_shape odd = { 3, 2 * BLOCK, 4 * BLOCK + 5, 0, NULL };
+    const struct picker_shape odd = { .pieces = 3,
+                                      .piece_size = 2 * BLOCK,
+                                      .total_size = 4 * BLOCK + 5 };
     picker_init(&picker, odd, 3, &random);
     assert_int_equal(picker_piece_size(&picker, 2), 5);
     assert_int_equal(picker_block_count(&picker, 2), 1);
@@ -337,7 +342,12 @@ static void test_last_piece(void **state)
     assert_int_equal(picker_block_size(&picker, 1, 1), BLOCK);
     picker_done(&picker);
 
-    const struct picker_shape large = { 3, 4 * BLOCK, 9 * BLOCK, 2 * BLOCK, NULL };
+    const struct picker_shape large = {
+        .pieces = 3,
+        .piece_size = 4 * BLOCK,
+        .total_size = 9 * BLOCK,
+        .block_size = 2 * BLOCK,
+    };
     picker_init(&picker, large, 3, &random);
     assert_int_equal(picker_block_count(&picker, 0), 2);
     assert_int_equal(picker_block_size(&picker, 0, 1), 2 * BLOCK);

@@ -777,6 +777,122 @@ static void test_seed_that_lost_a_piece(void **state)
     world_done(&world);
 }
 
+static const struct peer *peer_at(const struct world *world, unsigned node, unsigned other)
+{
+    for (uint32_t i = 0; i < world->links_count; i++)
+        for (unsigned end = 0; end < 2; end++)
+            if (world->links[i].up && world->links[i].end[end].node == node &&
+                world->links[i].end[1 - end].node == other)
+                return torrent_peer(&world->nodes[node].torrent, world->links[i].end[end].peer);
+    return NULL;
+}
+
+/* It says so (BEP 54), and nobody asks it in vain. */
+static void test_lost_piece_is_told(void **state)
+{
+    (void)state;
+    struct world world;
+    world_init(&world, 20, 4);
+    node_start(&world, 0, true, "all");
+    node_start(&world, 1, true, NULL);
+    meet(&world, 1, 0);
+    torrent_pause(&world.nodes[1].torrent, true, world.now_ms);
+    run(&world, 1000);
+    assert_true(peer_has(peer_at(&world, 1, 0), 7));
+    torrent_lost(&world.nodes[0].torrent, 7, world.now_ms);
+    run(&world, 100);
+    assert_false(peer_has(peer_at(&world, 1, 0), 7));
+    assert_true(peer_has(peer_at(&world, 1, 0), 8));
+    torrent_pause(&world.nodes[1].torrent, false, world.now_ms);
+    run(&world, 2000);
+    assert_int_equal(peer_at(&world, 1, 0)->rejected_ms, 0);
+    assert_int_equal(torrent_have_bytes(&world.nodes[1].torrent),
+                     world.shape.total_size - 4 * BLOCK);
+    world_done(&world);
+}
+
+/* A peer of the test's own; what the torrent does is looked at by hand. */
+static uint32_t join_by_hand(struct node *node, struct address address, bool fast)
+{
+    struct wire_handshake hello = { .fast = fast, .extended = true, .peer_id = "Z" };
+    const struct torrent_hello join = { .address = address, .handshake = &hello };
+    uint32_t peer = 0;
+    assert_int_equal(torrent_join(&node->torrent, &join, node->world->now_ms, &peer), LB_OK);
+    return peer;
+}
+
+static void say(struct node *node, uint32_t peer, struct wire_message message)
+{
+    (void)torrent_message(&node->torrent, peer, &message, node->world->now_ms);
+    torrent_check(&node->torrent);
+}
+
+/* The actions of this kind and message, counted; the last of them is given. */
+static size_t take_actions(struct node *node, enum torrent_action_kind kind, enum wire_kind message,
+                           struct wire_message *ret_last)
+{
+    struct torrent_action action;
+    size_t count = 0;
+    while (torrent_next(&node->torrent, node->world->now_ms, &action)) {
+        if (action.kind != kind || action.message.kind != message)
+            continue;
+        *ret_last = action.message;
+        count++;
+    }
+    return count;
+}
+
+static void test_suggestions_are_taken_up(void **state)
+{
+    (void)state;
+    struct world world;
+    world_init(&world, 100, 4);
+    struct node *node = node_start(&world, 0, true, NULL);
+    const uint32_t peer = join_by_hand(node, address_of(9), true);
+    struct wire_message asked = { 0 };
+    say(node, peer, (struct wire_message){ .kind = WIRE_HAVE_ALL });
+    say(node, peer, (struct wire_message){ .kind = WIRE_SUGGEST, .piece = 77 });
+    say(node, peer,
+        (struct wire_message){ .kind = WIRE_SUGGEST, .piece = 100 }); /* there is none */
+    (void)take_actions(node, TORRENT_SEND, WIRE_REQUEST, &asked);
+    say(node, peer, (struct wire_message){ .kind = WIRE_UNCHOKE });
+    assert_int_equal(take_actions(node, TORRENT_SEND, WIRE_REQUEST, &asked), PEER_ASKS_MIN);
+    assert_int_equal(node->torrent.picker.state[77], PICKER_OPEN);
+    world_done(&world);
+}
+
+static void test_allowed_while_choked(void **state)
+{
+    (void)state;
+    struct world world;
+    world_init(&world, 100, 4);
+    struct node *node = node_start(&world, 0, true, "all");
+    struct wire_message last = { 0 };
+    /* Neighbours are granted nothing: all of a subnet would be granted the same. */
+    (void)join_by_hand(node, address_of(9), true);
+    assert_int_equal(take_actions(node, TORRENT_SEND, WIRE_ALLOWED_FAST, &last), 0);
+    node_stop(&world, 0);
+    node = node_start(&world, 0, true, "all");
+    const uint32_t peer = join_by_hand(node, address_v4(80, 4, 4, 200, 6881), true);
+    assert_int_equal(take_actions(node, TORRENT_SEND, WIRE_ALLOWED_FAST, &last), FAST_SET_SIZE);
+    const struct wire_message granted = {
+        .kind = WIRE_REQUEST,
+        .piece = last.piece,
+        .length = BLOCK,
+    };
+    say(node, peer, granted);
+    assert_int_equal(take_actions(node, TORRENT_SEND_BLOCK, WIRE_PIECE, &last), 1);
+    assert_int_equal(last.piece, granted.piece);
+    /* Each block of them once, all in all. */
+    for (uint32_t i = 1; i < 4 * FAST_SET_SIZE; i++)
+        say(node, peer, granted);
+    (void)take_actions(node, TORRENT_SEND, WIRE_REJECT, &last);
+    say(node, peer, granted);
+    assert_int_equal(take_actions(node, TORRENT_SEND, WIRE_REJECT, &last), 1);
+    assert_int_equal(last.piece, granted.piece);
+    world_done(&world);
+}
+
 /* Sockets that say hello and nothing more do not keep others out. */
 static void test_silent_peers_make_room(void **state)
 {
@@ -934,6 +1050,9 @@ int main(void)
         cmocka_unit_test(test_announces),
         cmocka_unit_test(test_interrupted_pause),
         cmocka_unit_test(test_seed_that_lost_a_piece),
+        cmocka_unit_test(test_lost_piece_is_told),
+        cmocka_unit_test(test_suggestions_are_taken_up),
+        cmocka_unit_test(test_allowed_while_choked),
         cmocka_unit_test(test_silent_peers_make_room),
     };
     enum { OTHERS = sizeof others / sizeof others[0] };

@@ -1,0 +1,148 @@
+#include "services/swarm/plan.h"
+
+#include "libcommon/memory.h"
+#include "libcommon/random.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+void plan_init(struct plan *self, uint32_t pieces, uint32_t piece_size, struct random *random)
+{
+    *self = (struct plan){
+        .pieces = pieces,
+        .piece_size = piece_size,
+        .order = xcalloc(pieces, sizeof *self->order),
+        .under_way = xcalloc(pieces, sizeof *self->under_way),
+    };
+    for (uint32_t i = 0; i < pieces; i++) {
+        const uint32_t k = (uint32_t)random_below(random, i + 1);
+        self->order[i] = self->order[k];
+        self->order[k] = i;
+    }
+}
+
+void plan_done(struct plan *self)
+{
+    free(self->order);
+    free(self->under_way);
+    free(self->gifts);
+    *self = (struct plan){ 0 };
+}
+
+bool plan_has_room(const struct plan *self, uint64_t rate, uint64_t now_ms)
+{
+    if (self->gifts_count >= PLAN_GIFTS_MAX)
+        return false;
+    uint64_t fresh = 0;
+    for (uint32_t i = 0; i < self->gifts_count; i++)
+        fresh += self->gifts[i].ours && now_ms - self->gifts[i].given_ms < PLAN_STALE_MS;
+    const uint64_t by_rate = rate * PLAN_AHEAD_MS / 1000;
+    const uint64_t most = by_rate > PLAN_AHEAD_MIN ? by_rate : PLAN_AHEAD_MIN;
+    return fresh < 2 || fresh * self->piece_size < most;
+}
+
+uint32_t plan_piece(struct plan *self, const uint16_t *available)
+{
+    for (; self->cursor < self->pieces; self->cursor++) {
+        const uint32_t piece = self->order[self->cursor];
+        if (available[piece] == 0 && !self->under_way[piece])
+            return piece;
+    }
+    return PLAN_NOBODY;
+}
+
+static bool goes_before(const struct plan_peer *a, const struct plan_peer *b, uint32_t quickest_ms)
+{
+    const bool a_slow = a->latency_ms / PLAN_SLOW_FACTOR > quickest_ms;
+    const bool b_slow = b->latency_ms / PLAN_SLOW_FACTOR > quickest_ms;
+    if (a_slow != b_slow)
+        return b_slow;
+    if (a->under_way != b->under_way)
+        return a->under_way < b->under_way;
+    return a->given_ms < b->given_ms;
+}
+
+uint32_t plan_choose(const struct plan_peer *peers, uint32_t count)
+{
+    uint32_t quickest_ms = UINT32_MAX;
+    uint32_t chosen = PLAN_NOBODY;
+    for (uint32_t i = 0; i < count; i++)
+        if (peers[i].latency_ms != 0 && peers[i].latency_ms < quickest_ms)
+            quickest_ms = peers[i].latency_ms;
+    for (uint32_t i = 0; i < count; i++)
+        if (chosen == PLAN_NOBODY || goes_before(&peers[i], &peers[chosen], quickest_ms))
+            chosen = i;
+    return chosen;
+}
+
+static void add(struct plan *self, const struct plan_gift *gift)
+{
+    if (self->gifts_count == self->gifts_capacity) {
+        self->gifts_capacity = self->gifts_capacity == 0 ? 16 : 2 * self->gifts_capacity;
+        self->gifts = xrealloc(self->gifts, self->gifts_capacity * sizeof *self->gifts);
+    }
+    self->gifts[self->gifts_count++] = *gift;
+    self->under_way[gift->piece] = true;
+}
+
+void plan_give(struct plan *self, uint32_t piece, uint32_t peer, uint64_t now_ms)
+{
+    assert(piece < self->pieces && !self->under_way[piece]);
+    add(self, &(struct plan_gift){ piece, peer, true, now_ms });
+}
+
+void plan_taken(struct plan *self, uint32_t piece, uint32_t peer, uint64_t now_ms)
+{
+    if (piece < self->pieces && !self->under_way[piece] && self->gifts_count < PLAN_GIFTS_MAX)
+        add(self, &(struct plan_gift){ piece, peer, false, now_ms });
+}
+
+static void take_out(struct plan *self, uint32_t index)
+{
+    self->under_way[self->gifts[index].piece] = false;
+    self->gifts[index] = self->gifts[--self->gifts_count];
+}
+
+bool plan_came(struct plan *self, uint32_t piece, uint32_t peer, uint64_t now_ms, uint32_t *ret_ms)
+{
+    if (!self->under_way[piece])
+        return false;
+    for (uint32_t i = 0; i < self->gifts_count; i++) {
+        const struct plan_gift gift = self->gifts[i];
+        if (gift.piece != piece)
+            continue;
+        /* Whoever has it now: there is a copy. */
+        take_out(self, i);
+        if (gift.peer != peer || !gift.ours)
+            return false;
+        *ret_ms = (uint32_t)(now_ms - gift.given_ms);
+        return true;
+    }
+    return false;
+}
+
+void plan_left(struct plan *self, uint32_t peer)
+{
+    for (uint32_t i = self->gifts_count; i > 0; i--)
+        if (self->gifts[i - 1].peer == peer)
+            take_out(self, i - 1);
+    self->cursor = 0;
+}
+
+void plan_turn(struct plan *self, uint64_t now_ms)
+{
+    for (uint32_t i = self->gifts_count; i > 0; i--) {
+        if (now_ms - self->gifts[i - 1].given_ms < PLAN_LOST_MS)
+            continue;
+        take_out(self, i - 1);
+        self->cursor = 0;
+    }
+}
+
+uint32_t plan_under_way(const struct plan *self, uint32_t peer)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < self->gifts_count; i++)
+        count += self->gifts[i].ours && self->gifts[i].peer == peer;
+    return count;
+}
