@@ -6,7 +6,9 @@
 
 #include "libcommon/crypto.h"
 #include "libcommon/memory.h"
+#include "libcommon/random.h"
 #include "services/swarm/hash_server.h"
+#include "services/swarm/torrent.h"
 #include "tests/libcommon/cmocka_row.h"
 
 #include <stdlib.h>
@@ -314,10 +316,240 @@ static void test_range(void **state)
     undraw(&scene);
 }
 
+/* ---- the torrent that drives it ---- */
+
+struct swarm {
+    struct random random;
+    struct torrent torrent;
+    struct hash_range asked; /* last */
+    uint32_t asked_peer;     /* PICKER_NOBODY: nobody */
+    unsigned layers, verifies;
+    uint32_t dropped;
+    const char *reason;
+    struct picker_ask requests[64];
+    uint32_t requested_peers[64];
+    uint32_t requests_count;
+};
+
+static void drain(struct swarm *self)
+{
+    struct torrent_action action;
+
+    while (torrent_next(&self->torrent, 1000, &action)) {
+        struct bytes list;
+
+        self->layers += action.kind == TORRENT_LAYERS;
+        self->verifies += action.kind == TORRENT_VERIFY;
+        if (action.kind == TORRENT_DISCONNECT) {
+            self->dropped = action.peer;
+            self->reason = action.reason;
+        }
+        if (action.kind == TORRENT_SEND && action.message.kind == WIRE_HASH_REQUEST) {
+            assert_true(hash_range_read(action.message.payload, &self->asked, &list));
+            self->asked_peer = action.peer;
+        }
+        if (action.kind == TORRENT_SEND && action.message.kind == WIRE_REQUEST) {
+            self->requests[self->requests_count] =
+                (struct picker_ask){ action.message.piece,
+                                     action.message.offset / PICKER_BLOCK_SIZE };
+            self->requested_peers[self->requests_count++] = action.peer;
+        }
+    }
+}
+
+static void swarm_init(struct swarm *self)
+{
+    const struct torrent_options options = { .peer_id = "ourselves",
+                                             .peers_max = 9,
+                                             .peers_wanted = 9,
+                                             .upload_slots = 2,
+                                             .announce_interval_ms = 60000,
+                                             .version = "test" };
+
+    memset(self, 0, sizeof(*self));
+    self->asked_peer = self->dropped = PICKER_NOBODY;
+    random_init(&self->random, 5);
+    torrent_init(&self->torrent, &options, &self->random, 1000);
+}
+
+static uint32_t join(struct swarm *self, uint8_t number, bool v2)
+{
+    struct wire_handshake handshake = { .fast = true, .peer_id = "a peer" };
+    const struct torrent_hello hello = { .address = address_v4(10, 0, 0, number, 6881),
+                                         .outgoing = true,
+                                         .v2 = v2,
+                                         .handshake = &handshake };
+    uint32_t peer = 0;
+
+    handshake.peer_id[19] = number;
+    assert_int_equal(torrent_join(&self->torrent, &hello, 1000, &peer), LB_OK);
+    drain(self);
+    return peer;
+}
+
+static void say(struct swarm *self, uint32_t peer, enum wire_kind kind, struct bytes payload)
+{
+    const struct wire_message message = { .kind = kind, .payload = payload };
+
+    (void)torrent_message(&self->torrent, peer, &message, 1000);
+    drain(self);
+}
+
+static void layers_are_asked_of_who_takes_part_in_v2(void **state)
+{
+    const uint32_t blocks[] = { 4 * 5 };
+    struct scene scene;
+    struct swarm swarm;
+    uint8_t reject[HASH_RANGE_SIZE];
+    struct writer writer;
+
+    (void)state;
+    draw(&scene, blocks, 1, 2);
+    struct hash_server *server = hash_server_new(scene.whole);
+    swarm_init(&swarm);
+    (void)join(&swarm, 1, false);
+    torrent_want_layers(&swarm.torrent, scene.bare, 1000);
+    drain(&swarm);
+    assert_int_equal(swarm.asked_peer, PICKER_NOBODY);
+    const uint32_t first = join(&swarm, 2, true);
+    assert_int_equal(swarm.asked_peer, first);
+    const uint32_t second = join(&swarm, 3, true);
+    writer_init(&writer, reject, sizeof(reject));
+    hash_range_put(&writer, &swarm.asked);
+    say(&swarm, first, WIRE_HASH_REJECT, bytes_of(reject, sizeof(reject)));
+    assert_int_equal(swarm.asked_peer, second);
+
+    struct bytes payload = answer(&scene, server, &swarm.asked);
+    ((uint8_t *)(uintptr_t)payload.data)[HASH_RANGE_SIZE] ^= 1;
+    say(&swarm, second, WIRE_HASHES, payload);
+    assert_int_equal(swarm.dropped, second);
+    assert_string_equal(swarm.reason, "its hashes prove nothing");
+    assert_int_equal(swarm.torrent.stats.banned, 1);
+    ((uint8_t *)(uintptr_t)payload.data)[HASH_RANGE_SIZE] ^= 1;
+    const uint32_t third = join(&swarm, 4, true);
+    assert_int_equal(swarm.asked_peer, third);
+    say(&swarm, third, WIRE_HASHES, payload);
+    assert_int_equal(swarm.layers, 1);
+    assert_non_null(torrent_layers(&swarm.torrent));
+    assert_memory_equal(torrent_layers(&swarm.torrent), metainfo_piece_root(scene.whole, 0), 32);
+    free((void *)(uintptr_t)payload.data);
+    torrent_done(&swarm.torrent);
+    hash_server_free(&server);
+    undraw(&scene);
+}
+
+/* Two send the blocks of a piece, one of them lies; a third, who sent nothing, tells whose. */
+static void leaves_convict_at_once(void **state)
+{
+    const uint32_t blocks[] = { 8 };
+    struct scene scene;
+    struct swarm swarm;
+    uint8_t digests[8][SUSPECTS_DIGEST_SIZE];
+    static const uint8_t zeros[BLOCK];
+    uint32_t liar;
+
+    (void)state;
+    draw(&scene, blocks, 1, 3);
+    struct hash_server *server = hash_server_new(scene.whole);
+    const struct layout *layout = &scene.whole->layout;
+    const struct picker_shape shape = { .pieces = layout->piece_count,
+                                        .piece_size = layout->piece_length,
+                                        .total_size = layout->length,
+                                        .layout = layout };
+    swarm_init(&swarm);
+    torrent_set_v2(&swarm.torrent, scene.whole);
+    torrent_begin(&swarm.torrent, scene.whole->info, shape, NULL, 1000);
+    for (uint8_t i = 1; i <= 2; i++) {
+        const uint32_t peer = join(&swarm, i, true);
+        say(&swarm, peer, WIRE_HAVE_ALL, bytes_of(NULL, 0));
+        say(&swarm, peer, WIRE_UNCHOKE, bytes_of(NULL, 0));
+    }
+    const uint32_t witness = join(&swarm, 3, true);
+    say(&swarm, witness, WIRE_HAVE_ALL, bytes_of(NULL, 0));
+    /* All was asked of the first; in the end game the second takes a block over. */
+    assert_int_equal(swarm.requests_count, 9);
+    const uint32_t bad = swarm.requests[8].block;
+    liar = swarm.requested_peers[8];
+    for (uint32_t i = 9; i-- > 0;) {
+        const uint32_t block = swarm.requests[i].block;
+        const uint32_t size = layout_block_size(layout, 0, block);
+        const struct wire_message piece = { .kind = WIRE_PIECE,
+                                            .offset = block * BLOCK,
+                                            .length = size,
+                                            .payload = bytes_of(zeros, size) };
+
+        if (i == 8 || block != bad)
+            (void)torrent_message(&swarm.torrent, swarm.requested_peers[i], &piece, 1000);
+    }
+    drain(&swarm);
+    assert_int_equal(swarm.verifies, 1);
+    for (uint32_t i = 0; i < 8; i++)
+        memcpy(digests[i], leaf_of(&scene, 0, i), SUSPECTS_DIGEST_SIZE);
+    digests[bad][0] ^= 1;
+    torrent_judged(&swarm.torrent, 0, LB_CORRUPT, digests[0], 1000);
+    drain(&swarm);
+    assert_int_equal(swarm.asked_peer, witness);
+    assert_int_equal(swarm.torrent.stats.banned, 0);
+
+    struct bytes payload = answer(&scene, server, &swarm.asked);
+    say(&swarm, witness, WIRE_HASHES, payload);
+    assert_int_equal(swarm.torrent.stats.banned, 1);
+    assert_int_equal(swarm.dropped, liar);
+    torrent_check(&swarm.torrent);
+    free((void *)(uintptr_t)payload.data);
+    torrent_done(&swarm.torrent);
+    hash_server_free(&server);
+    undraw(&scene);
+}
+
+static void requests_are_answered_or_refused(void **state)
+{
+    const uint32_t blocks[] = { 8 };
+    struct scene scene;
+    struct swarm swarm;
+    struct torrent_action action;
+    uint8_t request[HASH_RANGE_SIZE] = { 0 };
+    unsigned refused = 0, passed_on = 0;
+
+    (void)state;
+    draw(&scene, blocks, 1, 0);
+    const struct layout *layout = &scene.whole->layout;
+    const struct picker_shape shape = { .pieces = layout->piece_count,
+                                        .piece_size = layout->piece_length,
+                                        .total_size = layout->length,
+                                        .layout = layout };
+    swarm_init(&swarm);
+    torrent_set_v2(&swarm.torrent, scene.whole);
+    torrent_begin(&swarm.torrent, scene.whole->info, shape, NULL, 1000);
+    drain(&swarm);
+    const uint32_t peer = join(&swarm, 1, true);
+    const struct wire_message message = { .kind = WIRE_HASH_REQUEST,
+                                          .payload = bytes_of(request, sizeof(request)) };
+    for (unsigned i = 0; i < TORRENT_HASHES_GIVEN_MAX + 5; i++)
+        (void)torrent_message(&swarm.torrent, peer, &message, 1000);
+    while (torrent_next(&swarm.torrent, 1000, &action)) {
+        passed_on += action.kind == TORRENT_GIVE_HASHES;
+        refused += action.kind == TORRENT_SEND && action.message.kind == WIRE_HASH_REJECT;
+    }
+    assert_int_equal(passed_on, TORRENT_HASHES_GIVEN_MAX);
+    assert_int_equal(refused, 5);
+    /* Who does not take part in v2 has no business with it, nor has a request of a wrong length. */
+    const uint32_t other = join(&swarm, 2, false);
+    say(&swarm, other, WIRE_HASH_REQUEST, bytes_of(request, sizeof(request)));
+    assert_int_equal(swarm.dropped, other);
+    say(&swarm, peer, WIRE_HASH_REQUEST, bytes_of(request, sizeof(request) - 1));
+    assert_int_equal(swarm.dropped, peer);
+    torrent_done(&swarm.torrent);
+    undraw(&scene);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_one_does_not_give_is_asked_of_others),
+        cmocka_unit_test(layers_are_asked_of_who_takes_part_in_v2),
+        cmocka_unit_test(leaves_convict_at_once),
+        cmocka_unit_test(requests_are_answered_or_refused),
     };
     int failed = 0;
 
