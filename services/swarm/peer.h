@@ -100,6 +100,10 @@ struct peer {
     uint64_t finished_ms;             /* when it was first seen to have everything; 0: it has not */
     uint8_t donthave;
     bool upload_only;
+    bool v2;               /* BEP 52: it takes part in v2 */
+    uint32_t hashes_given; /* hash requests taken since hashes_given_ms */
+    uint64_t hashes_given_ms;
+    uint64_t hashes_rests_until_ms; /* it refused: not asked before */
     bool cooperates; /* we work together: cooperate.h */
     bool plans;      /* a seed that is to be asked only for what it gives us: */
     uint32_t given[PEER_GIVEN_MAX];

@@ -48,20 +48,31 @@ static void on_shared(void *ctx, lb_err err, const char *reason, const struct tr
     free(shared.magnet);
 }
 
+static const enum metainfo_kind kinds[] = {
+    [LB__SWARM__SHARE__KIND__UNSPECIFIED] = METAINFO_V1,
+    [LB__SWARM__SHARE__KIND__V1] = METAINFO_V1,
+    [LB__SWARM__SHARE__KIND__V2] = METAINFO_V2,
+    [LB__SWARM__SHARE__KIND__HYBRID] = METAINFO_HYBRID,
+};
+
 static void on_share(void *ctx, struct call *call, const void *body)
 {
     struct swarm *self = ctx;
     const Lb__Swarm__Share *share = body;
-    if (share->kind != LB__SWARM__SHARE__KIND__UNSPECIFIED &&
-        share->kind != LB__SWARM__SHARE__KIND__V1) {
-        call_fail(&call, LB_UNSUPPORTED, "only v1 torrents can be made");
+    if (share->kind < 0 || (size_t)share->kind >= sizeof kinds / sizeof kinds[0]) {
+        call_fail(&call, LB_INVALID, "there is no such kind of torrent");
         return;
     }
     if (share->is_private || share->n_web_seeds > 0) {
         call_fail(&call, LB_UNSUPPORTED, "private torrents and web seeds cannot be made yet");
         return;
     }
-    transfers_share(self->transfers, share->path, share->piece_length, on_shared, call);
+    const struct transfers_share order = {
+        .path = share->path,
+        .piece_length = share->piece_length,
+        .kind = kinds[share->kind],
+    };
+    transfers_share(self->transfers, &order, on_shared, call);
 }
 
 /* ---- Fetch ---- */

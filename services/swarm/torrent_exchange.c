@@ -165,6 +165,20 @@ static const char *bad_metadata(struct torrent *self, struct peer *peer, uint64_
     return "it sent bad metadata";
 }
 
+/* By every hash that is known of it. */
+static bool metadata_fits(const struct torrent *self)
+{
+    const struct torrent_options *options = &self->options;
+    uint8_t v1[SHA1_SIZE];
+    uint8_t v2[SHA256_SIZE];
+    sha1(metadata_bytes(&self->metadata), v1);
+    sha256(metadata_bytes(&self->metadata), v2);
+    if (options->has_v2 && memcmp(v2, options->infohash_v2, sizeof v2) != 0)
+        return false;
+    return memcmp(v1, options->infohash, sizeof v1) == 0 ||
+           memcmp(v2, options->infohash, sizeof options->infohash) == 0;
+}
+
 static const char *take_metadata(struct torrent *self, struct peer *peer,
                                  const struct extension_metadata *message, uint64_t now_ms)
 {
@@ -179,9 +193,7 @@ static const char *take_metadata(struct torrent *self, struct peer *peer,
         ask_metadata(self, peer, now_ms);
         return NULL;
     }
-    uint8_t digest[SHA1_SIZE];
-    sha1(metadata_bytes(&self->metadata), digest);
-    if (memcmp(digest, self->options.infohash, sizeof digest) != 0)
+    if (!metadata_fits(self))
         return bad_metadata(self, peer, now_ms);
     const struct torrent_action action = {
         .kind = TORRENT_METADATA,

@@ -2,6 +2,7 @@
 #include "libcommon/log.h"
 #include "libcommon/memory.h"
 #include "services/swarm/bitfield.h"
+#include "services/swarm/hash_server.h"
 #include "services/swarm/magnet.h"
 #include "services/swarm/transfers_inside.h"
 
@@ -78,6 +79,7 @@ struct transfer *transfer_new(struct transfers *owner, const struct order *order
     self->magnet = xstrdup(order->magnet);
     self->name = magnet_parse(order->magnet, magnet) == LB_OK ? xstrdup(magnet->name) : xstrdup("");
     transfer_set_seeding_end(self);
+    transfer_learn_hashes(self);
     transfer_set_state(self, TRANSFER_CHECKING, "reading its state");
     free(magnet);
     return self;
@@ -90,6 +92,8 @@ void transfer_free(struct transfer **self)
     if (freed == NULL)
         return;
     assert(freed->storage == NULL && !freed->running);
+    hash_server_free(&freed->hash_server);
+    metainfo_free(&freed->without_layers);
     metainfo_free(&freed->metainfo);
     free(freed->record);
     free(freed->select);
@@ -208,6 +212,8 @@ static void begin_torrent(struct transfer *self)
         .limits = &self->share,
     };
     memcpy(options.infohash, self->infohash, sizeof options.infohash);
+    options.has_v2 = self->has_v2;
+    memcpy(options.infohash_v2, self->infohash_v2, sizeof options.infohash_v2);
     memcpy(options.peer_id, owner->peer_id, sizeof options.peer_id);
     torrent_init(&self->torrent, &options, &owner->random, transfers_now_ms(owner));
     for (unsigned i = owner->own_count; i > 0; i--)
@@ -279,6 +285,8 @@ static void on_opened(void *ctx, lb_err err)
     if (!self->running)
         begin_torrent(self);
     torrent_set_private(&self->torrent, self->metainfo->is_private);
+    if (self->has_v2 && !metainfo_lacks_layers(self->metainfo))
+        torrent_set_v2(&self->torrent, self->metainfo);
     if (self->metainfo->is_private)
         transfers_local_changed(self->owner);
     torrent_begin(&self->torrent, self->metainfo->info, shape, storage_have(self->storage), now_ms);
@@ -387,6 +395,7 @@ void transfer_start(struct transfer *self, uint8_t *record, size_t record_size)
         .closed = on_storage_closed,
     };
     assert(self->storage == NULL && !self->storage_closing);
+    transfer_learn_hashes(self);
     free(self->record);
     self->record = record;
     self->record_size = record_size;
@@ -400,6 +409,15 @@ void transfer_start(struct transfer *self, uint8_t *record, size_t record_size)
         transfer_set_state(self, TRANSFER_METADATA, "looking for peers");
         begin_torrent(self);
         add_magnet_peers(self);
+        return;
+    }
+    /* Nothing of v2 alone can be verified without the hashes of its pieces. */
+    if (self->metainfo->kind == METAINFO_V2 && metainfo_lacks_layers(self->metainfo)) {
+        if (!self->running) {
+            begin_torrent(self);
+            add_magnet_peers(self);
+        }
+        transfer_want_layers(self);
         return;
     }
     transfer_set_state(self, TRANSFER_CHECKING, "looking at what is on disk");
@@ -437,6 +455,16 @@ void transfer_save_order(struct transfer *self)
     free(order);
 }
 
+void transfer_save_metainfo(const struct transfer *self, const struct metainfo *metainfo)
+{
+    uint8_t *file = NULL;
+    size_t size = 0;
+    metainfo_write_torrent(metainfo, 0, &file, &size);
+    if (catalogue_write(self->owner->catalogue, self->infohash, CATALOGUE_TORRENT, &file, size,
+                        NULL, NULL) != LB_OK)
+        log_warn("metainfo not saved: too much to do");
+}
+
 /* The info dictionary came from peers and its hash fits. */
 static void take_metadata(struct transfer *self, struct bytes info)
 {
@@ -451,13 +479,14 @@ static void take_metadata(struct transfer *self, struct bytes info)
         transfer_fail(self, err, problem.text);
         return;
     }
-    uint8_t *file = NULL;
-    size_t size = 0;
-    metainfo_write_torrent(metainfo, 0, &file, &size);
-    if (catalogue_write(self->owner->catalogue, self->infohash, CATALOGUE_TORRENT, &file, size,
-                        NULL, NULL) != LB_OK)
-        log_warn("metainfo not saved: too much to do");
     transfer_log(self, "knows its metainfo");
+    if (metainfo_lacks_layers(metainfo)) {
+        metainfo_free(&self->without_layers);
+        self->without_layers = metainfo;
+        transfer_want_layers(self);
+        return;
+    }
+    transfer_save_metainfo(self, metainfo);
     transfer_adopt(self, metainfo);
 }
 
@@ -487,6 +516,12 @@ static void perform(struct transfer *self, const struct torrent_action *action)
         break;
     case TORRENT_METADATA:
         take_metadata(self, action->message.payload);
+        break;
+    case TORRENT_LAYERS:
+        transfer_take_layers(self);
+        break;
+    case TORRENT_GIVE_HASHES:
+        transfer_give_hashes(self, action->peer, action->message.payload);
         break;
     case TORRENT_COMPLETE:
         transfer_complete(self);

@@ -37,6 +37,9 @@ struct transfer *transfers_get(const struct transfers *self, const uint8_t infoh
     for (size_t i = 0; i < self->count; i++)
         if (memcmp(self->items[i]->infohash, infohash, 20) == 0)
             return self->items[i];
+    for (size_t i = 0; i < self->count; i++)
+        if (transfer_is_known_as(self->items[i], infohash))
+            return self->items[i];
     return NULL;
 }
 
@@ -164,7 +167,7 @@ static void make_connections(struct transfers *self)
 {
     while (self->wishes_count > 0) {
         const struct connect_wish wish = self->wishes[self->wishes_head];
-        const struct wire_handshake hello = transfer_handshake(wish.transfer);
+        const struct wire_handshake hello = transfer_handshake(wish.transfer, &wish.address);
         struct connection *connection = NULL;
         const lb_err err =
             connection_open(self->connections, &wish.address, &hello, wish.transfer, &connection);

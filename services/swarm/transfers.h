@@ -11,6 +11,7 @@
 #include "libcommon/address.h"
 #include "libcommon/bytes.h"
 #include "libcommon/error.h"
+#include "services/swarm/metainfo.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -25,7 +26,6 @@
 
 struct actor;
 struct call;
-struct metainfo;
 struct transfer;
 struct transfers;
 
@@ -40,11 +40,17 @@ LB_MUST_CHECK lb_err transfers_new(struct actor *actor, struct transfers **ret_s
 void transfers_stop(struct transfers *self, void (*on_stopped)(void *ctx), void *ctx);
 void transfers_free(struct transfers **self);
 
+struct transfers_share {
+    const char *path;        /* absolute */
+    uint32_t piece_length;   /* 0: by size */
+    enum metainfo_kind kind; /* 0: v1 */
+};
+
 /*
- * path: absolute; piece_length 0: by size. done: LB_OK once it is being seeded and announced, or
- * TRANSFERS_TOLD_MS later when the network does not answer.
+ * Everything is copied. done: LB_OK once it is being seeded and announced, or TRANSFERS_TOLD_MS
+ * later when the network does not answer.
  */
-void transfers_share(struct transfers *self, const char *path, uint32_t piece_length,
+void transfers_share(struct transfers *self, const struct transfers_share *share,
                      transfers_fn *done, void *ctx);
 
 struct transfers_fetch {

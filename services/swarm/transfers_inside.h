@@ -44,13 +44,17 @@ struct outgoing {
     struct transfer *transfer;
     struct outgoing *next, *previous;
     uint32_t peer;
+    uint32_t padding; /* zeros behind what is read (layout_padded_size()) */
     bool reading;
     bool queued;
 };
 
 struct transfer {
     struct transfers *owner;
-    uint8_t infohash[20];
+    uint8_t infohash[20];    /* the key */
+    uint8_t infohash_v2[32]; /* when has_v2 */
+    bool has_v1;
+    bool has_v2;
     enum order_kind kind;
     bool has_seed_for;
     uint32_t seed_for_s;
@@ -81,7 +85,9 @@ struct transfer {
     enum transfer_state state;
     char note[TRANSFERS_NOTE_SIZE];
 
-    struct metainfo *metainfo; /* NULL: not known yet */
+    struct metainfo *metainfo;       /* NULL: not known yet */
+    struct metainfo *without_layers; /* came from peers; the hashes of its pieces are asked for */
+    struct hash_server *hash_server; /* made when first asked for */
     struct storage *storage;
     struct storage *closing; /* what it was, until `closed` comes */
     bool storage_closing;
@@ -206,6 +212,8 @@ void transfer_free(struct transfer **self);
  */
 void transfer_start(struct transfer *self, uint8_t *record, size_t record_size);
 
+void transfer_save_metainfo(const struct transfer *self, const struct metainfo *metainfo);
+
 /* The metainfo is known now. */
 void transfer_adopt(struct transfer *self, struct metainfo *metainfo);
 void transfer_stop(struct transfer *self);
@@ -273,10 +281,24 @@ void transfer_message(struct transfer *self, struct connection *connection,
                       const struct wire_message *message);
 void transfer_closed(struct transfer *self, struct connection *connection, const char *reason);
 void transfer_disconnect(struct transfer *self, const struct torrent_action *action);
-struct wire_handshake transfer_handshake(const struct transfer *self);
+
+/* Ours, for one we call; NULL: who called. */
+struct wire_handshake transfer_handshake(const struct transfer *self,
+                                         const struct address *address);
 
 /* NULL: the peer of this number has none any more. */
 struct connection *transfer_connection(const struct transfer *self, uint32_t peer);
+
+/* ---- transfer_hashes.c ---- */
+
+/* From its magnet link, and from its metainfo once it is there. */
+void transfer_learn_hashes(struct transfer *self);
+
+/* By its key, or by the other infohash of a hybrid, cut. */
+bool transfer_is_known_as(const struct transfer *self, const uint8_t infohash[20]);
+void transfer_want_layers(struct transfer *self);
+void transfer_take_layers(struct transfer *self);
+void transfer_give_hashes(struct transfer *self, uint32_t peer, struct bytes payload);
 
 void transfer_save_order(struct transfer *self);
 

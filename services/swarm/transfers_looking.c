@@ -84,10 +84,9 @@ char *transfer_magnet(const struct transfer *self)
     struct magnet *magnet = xcalloc(1, sizeof *magnet);
     char *text = xmalloc(MAGNET_FORMAT_SIZE);
     memcpy(magnet->infohash, self->infohash, sizeof magnet->infohash);
-    magnet->has_v1 = self->metainfo == NULL || (self->metainfo->kind & METAINFO_V1) != 0;
-    magnet->has_v2 = self->metainfo != NULL && (self->metainfo->kind & METAINFO_V2) != 0;
-    if (magnet->has_v2)
-        memcpy(magnet->infohash_v2, self->metainfo->infohash_v2, sizeof magnet->infohash_v2);
+    memcpy(magnet->infohash_v2, self->infohash_v2, sizeof magnet->infohash_v2);
+    magnet->has_v1 = self->has_v1;
+    magnet->has_v2 = self->has_v2;
     snprintf(magnet->name, sizeof magnet->name, "%.*s", (int)sizeof magnet->name - 1, self->name);
     if (magnet_format(magnet, text, MAGNET_FORMAT_SIZE) != LB_OK)
         text[0] = '\0';

@@ -273,6 +273,9 @@ static void perform(struct node *node, const struct torrent_action *action)
         torrent_begin(&node->torrent, bytes_of(world->info, sizeof world->info), world->shape, NULL,
                       world->now_ms);
         break;
+    case TORRENT_LAYERS:
+    case TORRENT_GIVE_HASHES:
+        break; /* nothing here is of v2 */
     case TORRENT_COMPLETE:
         node->completed++;
         node->done_ms = world->now_ms;
