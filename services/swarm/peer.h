@@ -14,6 +14,7 @@
 #include "services/swarm/fast_set.h"
 #include "services/swarm/limits.h"
 #include "services/swarm/picker.h"
+#include "services/swarm/window.h"
 #include "services/swarm/wire.h"
 
 #include <stdbool.h>
@@ -31,7 +32,8 @@
 #define PEER_ALLOWED_MAX    32u  /* pieces it lets us have while choked (BEP 6) */
 #define PEER_GIVEN_MAX      64u  /* pieces a planning seed gives us at once; then the oldest goes */
 #define PEER_SUGGESTED_MAX  16u  /* of its suggestions kept; then the oldest goes */
-#define PEER_FAULTS_MAX     64u  /* blocks nobody asked for and the like */
+#define PEER_HAVES_MAX      32u
+#define PEER_FAULTS_MAX     64u     /* blocks nobody asked for and the like */
 #define PEER_REJECTS_MAX    1000u   /* in a row, without a block */
 #define PEER_TALK_MAX       4096u   /* messages that bring nothing, at once */
 #define PEER_TALK_PER_S     128u    /* and in the long run */
@@ -122,6 +124,7 @@ struct peer {
     uint32_t asks_target; /* how many to keep under way */
     uint32_t asks_limit;  /* what it takes at most */
     uint32_t block_size;  /* bytes of one; WIRE_BLOCK_SIZE until the torrent says otherwise */
+    struct window window; /* while it cooperates this is the target */
     bool starting;        /* the target still grows with each block */
     bool hungry;          /* may be asked for more */
     bool snubbed;
@@ -139,13 +142,21 @@ struct peer {
     uint32_t granted_count;
     uint64_t granted_bytes; /* so much of them is left */
 
+    uint32_t haves[PEER_HAVES_MAX]; /* pieces it is still to be told of */
+    uint32_t haves_count;
+
     struct peer_wish *wishes; /* a ring */
     uint32_t wishes_head;
     uint32_t wishes_count;
     uint32_t wishes_capacity;
-    uint64_t sending_bytes; /* handed to the shell, not yet in the kernel's hands */
+    uint64_t sending_bytes;       /* handed to the shell, not yet in the kernel's hands */
     struct limits_flow receiving; /* what we ask it for */
     struct limits_flow sending;
+    struct peer *upload_next; /* in the torrent's queue of uploads */
+    struct peer *upload_previous;
+    bool upload_waits;     /* it stands in it */
+    uint32_t upload_piece; /* what it was served last */
+    uint64_t upload_bytes; /* in its turn so far */
     uint64_t unchoked_ms;
     uint64_t unchoked_total; /* sent.total when it was unchoked */
 

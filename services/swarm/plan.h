@@ -20,12 +20,12 @@
 
 struct random;
 
-#define PLAN_GIFTS_MAX   1024u         /* under way at once; then it waits */
-#define PLAN_AHEAD_MIN   (512u * 1024) /* bytes under way, and at least two pieces */
-#define PLAN_AHEAD_MS    200u          /* of our rate is under way */
-#define PLAN_STALE_MS    1000u         /* a gift under way for longer holds nobody up */
-#define PLAN_LOST_MS     10000u        /* and is given anew after this */
-#define PLAN_SLOW_FACTOR 4u            /* so much slower than the quickest is slow */
+#define PLAN_GIFTS_MAX   1024u  /* under way at once; then it waits */
+#define PLAN_AHEAD_MIN   2u     /* pieces under way */
+#define PLAN_WINDOW_MS   200u   /* what comes through in such a time is under way, and half more */
+#define PLAN_STALE_MS    1000u  /* a gift under way for longer holds nobody up */
+#define PLAN_LOST_MS     10000u /* and is given anew after this */
+#define PLAN_SLOW_FACTOR 4u     /* so much slower than the middle one is slow */
 #define PLAN_NOBODY      UINT32_MAX
 
 struct plan_gift {
@@ -41,14 +41,18 @@ struct plan_peer {
     uint32_t under_way;  /* gifts */
     uint64_t given_ms;   /* when it was given one last; 0: never */
     uint32_t latency_ms; /* how long gifts take to come through; 0: not known */
+    bool slow;           /* set by plan_rank() */
 };
 
 struct plan {
     uint32_t pieces;
     uint32_t piece_size;
-    uint32_t *order;    /* all pieces, shuffled */
-    uint32_t cursor;    /* those before it in order need no gift, as far as known */
-    uint8_t *under_way; /* of each piece: it is a gift, or another seed's */
+    uint32_t *order;      /* all pieces, shuffled */
+    uint32_t cursor;      /* those before it in order need no gift, as far as known */
+    uint8_t *under_way;   /* of each piece: it is a gift, or another seed's */
+    uint64_t window_ms;   /* when the window began */
+    uint32_t came;        /* gifts that came through in it */
+    uint32_t came_before; /* and in the one before */
     struct plan_gift *gifts;
     uint32_t gifts_count;
     uint32_t gifts_capacity;
@@ -57,14 +61,17 @@ struct plan {
 void plan_init(struct plan *self, uint32_t pieces, uint32_t piece_size, struct random *random);
 void plan_done(struct plan *self);
 
-/* May another gift be made now, at a rate of so many bytes a second? */
-bool plan_has_room(const struct plan *self, uint64_t rate, uint64_t now_ms);
+/* May another gift be made now? */
+bool plan_has_room(struct plan *self, uint64_t now_ms);
 
 /*
  * The next piece to give: one that, by available[], no peer has, and that is not under way.
  * PLAN_NOBODY: there is none.
  */
 uint32_t plan_piece(struct plan *self, const uint16_t *available);
+
+/* Who is slow, of all that may be given pieces. */
+void plan_rank(struct plan_peer *peers, uint32_t count);
 
 /* Who is to be given the next piece: an index into peers; PLAN_NOBODY: count is 0. */
 uint32_t plan_choose(const struct plan_peer *peers, uint32_t count);

@@ -28,8 +28,10 @@ void torrent_init(struct torrent *self, const struct torrent_options *options,
         .options = *options,
         .random = random,
         .metadata_alone = PICKER_NOBODY,
+        .again_ms = UINT64_MAX,
         .next_announce_ms = now_ms,
         .next_turn_ms = now_ms + TORRENT_TURN_MS,
+        .haves_due_ms = UINT64_MAX,
         .received = { .window_ms = now_ms },
         .sent = { .window_ms = now_ms },
     };
@@ -63,6 +65,7 @@ void torrent_done(struct torrent *self)
     if (self->has_metainfo)
         picker_done(&self->picker);
     plan_done(&self->plan);
+    free(self->held_ms);
     *self = (struct torrent){ 0 };
 }
 
@@ -125,6 +128,7 @@ void torrent_begin(struct torrent *self, struct bytes info, struct picker_shape 
     assert(!self->has_metainfo);
     picker_init(&self->picker, shape, open_max(shape.piece_size), self->random);
     self->has_metainfo = true;
+    torrent_plan_begin(self);
     self->info = info;
     metadata_done(&self->metadata);
     hashes_done(&self->hashes);
@@ -232,6 +236,8 @@ void torrent_push(struct torrent *self, const struct torrent_action *action)
 void torrent_send(struct torrent *self, struct peer *peer, const struct wire_message *message,
                   uint64_t now_ms)
 {
+    if (peer->haves_count > 0)
+        torrent_have_flush(self, peer, now_ms);
     peer->sent_ms = now_ms;
     const struct torrent_action action = {
         .kind = TORRENT_SEND,
@@ -503,10 +509,12 @@ static void forget_peer(struct torrent *self, struct peer **peer, uint64_t now_m
     const uint32_t slot = (*peer)->number % TORRENT_SLOTS;
     const bool gave_place = !(*peer)->am_choking;
     torrent_fetch_release(self, *peer);
+    torrent_upload_left(self, *peer, now_ms);
     torrent_fetch_uncount(self, *peer);
     torrent_exchange_left(self, *peer);
     torrent_suspect_left(self, *peer);
     torrent_hashes_left(self, *peer);
+    torrent_plan_left(self, *peer);
     remember_departed(self, *peer, now_ms);
     if ((*peer)->listens.port != 0) {
         struct candidate *item = candidates_find(&self->candidates, &(*peer)->listens);
@@ -661,7 +669,6 @@ enum torrent_verdict torrent_message(struct torrent *self, uint32_t number,
 /* was_wanted: it was among what is wanted of the peers that have it. */
 static void piece_is_here(struct torrent *self, uint32_t piece, bool was_wanted, uint64_t now_ms)
 {
-    const struct wire_message have = { .kind = WIRE_HAVE, .piece = piece };
     for (uint32_t i = 0; i < self->slots; i++) {
         struct peer *peer = self->peers[i];
         if (peer == NULL)
@@ -669,7 +676,7 @@ static void piece_is_here(struct torrent *self, uint32_t piece, bool was_wanted,
         /* Of those we cooperate with, seeds want to know what has come through (plan.h); who has
          * the piece has no use for it. */
         if (peer->cooperates ? peer->everything || !peer_has(peer, piece) : !peer->everything)
-            torrent_send(self, peer, &have, now_ms);
+            torrent_have_tell(self, peer, piece, now_ms);
         if (was_wanted && peer_has(peer, piece)) {
             peer->wanted--;
             torrent_fetch_interest(self, peer, now_ms);
@@ -817,13 +824,20 @@ void torrent_turn(struct torrent *self, uint64_t now_ms)
                 turn_peer(self, &self->peers[i], now_ms);
         peer_rate_turn(&self->received, now_ms);
         peer_rate_turn(&self->sent, now_ms);
+        torrent_upload_turn(self, now_ms);
         torrent_exchange_review(self, now_ms);
         torrent_hashes_turn(self, now_ms);
         torrent_suspect_turn(self, now_ms);
+        torrent_plan_turn(self, now_ms);
         if (now_ms >= choke_deadline_ms(&self->choke))
             torrent_give_round(self, now_ms);
         self->refill = !self->complete;
     }
+    if (now_ms >= self->again_ms) {
+        self->again_ms = UINT64_MAX;
+        self->refill = !self->complete;
+    }
+    torrent_have_turn(self, now_ms);
     torrent_connect_more(self, now_ms);
 }
 
@@ -848,13 +862,16 @@ void torrent_go_on(struct torrent *self, uint32_t number, enum limits_direction 
 uint64_t torrent_deadline_ms(const struct torrent *self)
 {
     uint64_t deadline = self->announcing ? UINT64_MAX : self->next_announce_ms;
-    uint64_t other = self->next_turn_ms;
+    uint64_t other =
+        self->haves_due_ms < self->next_turn_ms ? self->haves_due_ms : self->next_turn_ms;
     /* Rates fade out and addresses are tried by turns; without both nothing is due. */
     if (self->peers_count == 0 && self->received.per_second == 0 && self->sent.per_second == 0)
         other = self->candidates.connecting >= TORRENT_CONNECTING_MAX ||
                         self->candidates.connecting >= self->options.peers_wanted || self->paused
                     ? UINT64_MAX
                     : candidates_deadline_ms(&self->candidates, self->complete);
+    if (self->again_ms < other)
+        other = self->again_ms;
     return deadline < other ? deadline : other;
 }
 

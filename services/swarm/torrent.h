@@ -31,6 +31,7 @@
 #include "services/swarm/picker.h"
 #include "services/swarm/plan.h"
 #include "services/swarm/suspects.h"
+#include "services/swarm/wave.h"
 #include "services/swarm/wire.h"
 
 #include <stdbool.h>
@@ -44,8 +45,9 @@
 #define TORRENT_UNUSED_MS          30000u /* or who made no use of it for so long */
 #define TORRENT_REJECTED_MS        60000u /* then a peer that rejected all we lack is called anew */
 #define TORRENT_TURN_MS            1000u
-#define TORRENT_PEX_MS             60000u               /* BEP 11: not more often */
-#define TORRENT_LEFT_MAX           64u                  /* of those that left, remembered for PEX */
+#define TORRENT_AGAIN_MS           100u   /* who cooperates and is idle is looked at again */
+#define TORRENT_PEX_MS             60000u /* BEP 11: not more often */
+#define TORRENT_LEFT_MAX           64u    /* of those that left, remembered for PEX */
 #define TORRENT_OPEN_BYTES         (128u * 1024 * 1024) /* of pieces begun at once, about */
 #define TORRENT_OPEN_MIN           4u
 #define TORRENT_OPEN_MAX           4096u
@@ -57,6 +59,7 @@
 #define TORRENT_HASHES_GIVEN_MAX   1200u  /* hash requests of one peer in TORRENT_HASHES_GIVEN_MS */
 #define TORRENT_HASHES_GIVEN_MS    60000u
 #define TORRENT_HOLD_MS            3000u /* pieces of suspects wait so long for a verdict */
+#define TORRENT_ALONE_MS           2000u /* silent for so long, a piece is no longer its alone */
 #define TORRENT_HELD_MAX           64u   /* such pieces; more are verified at once */
 
 struct torrent_options {
@@ -127,6 +130,26 @@ struct torrent_leaves {
     uint64_t asked_ms;
 };
 
+/* torrent_have.c */
+#define HAVE_DELAY_MS 100u
+#define HAVE_RARE     4u /* so few of our peers have it */
+
+/* torrent_upload.c */
+#define UPLOAD_AHEAD_MS  100u /* of our rate is with the shell */
+#define UPLOAD_AHEAD_MIN (256u * 1024)
+#define UPLOAD_AHEAD_MAX (64u * 1024 * 1024)
+#define UPLOAD_TURN_MS   200u /* a peer is served for at most so long */
+#define UPLOAD_TURN_MIN  (32u * 1024)
+#define UPLOAD_TURN_MAX  (256u * 1024)
+
+struct torrent_uploads {
+    struct peer *first; /* is served next */
+    struct peer *last;
+    uint64_t bytes;     /* with the shell, of all peers */
+    uint64_t ahead;     /* how many there are to be */
+    uint64_t best_rate; /* of late, bytes per second */
+};
+
 struct torrent {
     struct torrent_options options;
     struct random *random; /* borrowed */
@@ -163,8 +186,11 @@ struct torrent {
     uint32_t leaves_count;
     uint32_t leaves_turn;
     struct choke choke;
-    struct plan plan; /* once we are complete: plan.pieces > 0 */
-    bool plan_due;    /* something changed: torrent_plan_run() */
+    struct plan plan;  /* once we are complete: plan.pieces > 0 */
+    bool plan_due;     /* something changed: torrent_plan_run() */
+    struct wave wave;  /* while we fetch from who cooperates */
+    uint64_t again_ms; /* then idle peers may have their turn; UINT64_MAX: nobody waits */
+    uint32_t *held_ms; /* of each piece: when somebody told it has it (wave.h) */
     struct torrent_departed departed[TORRENT_LEFT_MAX]; /* a ring */
     uint32_t departed_count;
 
@@ -180,6 +206,8 @@ struct torrent {
     uint64_t next_turn_ms;
     struct peer_rate received;
     struct peer_rate sent;
+    struct torrent_uploads uploads;
+    uint64_t haves_due_ms; /* peers are to be told what came; UINT64_MAX: nothing */
     struct torrent_stats stats;
 };
 

@@ -205,28 +205,8 @@ void torrent_give_cancel(struct torrent *self, struct peer *peer,
 
 void torrent_give_pump(struct torrent *self, struct peer *peer, uint64_t now_ms)
 {
-    const uint64_t ahead = peer_send_ahead(peer);
-    struct peer_wish wish;
-    while (peer->sending_bytes < ahead && peer->wishes_count > 0 &&
-           limits_take(&peer->sending, 1, peer->block_size, now_ms) == 1 &&
-           peer_wish_next(peer, &wish)) {
-        if (!picker_has(&self->picker, wish.piece)) {
-            limits_give_back(&peer->sending, peer->block_size);
-            torrent_give_reject(self, peer, &wish, now_ms);
-            continue;
-        }
-        limits_give_back(&peer->sending, peer->block_size - wish.length);
-        peer->sending_bytes += wish.length;
-        const struct torrent_action action = {
-            .kind = TORRENT_SEND_BLOCK,
-            .peer = peer->number,
-            .message = { .kind = WIRE_PIECE,
-                         .piece = wish.piece,
-                         .offset = wish.offset,
-                         .length = wish.length },
-        };
-        torrent_push(self, &action);
-    }
+    torrent_upload_add(self, peer);
+    torrent_upload_run(self, now_ms);
 }
 
 void torrent_sent(struct torrent *self, uint32_t number, const struct wire_message *block,
@@ -238,7 +218,7 @@ void torrent_sent(struct torrent *self, uint32_t number, const struct wire_messa
     if (peer == NULL)
         return;
     assert(peer->sending_bytes >= block->length);
-    peer->sending_bytes -= block->length;
+    torrent_upload_sent(self, peer, block->length);
     if (sent) {
         peer->sent_ms = now_ms;
         peer_rate_add(&peer->sent, block->length);

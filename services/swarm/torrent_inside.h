@@ -108,6 +108,20 @@ void torrent_give_fill(struct torrent *self, uint64_t now_ms);
 void torrent_give_always(struct torrent *self, struct peer *peer, uint64_t now_ms);
 void torrent_give_round(struct torrent *self, uint64_t now_ms);
 
+/* ---- torrent_have.c ---- */
+
+void torrent_have_tell(struct torrent *self, struct peer *peer, uint32_t piece, uint64_t now_ms);
+void torrent_have_flush(struct torrent *self, struct peer *peer, uint64_t now_ms);
+void torrent_have_turn(struct torrent *self, uint64_t now_ms);
+
+/* ---- torrent_upload.c ---- */
+
+void torrent_upload_add(struct torrent *self, struct peer *peer);
+void torrent_upload_run(struct torrent *self, uint64_t now_ms);
+void torrent_upload_sent(struct torrent *self, struct peer *peer, uint32_t length);
+void torrent_upload_left(struct torrent *self, struct peer *peer, uint64_t now_ms);
+void torrent_upload_turn(struct torrent *self, uint64_t now_ms);
+
 /* ---- torrent_exchange.c ---- */
 
 void torrent_exchange_send(struct torrent *self, struct peer *peer, uint8_t extension,
@@ -125,6 +139,9 @@ void torrent_exchange_review(struct torrent *self, uint64_t now_ms);
 
 /* ---- torrent_plan.c ---- */
 
+/* The metainfo is known. */
+void torrent_plan_begin(struct torrent *self);
+
 /* Its extension handshake came. */
 void torrent_plan_hello(struct torrent *self, struct peer *peer, uint64_t now_ms);
 const char *torrent_plan_message(struct torrent *self, struct peer *peer, struct bytes payload,
@@ -134,6 +151,10 @@ const char *torrent_plan_message(struct torrent *self, struct peer *peer, struct
 void torrent_plan_review(struct torrent *self);
 void torrent_plan_came(struct torrent *self, struct peer *peer, uint32_t piece, uint64_t now_ms);
 void torrent_plan_asked(struct torrent *self, struct peer *peer, uint32_t piece, uint64_t now_ms);
+
+/* Whose turn it is, when asking this peer; NULL: always ours. */
+const struct wave *torrent_plan_wave(struct torrent *self, const struct peer *peer,
+                                     uint64_t now_ms);
 void torrent_plan_left(struct torrent *self, const struct peer *peer);
 void torrent_plan_turn(struct torrent *self, uint64_t now_ms);
 

@@ -54,8 +54,22 @@ static void release_held(struct torrent *self, uint64_t now_ms)
     }
 }
 
+/* Who fetches a failed piece alone must not keep it waiting: then others may take part again. */
+static void hurry(struct torrent *self, uint64_t now_ms)
+{
+    for (uint32_t i = 0; i < self->slots; i++) {
+        const struct peer *peer = self->peers[i];
+        if (peer != NULL && peer->asks_count > peer->asks_late &&
+            now_ms - peer->block_ms >= TORRENT_ALONE_MS)
+            picker_disown(&self->picker, peer->number);
+    }
+    self->refill = true;
+}
+
 void torrent_suspect_turn(struct torrent *self, uint64_t now_ms)
 {
+    if (self->has_metainfo && self->picker.alone_count > 0)
+        hurry(self, now_ms);
     if (self->held_count > 0 && now_ms >= self->hold_until_ms)
         release_held(self, now_ms);
 }

@@ -52,8 +52,10 @@ static void on_announced(void *ctx, lb_err err, const char *reason, const void *
             learn_peers(transfer, reply->announced);
             acknowledged = reply->announced->acknowledged;
         }
-        if (!second)
+        if (!second) {
             torrent_announced(&transfer->torrent, acknowledged, transfers_now_ms(self));
+            transfer_was_announced(transfer);
+        }
         transfers_touch(transfer);
     }
     if (!self->stopping)

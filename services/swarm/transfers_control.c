@@ -161,8 +161,8 @@ void transfers_order_queue(struct transfers *self, uint64_t now_ms)
 
 /* ---- selections ---- */
 
-/* BEP 53: what the link says, when whoever fetches says nothing. */
-static lb_err add_selection_of_link(const char *link, char *selection)
+/* Who says nothing takes what the link selects (BEP 53). */
+static lb_err add_from_link(const char *link, char *selection)
 {
     struct magnet *magnet = xcalloc(1, sizeof *magnet);
     lb_err err = LB_OK;
@@ -182,7 +182,7 @@ lb_err transfers_read_selection(const struct transfers_fetch *fetch,
     for (size_t i = 0; i < fetch->select_count && err == LB_OK; i++)
         err = select_add(selection, ORDER_SELECT_SIZE, fetch->select[i]);
     if (fetch->select_count == 0 && fetch->magnet != NULL)
-        err = add_selection_of_link(fetch->magnet, selection);
+        err = add_from_link(fetch->magnet, selection);
     if (err != LB_OK)
         *ret_reason = xasprintf("a selection has at most %u entries and %u bytes, none of them "
                                 "empty or of two lines",

@@ -99,6 +99,9 @@ class Net:
             run("ip", "-n", space, "link", "set", name, "up")
         run("ip", "-n", space, "route", "add", "default", "dev", "eth0")  # multicast finds its way
         run(*place.prefix, "sysctl", "-q", f"net.ipv4.tcp_min_tso_segs={SEGMENTS}")
+        # Debian's congestion control, whatever this machine has.
+        run("ip", "-n", space, "route", "replace", "10.86.0.0/16", "dev", "eth0", "src", place.address,
+            "congctl", "cubic")
         self.shape(space, "eth0", mbit)
         self.shape(self.hub, device, mbit)
         self.places.append(place)

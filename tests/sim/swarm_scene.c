@@ -194,6 +194,7 @@ static void look(struct run *self)
         complete += swarm_is_complete(self->swarm, i);
         sums.up += (double)counts.up;
         sums.down += (double)counts.down;
+        sums.wasted += (double)swarm_wasted_bytes(self->swarm, i);
     }
     self->points[at] = (struct swarm_point){
         .at_s = seconds(swarm_now_us(self->swarm)),
@@ -320,6 +321,7 @@ static void report_phases(struct run *self)
             (to->origin_up - from->origin_up) / time_s / (double)scene->origin_rate;
         self->report->phases[i].up = (to->up - from->up) / time_s / rate;
         self->report->phases[i].down = (to->down - from->down) / time_s / rate;
+        self->report->phases[i].wasted = (to->wasted - from->wasted) / (to->down - from->down + 1);
     }
 }
 

@@ -44,6 +44,7 @@ struct swarm_point {
 struct swarm_phase {
     double until_s, progress;
     double origin_up, up, down;
+    double wasted; /* of what was received: in vain */
     uint32_t unfinished;
 };
 
