@@ -108,6 +108,8 @@ static void perform(struct world *world, const struct torrent_action *action)
     case TORRENT_GIVE_HASHES:
         abort(); /* no metadata has this hash, and it is not of v2 */
         break;
+    case TORRENT_LAYERS:
+    case TORRENT_GIVE_HASHES:
     case TORRENT_COMPLETE:
         break;
     case TORRENT_ANNOUNCE:
