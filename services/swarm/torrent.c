@@ -58,6 +58,7 @@ void torrent_done(struct torrent *self)
     free(self->actions);
     free(self->hungry);
     free(self->peers);
+    outcomes_done(&self->outcomes);
     candidates_done(&self->candidates);
     suspects_done(&self->suspects);
     metadata_done(&self->metadata);

@@ -43,8 +43,16 @@ static struct report own_report(const struct torrent *self)
         .verified = self->complete && self->facts.verified,
         .have_bytes = torrent_have_bytes(self),
     };
-    snprintf(report.host, sizeof report.host, "%s",
-             self->options.host != NULL ? self->options.host : "");
+    return report;
+}
+
+/* Our name is for those of the same site. */
+static struct report report_for(const struct torrent *self, const struct peer *peer,
+                                const struct report *own)
+{
+    struct report report = *own;
+    if (self->options.host != NULL && address_is_private(&peer->address))
+        snprintf(report.host, sizeof report.host, "%s", self->options.host);
     return report;
 }
 
@@ -74,7 +82,8 @@ static void tell(struct torrent *self, struct peer *peer, const struct report *r
 
 void torrent_report_last(struct torrent *self, struct peer *peer, uint64_t now_ms)
 {
-    const struct report report = own_report(self);
+    const struct report own = own_report(self);
+    const struct report report = report_for(self, peer, &own);
     if (peer->lb_report != 0 && peer->everything)
         tell(self, peer, &report, now_ms);
 }
@@ -83,11 +92,12 @@ void torrent_report_turn(struct torrent *self, uint64_t now_ms)
 {
     if (!self->has_metainfo)
         return;
-    const struct report report = own_report(self);
+    const struct report own = own_report(self);
     for (uint32_t i = 0; i < self->slots; i++) {
         struct peer **peer = &self->peers[i];
         if (*peer == NULL)
             continue;
+        const struct report report = report_for(self, *peer, &own);
         if (is_due(*peer, &report, now_ms))
             tell(self, *peer, &report, now_ms);
         if (torrent_report_is_over(self, *peer, now_ms))
