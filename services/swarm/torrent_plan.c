@@ -233,6 +233,7 @@ void torrent_plan_turn(struct torrent *self, uint64_t now_ms)
 {
     if (!is_planning(self))
         return;
+    plan_set_rate(&self->plan, self->sent.per_second);
     plan_turn(&self->plan, now_ms);
     self->plan_due = true;
 }
