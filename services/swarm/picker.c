@@ -393,7 +393,9 @@ static uint32_t owner_of(const struct picker *self, uint32_t piece, const struct
 
 static void pick_new(struct picker *self, const struct picker_view *view, struct asks *asks)
 {
-    while (asks->count < asks->most && self->open_count < self->open_max) {
+    /* Some places are for pieces that one peer alone gives (pick_only). */
+    const uint32_t open_max = self->open_max - self->open_max / 4;
+    while (asks->count < asks->most && self->open_count < open_max) {
         const uint32_t piece = rarest(self, view);
         if (piece == PICKER_NOBODY)
             return;
