@@ -35,6 +35,12 @@ struct plan_gift {
     uint64_t given_ms;
 };
 
+enum plan_way {
+    PLAN_WAITING, /* or there already */
+    PLAN_GIVEN,   /* and to be asked for */
+    PLAN_ASKED    /* or given long ago, or by another seed */
+};
+
 /* One who may be given pieces, as the caller knows it. */
 struct plan_peer {
     uint32_t peer;
@@ -49,7 +55,8 @@ struct plan {
     uint32_t piece_size;
     uint32_t *order;      /* all pieces, shuffled */
     uint32_t cursor;      /* those before it in order need no gift, as far as known */
-    uint8_t *under_way;   /* of each piece: it is a gift, or another seed's */
+    uint8_t *under_way;   /* of each piece: enum plan_way */
+    uint32_t unasked;     /* gifts that were not yet asked for */
     uint64_t window_ms;   /* when the window began */
     uint32_t came;        /* gifts that came through in it */
     uint32_t came_before; /* and in the one before */
@@ -61,8 +68,15 @@ struct plan {
 void plan_init(struct plan *self, uint32_t pieces, uint32_t piece_size, struct random *random);
 void plan_done(struct plan *self);
 
-/* May another gift be made now? */
-bool plan_has_room(struct plan *self, uint64_t now_ms);
+/*
+ * May another gift be made now? idle_bytes: what our uplink could take beyond what it was asked
+ * for. Gifts flow slowly when their receivers are busy with others, so their number alone does not
+ * tell whether we are.
+ */
+bool plan_has_room(struct plan *self, uint64_t idle_bytes, uint64_t now_ms);
+
+/* A gift was asked for. */
+void plan_asked(struct plan *self, uint32_t piece);
 
 /*
  * The next piece to give: one that, by available[], no peer has, and that is not under way.
