@@ -463,10 +463,12 @@ const char *torrent_fetch_block(struct torrent *self, struct peer *peer,
                                 const struct wire_message *message, uint64_t now_ms,
                                 enum torrent_verdict *ret_verdict)
 {
+    peer_rate_add(&self->received, message->length);
+    if (!self->has_metainfo)
+        return waste(self, peer, message->length, true);
     const struct picker_ask block = { message->piece,
                                       message->offset / self->picker.shape.block_size };
-    peer_rate_add(&self->received, message->length);
-    if (!self->has_metainfo || block.piece >= self->picker.shape.pieces ||
+    if (block.piece >= self->picker.shape.pieces ||
         message->offset % self->picker.shape.block_size != 0 ||
         block.block >= picker_block_count(&self->picker, block.piece) ||
         message->length != picker_block_size(&self->picker, block.piece, block.block))

@@ -4,6 +4,7 @@
 #include "libcommon/log.h"
 #include "libcommon/memory.h"
 #include "services/swarm/bitfield.h"
+#include "services/swarm/magnet.h"
 #include "services/swarm/queue.h"
 #include "services/swarm/select.h"
 #include "services/swarm/transfers_inside.h"
@@ -160,6 +161,17 @@ void transfers_order_queue(struct transfers *self, uint64_t now_ms)
 
 /* ---- selections ---- */
 
+/* Who says nothing takes what the link selects (BEP 53). */
+static lb_err add_from_link(const char *link, char *selection)
+{
+    struct magnet *magnet = xcalloc(1, sizeof *magnet);
+    lb_err err = LB_OK;
+    if (magnet_parse(link, magnet) == LB_OK && magnet->select[0] != '\0')
+        err = select_add(selection, ORDER_SELECT_SIZE, magnet->select);
+    free(magnet);
+    return err;
+}
+
 lb_err transfers_read_selection(const struct transfers_fetch *fetch,
                                 const struct metainfo *metainfo, char **ret_selection,
                                 char **ret_reason)
@@ -169,6 +181,8 @@ lb_err transfers_read_selection(const struct transfers_fetch *fetch,
     lb_err err = LB_OK;
     for (size_t i = 0; i < fetch->select_count && err == LB_OK; i++)
         err = select_add(selection, ORDER_SELECT_SIZE, fetch->select[i]);
+    if (fetch->select_count == 0 && fetch->magnet != NULL)
+        err = add_from_link(fetch->magnet, selection);
     if (err != LB_OK)
         *ret_reason = xasprintf("a selection has at most %u entries and %u bytes, none of them "
                                 "empty or of two lines",
