@@ -108,8 +108,30 @@ static void answer_open(struct transfer *self, lb_err err, const char *reason)
 {
     transfers_fn *on_open = self->on_open;
     self->on_open = NULL;
+    self->answer_by_ms = 0;
     if (on_open != NULL)
         on_open(self->on_open_ctx, err, reason, err == LB_OK ? self : NULL);
+}
+
+/* It is seeded; who shared it hears so once others can find it, or could not be told. */
+static void answer_shared(struct transfer *self)
+{
+    if (self->on_open == NULL || self->answer_by_ms != 0)
+        return;
+    if (self->metainfo->is_private) {
+        answer_open(self, LB_OK, "");
+        return;
+    }
+    self->answer_by_ms = transfers_now_ms(self->owner) + TRANSFERS_TOLD_MS;
+    transfers_arm(self->owner, self->answer_by_ms);
+}
+
+void transfer_was_announced(struct transfer *self)
+{
+    if (self->answer_by_ms == 0)
+        return;
+    self->answer_by_ms = 0;
+    answer_open(self, LB_OK, "");
 }
 
 void transfer_fail(struct transfer *self, lb_err err, const char *what)
@@ -207,7 +229,10 @@ void transfer_go_on(struct transfer *self)
     else
         transfer_set_state(self, TRANSFER_FETCHING, "");
     torrent_pause(&self->torrent, stuck || self->queue > 0, transfers_now_ms(self->owner));
-    answer_open(self, stuck ? LB_CONFLICT : LB_OK, self->note);
+    if (stuck)
+        answer_open(self, LB_CONFLICT, self->note);
+    else
+        answer_shared(self);
 }
 
 static void on_opened(void *ctx, lb_err err)
@@ -254,7 +279,7 @@ static void on_opened(void *ctx, lb_err err)
         transfer_take_up(self);
     }
     transfers_touch(self);
-    answer_open(self, LB_OK, "");
+    answer_shared(self);
 }
 
 static void on_synced(void *ctx, lb_err err)
@@ -513,6 +538,8 @@ uint64_t transfer_deadline_ms(const struct transfer *self)
     }
     if (self->retry && self->retry_ms < deadline)
         deadline = self->retry_ms;
+    if (self->answer_by_ms != 0 && self->answer_by_ms < deadline)
+        deadline = self->answer_by_ms;
     if (self->again && !self->storage_closing && self->again_ms < deadline)
         deadline = self->again_ms;
     return deadline;
@@ -538,6 +565,8 @@ void transfer_turn(struct transfer *self, uint64_t now_ms)
     }
     if (self->trouble != LB_OK)
         look_into_trouble(self);
+    if (self->answer_by_ms != 0 && now_ms >= self->answer_by_ms)
+        transfer_was_announced(self);
     if (self->again && !self->storage_closing && now_ms >= self->again_ms)
         start_again(self);
     if (!self->running)

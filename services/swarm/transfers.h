@@ -19,7 +19,8 @@
 #define TRANSFERS_RETRY_MS      10000u
 #define TRANSFERS_ANNOUNCES_MAX 16u /* asked of storage at once; others wait */
 #define TRANSFERS_ANNOUNCE_MS   30000u
-#define TRANSFERS_WAITERS_MAX   64u /* who ordered the same thing while it is being begun */
+#define TRANSFERS_TOLD_MS       3000u /* so long a share waits for its first announcement */
+#define TRANSFERS_WAITERS_MAX   64u   /* who ordered the same thing while it is being begun */
 #define TRANSFERS_NOTE_SIZE     256u
 
 struct actor;
@@ -39,7 +40,10 @@ LB_MUST_CHECK lb_err transfers_new(struct actor *actor, struct transfers **ret_s
 void transfers_stop(struct transfers *self, void (*on_stopped)(void *ctx), void *ctx);
 void transfers_free(struct transfers **self);
 
-/* path: absolute; piece_length 0: by size. done: LB_OK once it is being seeded. */
+/*
+ * path: absolute; piece_length 0: by size. done: LB_OK once it is being seeded and announced, or
+ * TRANSFERS_TOLD_MS later when the network does not answer.
+ */
 void transfers_share(struct transfers *self, const char *path, uint32_t piece_length,
                      transfers_fn *done, void *ctx);
 

@@ -114,6 +114,7 @@ struct transfer {
 
     transfers_fn *on_open; /* who waits until it is seeded, or is not */
     void *on_open_ctx;
+    uint64_t answer_by_ms; /* 0: they do not wait for the first announcement */
 };
 
 struct connect_wish {
@@ -214,6 +215,9 @@ void transfer_set_state(struct transfer *self, enum transfer_state state, const 
 
 /* It runs, and nothing hinders it: but a share is never fetched, nor written to. */
 void transfer_go_on(struct transfer *self);
+
+/* Its first announcement ended: who shared it need not wait any more. */
+void transfer_was_announced(struct transfer *self);
 
 /* One line about what happened to it. */
 void transfer_log(const struct transfer *self, const char *what);

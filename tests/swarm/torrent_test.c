@@ -858,6 +858,25 @@ static void test_suggestions_are_taken_up(void **state)
     world_done(&world);
 }
 
+/* Before it is known how many pieces there are, and how large. */
+static void test_anything_before_the_metainfo(void **state)
+{
+    (void)state;
+    struct world world;
+    world_init(&world, 4, 4);
+    struct node *node = node_start(&world, 0, false, NULL);
+    const uint32_t peer = join_by_hand(node, address_of(9), true);
+    const uint8_t bytes[4] = { 0 };
+    for (int kind = WIRE_CHOKE; kind <= WIRE_EXTENDED; kind++)
+        say(node, peer,
+            (struct wire_message){ .kind = (enum wire_kind)kind,
+                                   .length = BLOCK,
+                                   .extended = EXTENSION_DONTHAVE,
+                                   .payload = bytes_of(bytes, sizeof bytes) });
+    assert_non_null(torrent_peer(&node->torrent, peer));
+    world_done(&world);
+}
+
 static void test_allowed_while_choked(void **state)
 {
     (void)state;
@@ -1050,6 +1069,7 @@ int main(void)
         cmocka_unit_test(test_lost_piece_is_told),
         cmocka_unit_test(test_suggestions_are_taken_up),
         cmocka_unit_test(test_allowed_while_choked),
+        cmocka_unit_test(test_anything_before_the_metainfo),
         cmocka_unit_test(test_silent_peers_make_room),
     };
     enum { OTHERS = sizeof others / sizeof others[0] };
