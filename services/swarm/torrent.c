@@ -83,10 +83,11 @@ static void become_complete(struct torrent *self, uint64_t now_ms)
     self->complete = true;
     torrent_push(self, &(struct torrent_action){ .kind = TORRENT_COMPLETE });
     torrent_plan_review(self);
+    const bool all = picker_has_all(&self->picker);
     for (uint32_t i = 0; i < self->slots; i++) {
         struct peer **peer = &self->peers[i];
         /* It was not told of what it had itself. */
-        if (*peer != NULL && (*peer)->cooperates && (*peer)->fast && picker_has_all(&self->picker))
+        if (all && *peer != NULL && (*peer)->cooperates && (*peer)->fast)
             torrent_send_kind(self, *peer, WIRE_HAVE_ALL, now_ms);
         if (*peer == NULL || !(*peer)->everything)
             continue;
@@ -746,6 +747,7 @@ void torrent_lost(struct torrent *self, uint32_t piece, uint64_t now_ms)
     if (!self->has_metainfo || !picker_has(&self->picker, piece))
         return;
     picker_lose(&self->picker, piece);
+    torrent_plan_review(self);
     torrent_exchange_donthave(self, piece, now_ms);
     if (!picker_wants(&self->picker, piece))
         return;

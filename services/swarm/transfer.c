@@ -208,6 +208,7 @@ static void begin_torrent(struct transfer *self)
         .upload_slots = (uint32_t)config_number(config, CONFIG_SWARM_UPLOAD_SLOTS),
         .announce_interval_ms = (uint32_t)config_number(config, CONFIG_SWARM_ANNOUNCE),
         .version = version,
+        .mode = (enum cooperate_mode)config_number(config, CONFIG_SWARM_MODE),
         .host = owner->host,
         .limits = &self->share,
     };

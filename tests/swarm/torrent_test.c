@@ -518,6 +518,52 @@ static void test_partial_peers_complete_each_other(void **state)
     world_done(&world);
 }
 
+/* Who has all it wants is no seed by that: it gives what it has, and plans nothing. */
+static void test_a_selection_is_no_plan(void **state)
+{
+    (void)state;
+    struct world world;
+    uint8_t first[1] = { 0xf0 };
+    world_init(&world, 8, 2);
+    node_start(&world, 0, true, "####....");
+    torrent_select(&world.nodes[0].torrent, first, world.now_ms);
+    assert_true(world.nodes[0].torrent.complete);
+    node_start(&world, 1, true, "....#...");
+    node_start(&world, 2, true, NULL);
+    meet(&world, 1, 0);
+    meet(&world, 2, 0);
+    meet(&world, 2, 1);
+    run(&world, 3000);
+    assert_int_equal(world.nodes[1].torrent.picker.have, 5);
+    assert_int_equal(world.nodes[2].torrent.picker.have, 5);
+    node_start(&world, 3, true, "all");
+    meet(&world, 1, 3);
+    meet(&world, 2, 3);
+    run(&world, 3000);
+    assert_int_equal(world.nodes[1].completed, 1);
+    assert_int_equal(world.nodes[2].completed, 1);
+    world_done(&world);
+}
+
+/* Two seeds give the pieces to three others, and hardly any twice. */
+static void test_two_seeds_share_the_work(void **state)
+{
+    (void)state;
+    struct world world;
+    world_init(&world, 100, 4);
+    for (unsigned i = 0; i < 5; i++)
+        node_start(&world, i, true, i < 2 ? "all" : NULL);
+    for (unsigned i = 2; i < 5; i++)
+        for (unsigned k = 0; k < i; k++)
+            meet(&world, i, k);
+    run(&world, 30000);
+    for (unsigned i = 2; i < 5; i++)
+        assert_int_equal(world.nodes[i].completed, 1);
+    const uint64_t sent = stats_of(&world, 0).sent_bytes + stats_of(&world, 1).sent_bytes;
+    assert_in_range(sent, world.shape.total_size, world.shape.total_size * 13 / 10);
+    world_done(&world);
+}
+
 static void test_peers_are_told_of_each_other(void **state)
 {
     (void)state;
@@ -1088,6 +1134,8 @@ int main(void)
         cmocka_unit_test(test_by_magnet),
         cmocka_unit_test(test_what_is_selected_alone),
         cmocka_unit_test(test_partial_peers_complete_each_other),
+        cmocka_unit_test(test_a_selection_is_no_plan),
+        cmocka_unit_test(test_two_seeds_share_the_work),
         cmocka_unit_test(test_peers_are_told_of_each_other),
         cmocka_unit_test(test_origin_leaves),
         cmocka_unit_test(test_poisoner_is_banned),
