@@ -246,6 +246,15 @@ const char *args_value(const struct args *self, const char *name)
     return value;
 }
 
+const char *args_value_at(const struct args *self, const char *name, unsigned index)
+{
+    for (unsigned i = 0; i < self->given_count; i++) {
+        if (strcmp(self->given[i].name, name) == 0 && index-- == 0)
+            return self->given[i].value;
+    }
+    return NULL;
+}
+
 char *args_joined(const struct args *self, const char *name)
 {
     char *joined = NULL;

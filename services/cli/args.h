@@ -61,6 +61,8 @@ int args_main(const struct args_program *program, int argc, char **argv);
 bool args_has(const struct args *self, const char *name);
 /* The last value given, or NULL. */
 const char *args_value(const struct args *self, const char *name);
+/* The value given at the index-th time; NULL: not so often. */
+const char *args_value_at(const struct args *self, const char *name, unsigned index);
 /* All values given, joined by commas; NULL when none. The caller frees. */
 char *args_joined(const struct args *self, const char *name);
 

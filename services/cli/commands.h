@@ -12,6 +12,8 @@ int command_put(const struct args *args);
 int command_get(const struct args *args);
 int command_list(const struct args *args);
 int command_remove(const struct args *args);
+int command_limit(const struct args *args);
+int command_check(const struct args *args);
 
 /* lb-admin */
 int command_status(const struct args *args);
@@ -21,6 +23,7 @@ int command_scale(const struct args *args);
 int command_peers(const struct args *args);
 int command_table(const struct args *args);
 int command_lookup(const struct args *args);
+int command_limit_node(const struct args *args);
 int command_audit_keys(const struct args *args);
 int command_config_check(const struct args *args);
 int command_config_show(const struct args *args);

@@ -1,14 +1,17 @@
 /* littlebird fetch: give the order, then watch it until it is complete. */
+#include "libcommon/address.h"
 #include "libcommon/bytes.h"
 #include "libcommon/clock.h"
 #include "libcommon/config.h"
 #include "libcommon/memory.h"
 #include "proto/littlebird/v1/node.pb-c.h"
 #include "services/cli/commands.h"
+#include "services/cli/device.h"
 #include "services/cli/exit.h"
 #include "services/cli/infohash.h"
 #include "services/cli/json.h"
 #include "services/cli/table.h"
+#include "services/cli/text.h"
 #include "services/cli/transfers.h"
 #include "services/cli/units.h"
 
@@ -30,8 +33,10 @@
 struct fetch {
     struct session session;
     Littlebird__V1__FetchRequest request;
+    char *select[ARGS_GIVEN_MAX], *peers[ARGS_GIVEN_MAX]; /* borrowed */
     uint8_t *metainfo;
-    char *folder;
+    char *target; /* folder or device */
+    char *base;
     uint8_t infohash[INFOHASH_SIZE];
     uint64_t begin_ms, line_ms, unknown_ms; /* 0: not */
     bool ordered_anew;
@@ -75,10 +80,9 @@ static int choose_source(struct fetch *self, const struct args *args)
     uint8_t infohash[INFOHASH_SIZE];
     lb_err err = infohash_parse(word, infohash);
 
-    if (err == LB_UNSUPPORTED)
-        return args_failed(args, "BitTorrent v2 is not supported yet: the link has no btih");
     if (err != LB_OK && infohash_is_magnet(word))
-        return args_failed(args, "the magnet link names nothing: it needs xt=urn:btih:INFOHASH");
+        return args_failed(args, "the magnet link names nothing: it needs xt=urn:btih:INFOHASH "
+                                 "or xt=urn:btmh:1220HASH");
     if (err == LB_OK && (infohash_is_magnet(word) || access(word, F_OK) != 0)) {
         self->request.source_case = LITTLEBIRD__V1__FETCH_REQUEST__SOURCE_MAGNET;
         self->request.magnet =
@@ -90,7 +94,15 @@ static int choose_source(struct fetch *self, const struct args *args)
     return read_torrent(args, word, &self->metainfo, &self->request.metainfo.len);
 }
 
-static int choose_folder(struct fetch *self, const struct args *args)
+static int choose_device(struct fetch *self, const struct args *args, dev_t number)
+{
+    int code = device_confirm(args, self->target, number);
+
+    self->request.device = self->target;
+    return code;
+}
+
+static int choose_target(struct fetch *self, const struct args *args)
 {
     const char *to = args_value(args, "to");
     struct stat info;
@@ -99,12 +111,64 @@ static int choose_folder(struct fetch *self, const struct args *args)
         to = ".";
     if (mkdir(to, 0777) != 0 && errno != EEXIST)
         return args_failed(args, "cannot make the folder %s: %s", to, strerror(errno));
-    self->folder = realpath(to, NULL);
-    if (self->folder == NULL || stat(self->folder, &info) != 0)
+    self->target = realpath(to, NULL);
+    if (self->target == NULL || stat(self->target, &info) != 0)
         return args_failed(args, "%s: %s", to, strerror(errno));
+    if (S_ISBLK(info.st_mode))
+        return choose_device(self, args, info.st_rdev);
     if (!S_ISDIR(info.st_mode))
         return args_failed(args, "%s is no folder", to);
-    self->request.folder = self->folder;
+    self->request.folder = self->target;
+    return EXIT_DONE;
+}
+
+static int choose_base(struct fetch *self, const struct args *args)
+{
+    const char *base = args_value(args, "base");
+
+    if (base == NULL)
+        return EXIT_DONE;
+    self->base = realpath(base, NULL);
+    if (self->base == NULL)
+        return args_failed(args, "%s: %s", base, strerror(errno));
+    self->request.base_path = self->base;
+    return EXIT_DONE;
+}
+
+/* All values of an option that may be repeated. */
+static size_t collect(const struct args *args, const char *name, char **ret_values)
+{
+    size_t count = 0;
+
+    for (const char *value; (value = args_value_at(args, name, (unsigned)count)) != NULL; count++)
+        ret_values[count] = (char *)(uintptr_t)value;
+    return count;
+}
+
+static int choose_how(struct fetch *self, const struct args *args)
+{
+    const char *priority = args_value(args, "priority");
+    Littlebird__V1__FetchRequest *request = &self->request;
+
+    request->verify = args_has(args, "verify");
+    request->select = self->select;
+    request->n_select = collect(args, "select", self->select);
+    request->peers = self->peers;
+    request->n_peers = collect(args, "peer", self->peers);
+    if (priority != NULL && !transfers_parse_priority(priority, &request->priority))
+        return args_usage(args, "--priority is low, normal or high, not '%.60s'", priority);
+    for (size_t i = 0; i < request->n_peers; i++) {
+        struct address address;
+
+        if (address_parse(request->peers[i], &address) != LB_OK || !address_is_usable(&address))
+            return args_usage(args, "--peer needs ADDR:PORT, numeric, not '%.60s'",
+                              request->peers[i]);
+    }
+    for (size_t i = 0; i < request->n_select; i++) {
+        if (request->select[i][0] == '\0' ||
+            !text_is_utf8((const uint8_t *)request->select[i], strlen(request->select[i])))
+            return args_usage(args, "--select needs a path, a pattern or indices");
+    }
     return EXIT_DONE;
 }
 
@@ -194,6 +258,7 @@ static void end_progress(struct fetch *self)
 static void say_complete(struct fetch *self, const Littlebird__V1__Transfer *transfer)
 {
     uint64_t elapsed_ms = clock_monotonic_ms() - self->begin_ms;
+    uint64_t wanted = transfer_wanted(transfer);
     bool watched = self->line_ms != 0; /* else it was here already: no time of ours to tell */
     char size[UNITS_SIZE], rate[UNITS_SIZE], path[PATH_MAX];
 
@@ -202,10 +267,10 @@ static void say_complete(struct fetch *self, const Littlebird__V1__Transfer *tra
         json_print(json_of_message(&transfer->base));
     snprintf(path, sizeof path, "%s", transfer->path);
     table_sanitize(path);
-    fprintf(stderr, "complete and verified: %s (%s", path, units_bytes(transfer->size_bytes, size));
+    fprintf(stderr, "complete and verified: %s (%s", path, units_bytes(wanted, size));
     if (watched)
         fprintf(stderr, " in %.1f s, %s", (double)elapsed_ms / 1000,
-                units_rate(transfer->size_bytes * 1000 / (elapsed_ms + 1), rate));
+                units_rate(wanted * 1000 / (elapsed_ms + 1), rate));
     fputs(")\n", stderr);
 }
 
@@ -302,12 +367,16 @@ int command_fetch(const struct args *args)
     int code = choose_seeding(&self, args);
 
     if (code == EXIT_DONE)
+        code = choose_how(&self, args);
+    if (code == EXIT_DONE)
         code = choose_source(&self, args);
     if (code == EXIT_DONE)
         code = session_open(&self.session, args);
     if (code == EXIT_DONE) {
         session_catch_interrupt();
-        code = choose_folder(&self, args);
+        code = choose_target(&self, args);
+        if (code == EXIT_DONE)
+            code = choose_base(&self, args);
         if (code == EXIT_DONE)
             code = fetch(&self);
         session_close(&self.session);
@@ -316,6 +385,7 @@ int command_fetch(const struct args *args)
         self.request.source_case == LITTLEBIRD__V1__FETCH_REQUEST__SOURCE_MAGNET)
         free(self.request.magnet);
     free(self.metainfo);
-    free(self.folder);
+    free(self.target);
+    free(self.base);
     return code;
 }

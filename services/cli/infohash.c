@@ -7,6 +7,8 @@
 
 #define HEX_DIGITS    40
 #define BASE32_DIGITS 32
+#define SHA256_DIGITS 64
+#define SHA256_CODE   "1220" /* multihash: SHA-256, 32 bytes */
 
 static int base32_digit(char c)
 {
@@ -53,6 +55,24 @@ static lb_err parse_digits(const char *text, size_t size, uint8_t ret_infohash[I
     return hex_decode(digits, ret_infohash, INFOHASH_SIZE);
 }
 
+/* BEP 52: what names a torrent of v2 alone is cut. */
+static lb_err parse_multihash(const char *text, size_t size, uint8_t ret_infohash[INFOHASH_SIZE])
+{
+    const size_t code = strlen(SHA256_CODE);
+    char digits[SHA256_DIGITS + 1];
+    uint8_t hash[SHA256_DIGITS / 2];
+    lb_err err;
+
+    if (size != code + SHA256_DIGITS || strncmp(text, SHA256_CODE, code) != 0)
+        return LB_INVALID;
+    memcpy(digits, text + code, SHA256_DIGITS);
+    digits[SHA256_DIGITS] = '\0';
+    err = hex_decode(digits, hash, sizeof hash);
+    if (err == LB_OK)
+        memcpy(ret_infohash, hash, INFOHASH_SIZE);
+    return err;
+}
+
 bool infohash_is_magnet(const char *text)
 {
     return strncasecmp(text, "magnet:", 7) == 0;
@@ -61,7 +81,8 @@ bool infohash_is_magnet(const char *text)
 lb_err infohash_parse(const char *text, uint8_t ret_infohash[INFOHASH_SIZE])
 {
     static const char v1[] = "urn:btih:", v2[] = "urn:btmh:";
-    bool has_v2 = false;
+    uint8_t cut[INFOHASH_SIZE];
+    lb_err err = LB_INVALID;
 
     if (!infohash_is_magnet(text))
         return parse_digits(text, strlen(text), ret_infohash);
@@ -74,12 +95,15 @@ lb_err infohash_parse(const char *text, uint8_t ret_infohash[INFOHASH_SIZE])
         /* "xt" or, when there are several, "xt.1" and so on */
         if (value != NULL && strncmp(text, "xt", 2) == 0 && (text[2] == '=' || text[2] == '.')) {
             value++;
-            has_v2 |= strncasecmp(value, v2, strlen(v2)) == 0;
+            if (err != LB_OK && strncasecmp(value, v2, strlen(v2)) == 0)
+                err = parse_multihash(value + strlen(v2), (size_t)(end - value) - strlen(v2), cut);
             if (strncasecmp(value, v1, strlen(v1)) == 0)
                 return parse_digits(value + strlen(v1), (size_t)(end - value) - strlen(v1),
                                     ret_infohash);
         }
         text = end;
     }
-    return has_v2 ? LB_UNSUPPORTED : LB_INVALID;
+    if (err == LB_OK)
+        memcpy(ret_infohash, cut, sizeof cut);
+    return err;
 }

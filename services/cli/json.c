@@ -37,16 +37,16 @@ static json_t *of_bytes(const ProtobufCBinaryData *bytes)
     return value;
 }
 
-/* STATE_SEEDING: "seeding". */
+/* STATE_SEEDING: "seeding", WHY_NO_PEERS: "no_peers". */
 static json_t *of_enum(const ProtobufCEnumDescriptor *descriptor, int number)
 {
     const ProtobufCEnumValue *found = protobuf_c_enum_descriptor_get_value(descriptor, number);
-    const char *last = found != NULL ? strrchr(found->name, '_') : NULL;
+    const char *first = found != NULL ? strchr(found->name, '_') : NULL;
     char text[64];
 
     if (found == NULL)
         return json_integer(number);
-    snprintf(text, sizeof text, "%s", last != NULL ? last + 1 : found->name);
+    snprintf(text, sizeof text, "%s", first != NULL ? first + 1 : found->name);
     for (char *c = text; *c != '\0'; c++)
         *c = (char)tolower((unsigned char)*c);
     return json_string(text);

@@ -5,7 +5,7 @@
 #include <protobuf-c/protobuf-c.h>
 
 /*
- * Bytes become hexadecimal digits, enums the last word of their name in lower case ("seeding"), a
+ * Bytes become hexadecimal digits, enums their name without its first word in lower case ("seeding"), a
  * message that is not set null. The caller owns the result.
  */
 json_t *json_of_message(const ProtobufCMessage *message);

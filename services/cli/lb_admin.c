@@ -42,6 +42,13 @@ static const struct args_option audit_options[] = {
     SESSION_OPTIONS_END,
 };
 
+static const struct args_option limit_options[] = {
+    SESSION_OPTION_DIR,
+    { "down", "RATE", "the most that is fetched: 10 Mbit/s, 5 MB/s, or none" },
+    { "up", "RATE", "the most that is sent" },
+    SESSION_OPTIONS_END,
+};
+
 static const struct args_command commands[] = {
     { "status", "", 0, 0,
       "Show every process of the node. Works while services hang.\n"
@@ -60,6 +67,11 @@ static const struct args_command commands[] = {
     { "lookup", "HEX", 1, 1,
       "Look up the nodes closest to a target, over the network. It has 40 hexadecimal digits.",
       dir_and_json, command_lookup },
+    { "limit", "", 0, 0,
+      "Limit how fast the node fetches and sends, all torrents together, until it restarts.\n"
+      "What it starts with: swarm.receive_limit and swarm.send_limit. One torrent: littlebird "
+      "limit.",
+      limit_options, command_limit_node },
     { "audit keys", "", 0, 0,
       "Count the live replicas of the values this node holds, by a lookup for each.\n"
       "Exit codes: 0 all are there, 1 some lack replicas or their check is late.",

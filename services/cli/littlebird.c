@@ -27,14 +27,25 @@ static const struct args_option share_options[] = {
     { "v1", NULL, "BitTorrent v1 (BEP 3)" },
     { "v2", NULL, "BitTorrent v2 (BEP 52)" },
     { "hybrid", NULL, "both" },
+    { "piece", "SIZE", "length of a piece: 16 KiB to 16 MiB, a power of two; else chosen by size" },
+    { "private", NULL,
+      "its peers are not looked for in the network (BEP 27); give it with --peer" },
+    { "web-seed", "URL", "where a web server has it, too (BEP 19); may be given several times" },
     SESSION_OPTIONS_END,
 };
 
 static const struct args_option fetch_options[] = {
     SESSION_OPTION_DIR,
     SESSION_OPTION_JSON,
-    { "to", "DIR", "where to put it; the current folder when not given" },
+    { "to", "DIR|DEVICE", "where to put it; the current folder when not given" },
+    { "select", "FILES",
+      "only these: a path, a pattern as '*.iso', or indices as 0,2-4; may be repeated" },
+    { "priority", "P", "low, normal or high" },
     { "seed-for", "T", "seed for so long when it is complete (30s, 2h); else until removed" },
+    { "base", "PATH", "take the blocks that an older version has already, a file or a folder" },
+    { "verify", NULL, "read everything back from the disk at the end, and compare" },
+    { "peer", "ADDR:PORT", "where somebody has it; may be given several times" },
+    { "yes", NULL, "write to a device without asking" },
     SESSION_OPTIONS_END,
 };
 
@@ -62,6 +73,22 @@ static const struct args_option get_options[] = {
 static const struct args_option list_options[] = {
     SESSION_OPTION_DIR,
     SESSION_OPTION_JSON,
+    { "files", "LINK", "the files of one, and how far each is" },
+    { "peers", "LINK", "the peers of one: how far each is, and why it is not faster" },
+    SESSION_OPTIONS_END,
+};
+
+static const struct args_option limit_options[] = {
+    SESSION_OPTION_DIR,
+    { "down", "RATE", "the most that is fetched: 10 Mbit/s, 5 MB/s, or none" },
+    { "up", "RATE", "the most that is sent" },
+    { "priority", "P", "low, normal or high" },
+    SESSION_OPTIONS_END,
+};
+
+static const struct args_option check_options[] = {
+    SESSION_OPTION_DIR,
+    SESSION_OPTION_JSON,
     SESSION_OPTIONS_END,
 };
 
@@ -81,7 +108,10 @@ static const struct args_command commands[] = {
       share_options, command_share },
     { "fetch", "LINK|FILE", 1, 1,
       "Fetch what a magnet link or .torrent file names. Returns when it is complete and verified;\n"
-      "the node then seeds it. Ctrl-C ends this command, not the transfer.",
+      "the node then seeds it. Ctrl-C ends this command, not the transfer. What is not selected "
+      "is\n"
+      "not fetched; a file that shares a piece with one that is may be there in part. Fetching it\n"
+      "again with other files adds these.",
       fetch_options, command_fetch },
     { "put", "KEY [VALUE|-]", 0, 2,
       "Store a value under a key; everybody in the network may read it and put another one there.\n"
@@ -95,6 +125,15 @@ static const struct args_command commands[] = {
       get_options, command_get },
     { "list", "", 0, 0, "List what is shared and fetched here, and how far.", list_options,
       command_list },
+    { "limit", "LINK|INFOHASH", 1, 1,
+      "Limit how fast one is fetched and sent, and say how it ranks among others. Kept over "
+      "restarts.\n"
+      "The node as a whole: lb-admin limit.",
+      limit_options, command_limit },
+    { "check", "LINK|INFOHASH", 1, 1,
+      "Read what is on the disk, compare, and fetch again what is bad.\n"
+      "What is shared is never written to: exit code 5, and the files that differ.",
+      check_options, command_check },
     { "remove", "LINK|INFOHASH", 1, 1, "Stop sharing or fetching; files stay where they are.",
       remove_options, command_remove },
     { NULL, NULL, 0, 0, NULL, NULL, NULL },

@@ -228,6 +228,8 @@ struct Littlebird__V1__Transfer api_transfer(const struct Lb__Swarm__Transfer *f
     transfer.finished = from->finished;
     transfer.verified_s = from->verified_s;
     transfer.copies_permille = from->copies_permille;
+    transfer.checked_bytes = from->checked_bytes;
+    transfer.damaged_bytes = from->damaged_bytes;
     return transfer;
 }
 

@@ -4,6 +4,7 @@
 #include "libcommon/memory.h"
 #include "services/swarm/bitfield.h"
 #include "services/swarm/holes.h"
+#include "services/swarm/piece_hash.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -67,26 +68,41 @@ static lb_err block_bytes(struct write_job *self, uint32_t block, uint8_t *buffe
     return range_read(&self->base, &range);
 }
 
-static lb_err hash_blocks(struct write_job *self, uint8_t ret_hash[SHA1_SIZE])
+/* LB_CORRUPT: it is not what it should be. */
+static lb_err hash_blocks(struct write_job *self)
 {
+    const struct metainfo *metainfo = self->base.storage->metainfo;
     uint8_t buffer[LAYOUT_BLOCK_SIZE];
-    struct hasher *hasher = hasher_new_sha1();
+    struct piece_hasher *hasher = piece_hasher_new(metainfo->kind);
     lb_err err = LB_OK;
 
-    hasher_reset(hasher);
+    piece_hasher_begin_piece(hasher, metainfo, self->piece);
     for (uint32_t i = 0; i < self->blocks_count && err == LB_OK; i++) {
         struct bytes bytes;
 
         err = block_bytes(self, i, buffer, &bytes);
         if (err != LB_OK)
             break;
-        hasher_add(hasher, bytes);
+        piece_hasher_add(hasher, bytes);
         self->base.hashed_bytes += bytes.size;
     }
-    if (err == LB_OK)
-        hasher_finish(hasher, ret_hash);
-    hasher_free(&hasher);
+    if (err == LB_OK && !piece_hasher_is_good(hasher, metainfo, self->piece))
+        err = LB_CORRUPT;
+    piece_hasher_free(&hasher);
     return err;
+}
+
+/* What of a leaf's hash tells blocks apart. */
+static void digest_block(const struct metainfo *metainfo, struct bytes bytes, uint8_t *ret_digest)
+{
+    uint8_t leaf[SHA256_SIZE];
+
+    if (!(metainfo->kind & METAINFO_V2)) {
+        sha1(bytes, ret_digest);
+        return;
+    }
+    sha256(bytes, leaf);
+    memcpy(ret_digest, leaf, SHA1_SIZE);
 }
 
 static lb_err digest_blocks(struct write_job *self)
@@ -100,7 +116,7 @@ static lb_err digest_blocks(struct write_job *self)
 
         if (err != LB_OK)
             return err;
-        sha1(bytes, self->digests + (size_t)i * SHA1_SIZE);
+        digest_block(self->base.storage->metainfo, bytes, self->digests + (size_t)i * SHA1_SIZE);
     }
     return LB_OK;
 }
@@ -163,17 +179,11 @@ static lb_err write_blocks(struct write_job *self)
 
 static lb_err verify(struct write_job *self)
 {
-    uint8_t hash[SHA1_SIZE];
-    lb_err err = hash_blocks(self, hash);
-    bool good =
-        err == LB_OK && memcmp(hash, metainfo_piece_hash(self->base.storage->metainfo, self->piece),
-                               sizeof(hash)) == 0;
+    lb_err verdict = hash_blocks(self), err = LB_OK;
 
-    if (err == LB_OK && (!good || self->want_digests))
+    if (verdict == LB_CORRUPT || (verdict == LB_OK && self->want_digests))
         err = digest_blocks(self);
-    if (err != LB_OK)
-        return err;
-    return good ? LB_OK : LB_CORRUPT;
+    return err == LB_OK ? verdict : err;
 }
 
 static void work_write(struct disk_job *job)

@@ -12,11 +12,6 @@ static uint8_t mask_of(uint32_t piece)
     return (uint8_t)(0x80u >> (piece % 8));
 }
 
-bool bitfield_has(const uint8_t *bits, uint32_t piece)
-{
-    return bits[piece / 8] & mask_of(piece);
-}
-
 void bitfield_set(uint8_t *bits, uint32_t piece)
 {
     bits[piece / 8] |= mask_of(piece);

@@ -10,7 +10,13 @@
 
 /* Bytes for so many pieces. */
 size_t bitfield_size(uint32_t pieces);
-bool bitfield_has(const uint8_t *bits, uint32_t piece);
+
+/* In place: the picker asks it of every piece it looks at. */
+static inline bool bitfield_has(const uint8_t *bits, uint32_t piece)
+{
+    return bits[piece / 8] & (0x80u >> (piece % 8));
+}
+
 void bitfield_set(uint8_t *bits, uint32_t piece);
 void bitfield_clear(uint8_t *bits, uint32_t piece);
 

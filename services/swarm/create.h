@@ -4,8 +4,9 @@
  * Files are taken in the order of their paths, byte by byte and component by component, so that the
  * same content gives the same infohash anywhere. Nothing is skipped in silence: a symlink, a
  * special file, an unreadable one or a name that metainfo.h would alter ends it with that name.
- * Empty folders cannot be expressed in v1 and are counted. A file that changes between the walk and
- * the end is LB_CONFLICT. Piece length by size: the least power of two that makes at most 2048
+ * Empty folders cannot be expressed and are counted; a file its owner may run is marked (BEP 47).
+ * For v2 and hybrids the leaves are hashed in the same pass. A file that changes between the walk
+ * and the end is LB_CONFLICT. Piece length by size: the least power of two that makes at most 2048
  * pieces, from 16 KiB to 4 MiB (64 KiB up to 128 MiB, 4 MiB from 4 GiB), beyond 65536 pieces it
  * doubles again. Memory: CREATE_JOBS hash buffers of 1 MiB. Shell.
  */
@@ -29,6 +30,7 @@ struct pool;
 struct create_request {
     const char *path;      /* absolute; a trailing '/' is taken off; may not be a symlink itself */
     uint32_t piece_length; /* 0: by size; else a power of two, 16 KiB to 16 MiB */
+    enum metainfo_kind kind; /* 0: v1 */
     bool is_private;
 
     /*

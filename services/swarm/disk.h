@@ -31,9 +31,9 @@
  * touched. A symlink in the way is LB_DENIED. See beneath.h.
  *
  * Durability. A piece is verified before it is written, and enters the resume record only after
- * fdatasync of its files. A sync runs when DISK_SYNC_MS passed since the first write it covers or
- * DISK_SYNC_BYTES were written. After a failed fsync the storage takes no more writes and its
- * record keeps what was durable: close it and open it again.
+ * fdatasync of its files (syncfs, when they are many). A sync runs when DISK_SYNC_MS passed since
+ * the first write it covers or DISK_SYNC_BYTES were written. After a failed fsync the storage takes
+ * no more writes and its record keeps what was durable: close it and open it again.
  */
 #pragma once
 
@@ -159,12 +159,37 @@ struct storage *storage_open(struct disk *disk, struct metainfo *metainfo, const
                              enum storage_mode mode, struct bytes record,
                              const struct storage_events *events);
 
+/* A block device as a storage's only file. */
+struct storage_device {
+    const char *path;     /* copied, as is identity */
+    const char *identity; /* device.h: it must be this one */
+    bool check;           /* look at all that is on it when there is no record */
+};
+
+/*
+ * The same for a torrent of one file, to be written to a block device; opened is LB_DENIED,
+ * LB_UNAVAILABLE (in use), LB_CONFLICT (another device), LB_TOO_BIG, LB_INVALID, LB_NOT_FOUND,
+ * LB_IO when device.h refuses it. Zeros are written to it as zeros, by whatever the device does
+ * fastest (holes.h). A device has no time of its last change: its record stands for RESUME_LEASE_S
+ * after the last sync, as that of a file being written, and after that all of it is hashed again.
+ */
+struct storage *storage_open_device(struct disk *disk, struct metainfo *metainfo,
+                                    const struct storage_device *device, struct bytes record,
+                                    const struct storage_events *events);
+
 /*
  * End it: reads that wait are answered LB_CANCELLED, a check ends without check_done, assemblies
  * must be freed already (their writes under way are awaited), what was written is synced and
  * `synced` called, then `closed` comes. Takes the storage at once.
  */
 void storage_close(struct storage **self);
+
+/*
+ * Only these files are wanted (a bitfield; NULL: all), once it is open. Of the others no more is
+ * written than what wanted files share a piece with: such a file is then a part of itself, without
+ * room reserved for the rest.
+ */
+void storage_select(struct storage *self, const uint8_t *files);
 
 /* What went wrong last, with the file's name: "write NAME/a.iso: No space left on device". */
 const char *storage_problem(const struct storage *self);
@@ -181,6 +206,15 @@ const uint8_t *storage_doubtful(const struct storage *self);
  */
 LB_MUST_CHECK lb_err storage_check(struct storage *self, const uint8_t *pieces);
 void storage_check_cancel(struct storage *self);
+
+/*
+ * The same, asking the disk itself and not the page cache (O_DIRECT where there is such). What is
+ * not synced yet is written first by the kernel.
+ */
+LB_MUST_CHECK lb_err storage_read_back(struct storage *self, const uint8_t *pieces);
+
+/* Everything that is in have is durable, and no sync is under way. */
+bool storage_is_synced(const struct storage *self);
 
 /* ---- what is on this disk already ---- */
 
@@ -201,7 +235,7 @@ struct storage_base {
  * lie. What is found is written, hashed again on its way, and then in have. wanted: a bitfield, or
  * NULL for all; a base that is not there, or is the storage's own, is passed over. At most
  * DISK_CHECK_JOBS at once. Nothing may be fetched meanwhile. LB_UNAVAILABLE: not open, or a share;
- * LB_EXISTS: one is under way.
+ * LB_EXISTS: one is under way; LB_NOT_FOUND: there is nowhere to look.
  */
 LB_MUST_CHECK lb_err storage_reuse(struct storage *self, const struct storage_base *bases,
                                    uint32_t count, const uint8_t *wanted);
@@ -264,6 +298,20 @@ bool storage_read(struct storage *self, struct disk_read *read);
 /* Not wanted any more; done will not be called. Fine when it is not under way. */
 void disk_read_cancel(struct disk_read *read);
 void disk_data_release(struct disk *disk, struct disk_data *data);
+
+/* ---- leaves of v2 ---- */
+
+#define STORAGE_LEAVES_MAX 2u /* pieces being hashed for it at once; one more is LB_FULL */
+
+/* LB_OK: the SHA-256 of each block (MERKLE_HASH_SIZE each, BEP 52), borrowed until it returns. */
+typedef void storage_leaves_fn(void *ctx, lb_err err, const uint8_t *leaves);
+
+/*
+ * Hash the blocks of a piece that is in have, read from the disk. LB_INVALID: it is not; LB_FULL.
+ * After LB_OK done is called once, with LB_CANCELLED when the storage is closing meanwhile.
+ */
+LB_MUST_CHECK lb_err storage_leaves(struct storage *self, uint32_t piece, storage_leaves_fn *done,
+                                    void *ctx);
 
 /* ---- writing ---- */
 

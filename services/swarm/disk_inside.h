@@ -101,6 +101,7 @@ struct disk {
 /* ---- a storage ---- */
 
 struct storage_file {
+    _Atomic bool unwanted;    /* not selected; read by the workers */
     struct resume_file state; /* as last seen */
     bool settled;             /* whole, durable, nobody may change it */
     bool dirty;               /* written since the last sync */
@@ -115,7 +116,13 @@ struct storage {
     struct metainfo *metainfo;
     char *folder;
     uint64_t number;
-    int root_fd; /* -1: none */
+    int root_fd;    /* -1: none */
+    char *device;   /* path of a block device, which is file 0 then; or NULL */
+    char *identity; /* of it */
+    int device_fd;  /* -1: none; never changes once it is open, as the two below */
+    uint64_t device_size;
+    int64_t device_ns; /* wall clock: when it was opened, for a time of change */
+    bool device_check;
     enum storage_mode mode;
     struct storage_events events;
     bool open, closing, broken;
@@ -136,6 +143,7 @@ struct storage {
     struct check *check;
     struct reuse *reuse;
     uint32_t jobs;           /* under way */
+    uint32_t leaves;         /* of these: storage_leaves() */
     uint32_t assemblies;     /* not freed */
     struct disk_read *reads; /* waiting for a line */
     char problem[DISK_PROBLEM_SIZE];

@@ -3,7 +3,7 @@
  * 11), read and written, and the metainfo assembled from its 16 KiB parts.
  *
  * Everything read is bounded and unordered keys are accepted (real clients send them). Sources: BEP
- * 9, 10, 11, 21 (upload_only). Pure; only struct metadata allocates.
+ * 9, 10, 11, 21 (upload_only), 54. Pure; only struct metadata allocates.
  */
 #pragma once
 
@@ -22,11 +22,21 @@
 #define EXTENSION_VERSION_SIZE  32u
 
 /* The numbers under which we receive; the other side chooses its own. */
-enum extension_id { EXTENSION_HANDSHAKE = 0, EXTENSION_UT_METADATA = 1, EXTENSION_UT_PEX = 2 };
+enum extension_id {
+    EXTENSION_HANDSHAKE = 0,
+    EXTENSION_UT_METADATA = 1,
+    EXTENSION_UT_PEX = 2,
+    EXTENSION_DONTHAVE = 3, /* BEP 54, "lt_donthave": the piece, 4 bytes */
+    EXTENSION_LB_PLAN = 4,  /* plan_message.h */
+    EXTENSION_LB_REPORT = 5 /* report.h */
+};
 
 struct extension_handshake {
     uint8_t ut_metadata; /* the sender's numbers; 0: does not take part */
     uint8_t ut_pex;
+    uint8_t lb_plan;
+    uint8_t lb_report;
+    uint8_t donthave;
     bool upload_only;       /* BEP 21 */
     uint16_t port;          /* the sender's listening port, 0: not said */
     uint32_t requests_max;  /* reqq: requests it takes at once, 0: not said */

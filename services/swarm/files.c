@@ -146,6 +146,15 @@ static lb_err reserve(int fd, const struct files_request *request)
     return done < 0 ? beneath_error(errno) : LB_OK;
 }
 
+/* As far as the file is ours; where not, it is still content. */
+static void let_run(int fd, const struct stat *found)
+{
+    const mode_t mode = found->st_mode & 07777, runs = mode | (mode & 0444) >> 2;
+
+    if (runs != mode)
+        (void)fchmod(fd, runs);
+}
+
 static lb_err open_fresh(const struct files_request *request, int *ret_fd)
 {
     struct stat found;
@@ -157,6 +166,8 @@ static lb_err open_fresh(const struct files_request *request, int *ret_fd)
         return err;
     if (request->writable && (uint64_t)found.st_size < request->length)
         err = reserve(fd, request);
+    if (err == LB_OK && request->writable && request->executable)
+        let_run(fd, &found);
     if (err == LB_OK) {
         *ret_fd = fd;
         return LB_OK;

@@ -20,6 +20,7 @@ struct files_request {
     const char *path;
     uint64_t length; /* what a file opened for writing is made to have */
     bool writable;   /* and made when missing */
+    bool executable; /* who may read it may run it, once it is opened for writing */
 
     /* The first part from `from` on that wants room, false: none; the rest are holes. NULL: all
      * wants room. */

@@ -1,10 +1,11 @@
 #include "services/swarm/holes.h"
 
-#include "libcommon/crypto.h"
+#include "services/swarm/piece_hash.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/falloc.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -87,31 +88,32 @@ int holes_make(int fd, uint64_t offset, uint64_t size)
     return write_zeros(fd, offset, size);
 }
 
-void holes_add_zeros(struct hasher *hasher, uint64_t size)
-{
-    for (uint64_t done = 0; done < size; done += ZEROS_SIZE)
-        hasher_add(hasher,
-                   bytes_of(zeros, size - done < ZEROS_SIZE ? (size_t)(size - done) : ZEROS_SIZE));
-}
-
-static lb_err add_data(struct hasher *hasher, const struct holes_range *range, uint64_t begin,
+static lb_err add_data(struct piece_hasher *hasher, const struct holes_range *range, uint64_t begin,
                        uint64_t end)
 {
     while (begin < end) {
-        size_t want = end - begin < range->buffer_size ? (size_t)(end - begin) : range->buffer_size;
-        ssize_t got = pread(range->fd, range->buffer, want, (off_t)begin);
+        /* A direct read begins and ends between blocks of the disk; the rest of it is left. */
+        size_t before = range->direct ? (size_t)(begin % HOLES_ALIGN) : 0;
+        size_t want = before + end - begin < range->buffer_size ? (size_t)(before + end - begin)
+                                                                : range->buffer_size;
+        size_t whole = range->direct ? (want + HOLES_ALIGN - 1) / HOLES_ALIGN * HOLES_ALIGN : want;
+        ssize_t got = pread(range->fd, range->buffer, whole, (off_t)(begin - before));
+        size_t size;
 
         if (got < 0 && errno == EINTR)
             continue;
-        if (got <= 0)
-            return got == 0 ? LB_NOT_FOUND : LB_IO;
-        hasher_add(hasher, bytes_of(range->buffer, (size_t)got));
-        begin += (uint64_t)got;
+        if (got < 0)
+            return LB_IO;
+        size = (size_t)got < want ? (size_t)got : want;
+        if (size <= before)
+            return LB_NOT_FOUND;
+        piece_hasher_add(hasher, bytes_of(range->buffer + before, size - before));
+        begin += size - before;
     }
     return LB_OK;
 }
 
-lb_err holes_hash(struct hasher *hasher, const struct holes_range *range, uint64_t *ret_read)
+lb_err holes_hash(struct piece_hasher *hasher, const struct holes_range *range, uint64_t *ret_read)
 {
     uint64_t at = range->offset, stop = range->offset + range->size, begin = at, end = stop;
 
@@ -121,7 +123,7 @@ lb_err holes_hash(struct hasher *hasher, const struct holes_range *range, uint64
 
         if (!data)
             begin = end = stop;
-        holes_add_zeros(hasher, begin - at);
+        piece_hasher_add_zeros(hasher, begin - at);
         err = add_data(hasher, range, begin, end);
         if (err != LB_OK)
             return err;
@@ -131,12 +133,20 @@ lb_err holes_hash(struct hasher *hasher, const struct holes_range *range, uint64
     return LB_OK;
 }
 
-void holes_zero_sha1(uint64_t size, uint8_t *ret_digest)
+int holes_open_direct(int fd, bool *ret_direct)
 {
-    struct hasher *hasher = hasher_new_sha1();
+    char path[64];
+    int again;
 
-    hasher_reset(hasher);
-    holes_add_zeros(hasher, size);
-    hasher_finish(hasher, ret_digest);
-    hasher_free(&hasher);
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+    again = open(path, O_RDONLY | O_CLOEXEC | O_DIRECT);
+    *ret_direct = again >= 0;
+    if (again >= 0 || errno != EINVAL)
+        return again;
+    again = open(path, O_RDONLY | O_CLOEXEC);
+    if (again >= 0) {
+        (void)fdatasync(again); /* a page that is dirty is not dropped */
+        (void)posix_fadvise(again, 0, 0, POSIX_FADV_DONTNEED);
+    }
+    return again;
 }

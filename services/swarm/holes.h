@@ -13,9 +13,10 @@
 #include <stdint.h>
 
 /* Zeros shorter than this stay as they are when they read as zeros already. */
-#define HOLES_MIN (64u * 1024)
+#define HOLES_MIN   (64u * 1024)
+#define HOLES_ALIGN 4096u /* of direct reads: no block of a disk is larger */
 
-struct hasher;
+struct piece_hasher;
 struct stat;
 
 bool holes_are_zeros(const uint8_t *data, size_t size);
@@ -33,6 +34,7 @@ int holes_make(int fd, uint64_t offset, uint64_t size);
 struct holes_range {
     int fd;
     bool sparse; /* holes_are_in() */
+    bool direct; /* opened with O_DIRECT: buffer and buffer_size are multiples of HOLES_ALIGN */
     uint64_t offset;
     uint64_t size;
     uint8_t *buffer; /* of the caller */
@@ -43,10 +45,12 @@ struct holes_range {
  * Add the bytes of a range to a hash, holes without reading them. *ret_read counts what was read.
  * LB_NOT_FOUND: the file is shorter; LB_IO with errno left set.
  */
-LB_MUST_CHECK lb_err holes_hash(struct hasher *hasher, const struct holes_range *range,
+LB_MUST_CHECK lb_err holes_hash(struct piece_hasher *hasher, const struct holes_range *range,
                                 uint64_t *ret_read);
 
-void holes_add_zeros(struct hasher *hasher, uint64_t size);
-
-/* SHA-1 of so many zeros. */
-void holes_zero_sha1(uint64_t size, uint8_t *ret_digest);
+/*
+ * The same file once more, so that reading it asks the disk and not the page cache: O_DIRECT, or
+ * where the file system has none (tmpfs) the cached pages are dropped first. *ret_direct says
+ * which; -1 with errno left set.
+ */
+int holes_open_direct(int fd, bool *ret_direct);

@@ -11,7 +11,8 @@
 #define SCHEME      "magnet:?"
 #define BTIH        "urn:btih:"
 #define BTMH        "urn:btmh:"
-#define BASE32_SIZE 32 /* characters of 20 bytes */
+#define BASE32_SIZE 32     /* characters of 20 bytes */
+#define SHA256_CODE "1220" /* multihash: SHA-256, 32 bytes */
 
 /* The value of one key, percent-encoding undone. */
 struct value {
@@ -94,25 +95,45 @@ static bool decode_hash(const char *text, uint8_t ret_hash[20])
 
 /* What one pass over the link found. */
 struct found {
-    bool v1;
-    bool v2;
     bool bad_hash;
+    bool other_hash;
 };
 
-static void take_topic(struct magnet *self, struct found *found, const struct value *value)
+static void take_v1(struct magnet *self, struct found *found, const char *digits)
 {
     uint8_t hash[20];
 
-    if (strncasecmp(value->text, BTMH, strlen(BTMH)) == 0)
-        found->v2 = true;
-    if (strncasecmp(value->text, BTIH, strlen(BTIH)) != 0 || found->v1)
+    if (self->has_v1)
         return;
-    if (!decode_hash(value->text + strlen(BTIH), hash)) {
+    if (!decode_hash(digits, hash)) {
         found->bad_hash = true;
         return;
     }
     memcpy(self->infohash, hash, sizeof(hash));
-    found->v1 = true;
+    self->has_v1 = true;
+}
+
+static void take_v2(struct magnet *self, struct found *found, const char *digits)
+{
+    const size_t code = strlen(SHA256_CODE);
+
+    if (self->has_v2)
+        return;
+    if (strncmp(digits, SHA256_CODE, code) != 0)
+        found->other_hash = true;
+    else if (strlen(digits + code) != 64 ||
+             hex_decode(digits + code, self->infohash_v2, sizeof(self->infohash_v2)) != LB_OK)
+        found->bad_hash = true;
+    else
+        self->has_v2 = true;
+}
+
+static void take_topic(struct magnet *self, struct found *found, const struct value *value)
+{
+    if (strncasecmp(value->text, BTIH, strlen(BTIH)) == 0)
+        take_v1(self, found, value->text + strlen(BTIH));
+    else if (strncasecmp(value->text, BTMH, strlen(BTMH)) == 0)
+        take_v2(self, found, value->text + strlen(BTMH));
 }
 
 static void take_name(struct magnet *self, const struct value *value)
@@ -127,6 +148,30 @@ static void take_tracker(struct magnet *self, const struct value *value)
         value->size >= MAGNET_TRACKER_SIZE || !name_is_safe(bytes_of(value->text, value->size)))
         return;
     memcpy(self->trackers[self->trackers_count++], value->text, value->size + 1);
+}
+
+/* "3" or "4-6"; the end, or NULL. */
+static const char *skip_range(const char *text)
+{
+    size_t first = strspn(text, "0123456789"), second;
+
+    if (first == 0 || text[first] != '-')
+        return first > 0 ? text + first : NULL;
+    second = strspn(text + first + 1, "0123456789");
+    return second > 0 ? text + first + 1 + second : NULL;
+}
+
+/* BEP 53. */
+static void take_select(struct magnet *self, const struct value *value)
+{
+    const char *at = value->text;
+
+    if (value->size >= MAGNET_SELECT_SIZE || strlen(value->text) != value->size || self->select[0])
+        return;
+    while ((at = skip_range(at)) && *at == ',')
+        at++;
+    if (at && !*at)
+        memcpy(self->select, value->text, value->size + 1);
 }
 
 static void take_peer(struct magnet *self, const struct value *value)
@@ -168,6 +213,8 @@ static void take_pair(struct magnet *self, struct found *found, const char *pair
         take_tracker(self, &value);
     else if (is_key(pair, key_size, "x.pe"))
         take_peer(self, &value);
+    else if (is_key(pair, key_size, "so"))
+        take_select(self, &value);
 }
 
 lb_err magnet_parse(const char *text, struct magnet *ret_self)
@@ -187,8 +234,10 @@ lb_err magnet_parse(const char *text, struct magnet *ret_self)
         if (*at == '&')
             at++;
     }
-    if (!found.v1)
-        return found.v2 && !found.bad_hash ? LB_UNSUPPORTED : LB_INVALID;
+    if (found.bad_hash || (!self.has_v1 && !self.has_v2))
+        return found.other_hash && !found.bad_hash ? LB_UNSUPPORTED : LB_INVALID;
+    if (!self.has_v1)
+        memcpy(self.infohash, self.infohash_v2, sizeof(self.infohash));
     *ret_self = self;
     return LB_OK;
 }
@@ -222,15 +271,32 @@ static void put_text(struct writer *to, const char *text)
     writer_put(to, text, strlen(text));
 }
 
+static void put_hashes(struct writer *to, const struct magnet *self)
+{
+    char hash[65];
+
+    put_text(to, SCHEME "xt=");
+    if (self->has_v1) {
+        hex_encode(self->infohash, sizeof(self->infohash), hash);
+        put_text(to, BTIH);
+        put_text(to, hash);
+    }
+    if (self->has_v1 && self->has_v2)
+        put_text(to, "&xt=");
+    if (self->has_v2) {
+        hex_encode(self->infohash_v2, sizeof(self->infohash_v2), hash);
+        put_text(to, BTMH SHA256_CODE);
+        put_text(to, hash);
+    }
+}
+
 lb_err magnet_format(const struct magnet *self, char *ret_text, size_t size)
 {
-    char text[MAGNET_TEXT_MAX + 1], hash[41], peer[ADDRESS_TEXT_SIZE];
+    char text[MAGNET_TEXT_MAX + 1], peer[ADDRESS_TEXT_SIZE];
     struct writer writer;
 
     writer_init(&writer, text, size < sizeof(text) ? size : sizeof(text));
-    hex_encode(self->infohash, sizeof(self->infohash), hash);
-    put_text(&writer, SCHEME "xt=" BTIH);
-    put_text(&writer, hash);
+    put_hashes(&writer, self);
     if (self->name[0]) {
         put_text(&writer, "&dn=");
         put_encoded(&writer, self->name);
@@ -243,6 +309,10 @@ lb_err magnet_format(const struct magnet *self, char *ret_text, size_t size)
         address_format(&self->peers[i], peer);
         put_text(&writer, "&x.pe=");
         put_text(&writer, peer);
+    }
+    if (self->select[0]) {
+        put_text(&writer, "&so=");
+        put_text(&writer, self->select);
     }
     writer_u8(&writer, '\0');
     if (writer.overflow)

@@ -1,15 +1,19 @@
 /*
- * Magnet links (BEP 9): magnet:?xt=urn:btih:HASH&dn=NAME&tr=TRACKER&x.pe=ADDR:PORT
+ * Magnet links (BEP 9, 52, 53):
  *
- * HASH is 40 hexadecimal digits or 32 of base32. Unknown keys are ignored, percent-encoding is
- * undone, keys may be numbered (xt.1, tr.2). What is over a limit is left out, not an error. A link
- * with a v2 hash alone (urn:btmh) is LB_UNSUPPORTED. Pure; allocates nothing.
+ *     magnet:?xt=urn:btih:HASH&xt=urn:btmh:1220HASH&dn=NAME&tr=TRACKER&x.pe=ADDR:PORT&so=0,2,4-6
+ *
+ * v1's HASH is 40 hexadecimal digits or 32 of base32, v2's 64 hexadecimal digits after the
+ * multihash of SHA-256; a hybrid has both. Unknown keys are ignored, percent-encoding is undone,
+ * keys may be numbered (xt.1, tr.2). What is over a limit is left out, not an error. Pure;
+ * allocates nothing.
  */
 #pragma once
 
 #include "libcommon/address.h"
 #include "libcommon/error.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -18,10 +22,15 @@
 #define MAGNET_TRACKERS_MAX 16u
 #define MAGNET_TRACKER_SIZE 256u
 #define MAGNET_PEERS_MAX    16u
+#define MAGNET_SELECT_SIZE  1024u  /* with the NUL; a longer selection is left out */
 #define MAGNET_FORMAT_SIZE  16384u /* what magnet_format() may need, with its NUL */
 
 struct magnet {
-    uint8_t infohash[20];
+    uint8_t infohash[20];    /* the key: v1's, of v2 alone the first 20 bytes of its hash */
+    uint8_t infohash_v2[32]; /* when it has v2 */
+    bool has_v1;
+    bool has_v2;
+    char select[MAGNET_SELECT_SIZE]; /* BEP 53: "0,2,4-6", indices of files; "": not said */
     char name[MAGNET_NAME_SIZE]; /* for display: safe UTF-8 without control characters; may be "" */
     uint32_t trackers_count;
     uint32_t peers_count;
@@ -29,7 +38,7 @@ struct magnet {
     struct address peers[MAGNET_PEERS_MAX]; /* usable ones with a numeric address */
 };
 
-/* LB_INVALID: no magnet link or no valid hash; LB_TOO_BIG; LB_UNSUPPORTED: a v2 hash alone. */
+/* LB_INVALID: no magnet link, or no valid hash; LB_TOO_BIG; LB_UNSUPPORTED: another multihash. */
 LB_MUST_CHECK lb_err magnet_parse(const char *text, struct magnet *ret_self);
 
 /* Write the link and a NUL; size >= MAGNET_FORMAT_SIZE always suffices, else LB_TOO_BIG. */

@@ -55,6 +55,7 @@ struct peer *peer_new(const struct wire_handshake *hello, const struct address *
     self->choking = true;
     self->am_choking = true;
     self->starting = true;
+    window_init(&self->window);
     self->asks_target = PEER_ASKS_MIN;
     self->asks_limit = PEER_ASKS_UNSAID;
     self->block_size = WIRE_BLOCK_SIZE;
@@ -73,6 +74,8 @@ void peer_free(struct peer **self)
 {
     if (*self == NULL)
         return;
+    limits_flow_done(&(*self)->receiving);
+    limits_flow_done(&(*self)->sending);
     free((*self)->pieces);
     free((*self)->asks);
     free((*self)->wishes);
@@ -183,6 +186,9 @@ void peer_ask(struct peer *self, struct picker_ask ask, uint64_t now_ms)
     if (self->asks_count == self->asks_late)
         self->block_ms = now_ms;
     self->asks[self->asks_head + self->asks_count++] = ask;
+    /* Where the window does not limit, its length tells nothing. */
+    if (self->asks_count - self->asks_late >= self->window.target)
+        window_asked(&self->window, ask, now_ms);
 }
 
 static uint32_t find_ask(const struct peer *self, struct picker_ask ask)
@@ -203,6 +209,7 @@ bool peer_is_asked(const struct peer *self, struct picker_ask ask)
 static void remove_ask(struct peer *self, uint32_t index)
 {
     struct picker_ask *asks = self->asks + self->asks_head;
+    window_forget(&self->window, asks[index]);
     memmove(asks + 1, asks, index * sizeof *asks);
     self->asks_head++;
     self->asks_count--;
@@ -249,7 +256,12 @@ bool peer_cancel_ask(struct peer *self, struct picker_ask ask)
 
 uint32_t peer_asks_wanted(const struct peer *self)
 {
-    uint32_t target = self->snubbed ? 1 : self->asks_target;
+    uint32_t target = self->cooperates ? self->window.target : self->asks_target;
+    /* What is given has its measure by who gives. */
+    if (self->plans)
+        target = self->asks_limit;
+    if (self->snubbed)
+        target = 1;
     if (target > self->asks_limit)
         target = self->asks_limit;
     const uint32_t under_way = self->asks_count - self->asks_late;

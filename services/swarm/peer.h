@@ -11,7 +11,11 @@
 
 #include "libcommon/address.h"
 #include "services/swarm/allowance.h"
+#include "services/swarm/fast_set.h"
+#include "services/swarm/limits.h"
+#include "services/swarm/outcomes.h"
 #include "services/swarm/picker.h"
+#include "services/swarm/window.h"
 #include "services/swarm/wire.h"
 
 #include <stdbool.h>
@@ -25,8 +29,11 @@
 #define PEER_WISHES_MAX     500u         /* requests it may have waiting here */
 #define PEER_SEND_AHEAD_MIN (64u * 1024) /* blocks being read or queued for it, bytes */
 #define PEER_SEND_AHEAD_MAX (1024u * 1024)
-#define PEER_SEND_AHEAD_MS  250u    /* of its rate */
-#define PEER_ALLOWED_MAX    32u     /* pieces it lets us have while choked (BEP 6) */
+#define PEER_SEND_AHEAD_MS  250u /* of its rate */
+#define PEER_ALLOWED_MAX    32u  /* pieces it lets us have while choked (BEP 6) */
+#define PEER_GIVEN_MAX      64u  /* pieces a planning seed gives us at once; then the oldest goes */
+#define PEER_SUGGESTED_MAX  16u  /* of its suggestions kept; then the oldest goes */
+#define PEER_HAVES_MAX      32u
 #define PEER_FAULTS_MAX     64u     /* blocks nobody asked for and the like */
 #define PEER_REJECTS_MAX    1000u   /* in a row, without a block */
 #define PEER_TALK_MAX       4096u   /* messages that bring nothing, at once */
@@ -84,7 +91,26 @@ struct peer {
 
     uint8_t ut_metadata; /* its numbers for these; 0: does not take part */
     uint8_t ut_pex;
+    uint8_t lb_plan;
+    uint8_t lb_report;
+    char client[OUTCOME_CLIENT_SIZE]; /* what it calls its program, safe to print */
+    struct report report;             /* what it says of itself */
+    struct report report_told;        /* what it was told of us */
+    uint64_t report_told_ms;          /* 0: nothing */
+    uint64_t finished_ms;             /* when it was first seen to have everything; 0: it has not */
+    uint8_t donthave;
     bool upload_only;
+    bool v2;               /* BEP 52: it takes part in v2 */
+    uint32_t hashes_given; /* hash requests taken since hashes_given_ms */
+    uint64_t hashes_given_ms;
+    uint64_t hashes_rests_until_ms; /* it refused: not asked before */
+    bool cooperates; /* we work together: cooperate.h */
+    bool plans;      /* a seed that is to be asked only for what it gives us: */
+    uint32_t given[PEER_GIVEN_MAX];
+    uint32_t given_count;
+    bool told_plans;          /* the other way round */
+    uint64_t gift_ms;         /* when we gave it a piece last; 0: never */
+    uint32_t gift_latency_ms; /* how long our gifts to it take, averaged; 0: not known */
     uint32_t metadata_size;
     uint32_t metadata_asked[PEER_METADATA_ASKS];
     uint32_t metadata_asked_count;
@@ -105,6 +131,7 @@ struct peer {
     uint32_t asks_target; /* how many to keep under way */
     uint32_t asks_limit;  /* what it takes at most */
     uint32_t block_size;  /* bytes of one; WIRE_BLOCK_SIZE until the torrent says otherwise */
+    struct window window; /* while it cooperates this is the target */
     bool starting;        /* the target still grows with each block */
     bool hungry;          /* may be asked for more */
     bool snubbed;
@@ -116,12 +143,27 @@ struct peer {
     uint64_t rejected_ms; /* last reject while it served us; 0: none */
     uint32_t allowed[PEER_ALLOWED_MAX];
     uint32_t allowed_count;
+    uint32_t suggested[PEER_SUGGESTED_MAX]; /* pieces it would rather have us ask for (BEP 6) */
+    uint32_t suggested_count;
+    uint32_t granted[FAST_SET_SIZE]; /* pieces it may have while choked (BEP 6) */
+    uint32_t granted_count;
+    uint64_t granted_bytes; /* so much of them is left */
+
+    uint32_t haves[PEER_HAVES_MAX]; /* pieces it is still to be told of */
+    uint32_t haves_count;
 
     struct peer_wish *wishes; /* a ring */
     uint32_t wishes_head;
     uint32_t wishes_count;
     uint32_t wishes_capacity;
-    uint64_t sending_bytes; /* handed to the shell, not yet in the kernel's hands */
+    uint64_t sending_bytes;       /* handed to the shell, not yet in the kernel's hands */
+    struct limits_flow receiving; /* what we ask it for */
+    struct limits_flow sending;
+    struct peer *upload_next; /* in the torrent's queue of uploads */
+    struct peer *upload_previous;
+    bool upload_waits;     /* it stands in it */
+    uint32_t upload_piece; /* what it was served last */
+    uint64_t upload_bytes; /* in its turn so far */
     uint64_t unchoked_ms;
     uint64_t unchoked_total; /* sent.total when it was unchoked */
 

@@ -20,6 +20,7 @@
 #include <stdint.h>
 
 struct layout;
+struct wave;
 struct random;
 
 #define PICKER_PIECES_MAX (1u << 21)
@@ -41,7 +42,8 @@ struct picker_shape {
     uint32_t piece_size; /* bytes, at least 16 KiB; the last piece may be shorter */
     uint64_t total_size; /* bytes */
     uint32_t block_size; /* bytes, a power of two, at most piece_size; 0: PICKER_BLOCK_SIZE */
-    const struct layout *layout; /* where pieces end with their files (layout.h); borrowed, or NULL */
+    const struct layout
+        *layout; /* where pieces end with their files (layout.h); borrowed, or NULL */
 };
 
 struct picker_ask {
@@ -89,7 +91,7 @@ struct picker {
     uint32_t open_first; /* with free blocks; PICKER_NOBODY: none */
     uint32_t open_last;
     uint32_t *spare;                  /* unused places of open */
-    uint32_t alone[PICKER_ALONE_MAX]; /* until HAVE: opened first, and for one peer */
+    uint32_t alone[PICKER_ALONE_MAX]; /* until HAVE: opened first, for one peer */
     uint32_t alone_count;
 };
 
@@ -98,8 +100,10 @@ struct picker_view {
     uint32_t peer;
     const uint8_t *bitfield; /* NULL: it has everything */
     bool alone;              /* under suspicion */
+    bool proven;             /* it does send what it is asked for */
     const uint32_t *only;    /* these pieces alone (BEP 6 allowed fast); NULL: any */
     size_t only_count;
+    const struct wave *wave; /* whose turn it is to begin a piece (wave.h); NULL: everybody's */
 };
 
 enum picker_verdict {
@@ -188,8 +192,9 @@ bool picker_next_from(const struct picker *self, uint32_t peer, uint32_t *ret_sl
                       uint32_t *ret_piece);
 
 /*
- * This piece failed: whoever asks next fetches all of it, before anything else, so that the next
- * verdict is about one peer. When PICKER_ALONE_MAX wait already it is a piece like others.
+ * This piece failed: it is fetched from one peer, so that the next verdict is about that one; a
+ * proven peer takes it before anything else. When PICKER_ALONE_MAX wait already it is a piece like
+ * others.
  */
 void picker_fetch_alone(struct picker *self, uint32_t piece);
 

@@ -3,6 +3,7 @@
 #include "libcommon/bytes.h"
 #include "libcommon/memory.h"
 #include "services/swarm/bitfield.h"
+#include "services/swarm/piece_hash.h"
 
 #include <stdbool.h>
 #include <stdlib.h>
@@ -36,7 +37,7 @@ struct reuse_index *reuse_index_new(const struct metainfo *metainfo, const uint8
         self->first[i] = REUSE_NONE;
     /* From the last on: in its bucket a piece then comes before those behind it. */
     for (uint32_t piece = pieces; piece-- > 0;) {
-        uint32_t *first = &self->first[bucket_of(self, metainfo_piece_hash(metainfo, piece))];
+        uint32_t *first = &self->first[bucket_of(self, piece_key(metainfo, piece))];
 
         if (!bitfield_has(wanted, piece))
             continue;
@@ -59,7 +60,7 @@ void reuse_index_free(struct reuse_index **self)
 static uint32_t same_from(const struct reuse_index *self, uint32_t piece, const uint8_t *hash)
 {
     while (piece != REUSE_NONE &&
-           memcmp(metainfo_piece_hash(self->metainfo, piece), hash, METAINFO_HASH_SIZE) != 0)
+           memcmp(piece_key(self->metainfo, piece), hash, METAINFO_HASH_SIZE) != 0)
         piece = self->next[piece];
     return piece;
 }
@@ -71,5 +72,5 @@ uint32_t reuse_index_find(const struct reuse_index *self, const uint8_t hash[MET
 
 uint32_t reuse_index_next(const struct reuse_index *self, uint32_t piece)
 {
-    return same_from(self, self->next[piece], metainfo_piece_hash(self->metainfo, piece));
+    return same_from(self, self->next[piece], piece_key(self->metainfo, piece));
 }

@@ -1,6 +1,6 @@
 /*
- * Which pieces of a torrent have a given hash: to find its content in what lies on the disk
- * already. Pure; allocates. Never changes once it is made, so that workers may ask it.
+ * Which pieces of a torrent have a given key (piece_key()): to find its content in what lies on the
+ * disk already. Pure; allocates. Never changes once it is made, so that workers may ask it.
  */
 #pragma once
 

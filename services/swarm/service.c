@@ -9,10 +9,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define FETCH_PEERS_MAX 64u /* addresses to call at once */
+
 struct swarm {
     struct actor *actor; /* borrowed */
     struct transfers *transfers;
 };
+
+static const char no_such_transfer[] = "there is no such transfer";
 
 static bool is_infohash(struct call **call, const ProtobufCBinaryData *infohash)
 {
@@ -44,20 +48,31 @@ static void on_shared(void *ctx, lb_err err, const char *reason, const struct tr
     free(shared.magnet);
 }
 
+static const enum metainfo_kind kinds[] = {
+    [LB__SWARM__SHARE__KIND__UNSPECIFIED] = METAINFO_V1,
+    [LB__SWARM__SHARE__KIND__V1] = METAINFO_V1,
+    [LB__SWARM__SHARE__KIND__V2] = METAINFO_V2,
+    [LB__SWARM__SHARE__KIND__HYBRID] = METAINFO_HYBRID,
+};
+
 static void on_share(void *ctx, struct call *call, const void *body)
 {
     struct swarm *self = ctx;
     const Lb__Swarm__Share *share = body;
-    if (share->kind != LB__SWARM__SHARE__KIND__UNSPECIFIED &&
-        share->kind != LB__SWARM__SHARE__KIND__V1) {
-        call_fail(&call, LB_UNSUPPORTED, "only v1 torrents can be made");
+    if (share->kind < 0 || (size_t)share->kind >= sizeof kinds / sizeof kinds[0]) {
+        call_fail(&call, LB_INVALID, "there is no such kind of torrent");
         return;
     }
     if (share->is_private || share->n_web_seeds > 0) {
         call_fail(&call, LB_UNSUPPORTED, "private torrents and web seeds cannot be made yet");
         return;
     }
-    transfers_share(self->transfers, share->path, share->piece_length, on_shared, call);
+    const struct transfers_share order = {
+        .path = share->path,
+        .piece_length = share->piece_length,
+        .kind = kinds[share->kind],
+    };
+    transfers_share(self->transfers, &order, on_shared, call);
 }
 
 /* ---- Fetch ---- */
@@ -80,17 +95,36 @@ static void on_started(void *ctx, lb_err err, const char *reason, const struct t
     call_reply(&call, &reply.base);
 }
 
+/* Words for what of a fetch is not there yet; NULL: all is. */
+static bool read_peers(const Lb__Swarm__Fetch *fetch, struct address *addresses)
+{
+    for (size_t i = 0; i < fetch->n_peers; i++)
+        if (address_from_compact(bytes_of(fetch->peers[i].data, fetch->peers[i].len),
+                                 &addresses[i]) != LB_OK)
+            return false;
+    return true;
+}
+
 static void on_fetch(void *ctx, struct call *call, const void *body)
 {
     struct swarm *self = ctx;
     const Lb__Swarm__Fetch *fetch = body;
-    struct transfers_fetch order = { .folder = fetch->folder };
-    if (fetch->n_select > 0 || fetch->device[0] != '\0' || fetch->base_path[0] != '\0' ||
-        fetch->verify) {
-        call_fail(&call, LB_UNSUPPORTED,
-                  "selecting files, devices, base paths and verifying are not there yet");
+    struct address peers[FETCH_PEERS_MAX];
+    struct transfers_fetch order = {
+        .folder = fetch->folder,
+        .select = (const char *const *)fetch->select,
+        .select_count = fetch->n_select,
+        .priority = fetch->priority,
+        .peers = peers,
+        .peers_count = fetch->n_peers,
+    };
+    if (fetch->n_peers > FETCH_PEERS_MAX || !read_peers(fetch, peers)) {
+        call_fail(&call, LB_INVALID, "at most 64 addresses, each of 6 or 18 bytes");
         return;
     }
+    order.device = fetch->device;
+    order.base = fetch->base_path;
+    order.verify = fetch->verify;
     switch (fetch->source_case) {
     case LB__SWARM__FETCH__SOURCE_MAGNET:
         order.magnet = fetch->magnet;
@@ -141,6 +175,17 @@ static void describe(const struct transfer *transfer, Lb__Swarm__Transfer *ret)
     ret->note = (char *)(uintptr_t)status.note;
     ret->magnet = transfer_magnet(transfer);
     ret->wasted_bytes = status.wasted_bytes;
+    ret->wanted_bytes = status.wanted_bytes;
+    ret->priority = status.priority;
+    ret->queue = status.queue;
+    ret->receive_limit = status.receive_limit;
+    ret->send_limit = status.send_limit;
+    ret->verified_s = status.verified_s;
+    ret->reused_bytes = status.reused_bytes;
+    ret->copies_permille = status.copies_permille;
+    ret->finished = status.finished;
+    ret->checked_bytes = status.checked_bytes;
+    ret->damaged_bytes = status.damaged_bytes;
 }
 
 static void reply_list(struct call **call, const struct transfer *const *chosen, size_t count)
@@ -225,7 +270,7 @@ static void on_add_peer(void *ctx, struct call *call, const void *body)
     const lb_err err = transfers_add_peer(self->transfers, add->infohash.data, &address);
     if (err != LB_OK) {
         call_fail(&call, err, "%s",
-                  err == LB_NOT_FOUND     ? "there is no such transfer"
+                  err == LB_NOT_FOUND     ? no_such_transfer
                   : err == LB_UNAVAILABLE ? "the transfer is not running now"
                                           : "that is no address of another peer");
         return;
@@ -249,7 +294,7 @@ static void on_get_metainfo(void *ctx, struct call *call, const void *body)
     const struct metainfo *known = transfer != NULL ? transfer_metainfo(transfer) : NULL;
     if (known == NULL) {
         call_fail(&call, LB_NOT_FOUND, "%s",
-                  transfer == NULL ? "there is no such transfer" : "its metainfo is not known yet");
+                  transfer == NULL ? no_such_transfer : "its metainfo is not known yet");
         return;
     }
     uint8_t *data = NULL;
@@ -265,34 +310,163 @@ static void on_get_metainfo(void *ctx, struct call *call, const void *body)
     free(data);
 }
 
-/* ---- what is not there yet ---- */
+/* ---- ListPeers ---- */
+
+/* A peer of a reply, and its address in the form of the wire. */
+struct peer_row {
+    Lb__Swarm__Peer peer;
+    uint8_t address[ADDRESS_COMPACT_V6];
+};
+
+static void describe_peer(const struct transfer_peer *from, struct peer_row *row)
+{
+    Lb__Swarm__Peer *peer = &row->peer;
+    lb__swarm__peer__init(peer);
+    peer->address.data = row->address;
+    peer->address.len = address_to_compact(&from->address, row->address);
+    peer->client = (char *)(uintptr_t)from->client;
+    peer->host = (char *)(uintptr_t)from->host;
+    peer->have_bytes = from->have_bytes;
+    peer->received_bytes = from->received_bytes;
+    peer->sent_bytes = from->sent_bytes;
+    peer->receive_rate = from->receive_rate;
+    peer->send_rate = from->send_rate;
+    peer->why = (Lb__Swarm__Peer__Why)from->why; /* the same numbers */
+    peer->connected = from->connected;
+    peer->finished_s = from->finished_s;
+    peer->verified = from->verified;
+    peer->cooperative = from->cooperative;
+}
+
+static void reply_peers(struct call **call, const struct transfer *transfer)
+{
+    struct transfer_peer *known = NULL;
+    const size_t count = transfer_peers(transfer, &known);
+    Lb__Swarm__Peers peers = LB__SWARM__PEERS__INIT;
+    Lb__Swarm__Reply reply = LB__SWARM__REPLY__INIT;
+    struct peer_row *rows = xcalloc(count + 1, sizeof *rows);
+    peers.peers = xcalloc(count + 1, sizeof(Lb__Swarm__Peer *));
+    peers.n_peers = count;
+    for (size_t i = 0; i < count; i++) {
+        describe_peer(&known[i], &rows[i]);
+        peers.peers[i] = &rows[i].peer;
+    }
+    reply.body_case = LB__SWARM__REPLY__BODY_PEERS;
+    reply.peers = &peers;
+    call_reply(call, &reply.base);
+    free(peers.peers);
+    free(rows);
+    free(known);
+}
 
 static void on_list_peers(void *ctx, struct call *call, const void *body)
 {
-    (void)ctx;
-    (void)body;
-    call_fail(&call, LB_UNSUPPORTED, "peers cannot be listed yet");
+    struct swarm *self = ctx;
+    const Lb__Swarm__ListPeers *list = body;
+    if (!is_infohash(&call, &list->infohash))
+        return;
+    const struct transfer *transfer = transfers_find(self->transfers, list->infohash.data);
+    if (transfer == NULL)
+        call_fail(&call, LB_NOT_FOUND, "%s", no_such_transfer);
+    else
+        reply_peers(&call, transfer);
+}
+
+/* ---- ListFiles ---- */
+
+static void reply_files(struct call **call, const struct transfer *transfer)
+{
+    const uint32_t count = transfer_files_count(transfer);
+    Lb__Swarm__Files files = LB__SWARM__FILES__INIT;
+    Lb__Swarm__Reply reply = LB__SWARM__REPLY__INIT;
+    Lb__Swarm__File *items = xcalloc(count + 1, sizeof *items);
+    files.files = xcalloc(count + 1, sizeof(Lb__Swarm__File *));
+    for (uint32_t i = 0; i < count; i++) {
+        struct transfer_file file;
+        transfer_file(transfer, i, &file);
+        if (file.path[0] == '\0')
+            continue; /* padding */
+        Lb__Swarm__File *item = &items[files.n_files];
+        lb__swarm__file__init(item);
+        item->index = i;
+        item->path = (char *)(uintptr_t)file.path;
+        item->size_bytes = file.size_bytes;
+        item->have_bytes = file.have_bytes;
+        item->selected = file.selected;
+        files.files[files.n_files++] = item;
+    }
+    reply.body_case = LB__SWARM__REPLY__BODY_FILES;
+    reply.files = &files;
+    call_reply(call, &reply.base);
+    free(files.files);
+    free(items);
 }
 
 static void on_list_files(void *ctx, struct call *call, const void *body)
 {
-    (void)ctx;
-    (void)body;
-    call_fail(&call, LB_UNSUPPORTED, "files cannot be listed yet");
+    struct swarm *self = ctx;
+    const Lb__Swarm__ListFiles *list = body;
+    if (!is_infohash(&call, &list->infohash))
+        return;
+    const struct transfer *transfer = transfers_find(self->transfers, list->infohash.data);
+    if (transfer == NULL)
+        call_fail(&call, LB_NOT_FOUND, "%s", no_such_transfer);
+    else if (transfer_metainfo(transfer) == NULL)
+        call_fail(&call, LB_UNAVAILABLE, "its files are not known yet");
+    else
+        reply_files(&call, transfer);
 }
+
+/* ---- SetLimits ---- */
 
 static void on_set_limits(void *ctx, struct call *call, const void *body)
 {
-    (void)ctx;
-    (void)body;
-    call_fail(&call, LB_UNSUPPORTED, "limits cannot be set yet");
+    struct swarm *self = ctx;
+    const Lb__Swarm__SetLimits *set = body;
+    const struct transfers_limits limits = {
+        .has_receive = set->receive_case == LB__SWARM__SET_LIMITS__RECEIVE_RECEIVE_LIMIT,
+        .has_send = set->send_case == LB__SWARM__SET_LIMITS__SEND_SEND_LIMIT,
+        .receive = set->receive_limit,
+        .send = set->send_limit,
+        .priority = set->priority,
+    };
+    if (set->infohash.len != 0 && !is_infohash(&call, &set->infohash))
+        return;
+    const lb_err err = transfers_set_limits(
+        self->transfers, set->infohash.len != 0 ? set->infohash.data : NULL, &limits);
+    if (err != LB_OK) {
+        call_fail(&call, err, "%s",
+                  err == LB_NOT_FOUND ? no_such_transfer
+                                      : "a rate is at most 1 TiB/s; priorities are 1 to 3, and of "
+                                        "one transfer");
+        return;
+    }
+    Lb__Swarm__LimitsSet done = LB__SWARM__LIMITS_SET__INIT;
+    Lb__Swarm__Reply reply = LB__SWARM__REPLY__INIT;
+    reply.body_case = LB__SWARM__REPLY__BODY_LIMITS_SET;
+    reply.limits_set = &done;
+    call_reply(&call, &reply.base);
 }
+
+/* ---- Check ---- */
 
 static void on_check(void *ctx, struct call *call, const void *body)
 {
-    (void)ctx;
-    (void)body;
-    call_fail(&call, LB_UNSUPPORTED, "transfers cannot be checked yet");
+    struct swarm *self = ctx;
+    const Lb__Swarm__Check *check = body;
+    if (!is_infohash(&call, &check->infohash))
+        return;
+    const lb_err err = transfers_check(self->transfers, check->infohash.data);
+    if (err != LB_OK) {
+        call_fail(&call, err, "%s",
+                  err == LB_NOT_FOUND ? no_such_transfer : "the transfer is not running now");
+        return;
+    }
+    Lb__Swarm__Checked checked = LB__SWARM__CHECKED__INIT;
+    Lb__Swarm__Reply reply = LB__SWARM__REPLY__INIT;
+    reply.body_case = LB__SWARM__REPLY__BODY_CHECKED;
+    reply.checked = &checked;
+    call_reply(&call, &reply.base);
 }
 
 static handler_fn *const handlers[] = {

@@ -1,12 +1,13 @@
 #include "services/swarm/disk_inside.h"
 
-#include "libcommon/crypto.h"
 #include "libcommon/memory.h"
 #include "services/swarm/beneath.h"
 #include "services/swarm/bitfield.h"
 #include "services/swarm/holes.h"
+#include "services/swarm/piece_hash.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -19,6 +20,7 @@ struct check {
     uint8_t *pieces; /* still to be hashed */
     uint32_t next;
     uint32_t running; /* jobs */
+    bool from_disk;
     lb_err err;
     _Atomic bool cancelled;
 };
@@ -33,9 +35,11 @@ struct check_job {
     uint32_t file;   /* the one open now, UINT32_MAX: none */
     uint64_t size;   /* of it; 0 also when it is not there */
     bool sparse;     /* it has holes */
+    bool from_disk;  /* and not from the page cache */
+    bool direct;     /* it is open so */
     int fd;          /* -1: it is not there */
     uint8_t *buffer; /* DISK_HASH_BUFFER */
-    struct hasher *hasher;
+    struct piece_hasher *hasher;
     uint8_t good[RUN_PIECES];
 };
 
@@ -51,6 +55,34 @@ static void close_file(struct check_job *self)
     self->fd = -1;
 }
 
+static lb_err ask_disk(struct check_job *self)
+{
+    int fd;
+
+    self->direct = false;
+    if (!self->from_disk)
+        return LB_OK;
+    fd = holes_open_direct(self->fd, &self->direct);
+    if (fd < 0)
+        return job_fail(&self->base, "open", self->file, beneath_error(errno), errno);
+    close(self->fd);
+    self->fd = fd;
+    return LB_OK;
+}
+
+/* The device is open once, for us alone. */
+static lb_err open_device(struct check_job *self)
+{
+    const struct storage *storage = self->base.storage;
+
+    self->fd = fcntl(storage->device_fd, F_DUPFD_CLOEXEC, 0);
+    if (self->fd < 0)
+        return job_fail(&self->base, "open", self->file, beneath_error(errno), errno);
+    self->size = storage->device_size;
+    self->sparse = false;
+    return ask_disk(self);
+}
+
 /* By its path and not from the cache: what lies there now is asked for. */
 static lb_err open_file(struct check_job *self, uint32_t file)
 {
@@ -63,6 +95,8 @@ static lb_err open_file(struct check_job *self, uint32_t file)
     close_file(self);
     self->file = file;
     self->size = 0;
+    if (storage->device)
+        return open_device(self);
     err = beneath_open(storage->root_fd, storage->metainfo->paths[file], false, false, &self->fd,
                        &found);
     if (err == LB_NOT_FOUND)
@@ -71,13 +105,14 @@ static lb_err open_file(struct check_job *self, uint32_t file)
         return job_fail(&self->base, "open", file, err, errno);
     self->size = (uint64_t)found.st_size;
     self->sparse = holes_are_in(&found);
-    return LB_OK;
+    return ask_disk(self);
 }
 
 static lb_err hash_span(struct check_job *self, const struct layout_span *span)
 {
     struct holes_range range = { .fd = self->fd,
                                  .sparse = self->sparse,
+                                 .direct = self->direct,
                                  .offset = span->offset,
                                  .size = span->size,
                                  .buffer = self->buffer,
@@ -86,7 +121,7 @@ static lb_err hash_span(struct check_job *self, const struct layout_span *span)
 
     self->base.hashed_bytes += span->size;
     if (span->padding) {
-        holes_add_zeros(self->hasher, span->size);
+        piece_hasher_add_zeros(self->hasher, span->size);
         return LB_OK;
     }
     err = holes_hash(self->hasher, &range, &self->base.read_bytes);
@@ -105,18 +140,18 @@ static bool is_hole(struct check_job *self, uint32_t piece)
 
     return bitfield_has(storage->zeros, piece) && layout_spans_next(&cursor, &span) &&
            cursor.left == 0 && !span.padding && open_file(self, span.file) == LB_OK &&
-           span.offset + span.size <= self->size &&
+           span.offset + span.size <= self->size && self->sparse &&
            !holes_next_data(self->fd, span.offset, span.offset + span.size, &begin, &end);
 }
 
 /* LB_OK: hashed. LB_NOT_FOUND: not all of it is there. */
-static lb_err hash_piece(struct check_job *self, uint32_t piece, uint8_t ret_hash[SHA1_SIZE])
+static lb_err hash_piece(struct check_job *self, uint32_t piece)
 {
     const struct layout *layout = &self->base.storage->metainfo->layout;
     struct layout_cursor cursor = layout_spans(layout, piece, 0, layout_piece_size(layout, piece));
     struct layout_span span;
 
-    hasher_reset(self->hasher);
+    piece_hasher_begin_piece(self->hasher, self->base.storage->metainfo, piece);
     while (layout_spans_next(&cursor, &span)) {
         lb_err err = span.padding ? LB_OK : open_file(self, span.file);
 
@@ -127,7 +162,6 @@ static lb_err hash_piece(struct check_job *self, uint32_t piece, uint8_t ret_has
         if (err != LB_OK)
             return err;
     }
-    hasher_finish(self->hasher, ret_hash);
     return LB_OK;
 }
 
@@ -135,23 +169,23 @@ static void work_check(struct disk_job *job)
 {
     struct check_job *self = (struct check_job *)job;
     const struct metainfo *metainfo = job->storage->metainfo;
-    uint8_t hash[SHA1_SIZE];
 
-    self->buffer = xmalloc(DISK_HASH_BUFFER);
-    self->hasher = hasher_new_sha1();
+    self->buffer = aligned_alloc(HOLES_ALIGN, DISK_HASH_BUFFER);
+    if (!self->buffer)
+        abort(); /* as xmalloc() */
+    self->hasher = piece_hasher_new(metainfo->kind);
     for (; self->done < self->count && !*self->cancelled; self->done++) {
         uint32_t piece = self->first + self->done;
         bool hole = is_hole(self, piece);
-        lb_err err = hole ? LB_OK : hash_piece(self, piece, hash);
+        lb_err err = hole ? LB_OK : hash_piece(self, piece);
 
         if (job->err != LB_OK)
             break;
         self->good[self->done] =
-            hole ||
-            (err == LB_OK && memcmp(hash, metainfo_piece_hash(metainfo, piece), sizeof(hash)) == 0);
+            hole || (err == LB_OK && piece_hasher_is_good(self->hasher, metainfo, piece));
     }
     close_file(self);
-    hasher_free(&self->hasher);
+    piece_hasher_free(&self->hasher);
     free(self->buffer);
 }
 
@@ -231,6 +265,7 @@ static void start_run(struct storage *self)
     check->next = bitfield_next(check->pieces, layout->piece_count, job->first + job->count);
     check->running++;
     job->cancelled = &check->cancelled;
+    job->from_disk = check->from_disk;
     job->file = UINT32_MAX;
     job->fd = -1;
     job->base.work = work_check;
@@ -265,7 +300,7 @@ void storage_check_step(struct storage *self)
         end_check(self);
 }
 
-lb_err storage_check(struct storage *self, const uint8_t *pieces)
+static lb_err start_check(struct storage *self, const uint8_t *pieces, bool from_disk)
 {
     uint32_t count = self->metainfo->layout.piece_count;
     struct check *check;
@@ -275,6 +310,7 @@ lb_err storage_check(struct storage *self, const uint8_t *pieces)
     if (self->check)
         return LB_EXISTS;
     check = xcalloc(1, sizeof(*check));
+    check->from_disk = from_disk;
     check->pieces = xmalloc(bitfield_size(count));
     if (pieces)
         memcpy(check->pieces, pieces, bitfield_size(count));
@@ -284,6 +320,16 @@ lb_err storage_check(struct storage *self, const uint8_t *pieces)
     self->check = check;
     disk_wake(self->disk);
     return LB_OK;
+}
+
+lb_err storage_check(struct storage *self, const uint8_t *pieces)
+{
+    return start_check(self, pieces, false);
+}
+
+lb_err storage_read_back(struct storage *self, const uint8_t *pieces)
+{
+    return start_check(self, pieces, true);
 }
 
 void storage_check_cancel(struct storage *self)

@@ -1,10 +1,10 @@
 #include "services/swarm/disk_inside.h"
 
-#include "libcommon/crypto.h"
 #include "libcommon/memory.h"
 #include "services/swarm/beneath.h"
 #include "services/swarm/bitfield.h"
 #include "services/swarm/holes.h"
+#include "services/swarm/piece_hash.h"
 #include "services/swarm/reuse.h"
 
 #include <assert.h>
@@ -61,8 +61,9 @@ struct reuse_job {
     int fd;        /* -1: it is not there */
     uint64_t size;
     bool sparse;
-    uint8_t *buffer; /* DISK_HASH_BUFFER */
-    struct hasher *hasher;
+    uint8_t *buffer;             /* DISK_HASH_BUFFER */
+    struct piece_hasher *hasher; /* of keys */
+    struct piece_hasher *check;  /* of what is taken */
     uint32_t found_count, found_capacity;
     uint32_t *found; /* pieces of ours that are written now */
 };
@@ -77,7 +78,8 @@ struct source {
 
 static bool is_target(const struct storage *storage, const char *path)
 {
-    char *target = xasprintf("%s/%s", storage->folder, storage->metainfo->name);
+    char *target = storage->device ? xstrdup(storage->device)
+                                   : xasprintf("%s/%s", storage->folder, storage->metainfo->name);
     struct stat ours, its;
     bool same = stat(target, &ours) == 0 && stat(path, &its) == 0 && ours.st_dev == its.st_dev &&
                 ours.st_ino == its.st_ino;
@@ -107,16 +109,18 @@ static void use_folder(struct base *self, const struct metainfo *metainfo)
 }
 
 /* What is known of an earlier torrent's pieces says which of them are worth a look. */
-static void use_known(struct base *self, const struct reuse_index *index)
+static void use_known(struct base *self, const struct reuse_index *index, enum metainfo_kind kind)
 {
     const struct metainfo *known = self->known;
 
     self->layout = known->layout;
     self->paths = known->paths;
     self->paths_skip = known->is_folder ? strlen(known->name) + 1 : 0;
+    if (piece_key_kind(known) != kind)
+        return;
     self->worth = xcalloc(bitfield_size(known->layout.piece_count), 1);
     for (uint32_t i = 0; i < known->layout.piece_count; i++) {
-        if (reuse_index_find(index, metainfo_piece_hash(known, i)) != REUSE_NONE)
+        if (reuse_index_find(index, piece_key(known, i)) != REUSE_NONE)
             bitfield_set(self->worth, i);
     }
 }
@@ -159,7 +163,7 @@ static void work_open(struct disk_job *job)
     }
     if (base->usable && base->known && base->known->is_folder == S_ISDIR(found.st_mode) &&
         base->known->layout.piece_length == metainfo->layout.piece_length)
-        use_known(base, self->reuse->index);
+        use_known(base, self->reuse->index, piece_key_kind(metainfo));
 }
 
 /* ---- on a worker: looking ---- */
@@ -190,12 +194,12 @@ static bool open_file(struct reuse_job *self, uint32_t file)
 }
 
 static bool hash_source(struct reuse_job *self, const struct source *source,
-                        uint8_t ret_hash[SHA1_SIZE])
+                        struct piece_hash *ret_hash)
 {
     struct layout_cursor cursor = layout_spans(&self->base->layout, source->piece, 0, source->size);
     struct layout_span span;
 
-    hasher_reset(self->hasher);
+    piece_hasher_begin(self->hasher, piece_tree_height(&self->base->layout, source->piece));
     while (layout_spans_next(&cursor, &span)) {
         struct holes_range range = { .offset = span.offset,
                                      .size = span.size,
@@ -204,7 +208,7 @@ static bool hash_source(struct reuse_job *self, const struct source *source,
 
         self->base_job.hashed_bytes += span.size;
         if (span.padding) {
-            holes_add_zeros(self->hasher, span.size);
+            piece_hasher_add_zeros(self->hasher, span.size);
             continue;
         }
         if (!open_file(self, span.file) || span.offset + span.size > self->size)
@@ -214,7 +218,7 @@ static bool hash_source(struct reuse_job *self, const struct source *source,
         if (holes_hash(self->hasher, &range, &self->base_job.read_bytes) != LB_OK)
             return false;
     }
-    hasher_finish(self->hasher, ret_hash);
+    piece_hasher_finish(self->hasher, 0, ret_hash);
     return true;
 }
 
@@ -283,20 +287,18 @@ static lb_err write_part(struct reuse_job *self, uint32_t piece, uint32_t offset
 /* What is written is hashed on its way: the base may change under us. */
 static bool copy(struct reuse_job *self, const struct source *source, uint32_t piece)
 {
-    uint8_t hash[SHA1_SIZE];
+    const struct metainfo *metainfo = self->base_job.storage->metainfo;
     uint32_t size;
 
-    hasher_reset(self->hasher);
+    piece_hasher_begin_piece(self->check, metainfo, piece);
     for (uint32_t at = 0; at < source->size; at += size) {
         size = source->size - at < DISK_HASH_BUFFER ? source->size - at : DISK_HASH_BUFFER;
         if (!read_part(self, source->piece, at, size) || write_part(self, piece, at, size) != LB_OK)
             return false;
-        hasher_add(self->hasher, bytes_of(self->buffer, size));
+        piece_hasher_add(self->check, bytes_of(self->buffer, size));
     }
     self->base_job.hashed_bytes += source->size;
-    hasher_finish(self->hasher, hash);
-    return memcmp(hash, metainfo_piece_hash(self->base_job.storage->metainfo, piece),
-                  sizeof(hash)) == 0;
+    return piece_hasher_is_good(self->check, metainfo, piece);
 }
 
 static void note_found(struct reuse_job *self, uint32_t piece)
@@ -327,12 +329,13 @@ static void take(struct reuse_job *self, const struct source *source, uint32_t p
 static void look_at(struct reuse_job *self, const struct source *source)
 {
     const struct reuse_index *index = self->reuse->index;
-    uint8_t hash[SHA1_SIZE];
+    const enum metainfo_kind kind = piece_key_kind(self->base_job.storage->metainfo);
+    struct piece_hash hash;
     uint32_t piece;
 
-    if (source->size == 0 || !hash_source(self, source, hash))
+    if (source->size == 0 || !hash_source(self, source, &hash))
         return;
-    piece = reuse_index_find(index, hash);
+    piece = reuse_index_find(index, piece_hash_key(&hash, kind));
     while (piece != REUSE_NONE && self->base_job.err == LB_OK) {
         take(self, source, piece);
         piece = reuse_index_next(index, piece);
@@ -350,7 +353,8 @@ static void work_look(struct disk_job *job)
     const struct layout *ours = &job->storage->metainfo->layout, *its = &self->base->layout;
 
     self->buffer = xmalloc(DISK_HASH_BUFFER);
-    self->hasher = hasher_new_sha1();
+    self->hasher = piece_hasher_new(piece_key_kind(job->storage->metainfo));
+    self->check = piece_hasher_new(job->storage->metainfo->kind);
     for (uint32_t i = 0; i < self->count && !is_enough(self); i++) {
         uint32_t piece = self->first + i, last = ours->piece_count - 1;
         uint32_t size = layout_piece_size(its, piece), short_size = layout_piece_size(ours, last);
@@ -363,7 +367,8 @@ static void work_look(struct disk_job *job)
             look_at(self, &(struct source){ piece, short_size });
     }
     close_file(self);
-    hasher_free(&self->hasher);
+    piece_hasher_free(&self->hasher);
+    piece_hasher_free(&self->check);
     free(self->buffer);
 }
 
@@ -549,6 +554,8 @@ lb_err storage_reuse(struct storage *self, const struct storage_base *bases, uin
         return LB_UNAVAILABLE;
     if (self->reuse)
         return LB_EXISTS;
+    if (count == 0 && bitfield_count(self->zeros, pieces) == 0)
+        return LB_NOT_FOUND;
     reuse = xcalloc(1, sizeof(*reuse));
     reuse->wanted = xcalloc(bitfield_size(pieces), 1);
     reuse->zeros = xcalloc(bitfield_size(pieces), 1);

@@ -28,8 +28,10 @@ void torrent_init(struct torrent *self, const struct torrent_options *options,
         .options = *options,
         .random = random,
         .metadata_alone = PICKER_NOBODY,
+        .again_ms = UINT64_MAX,
         .next_announce_ms = now_ms,
         .next_turn_ms = now_ms + TORRENT_TURN_MS,
+        .haves_due_ms = UINT64_MAX,
         .received = { .window_ms = now_ms },
         .sent = { .window_ms = now_ms },
     };
@@ -56,11 +58,15 @@ void torrent_done(struct torrent *self)
     free(self->actions);
     free(self->hungry);
     free(self->peers);
+    outcomes_done(&self->outcomes);
     candidates_done(&self->candidates);
     suspects_done(&self->suspects);
     metadata_done(&self->metadata);
+    hashes_done(&self->hashes);
     if (self->has_metainfo)
         picker_done(&self->picker);
+    plan_done(&self->plan);
+    free(self->held_ms);
     *self = (struct torrent){ 0 };
 }
 
@@ -76,14 +82,21 @@ static void become_complete(struct torrent *self, uint64_t now_ms)
 {
     self->complete = true;
     torrent_push(self, &(struct torrent_action){ .kind = TORRENT_COMPLETE });
+    torrent_plan_review(self);
+    const bool all = picker_has_all(&self->picker);
     for (uint32_t i = 0; i < self->slots; i++) {
         struct peer **peer = &self->peers[i];
+        /* It was not told of what it had itself. */
+        if (all && *peer != NULL && (*peer)->cooperates && (*peer)->fast)
+            torrent_send_kind(self, *peer, WIRE_HAVE_ALL, now_ms);
         if (*peer == NULL || !(*peer)->everything)
             continue;
         /* It hears no HAVE from us, so it is told that there is no need to call again (BEP 21). */
         if ((*peer)->extended)
             torrent_exchange_hello(self, *peer, now_ms);
-        torrent_drop(self, peer, both_complete, now_ms);
+        torrent_report_last(self, *peer, now_ms);
+        if (!self->facts.verify || self->facts.verified || (*peer)->lb_report == 0)
+            torrent_drop(self, peer, both_complete, now_ms);
     }
     self->announce_tries = 0;
     self->next_announce_ms = now_ms;
@@ -102,6 +115,8 @@ static void review_peer(struct torrent *self, struct peer **peer, uint64_t now_m
     torrent_fetch_count(self, *peer);
     if ((*peer)->extended)
         torrent_exchange_hello(self, *peer, now_ms);
+    if ((*peer)->cooperates)
+        torrent_give_always(self, *peer, now_ms);
     for (uint32_t i = 0; i < self->picker.shape.pieces && !self->complete; i++) {
         if (!picker_has(&self->picker, i))
             continue;
@@ -117,8 +132,11 @@ void torrent_begin(struct torrent *self, struct bytes info, struct picker_shape 
     assert(!self->has_metainfo);
     picker_init(&self->picker, shape, open_max(shape.piece_size), self->random);
     self->has_metainfo = true;
+    torrent_plan_begin(self);
     self->info = info;
     metadata_done(&self->metadata);
+    hashes_done(&self->hashes);
+    self->wants_layers = self->layers_here = false;
     for (uint32_t i = 0; have != NULL && i < shape.pieces; i++)
         if (bitfield_has(have, i))
             picker_set_have(&self->picker, i);
@@ -173,6 +191,11 @@ void torrent_set_private(struct torrent *self, bool is_private)
     self->is_private = is_private;
 }
 
+void torrent_set_v2(struct torrent *self, const struct metainfo *metainfo)
+{
+    self->v2 = metainfo;
+}
+
 void torrent_refuse_metadata(struct torrent *self)
 {
     metadata_done(&self->metadata);
@@ -207,7 +230,8 @@ void torrent_push(struct torrent *self, const struct torrent_action *action)
         &self->actions[(self->actions_head + self->actions_count++) % self->actions_capacity];
     *to = *action;
     to->owned = NULL;
-    if (action->message.payload.size > 0 && action->kind == TORRENT_SEND) {
+    if (action->message.payload.size > 0 &&
+        (action->kind == TORRENT_SEND || action->kind == TORRENT_GIVE_HASHES)) {
         to->owned = xmemdup(action->message.payload.data, action->message.payload.size);
         to->message.payload.data = to->owned;
     }
@@ -216,6 +240,8 @@ void torrent_push(struct torrent *self, const struct torrent_action *action)
 void torrent_send(struct torrent *self, struct peer *peer, const struct wire_message *message,
                   uint64_t now_ms)
 {
+    if (peer->haves_count > 0)
+        torrent_have_flush(self, peer, now_ms);
     peer->sent_ms = now_ms;
     const struct torrent_action action = {
         .kind = TORRENT_SEND,
@@ -250,6 +276,8 @@ bool torrent_next(struct torrent *self, uint64_t now_ms, struct torrent_action *
 {
     free(self->lent);
     self->lent = NULL;
+    if (self->actions_count == 0)
+        torrent_plan_run(self, now_ms);
     if (self->actions_count == 0)
         feed_hungry(self, now_ms);
     if (self->actions_count == 0)
@@ -436,6 +464,7 @@ static void greet(struct torrent *self, struct peer *peer, bool dht, uint64_t no
         torrent_send(self, peer, &message, now_ms);
         free(bits);
     }
+    torrent_give_grant(self, peer, now_ms);
     if (peer->extended)
         torrent_exchange_hello(self, peer, now_ms);
     if (dht && self->options.dht_port != 0 && !self->is_private) {
@@ -456,11 +485,17 @@ lb_err torrent_join(struct torrent *self, const struct torrent_hello *hello, uin
     if (self->has_metainfo)
         peer->block_size = self->picker.shape.block_size;
     self->peers[slot] = peer;
+    limits_flow_init(&peer->receiving, self->options.limits, peer->number, LIMITS_RECEIVE,
+                     &peer->address);
+    limits_flow_init(&peer->sending, self->options.limits, peer->number, LIMITS_SEND,
+                     &peer->address);
     if (self->peers_count++ == 0)
         self->next_turn_ms = now_ms + TORRENT_TURN_MS;
     if (hello->outgoing)
         candidates_connected(&self->candidates, &hello->address);
+    peer->v2 = hello->v2;
     greet(self, peer, hello->handshake->dht, now_ms);
+    torrent_hashes_joined(self, peer, now_ms);
     *ret_peer = peer->number;
     return LB_OK;
 }
@@ -478,9 +513,13 @@ static void forget_peer(struct torrent *self, struct peer **peer, uint64_t now_m
     const uint32_t slot = (*peer)->number % TORRENT_SLOTS;
     const bool gave_place = !(*peer)->am_choking;
     torrent_fetch_release(self, *peer);
+    torrent_upload_left(self, *peer, now_ms);
     torrent_fetch_uncount(self, *peer);
     torrent_exchange_left(self, *peer);
     torrent_suspect_left(self, *peer);
+    torrent_plan_left(self, *peer);
+    torrent_report_left(self, *peer, now_ms);
+    torrent_hashes_left(self, *peer);
     remember_departed(self, *peer, now_ms);
     if ((*peer)->listens.port != 0) {
         struct candidate *item = candidates_find(&self->candidates, &(*peer)->listens);
@@ -542,7 +581,8 @@ static bool is_talk(const struct torrent *self, const struct peer *peer,
     case WIRE_HAVE:
         return peer_has(peer, message->piece);
     case WIRE_REQUEST:
-        return peer->am_choking || !self->has_metainfo || peer->wishes_count == PEER_WISHES_MAX;
+        return (peer->am_choking && peer->granted_bytes == 0) || !self->has_metainfo ||
+               peer->wishes_count == PEER_WISHES_MAX;
     case WIRE_PIECE: /* counted by themselves: PEER_FAULTS_MAX, RESTATED_MAX */
     case WIRE_BITFIELD:
     case WIRE_HAVE_ALL:
@@ -590,7 +630,12 @@ static const char *handle(struct torrent *self, struct peer *peer,
         return torrent_fetch_allowed(self, peer, message->piece);
     case WIRE_EXTENDED:
         return torrent_exchange_message(self, peer, message, now_ms);
+    case WIRE_HASH_REQUEST:
+    case WIRE_HASHES:
+    case WIRE_HASH_REJECT:
+        return torrent_hashes_message(self, peer, message, now_ms);
     case WIRE_SUGGEST:
+        return torrent_fetch_suggested(self, peer, message->piece);
     case WIRE_PORT:
     case WIRE_KEEPALIVE:
     case WIRE_UNKNOWN:
@@ -614,8 +659,13 @@ enum torrent_verdict torrent_message(struct torrent *self, uint32_t number,
         torrent_drop(self, &peer, fault, now_ms);
         return TORRENT_DONE;
     }
+    /* Hashes it gave may have convicted itself. */
+    peer = torrent_find(self, number);
+    if (peer == NULL)
+        return TORRENT_DONE;
     /* Two seeds have nothing to say to each other. */
-    if (self->complete && (peer->everything || peer->upload_only))
+    torrent_report_look(self, peer, now_ms);
+    if (torrent_report_is_over(self, peer, now_ms))
         torrent_drop(self, &peer, both_complete, now_ms);
     return verdict;
 }
@@ -625,13 +675,14 @@ enum torrent_verdict torrent_message(struct torrent *self, uint32_t number,
 /* was_wanted: it was among what is wanted of the peers that have it. */
 static void piece_is_here(struct torrent *self, uint32_t piece, bool was_wanted, uint64_t now_ms)
 {
-    const struct wire_message have = { .kind = WIRE_HAVE, .piece = piece };
     for (uint32_t i = 0; i < self->slots; i++) {
         struct peer *peer = self->peers[i];
         if (peer == NULL)
             continue;
-        if (!peer->everything)
-            torrent_send(self, peer, &have, now_ms);
+        /* Of those we cooperate with, seeds want to know what has come through (plan.h); who has
+         * the piece has no use for it. */
+        if (peer->cooperates ? peer->everything || !peer_has(peer, piece) : !peer->everything)
+            torrent_have_tell(self, peer, piece, now_ms);
         if (was_wanted && peer_has(peer, piece)) {
             peer->wanted--;
             torrent_fetch_interest(self, peer, now_ms);
@@ -696,6 +747,8 @@ void torrent_lost(struct torrent *self, uint32_t piece, uint64_t now_ms)
     if (!self->has_metainfo || !picker_has(&self->picker, piece))
         return;
     picker_lose(&self->picker, piece);
+    torrent_plan_review(self);
+    torrent_exchange_donthave(self, piece, now_ms);
     if (!picker_wants(&self->picker, piece))
         return;
     self->complete = false;
@@ -778,25 +831,55 @@ void torrent_turn(struct torrent *self, uint64_t now_ms)
                 turn_peer(self, &self->peers[i], now_ms);
         peer_rate_turn(&self->received, now_ms);
         peer_rate_turn(&self->sent, now_ms);
+        torrent_upload_turn(self, now_ms);
         torrent_exchange_review(self, now_ms);
+        torrent_hashes_turn(self, now_ms);
         torrent_suspect_turn(self, now_ms);
+        torrent_plan_turn(self, now_ms);
+        torrent_report_turn(self, now_ms);
         if (now_ms >= choke_deadline_ms(&self->choke))
             torrent_give_round(self, now_ms);
         self->refill = !self->complete;
     }
+    if (now_ms >= self->again_ms) {
+        self->again_ms = UINT64_MAX;
+        self->refill = !self->complete;
+    }
+    torrent_have_turn(self, now_ms);
     torrent_connect_more(self, now_ms);
+}
+
+void torrent_go_on(struct torrent *self, uint32_t number, enum limits_direction direction,
+                   uint64_t now_ms)
+{
+    struct peer *peer = torrent_find(self, number);
+    struct limits_flow *flow = NULL;
+    if (peer == NULL)
+        return;
+    if (direction == LIMITS_RECEIVE) {
+        flow = &peer->receiving;
+        torrent_fetch_fill(self, peer, now_ms);
+    } else {
+        flow = &peer->sending;
+        torrent_give_pump(self, peer, now_ms);
+    }
+    if (!limits_waits(flow))
+        limits_forget(flow);
 }
 
 uint64_t torrent_deadline_ms(const struct torrent *self)
 {
     uint64_t deadline = self->announcing ? UINT64_MAX : self->next_announce_ms;
-    uint64_t other = self->next_turn_ms;
+    uint64_t other =
+        self->haves_due_ms < self->next_turn_ms ? self->haves_due_ms : self->next_turn_ms;
     /* Rates fade out and addresses are tried by turns; without both nothing is due. */
     if (self->peers_count == 0 && self->received.per_second == 0 && self->sent.per_second == 0)
         other = self->candidates.connecting >= TORRENT_CONNECTING_MAX ||
                         self->candidates.connecting >= self->options.peers_wanted || self->paused
                     ? UINT64_MAX
                     : candidates_deadline_ms(&self->candidates, self->complete);
+    if (self->again_ms < other)
+        other = self->again_ms;
     return deadline < other ? deadline : other;
 }
 
@@ -805,6 +888,26 @@ uint64_t torrent_deadline_ms(const struct torrent *self)
 uint64_t torrent_have_bytes(const struct torrent *self)
 {
     return self->has_metainfo ? self->picker.have_bytes : 0;
+}
+
+uint64_t torrent_copies_permille(const struct torrent *self)
+{
+    uint64_t least = UINT64_MAX;
+    uint64_t more = 0;
+    if (!self->has_metainfo)
+        return 0;
+    const uint32_t pieces = self->picker.shape.pieces;
+    for (uint32_t i = 0; i < pieces; i++) {
+        const uint64_t copies =
+            self->picker.available[i] + self->picker.seeds + picker_has(&self->picker, i);
+        if (copies < least) {
+            more = i; /* all before it are there more often */
+            least = copies;
+        } else {
+            more += copies > least;
+        }
+    }
+    return least * 1000 + more * 1000 / pieces;
 }
 
 void torrent_get_stats(const struct torrent *self, struct torrent_stats *ret_stats)

@@ -1,5 +1,6 @@
 #include "libcommon/crypto.h"
 #include "libcommon/memory.h"
+#include "services/swarm/name.h"
 #include "services/swarm/torrent_inside.h"
 
 #include <assert.h>
@@ -12,8 +13,8 @@
 /* PEX messages that come sooner than this after the last are not read (BEP 11: one a minute). */
 #define PEX_LEAST_MS 20000u
 
-static void send_extended(struct torrent *self, struct peer *peer, uint8_t extension,
-                          const struct writer *content, uint64_t now_ms)
+void torrent_exchange_send(struct torrent *self, struct peer *peer, uint8_t extension,
+                           const struct writer *content, uint64_t now_ms)
 {
     if (content->overflow)
         return;
@@ -34,6 +35,9 @@ void torrent_exchange_hello(struct torrent *self, struct peer *peer, uint64_t no
     const struct extension_handshake hello = {
         .ut_metadata = EXTENSION_UT_METADATA,
         .ut_pex = self->is_private ? 0 : EXTENSION_UT_PEX,
+        .lb_plan = self->options.mode == COOPERATE_NEVER ? 0 : EXTENSION_LB_PLAN,
+        .lb_report = EXTENSION_LB_REPORT,
+        .donthave = EXTENSION_DONTHAVE,
         .upload_only = self->complete,
         .port = self->options.port,
         .requests_max = PEER_WISHES_MAX,
@@ -42,7 +46,7 @@ void torrent_exchange_hello(struct torrent *self, struct peer *peer, uint64_t no
         .version = bytes_of_text(self->options.version),
     };
     extension_put_handshake(&writer, &hello);
-    send_extended(self, peer, EXTENSION_HANDSHAKE, &writer, now_ms);
+    torrent_exchange_send(self, peer, EXTENSION_HANDSHAKE, &writer, now_ms);
 }
 
 /* ---- metadata, taken ---- */
@@ -76,7 +80,7 @@ static void ask_metadata(struct torrent *self, struct peer *peer, uint64_t now_m
         const struct extension_metadata request = { .type = EXTENSION_METADATA_REQUEST,
                                                     .part = part };
         extension_put_metadata(&writer, &request);
-        send_extended(self, peer, peer->ut_metadata, &writer, now_ms);
+        torrent_exchange_send(self, peer, peer->ut_metadata, &writer, now_ms);
     }
 }
 
@@ -161,6 +165,20 @@ static const char *bad_metadata(struct torrent *self, struct peer *peer, uint64_
     return "it sent bad metadata";
 }
 
+/* By every hash that is known of it. */
+static bool metadata_fits(const struct torrent *self)
+{
+    const struct torrent_options *options = &self->options;
+    uint8_t v1[SHA1_SIZE];
+    uint8_t v2[SHA256_SIZE];
+    sha1(metadata_bytes(&self->metadata), v1);
+    sha256(metadata_bytes(&self->metadata), v2);
+    if (options->has_v2 && memcmp(v2, options->infohash_v2, sizeof v2) != 0)
+        return false;
+    return memcmp(v1, options->infohash, sizeof v1) == 0 ||
+           memcmp(v2, options->infohash, sizeof options->infohash) == 0;
+}
+
 static const char *take_metadata(struct torrent *self, struct peer *peer,
                                  const struct extension_metadata *message, uint64_t now_ms)
 {
@@ -175,9 +193,7 @@ static const char *take_metadata(struct torrent *self, struct peer *peer,
         ask_metadata(self, peer, now_ms);
         return NULL;
     }
-    uint8_t digest[SHA1_SIZE];
-    sha1(metadata_bytes(&self->metadata), digest);
-    if (memcmp(digest, self->options.infohash, sizeof digest) != 0)
+    if (!metadata_fits(self))
         return bad_metadata(self, peer, now_ms);
     const struct torrent_action action = {
         .kind = TORRENT_METADATA,
@@ -214,7 +230,7 @@ static void give_metadata(struct torrent *self, struct peer *peer, uint32_t part
                                left < EXTENSION_METADATA_PART ? left : EXTENSION_METADATA_PART);
     }
     extension_put_metadata(&writer, &answer);
-    send_extended(self, peer, peer->ut_metadata, &writer, now_ms);
+    torrent_exchange_send(self, peer, peer->ut_metadata, &writer, now_ms);
 }
 
 static const char *on_metadata(struct torrent *self, struct peer *peer, struct bytes payload,
@@ -254,6 +270,10 @@ static const char *on_hello(struct torrent *self, struct peer *peer, struct byte
         return ++peer->faults > PEER_FAULTS_MAX ? "its extension messages make no sense" : NULL;
     peer->ut_metadata = hello.ut_metadata;
     peer->ut_pex = hello.ut_pex;
+    peer->lb_plan = hello.lb_plan;
+    peer->lb_report = hello.lb_report;
+    (void)!name_make_safe(hello.version, peer->client, sizeof peer->client);
+    peer->donthave = hello.donthave;
     peer->upload_only = hello.upload_only;
     if (hello.metadata_size != 0)
         peer->metadata_size = hello.metadata_size;
@@ -264,6 +284,7 @@ static const char *on_hello(struct torrent *self, struct peer *peer, struct byte
         (void)candidates_add(&self->candidates, &peer->listens, false);
         candidates_connected(&self->candidates, &peer->listens);
     }
+    torrent_plan_hello(self, peer, now_ms);
     ask_metadata(self, peer, now_ms);
     return NULL;
 }
@@ -287,6 +308,15 @@ static const char *on_pex(struct torrent *self, struct peer *peer, struct bytes 
     return NULL;
 }
 
+/* It left, and came back. */
+static bool is_here(const struct torrent *self, const struct address *address)
+{
+    for (uint32_t i = 0; i < self->slots; i++)
+        if (self->peers[i] != NULL && address_equal(&self->peers[i]->listens, address))
+            return true;
+    return false;
+}
+
 static void send_pex(struct torrent *self, struct peer *peer, uint64_t now_ms)
 {
     struct extension_pex pex = { 0 };
@@ -295,7 +325,8 @@ static void send_pex(struct torrent *self, struct peer *peer, uint64_t now_ms)
         if (other == NULL || other == peer || other->listens.port == 0 ||
             (peer->pex_sent_ms != 0 && other->joined_ms < peer->pex_sent_ms))
             continue;
-        pex.flags[pex.added_count] = (uint8_t)((other->everything ? EXTENSION_PEX_SEED : 0) |
+        const bool seed = other->everything || other->upload_only;
+        pex.flags[pex.added_count] = (uint8_t)((seed ? EXTENSION_PEX_SEED : 0) |
                                                (other->outgoing ? EXTENSION_PEX_REACHABLE : 0));
         pex.added[pex.added_count++] = other->listens;
     }
@@ -303,7 +334,8 @@ static void send_pex(struct torrent *self, struct peer *peer, uint64_t now_ms)
     if (known > TORRENT_LEFT_MAX)
         known = TORRENT_LEFT_MAX;
     for (uint32_t i = 0; i < known && pex.dropped_count < EXTENSION_PEX_MAX; i++)
-        if (peer->pex_sent_ms != 0 && self->departed[i].left_ms >= peer->pex_sent_ms)
+        if (peer->pex_sent_ms != 0 && self->departed[i].left_ms >= peer->pex_sent_ms &&
+            !is_here(self, &self->departed[i].address))
             pex.dropped[pex.dropped_count++] = self->departed[i].address;
     peer->pex_sent_ms = now_ms;
     peer->pex_due_ms = now_ms + TORRENT_PEX_MS;
@@ -313,7 +345,19 @@ static void send_pex(struct torrent *self, struct peer *peer, uint64_t now_ms)
     struct writer writer;
     writer_init(&writer, buffer, sizeof buffer);
     extension_put_pex(&writer, &pex);
-    send_extended(self, peer, peer->ut_pex, &writer, now_ms);
+    torrent_exchange_send(self, peer, peer->ut_pex, &writer, now_ms);
+}
+
+void torrent_exchange_donthave(struct torrent *self, uint32_t piece, uint64_t now_ms)
+{
+    uint8_t payload[4];
+    struct writer writer;
+    store_u32(payload, piece);
+    writer_init(&writer, payload, sizeof payload);
+    writer.size = sizeof payload;
+    for (uint32_t i = 0; i < self->slots; i++)
+        if (self->peers[i] != NULL && self->peers[i]->donthave != 0)
+            torrent_exchange_send(self, self->peers[i], self->peers[i]->donthave, &writer, now_ms);
 }
 
 /* ---- entry points ---- */
@@ -330,6 +374,12 @@ const char *torrent_exchange_message(struct torrent *self, struct peer *peer,
         return on_metadata(self, peer, message->payload, now_ms);
     case EXTENSION_UT_PEX:
         return on_pex(self, peer, message->payload, now_ms);
+    case EXTENSION_LB_PLAN:
+        return torrent_plan_message(self, peer, message->payload, now_ms);
+    case EXTENSION_LB_REPORT:
+        return torrent_report_message(peer, message->payload);
+    case EXTENSION_DONTHAVE:
+        return torrent_fetch_donthave(self, peer, message->payload, now_ms);
     default:
         return NULL;
     }

@@ -49,14 +49,18 @@ static void forget(struct torrent *self, uint32_t piece)
     torrent_push(self, &action);
 }
 
-static struct picker_view view_of(const struct peer *peer)
+static struct picker_view view_of(struct torrent *self, const struct peer *peer, uint64_t now_ms)
 {
     return (struct picker_view){
         .peer = peer->number,
         .bitfield = peer->everything ? NULL : peer->pieces,
         .alone = peer->alone,
-        .only = peer->choking ? peer->allowed : NULL,
-        .only_count = peer->allowed_count,
+        .proven = peer->received.total > 0 && !peer->snubbed,
+        .only = peer->choking ? peer->allowed
+                : peer->plans ? peer->given
+                              : NULL,
+        .only_count = peer->choking ? peer->allowed_count : peer->given_count,
+        .wave = torrent_plan_wave(self, peer, now_ms),
     };
 }
 
@@ -114,6 +118,20 @@ static size_t take_over(struct torrent *self, struct peer *helper, struct picker
     return count;
 }
 
+/* What it suggested, once; the order of all other pieces is ours. */
+static size_t pick_suggested(struct torrent *self, struct peer *peer, struct picker_ask *ret_asks,
+                             size_t most, uint64_t now_ms)
+{
+    if (peer->suggested_count == 0 || peer->choking || peer->plans || peer->alone)
+        return 0;
+    struct picker_view view = view_of(self, peer, now_ms);
+    view.only = peer->suggested;
+    view.only_count =
+        peer->suggested_count < PEER_SUGGESTED_MAX ? peer->suggested_count : PEER_SUGGESTED_MAX;
+    peer->suggested_count = 0;
+    return picker_pick(&self->picker, &view, ret_asks, most);
+}
+
 void torrent_fetch_fill(struct torrent *self, struct peer *peer, uint64_t now_ms)
 {
     peer->hungry = false;
@@ -121,11 +139,14 @@ void torrent_fetch_fill(struct torrent *self, struct peer *peer, uint64_t now_ms
         (peer->choking && peer->allowed_count == 0))
         return;
     struct picker_ask asks[PEER_ASKS_MAX];
-    size_t most = peer_asks_wanted(peer);
+    const size_t most =
+        limits_take(&peer->receiving, peer_asks_wanted(peer), peer->block_size, now_ms);
     if (most == 0)
         return;
-    const struct picker_view view = view_of(peer);
-    size_t count = picker_pick(&self->picker, &view, asks, most);
+    const struct picker_view view = view_of(self, peer, now_ms);
+    size_t count = pick_suggested(self, peer, asks, most, now_ms);
+    if (count < most)
+        count += picker_pick(&self->picker, &view, asks + count, most - count);
     uint32_t piece = 0;
     const bool idle = peer->asks_count == peer->asks_late && !peer->choking;
     if (count == 0 && idle && picker_make_room(&self->picker, &view, &piece)) {
@@ -135,6 +156,12 @@ void torrent_fetch_fill(struct torrent *self, struct peer *peer, uint64_t now_ms
     if (count == 0 && idle && picker_in_endgame(&self->picker))
         count = take_over(self, peer, asks, most, now_ms);
     ask(self, peer, asks, count, now_ms);
+    if (count == 0 && idle && peer->cooperates && self->again_ms == UINT64_MAX)
+        self->again_ms = now_ms + TORRENT_AGAIN_MS;
+    if (count < most) {
+        limits_give_back(&peer->receiving, (most - count) * peer->block_size);
+        limits_forget(&peer->receiving);
+    }
     /* From now on those with nothing to do may help the others. */
     if (!self->endgame && picker_in_endgame(&self->picker)) {
         self->endgame = true;
@@ -210,6 +237,7 @@ const char *torrent_fetch_have(struct torrent *self, struct peer *peer, uint32_t
     peer->told_pieces = true;
     if (!peer_set_piece(peer, piece, pieces) || pieces == 0)
         return NULL;
+    torrent_plan_came(self, peer, piece, now_ms);
     picker_add_piece(&self->picker, piece);
     if (picker_wants(&self->picker, piece))
         peer->wanted++;
@@ -252,6 +280,34 @@ static void lose_piece(struct torrent *self, struct peer *peer, uint32_t piece, 
         peer->wanted -= picker_wants(&self->picker, piece);
     }
     torrent_fetch_interest(self, peer, now_ms);
+}
+
+/* Requests for a piece it lost: with BEP 6 it rejects each, without nothing comes any more. */
+static void forget_asks(struct torrent *self, struct peer *peer, uint32_t piece)
+{
+    for (uint32_t i = peer->asks_count; i > peer->asks_late; i--) {
+        const struct picker_ask ask = peer_asks(peer)[i - 1];
+        if (ask.piece != piece || !peer_cancel_ask(peer, ask))
+            continue;
+        picker_give_back(&self->picker, ask);
+        self->refill = true;
+        self->endgame = false;
+    }
+}
+
+const char *torrent_fetch_donthave(struct torrent *self, struct peer *peer, struct bytes payload,
+                                   uint64_t now_ms)
+{
+    const uint32_t pieces = self->has_metainfo ? self->picker.shape.pieces : PICKER_PIECES_MAX;
+    if (payload.size != 4 || load_u32(payload.data) >= pieces)
+        return "it lacks a piece there is not";
+    /* Before we know how many pieces there are its word is not kept; it rejects what it lacks. */
+    if (!self->has_metainfo)
+        return NULL;
+    lose_piece(self, peer, load_u32(payload.data), now_ms);
+    if (!peer->fast)
+        forget_asks(self, peer, load_u32(payload.data));
+    return NULL;
 }
 
 const char *torrent_fetch_bitfield(struct torrent *self, struct peer *peer, struct bytes bitfield,
@@ -304,9 +360,11 @@ void torrent_fetch_release(struct torrent *self, struct peer *peer)
     if (!self->has_metainfo)
         return;
     give_back(self, peer);
+    limits_give_back(&peer->receiving, (uint64_t)peer->asks_count * peer->block_size);
     peer->asks_count = 0;
     peer->asks_late = 0;
     peer->asks_head = 0;
+    peer->window.timing = false;
     picker_disown(&self->picker, peer->number);
 }
 
@@ -340,6 +398,7 @@ const char *torrent_fetch_reject(struct torrent *self, struct peer *peer,
     if (peer_answered(peer, block) != PEER_ASKED)
         return NULL;
     picker_give_back(&self->picker, block);
+    limits_give_back(&peer->receiving, peer->block_size);
     self->refill = true;
     self->endgame = false;
     if (peer->choking)
@@ -360,6 +419,17 @@ const char *torrent_fetch_allowed(struct torrent *self, struct peer *peer, uint3
     return NULL;
 }
 
+const char *torrent_fetch_suggested(struct torrent *self, struct peer *peer, uint32_t piece)
+{
+    if (!peer->fast)
+        return "a suggestion without the fast extension";
+    if (piece >= PICKER_PIECES_MAX)
+        return NULL;
+    peer->suggested[peer->suggested_count++ % PEER_SUGGESTED_MAX] = piece;
+    torrent_fetch_hungry(self, peer);
+    return NULL;
+}
+
 /* ---- taking ---- */
 
 static void cancel_elsewhere(struct torrent *self, const struct peer *but, struct picker_ask block,
@@ -376,6 +446,7 @@ static void cancel_elsewhere(struct torrent *self, const struct peer *but, struc
             .length = picker_block_size(&self->picker, block.piece, block.block),
         };
         torrent_send(self, peer, &cancel, now_ms);
+        limits_give_back(&peer->receiving, peer->block_size);
         torrent_fetch_hungry(self, peer);
     }
 }
@@ -392,15 +463,18 @@ const char *torrent_fetch_block(struct torrent *self, struct peer *peer,
                                 const struct wire_message *message, uint64_t now_ms,
                                 enum torrent_verdict *ret_verdict)
 {
+    peer_rate_add(&self->received, message->length);
+    if (!self->has_metainfo)
+        return waste(self, peer, message->length, true);
     const struct picker_ask block = { message->piece,
                                       message->offset / self->picker.shape.block_size };
-    peer_rate_add(&self->received, message->length);
-    if (!self->has_metainfo || block.piece >= self->picker.shape.pieces ||
+    if (block.piece >= self->picker.shape.pieces ||
         message->offset % self->picker.shape.block_size != 0 ||
         block.block >= picker_block_count(&self->picker, block.piece) ||
         message->length != picker_block_size(&self->picker, block.piece, block.block))
         return waste(self, peer, message->length, true);
 
+    window_came(&peer->window, block, peer->asks_limit, now_ms);
     const enum peer_answer answer = peer_answered(peer, block);
     if (answer == PEER_UNASKED || answer == PEER_CANCELLED)
         return waste(self, peer, message->length, answer == PEER_UNASKED);

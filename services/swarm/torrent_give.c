@@ -15,25 +15,70 @@ static void unchoke(struct torrent *self, struct peer *peer, uint64_t now_ms)
     torrent_send_kind(self, peer, WIRE_UNCHOKE, now_ms);
 }
 
+/* ---- pieces for who is choked (BEP 6) ---- */
+
+/*
+ * So that who has nothing gets something to give. Not in a local net: there all neighbours of a
+ * subnet would be granted the same pieces, and the origin would send these again and again.
+ */
+void torrent_give_grant(struct torrent *self, struct peer *peer, uint64_t now_ms)
+{
+    if (!self->has_metainfo || !peer->fast || peer->granted_count > 0 ||
+        address_is_private(&peer->address))
+        return;
+    const uint32_t pieces = self->picker.shape.pieces;
+    peer->granted_count = (uint32_t)fast_set(self->options.infohash, &peer->address, pieces,
+                                             peer->granted, FAST_SET_SIZE);
+    peer->granted_bytes = (uint64_t)peer->granted_count * self->picker.shape.piece_size;
+    for (uint32_t i = 0; i < peer->granted_count; i++) {
+        const struct wire_message allowed = { .kind = WIRE_ALLOWED_FAST,
+                                              .piece = peer->granted[i] };
+        torrent_send(self, peer, &allowed, now_ms);
+    }
+}
+
+static bool is_granted(const struct peer *peer, uint32_t piece)
+{
+    for (uint32_t i = 0; i < peer->granted_count; i++)
+        if (peer->granted[i] == piece)
+            return true;
+    return false;
+}
+
+/* Once each, and while it has no more pieces than it was granted. */
+static bool takes_granted(struct peer *peer, const struct peer_wish *wish)
+{
+    if (!is_granted(peer, wish->piece) || peer->pieces_count > peer->granted_count ||
+        peer->granted_bytes < wish->length)
+        return false;
+    peer->granted_bytes -= wish->length;
+    return true;
+}
+
 static void choke(struct torrent *self, struct peer *peer, uint64_t now_ms)
 {
     peer->am_choking = true;
     torrent_send_kind(self, peer, WIRE_CHOKE, now_ms);
     struct peer_wish wish;
-    while (peer_wish_next(peer, &wish))
-        torrent_give_reject(self, peer, &wish, now_ms);
+    for (uint32_t left = peer->wishes_count; left > 0 && peer_wish_next(peer, &wish); left--) {
+        if (is_granted(peer, wish.piece))
+            (void)peer_wish_add(peer, &wish);
+        else
+            torrent_give_reject(self, peer, &wish, now_ms);
+    }
 }
 
 static bool waits(const struct peer *peer)
 {
-    return peer != NULL && peer->interested && peer->am_choking;
+    return peer != NULL && peer->interested && peer->am_choking && !peer->cooperates;
 }
 
 static size_t places_taken(const struct torrent *self)
 {
     size_t taken = 0;
     for (uint32_t i = 0; i < self->slots; i++)
-        taken += self->peers[i] != NULL && !self->peers[i]->am_choking;
+        taken +=
+            self->peers[i] != NULL && !self->peers[i]->am_choking && !self->peers[i]->cooperates;
     return taken;
 }
 
@@ -58,9 +103,15 @@ void torrent_give_interested(struct torrent *self, struct peer *peer, bool inter
                              uint64_t now_ms)
 {
     peer->interested = interested;
-    if (!interested && !peer->am_choking)
+    if (!interested && !peer->am_choking && !peer->cooperates)
         choke(self, peer, now_ms);
     torrent_give_fill(self, now_ms);
+}
+
+void torrent_give_always(struct torrent *self, struct peer *peer, uint64_t now_ms)
+{
+    if (peer->am_choking && self->has_metainfo)
+        unchoke(self, peer, now_ms);
 }
 
 void torrent_give_round(struct torrent *self, uint64_t now_ms)
@@ -69,7 +120,7 @@ void torrent_give_round(struct torrent *self, uint64_t now_ms)
     size_t count = 0;
     for (uint32_t i = 0; i < self->slots; i++) {
         const struct peer *peer = self->peers[i];
-        if (peer == NULL)
+        if (peer == NULL || peer->cooperates)
             continue;
         peers[count++] = (struct choke_peer){
             .peer = peer->number,
@@ -130,11 +181,12 @@ const char *torrent_give_request(struct torrent *self, struct peer *peer,
         if (wish.offset >= size || wish.length > size - wish.offset)
             return "it asks beyond a piece";
     }
-    if (!self->has_metainfo || peer->am_choking || !picker_has(&self->picker, wish.piece) ||
-        !peer_wish_add(peer, &wish)) {
+    if (!self->has_metainfo || !picker_has(&self->picker, wish.piece) ||
+        (peer->am_choking && !takes_granted(peer, &wish)) || !peer_wish_add(peer, &wish)) {
         torrent_give_reject(self, peer, &wish, now_ms);
         return NULL;
     }
+    torrent_plan_asked(self, peer, wish.piece, now_ms);
     torrent_give_pump(self, peer, now_ms);
     return NULL;
 }
@@ -153,24 +205,8 @@ void torrent_give_cancel(struct torrent *self, struct peer *peer,
 
 void torrent_give_pump(struct torrent *self, struct peer *peer, uint64_t now_ms)
 {
-    const uint64_t ahead = peer_send_ahead(peer);
-    struct peer_wish wish;
-    while (peer->sending_bytes < ahead && peer_wish_next(peer, &wish)) {
-        if (!picker_has(&self->picker, wish.piece)) {
-            torrent_give_reject(self, peer, &wish, now_ms);
-            continue;
-        }
-        peer->sending_bytes += wish.length;
-        const struct torrent_action action = {
-            .kind = TORRENT_SEND_BLOCK,
-            .peer = peer->number,
-            .message = { .kind = WIRE_PIECE,
-                         .piece = wish.piece,
-                         .offset = wish.offset,
-                         .length = wish.length },
-        };
-        torrent_push(self, &action);
-    }
+    torrent_upload_add(self, peer);
+    torrent_upload_run(self, now_ms);
 }
 
 void torrent_sent(struct torrent *self, uint32_t number, const struct wire_message *block,
@@ -182,11 +218,12 @@ void torrent_sent(struct torrent *self, uint32_t number, const struct wire_messa
     if (peer == NULL)
         return;
     assert(peer->sending_bytes >= block->length);
-    peer->sending_bytes -= block->length;
+    torrent_upload_sent(self, peer, block->length);
     if (sent) {
         peer->sent_ms = now_ms;
         peer_rate_add(&peer->sent, block->length);
     } else {
+        limits_give_back(&peer->sending, block->length);
         const struct peer_wish wish = { block->piece, block->offset, block->length };
         torrent_give_reject(self, peer, &wish, now_ms);
     }

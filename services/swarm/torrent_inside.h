@@ -1,6 +1,7 @@
 /*
  * What the files of a torrent share: torrent.c (life, peers, time), torrent_fetch.c (asking and
- * taking), torrent_give.c (choking and giving), torrent_exchange.c (extensions), torrent_suspect.c
+ * taking), torrent_give.c (choking and giving), torrent_exchange.c (extensions),
+ * torrent_suspect.c (bad pieces), torrent_hashes.c (BEP 52), torrent_suspect.c
  * (bad pieces). Not for others.
  *
  * Handlers of messages return NULL, or why the peer must go; the peer is dropped by the dispatcher
@@ -35,6 +36,7 @@ const char *torrent_fetch_block(struct torrent *self, struct peer *peer,
 const char *torrent_fetch_reject(struct torrent *self, struct peer *peer,
                                  const struct wire_message *message, uint64_t now_ms);
 const char *torrent_fetch_allowed(struct torrent *self, struct peer *peer, uint32_t piece);
+const char *torrent_fetch_suggested(struct torrent *self, struct peer *peer, uint32_t piece);
 void torrent_fetch_choked(struct torrent *self, struct peer *peer);
 
 /* Its requests go back to the picker. */
@@ -45,6 +47,10 @@ void torrent_fetch_snubbed(struct torrent *self, struct peer *peer);
 const char *torrent_fetch_have(struct torrent *self, struct peer *peer, uint32_t piece,
                                uint64_t now_ms);
 const char *torrent_fetch_bitfield(struct torrent *self, struct peer *peer, struct bytes bitfield,
+                                   uint64_t now_ms);
+
+/* It says that it has lost a piece (BEP 54). */
+const char *torrent_fetch_donthave(struct torrent *self, struct peer *peer, struct bytes payload,
                                    uint64_t now_ms);
 const char *torrent_fetch_have_all(struct torrent *self, struct peer *peer, uint64_t now_ms);
 void torrent_fetch_count(struct torrent *self, struct peer *peer);
@@ -67,8 +73,26 @@ void torrent_suspect_turn(struct torrent *self, uint64_t now_ms);
 /* It is open no more: nothing waits for a verdict on it. */
 void torrent_suspect_unhold(struct torrent *self, uint32_t piece);
 
+/* The leaves of a piece that was bad, proved: who sent other blocks is convicted at once. */
+void torrent_suspect_leaves(struct torrent *self, uint32_t piece, const uint8_t *leaves,
+                            uint64_t now_ms);
+
+/* ---- torrent_hashes.c ---- */
+
+const char *torrent_hashes_message(struct torrent *self, struct peer *peer,
+                                   const struct wire_message *message, uint64_t now_ms);
+
+/* A piece is bad, its blocks came from several: from, by block. */
+void torrent_hashes_ask_leaves(struct torrent *self, uint32_t piece, const uint32_t *from,
+                               uint64_t now_ms);
+void torrent_hashes_joined(struct torrent *self, struct peer *peer, uint64_t now_ms);
+void torrent_hashes_left(struct torrent *self, const struct peer *peer);
+void torrent_hashes_turn(struct torrent *self, uint64_t now_ms);
+
 /* ---- torrent_give.c ---- */
 
+/* Tell it which pieces it may have while choked. */
+void torrent_give_grant(struct torrent *self, struct peer *peer, uint64_t now_ms);
 void torrent_give_interested(struct torrent *self, struct peer *peer, bool interested,
                              uint64_t now_ms);
 const char *torrent_give_request(struct torrent *self, struct peer *peer,
@@ -79,15 +103,75 @@ void torrent_give_reject(struct torrent *self, struct peer *peer, const struct p
                          uint64_t now_ms);
 void torrent_give_pump(struct torrent *self, struct peer *peer, uint64_t now_ms);
 void torrent_give_fill(struct torrent *self, uint64_t now_ms);
+
+/* It may always ask us; no place is counted. */
+void torrent_give_always(struct torrent *self, struct peer *peer, uint64_t now_ms);
 void torrent_give_round(struct torrent *self, uint64_t now_ms);
+
+/* ---- torrent_have.c ---- */
+
+void torrent_have_tell(struct torrent *self, struct peer *peer, uint32_t piece, uint64_t now_ms);
+void torrent_have_flush(struct torrent *self, struct peer *peer, uint64_t now_ms);
+void torrent_have_turn(struct torrent *self, uint64_t now_ms);
+
+/* ---- torrent_upload.c ---- */
+
+void torrent_upload_add(struct torrent *self, struct peer *peer);
+void torrent_upload_run(struct torrent *self, uint64_t now_ms);
+void torrent_upload_sent(struct torrent *self, struct peer *peer, uint32_t length);
+void torrent_upload_left(struct torrent *self, struct peer *peer, uint64_t now_ms);
+void torrent_upload_turn(struct torrent *self, uint64_t now_ms);
 
 /* ---- torrent_exchange.c ---- */
 
+void torrent_exchange_send(struct torrent *self, struct peer *peer, uint8_t extension,
+                           const struct writer *content, uint64_t now_ms);
 void torrent_exchange_hello(struct torrent *self, struct peer *peer, uint64_t now_ms);
 const char *torrent_exchange_message(struct torrent *self, struct peer *peer,
                                      const struct wire_message *message, uint64_t now_ms);
+/* We have this piece no more (BEP 54). */
+void torrent_exchange_donthave(struct torrent *self, uint32_t piece, uint64_t now_ms);
 void torrent_exchange_turn(struct torrent *self, struct peer *peer, uint64_t now_ms);
 void torrent_exchange_left(struct torrent *self, struct peer *peer);
 
 /* A metadata size nobody stands by any more is given up. */
 void torrent_exchange_review(struct torrent *self, uint64_t now_ms);
+
+/* ---- torrent_plan.c ---- */
+
+/* The metainfo is known. */
+void torrent_plan_begin(struct torrent *self);
+
+/* Its extension handshake came. */
+void torrent_plan_hello(struct torrent *self, struct peer *peer, uint64_t now_ms);
+const char *torrent_plan_message(struct torrent *self, struct peer *peer, struct bytes payload,
+                                 uint64_t now_ms);
+
+/* We know the metainfo, or have everything: who is to be told what changed. */
+void torrent_plan_review(struct torrent *self);
+void torrent_plan_came(struct torrent *self, struct peer *peer, uint32_t piece, uint64_t now_ms);
+void torrent_plan_asked(struct torrent *self, struct peer *peer, uint32_t piece, uint64_t now_ms);
+
+/* Whose turn it is, when asking this peer; NULL: always ours. */
+const struct wave *torrent_plan_wave(struct torrent *self, const struct peer *peer,
+                                     uint64_t now_ms);
+void torrent_plan_left(struct torrent *self, const struct peer *peer);
+void torrent_plan_turn(struct torrent *self, uint64_t now_ms);
+
+/* Give what is to be given now. */
+void torrent_plan_run(struct torrent *self, uint64_t now_ms);
+
+/* ---- torrent_report.c ---- */
+
+void torrent_report_turn(struct torrent *self, uint64_t now_ms);
+
+/* Before it is parted from: whatever was told a moment ago. */
+void torrent_report_last(struct torrent *self, struct peer *peer, uint64_t now_ms);
+const char *torrent_report_message(struct peer *peer, struct bytes payload);
+
+/* After a message: has it finished? And before it is forgotten. */
+void torrent_report_look(struct torrent *self, struct peer *peer, uint64_t now_ms);
+void torrent_report_left(struct torrent *self, struct peer *peer, uint64_t now_ms);
+
+/* Both are complete, and all that is to be said has been. */
+bool torrent_report_is_over(const struct torrent *self, const struct peer *peer, uint64_t now_ms);

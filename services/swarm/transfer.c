@@ -2,6 +2,7 @@
 #include "libcommon/log.h"
 #include "libcommon/memory.h"
 #include "services/swarm/bitfield.h"
+#include "services/swarm/hash_server.h"
 #include "services/swarm/magnet.h"
 #include "services/swarm/transfers_inside.h"
 
@@ -33,6 +34,24 @@ void transfer_set_state(struct transfer *self, enum transfer_state state, const 
     snprintf(self->note, sizeof self->note, "%s", note);
 }
 
+/*
+ * When its time of seeding ends: counted by the steady clock from now on, so that a step of the
+ * wall clock changes nothing while it runs; what it lost or won over a restart is never more than
+ * all.
+ */
+void transfer_set_seeding_end(struct transfer *self)
+{
+    const uint64_t now_s = clock_wall_s();
+    uint64_t left_s = self->seed_for_s;
+    if (!self->has_seed_for || self->completed_s == 0) {
+        self->seed_until_ms = UINT64_MAX;
+        return;
+    }
+    if (now_s > self->completed_s)
+        left_s = now_s - self->completed_s < left_s ? left_s - (now_s - self->completed_s) : 0;
+    self->seed_until_ms = transfers_now_ms(self->owner) + left_s * 1000;
+}
+
 /* ---- life ---- */
 
 struct transfer *transfer_new(struct transfers *owner, const struct order *order)
@@ -45,9 +64,22 @@ struct transfer *transfer_new(struct transfers *owner, const struct order *order
     self->has_seed_for = order->has_seed_for;
     self->seed_for_s = order->seed_for_s;
     self->completed_s = order->completed_s;
+    self->verify = order->verify;
+    self->verified_s = order->verified_s;
+    self->base = order->base[0] != '\0' ? xstrdup(order->base) : NULL;
+    self->device = order->device[0] != '\0' ? xstrdup(order->device) : NULL;
+    self->identity = xstrdup(order->identity);
+    self->added_s = order->added_s;
+    self->priority = order->priority != 0 ? order->priority : ORDER_PRIORITY;
+    self->select = xstrdup(order->select);
+    limits_share_init(&self->share, &owner->limits, self, transfer_weight(self->priority));
+    limits_share_set(&self->share, LIMITS_RECEIVE, order->receive_limit, transfers_now_ms(owner));
+    limits_share_set(&self->share, LIMITS_SEND, order->send_limit, transfers_now_ms(owner));
     self->folder = xstrdup(order->folder);
     self->magnet = xstrdup(order->magnet);
     self->name = magnet_parse(order->magnet, magnet) == LB_OK ? xstrdup(magnet->name) : xstrdup("");
+    transfer_set_seeding_end(self);
+    transfer_learn_hashes(self);
     transfer_set_state(self, TRANSFER_CHECKING, "reading its state");
     free(magnet);
     return self;
@@ -60,9 +92,18 @@ void transfer_free(struct transfer **self)
     if (freed == NULL)
         return;
     assert(freed->storage == NULL && !freed->running);
+    hash_server_free(&freed->hash_server);
+    metainfo_free(&freed->without_layers);
     metainfo_free(&freed->metainfo);
     free(freed->record);
+    free(freed->select);
+    free(freed->files);
+    free(freed->calls);
     free(freed->connections);
+    free(freed->base);
+    free(freed->device);
+    free(freed->identity);
+    free(freed->unproven);
     free(freed->folder);
     free(freed->magnet);
     free(freed->name);
@@ -79,14 +120,42 @@ void transfer_order(const struct transfer *self, struct order *ret_order)
     ret_order->has_seed_for = self->has_seed_for;
     ret_order->seed_for_s = self->seed_for_s;
     ret_order->completed_s = self->completed_s;
+    ret_order->verify = self->verify;
+    ret_order->verified_s = self->verified_s;
+    ret_order->priority = self->priority;
+    ret_order->receive_limit = self->share.bucket[LIMITS_RECEIVE].rate;
+    ret_order->send_limit = self->share.bucket[LIMITS_SEND].rate;
+    snprintf(ret_order->select, sizeof ret_order->select, "%s", self->select);
 }
 
 static void answer_open(struct transfer *self, lb_err err, const char *reason)
 {
     transfers_fn *on_open = self->on_open;
     self->on_open = NULL;
+    self->answer_by_ms = 0;
     if (on_open != NULL)
         on_open(self->on_open_ctx, err, reason, err == LB_OK ? self : NULL);
+}
+
+/* It is seeded; who shared it hears so once others can find it, or could not be told. */
+static void answer_shared(struct transfer *self)
+{
+    if (self->on_open == NULL || self->answer_by_ms != 0)
+        return;
+    if (self->metainfo->is_private) {
+        answer_open(self, LB_OK, "");
+        return;
+    }
+    self->answer_by_ms = transfers_now_ms(self->owner) + TRANSFERS_TOLD_MS;
+    transfers_arm(self->owner, self->answer_by_ms);
+}
+
+void transfer_was_announced(struct transfer *self)
+{
+    if (self->answer_by_ms == 0)
+        return;
+    self->answer_by_ms = 0;
+    answer_open(self, LB_OK, "");
 }
 
 void transfer_fail(struct transfer *self, lb_err err, const char *what)
@@ -99,18 +168,19 @@ void transfer_fail(struct transfer *self, lb_err err, const char *what)
 }
 
 /* Not from inside a callback of what is being stopped, but in the next turn. */
-static void stop_soon(struct transfer *self)
+void transfer_stop_soon(struct transfer *self)
 {
     self->stop_wanted = true;
     transfers_arm(self->owner, transfers_now_ms(self->owner));
 }
 
-/* What may go away by itself: begin again after a while. */
-static void try_again(struct transfer *self, lb_err err)
+void transfer_try_again(struct transfer *self, lb_err err)
 {
+    if (self->again)
+        return;
     const char *problem = self->storage != NULL ? storage_problem(self->storage) : "";
     transfer_set_state(self, TRANSFER_PAUSED, problem[0] != '\0' ? problem : lb_err_text(err));
-    stop_soon(self);
+    transfer_stop_soon(self);
     self->again = true;
     self->again_ms = transfers_now_ms(self->owner) + TRANSFERS_RETRY_MS;
     transfer_log(self, "pauses");
@@ -119,8 +189,7 @@ static void try_again(struct transfer *self, lb_err err)
 
 static bool seeding_is_over(const struct transfer *self)
 {
-    return self->has_seed_for && self->completed_s != 0 &&
-           clock_wall_s() >= self->completed_s + self->seed_for_s;
+    return transfers_now_ms(self->owner) >= self->seed_until_ms;
 }
 
 static void begin_torrent(struct transfer *self)
@@ -139,20 +208,31 @@ static void begin_torrent(struct transfer *self)
         .upload_slots = (uint32_t)config_number(config, CONFIG_SWARM_UPLOAD_SLOTS),
         .announce_interval_ms = (uint32_t)config_number(config, CONFIG_SWARM_ANNOUNCE),
         .version = version,
+        .mode = (enum cooperate_mode)config_number(config, CONFIG_SWARM_MODE),
+        .host = owner->host,
+        .limits = &self->share,
     };
     memcpy(options.infohash, self->infohash, sizeof options.infohash);
+    options.has_v2 = self->has_v2;
+    memcpy(options.infohash_v2, self->infohash_v2, sizeof options.infohash_v2);
     memcpy(options.peer_id, owner->peer_id, sizeof options.peer_id);
     torrent_init(&self->torrent, &options, &owner->random, transfers_now_ms(owner));
     for (unsigned i = owner->own_count; i > 0; i--)
         if (address_is_usable(&owner->own[i - 1]) && !address_is_loopback(&owner->own[i - 1]))
             torrent_set_here(&self->torrent, &owner->own[i - 1]);
     self->running = true;
+    transfers_local_changed(owner);
+    self->alone_ms = transfers_now_ms(owner);
+    transfers_look_at_queue(owner);
     transfers_touch(self);
 }
 
-/* Peers that stand in the link itself. */
+/* Peers that stand in the link itself, or were given with the order. */
 static void add_magnet_peers(struct transfer *self)
 {
+    for (size_t i = 0; i < self->calls_count; i++)
+        if (!transfers_is_own(self->owner, &self->calls[i]))
+            torrent_call_address(&self->torrent, &self->calls[i], transfers_now_ms(self->owner));
     struct magnet *magnet = xcalloc(1, sizeof *magnet);
     if (magnet_parse(self->magnet, magnet) == LB_OK)
         for (uint32_t i = 0; i < magnet->peers_count; i++)
@@ -171,23 +251,27 @@ void transfer_go_on(struct transfer *self)
     if (stuck)
         transfer_set_state(self, TRANSFER_FAILED, "it was changed or removed since it was shared");
     else if (self->torrent.complete)
-        transfer_set_state(self, TRANSFER_SEEDING, "");
+        transfer_set_state(self, self->syncing ? TRANSFER_FETCHING : TRANSFER_SEEDING,
+                           self->syncing ? "writing what is left to the disk" : "");
     else
         transfer_set_state(self, TRANSFER_FETCHING, "");
-    torrent_pause(&self->torrent, stuck, transfers_now_ms(self->owner));
-    answer_open(self, stuck ? LB_CONFLICT : LB_OK, self->note);
+    torrent_pause(&self->torrent, stuck || self->queue > 0, transfers_now_ms(self->owner));
+    if (stuck)
+        answer_open(self, LB_CONFLICT, self->note);
+    else
+        answer_shared(self);
 }
 
 static void on_opened(void *ctx, lb_err err)
 {
     struct transfer *self = ctx;
-    if (err == LB_EXISTS) {
+    if (transfer_is_refused(self, err)) {
         transfer_fail(self, err, storage_problem(self->storage));
-        stop_soon(self);
+        transfer_stop_soon(self);
         return;
     }
     if (err != LB_OK) {
-        try_again(self, err);
+        transfer_try_again(self, err);
         return;
     }
     self->opened = true;
@@ -202,7 +286,18 @@ static void on_opened(void *ctx, lb_err err)
     if (!self->running)
         begin_torrent(self);
     torrent_set_private(&self->torrent, self->metainfo->is_private);
+    if (self->has_v2 && !metainfo_lacks_layers(self->metainfo))
+        torrent_set_v2(&self->torrent, self->metainfo);
+    if (self->metainfo->is_private)
+        transfers_local_changed(self->owner);
     torrent_begin(&self->torrent, self->metainfo->info, shape, storage_have(self->storage), now_ms);
+    char *reason = NULL;
+    if (transfer_apply_selection(self, &reason) != LB_OK) {
+        transfer_fail(self, LB_NOT_FOUND, reason);
+        free(reason);
+        transfer_stop_soon(self);
+        return;
+    }
     add_magnet_peers(self);
     const uint8_t *doubtful = storage_doubtful(self->storage);
     if (bitfield_count(doubtful, layout->piece_count) > 0 &&
@@ -210,10 +305,10 @@ static void on_opened(void *ctx, lb_err err)
         torrent_pause(&self->torrent, true, now_ms);
         transfer_set_state(self, TRANSFER_CHECKING, "hashing what is on disk");
     } else {
-        transfer_go_on(self);
+        transfer_take_up(self);
     }
     transfers_touch(self);
-    answer_open(self, LB_OK, "");
+    answer_shared(self);
 }
 
 static void on_synced(void *ctx, lb_err err)
@@ -228,8 +323,10 @@ static void on_synced(void *ctx, lb_err err)
     if (catalogue_write(self->owner->catalogue, self->infohash, CATALOGUE_RESUME, &record, size,
                         NULL, NULL) != LB_OK)
         log_warn("resume record not saved: too much to do");
+    if (err == LB_OK && !self->storage_closing)
+        transfer_on_durable(self);
     if (err != LB_OK && !self->storage_closing)
-        try_again(self, err);
+        transfer_try_again(self, err);
 }
 
 /* Looked at in the next turn, not from inside what found it. */
@@ -245,6 +342,8 @@ static void on_checked(void *ctx, uint32_t piece, bool good)
     struct transfer *self = ctx;
     if (!self->running)
         return;
+    transfer_read_back_piece(self, piece, good);
+    transfer_count_checked(self, piece, good);
     if (good)
         torrent_found(&self->torrent, piece, transfers_now_ms(self->owner));
     else
@@ -255,13 +354,17 @@ static void on_checked(void *ctx, uint32_t piece, bool good)
 static void on_check_done(void *ctx, lb_err err)
 {
     struct transfer *self = ctx;
+    self->check_asked = false;
     if (!self->running || err == LB_CANCELLED)
         return;
     if (err != LB_OK) {
-        try_again(self, err);
+        transfer_try_again(self, err);
         return;
     }
-    transfer_go_on(self);
+    if (self->reading_back)
+        transfer_read_back_done(self);
+    else
+        transfer_take_up(self);
     transfers_touch(self);
 }
 
@@ -288,9 +391,12 @@ void transfer_start(struct transfer *self, uint8_t *record, size_t record_size)
         .trouble = on_trouble,
         .checked = on_checked,
         .check_done = on_check_done,
+        .reused = transfer_on_reused,
+        .reuse_done = transfer_on_reuse_done,
         .closed = on_storage_closed,
     };
     assert(self->storage == NULL && !self->storage_closing);
+    transfer_learn_hashes(self);
     free(self->record);
     self->record = record;
     self->record_size = record_size;
@@ -306,10 +412,18 @@ void transfer_start(struct transfer *self, uint8_t *record, size_t record_size)
         add_magnet_peers(self);
         return;
     }
+    /* Nothing of v2 alone can be verified without the hashes of its pieces. */
+    if (self->metainfo->kind == METAINFO_V2 && metainfo_lacks_layers(self->metainfo)) {
+        if (!self->running) {
+            begin_torrent(self);
+            add_magnet_peers(self);
+        }
+        transfer_want_layers(self);
+        return;
+    }
     transfer_set_state(self, TRANSFER_CHECKING, "looking at what is on disk");
-    self->storage = storage_open(self->owner->disk, self->metainfo, self->folder,
-                                 self->kind == ORDER_SHARE ? STORAGE_SHARE : STORAGE_FETCH,
-                                 bytes_of(self->record, self->record_size), &events);
+    self->reuse_wanted = true;
+    (void)transfer_open_storage(self, &events);
 }
 
 void transfer_adopt(struct transfer *self, struct metainfo *metainfo)
@@ -332,7 +446,7 @@ static void on_order_saved(void *ctx, lb_err err)
         log_warn("order not saved: %s", lb_err_text(err));
 }
 
-static void save_order(struct transfer *self)
+void transfer_save_order(struct transfer *self)
 {
     struct order *order = xcalloc(1, sizeof *order);
     transfer_order(self, order);
@@ -342,18 +456,14 @@ static void save_order(struct transfer *self)
     free(order);
 }
 
-static void complete(struct transfer *self)
+void transfer_save_metainfo(const struct transfer *self, const struct metainfo *metainfo)
 {
-    if (self->state == TRANSFER_FETCHING || self->state == TRANSFER_PAUSED)
-        transfer_set_state(self, TRANSFER_SEEDING, "");
-    if (self->completed_s != 0)
-        return;
-    self->completed_s = clock_wall_s();
-    if (self->kind != ORDER_FETCH)
-        return;
-    save_order(self);
-    storage_sync(self->storage);
-    transfer_log(self, "complete");
+    uint8_t *file = NULL;
+    size_t size = 0;
+    metainfo_write_torrent(metainfo, 0, &file, &size);
+    if (catalogue_write(self->owner->catalogue, self->infohash, CATALOGUE_TORRENT, &file, size,
+                        NULL, NULL) != LB_OK)
+        log_warn("metainfo not saved: too much to do");
 }
 
 /* The info dictionary came from peers and its hash fits. */
@@ -370,13 +480,14 @@ static void take_metadata(struct transfer *self, struct bytes info)
         transfer_fail(self, err, problem.text);
         return;
     }
-    uint8_t *file = NULL;
-    size_t size = 0;
-    metainfo_write_torrent(metainfo, 0, &file, &size);
-    if (catalogue_write(self->owner->catalogue, self->infohash, CATALOGUE_TORRENT, &file, size,
-                        NULL, NULL) != LB_OK)
-        log_warn("metainfo not saved: too much to do");
     transfer_log(self, "knows its metainfo");
+    if (metainfo_lacks_layers(metainfo)) {
+        metainfo_free(&self->without_layers);
+        self->without_layers = metainfo;
+        transfer_want_layers(self);
+        return;
+    }
+    transfer_save_metainfo(self, metainfo);
     transfer_adopt(self, metainfo);
 }
 
@@ -407,8 +518,14 @@ static void perform(struct transfer *self, const struct torrent_action *action)
     case TORRENT_METADATA:
         take_metadata(self, action->message.payload);
         break;
+    case TORRENT_LAYERS:
+        transfer_take_layers(self);
+        break;
+    case TORRENT_GIVE_HASHES:
+        transfer_give_hashes(self, action->peer, action->message.payload);
+        break;
     case TORRENT_COMPLETE:
-        complete(self);
+        transfer_complete(self);
         break;
     case TORRENT_ANNOUNCE:
         transfers_announce(self->owner, self);
@@ -469,14 +586,12 @@ uint64_t transfer_deadline_ms(const struct transfer *self)
     uint64_t deadline = self->stop_wanted || self->trouble != LB_OK ? 0 : UINT64_MAX;
     if (self->running && !self->stop_wanted)
         deadline = torrent_deadline_ms(&self->torrent);
-    if (self->running && self->torrent.complete && self->has_seed_for && self->completed_s != 0) {
-        const uint64_t left_s =
-            seeding_is_over(self) ? 0 : self->completed_s + self->seed_for_s - clock_wall_s();
-        const uint64_t end_ms = transfers_now_ms(self->owner) + left_s * 1000;
-        deadline = end_ms < deadline ? end_ms : deadline;
-    }
+    if (self->running && self->torrent.complete && self->seed_until_ms < deadline)
+        deadline = self->seed_until_ms;
     if (self->retry && self->retry_ms < deadline)
         deadline = self->retry_ms;
+    if (self->answer_by_ms != 0 && self->answer_by_ms < deadline)
+        deadline = self->answer_by_ms;
     if (self->again && !self->storage_closing && self->again_ms < deadline)
         deadline = self->again_ms;
     return deadline;
@@ -502,6 +617,8 @@ void transfer_turn(struct transfer *self, uint64_t now_ms)
     }
     if (self->trouble != LB_OK)
         look_into_trouble(self);
+    if (self->answer_by_ms != 0 && now_ms >= self->answer_by_ms)
+        transfer_was_announced(self);
     if (self->again && !self->storage_closing && now_ms >= self->again_ms)
         start_again(self);
     if (!self->running)
@@ -516,6 +633,7 @@ void transfer_turn(struct transfer *self, uint64_t now_ms)
     if (self->retry && now_ms >= self->retry_ms)
         transfer_retry_writing(self);
     if (now_ms >= torrent_deadline_ms(&self->torrent)) {
+        transfer_tell(self);
         torrent_turn(&self->torrent, now_ms);
         transfers_touch(self);
     }
@@ -529,6 +647,8 @@ void transfer_stop(struct transfer *self)
     self->again = false;
     self->stop_wanted = false;
     self->trouble = LB_OK;
+    self->syncing = false;
+    self->reading_back = false;
     answer_open(self, LB_UNAVAILABLE, "it was stopped");
     /* Made later, they would outlive it. */
     transfers_forget_wishes(self->owner, self);
@@ -544,6 +664,7 @@ void transfer_stop(struct transfer *self)
         self->owner->bad_before += stats.bad_pieces;
         torrent_done(&self->torrent);
         self->running = false;
+        transfers_local_changed(self->owner);
     }
     transfer_drop_incoming(self);
     if (self->storage != NULL) {
@@ -552,62 +673,4 @@ void transfer_stop(struct transfer *self)
         self->closing = self->storage;
         storage_close(&self->storage);
     }
-}
-
-/* ---- looking ---- */
-
-void transfer_status(const struct transfer *self, struct transfer_status *ret_status)
-{
-    struct torrent_stats stats = { 0 };
-    if (self->running)
-        torrent_get_stats(&self->torrent, &stats);
-    *ret_status = (struct transfer_status){
-        .infohash = self->infohash,
-        .name = self->name,
-        .note = self->note,
-        .state = self->state,
-        .size_bytes = self->metainfo != NULL ? self->metainfo->layout.content_length : 0,
-        .have_bytes = self->running ? torrent_have_bytes(&self->torrent) : 0,
-        .received_bytes = stats.received_bytes,
-        .sent_bytes = stats.sent_bytes,
-        .wasted_bytes = stats.wasted_bytes,
-        .receive_rate = stats.receive_rate,
-        .send_rate = stats.send_rate,
-        .peers = stats.peers,
-        .seeds = stats.seeds,
-    };
-    if (self->ended)
-        ret_status->have_bytes = ret_status->size_bytes;
-    if (self->state == TRANSFER_METADATA && stats.peers > 0)
-        ret_status->note = "asking peers what it is";
-    else if (self->note[0] == '\0' && self->state == TRANSFER_FETCHING && stats.peers == 0)
-        ret_status->note = "looking for peers";
-    else if (self->note[0] == '\0' && self->state == TRANSFER_FETCHING && stats.unchoking_us == 0)
-        ret_status->note = "waiting for a peer to serve us";
-}
-
-char *transfer_path(const struct transfer *self)
-{
-    const size_t length = strlen(self->folder);
-    const bool slash = length > 0 && self->folder[length - 1] == '/';
-    if (self->metainfo == NULL)
-        return xstrdup(self->folder);
-    return xasprintf("%s%s%s", self->folder, slash ? "" : "/", self->metainfo->name);
-}
-
-char *transfer_magnet(const struct transfer *self)
-{
-    struct magnet *magnet = xcalloc(1, sizeof *magnet);
-    char *text = xmalloc(MAGNET_FORMAT_SIZE);
-    memcpy(magnet->infohash, self->infohash, sizeof magnet->infohash);
-    snprintf(magnet->name, sizeof magnet->name, "%.*s", (int)sizeof magnet->name - 1, self->name);
-    if (magnet_format(magnet, text, MAGNET_FORMAT_SIZE) != LB_OK)
-        text[0] = '\0';
-    free(magnet);
-    return text;
-}
-
-const struct metainfo *transfer_metainfo(const struct transfer *self)
-{
-    return self->metainfo;
 }

@@ -37,6 +37,9 @@ struct transfer *transfers_get(const struct transfers *self, const uint8_t infoh
     for (size_t i = 0; i < self->count; i++)
         if (memcmp(self->items[i]->infohash, infohash, 20) == 0)
             return self->items[i];
+    for (size_t i = 0; i < self->count; i++)
+        if (transfer_is_known_as(self->items[i], infohash))
+            return self->items[i];
     return NULL;
 }
 
@@ -47,6 +50,7 @@ void transfers_put_in(struct transfers *self, struct transfer *transfer)
         self->items = xrealloc(self->items, self->capacity * sizeof(struct transfer *));
     }
     self->items[self->count++] = transfer;
+    transfers_look_at_queue(self);
 }
 
 void transfers_forget_wishes(struct transfers *self, const struct transfer *transfer)
@@ -81,6 +85,7 @@ void transfers_take_out(struct transfers *self, struct transfer *transfer)
         break;
     }
     transfer_stop(transfer);
+    transfers_look_at_queue(self);
     untouch(self, transfer);
     transfer->removed = true;
     if (transfer->storage_closing)
@@ -162,7 +167,7 @@ static void make_connections(struct transfers *self)
 {
     while (self->wishes_count > 0) {
         const struct connect_wish wish = self->wishes[self->wishes_head];
-        const struct wire_handshake hello = transfer_handshake(wish.transfer);
+        const struct wire_handshake hello = transfer_handshake(wish.transfer, &wish.address);
         struct connection *connection = NULL;
         const lb_err err =
             connection_open(self->connections, &wish.address, &hello, wish.transfer, &connection);
@@ -223,8 +228,10 @@ static void on_settle(void *ctx)
         }
         make_connections(self);
     }
+    transfers_local_settle(self);
     if (self->touched != NULL)
         connections_wake(self->connections);
+    transfers_arm(self, limits_deadline_ms(&self->limits));
     if (disk_wants_pause(self->disk))
         connections_pause(self->connections, true);
 }
@@ -255,6 +262,9 @@ static void publish_counters(struct transfers *self)
     status_counter_set(self->count_received, received);
     status_counter_set(self->count_sent, sent);
     status_counter_set(self->count_bad_pieces, bad);
+    struct disk_stats disk;
+    disk_stats(self->disk, &disk);
+    status_counter_set(self->count_hashed, disk.hashed_bytes);
     status_counter_set(self->count_peers, peers);
     status_counter_set(self->count_transfers, self->count);
 }
@@ -264,11 +274,14 @@ static void on_timer(uv_timer_t *timer)
     struct transfers *self = timer->data;
     const uint64_t now_ms = transfers_now_ms(self);
     self->armed_ms = UINT64_MAX;
+    transfers_order_queue(self, now_ms);
+    transfers_let_go_on(self, now_ms);
     for (size_t i = 0; i < self->count; i++)
         if (now_ms >= transfer_deadline_ms(self->items[i]))
             transfer_turn(self->items[i], now_ms);
     for (size_t i = 0; i < self->count; i++)
         transfers_arm(self, transfer_deadline_ms(self->items[i]));
+    transfers_arm(self, limits_deadline_ms(&self->limits));
     publish_counters(self);
 }
 
@@ -342,6 +355,15 @@ static void make_peer_id(struct transfers *self)
     clock_entropy_bytes(self->peer_id + prefix, (unsigned)(sizeof self->peer_id - prefix));
 }
 
+/* What the machine calls itself, without its domain. */
+static void learn_name(struct transfers *self)
+{
+    if (gethostname(self->host, sizeof self->host) != 0)
+        self->host[0] = '\0';
+    self->host[sizeof self->host - 1] = '\0';
+    self->host[strcspn(self->host, ".")] = '\0';
+}
+
 static void open_counters(struct transfers *self)
 {
     self->count_received = actor_counter(self->actor, "received_bytes");
@@ -349,6 +371,7 @@ static void open_counters(struct transfers *self)
     self->count_peers = actor_counter(self->actor, "peers");
     self->count_transfers = actor_counter(self->actor, "transfers");
     self->count_bad_pieces = actor_counter(self->actor, "bad_pieces");
+    self->count_hashed = actor_counter(self->actor, "hashed_bytes");
 }
 
 static lb_err open_parts(struct transfers *self)
@@ -390,6 +413,7 @@ lb_err transfers_new(struct actor *actor, struct transfers **ret_self)
     self->armed_ms = UINT64_MAX;
     random_init(&self->random, actor_random_seed(actor));
     make_peer_id(self);
+    learn_name(self);
     open_counters(self);
     uv_timer_init(actor_loop(actor), &self->timer);
     uv_timer_init(actor_loop(actor), &self->stop_timer);
@@ -400,7 +424,9 @@ lb_err transfers_new(struct actor *actor, struct transfers **ret_self)
         transfers_free(&self);
         return err;
     }
+    transfers_open_limits(self);
     self->storage = actor_link(actor, SERVICE_STORAGE, 0, &lb__storage__reply__descriptor);
+    transfers_local_open(self);
     transfers_load(self);
     *ret_self = self;
     return LB_OK;

@@ -11,6 +11,7 @@
 #include "libcommon/address.h"
 #include "libcommon/bytes.h"
 #include "libcommon/error.h"
+#include "services/swarm/metainfo.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -19,12 +20,12 @@
 #define TRANSFERS_RETRY_MS      10000u
 #define TRANSFERS_ANNOUNCES_MAX 16u /* asked of storage at once; others wait */
 #define TRANSFERS_ANNOUNCE_MS   30000u
-#define TRANSFERS_WAITERS_MAX   64u /* who ordered the same thing while it is being begun */
+#define TRANSFERS_TOLD_MS       3000u /* so long a share waits for its first announcement */
+#define TRANSFERS_WAITERS_MAX   64u   /* who ordered the same thing while it is being begun */
 #define TRANSFERS_NOTE_SIZE     256u
 
 struct actor;
 struct call;
-struct metainfo;
 struct transfer;
 struct transfers;
 
@@ -39,16 +40,33 @@ LB_MUST_CHECK lb_err transfers_new(struct actor *actor, struct transfers **ret_s
 void transfers_stop(struct transfers *self, void (*on_stopped)(void *ctx), void *ctx);
 void transfers_free(struct transfers **self);
 
-/* path: absolute; piece_length 0: by size. done: LB_OK once it is being seeded. */
-void transfers_share(struct transfers *self, const char *path, uint32_t piece_length,
+struct transfers_share {
+    const char *path;        /* absolute */
+    uint32_t piece_length;   /* 0: by size */
+    enum metainfo_kind kind; /* 0: v1 */
+};
+
+/*
+ * Everything is copied. done: LB_OK once it is being seeded and announced, or TRANSFERS_TOLD_MS
+ * later when the network does not answer.
+ */
+void transfers_share(struct transfers *self, const struct transfers_share *share,
                      transfers_fn *done, void *ctx);
 
 struct transfers_fetch {
     const char *magnet;    /* or NULL */
     struct bytes metainfo; /* a .torrent file, when there is no magnet */
-    const char *folder;    /* absolute */
+    const char *folder;    /* absolute; not used with a device */
+    const char *device;    /* absolute: a block device instead; NULL or "": none */
+    const char *base;      /* absolute: a file or folder to take pieces from; NULL or "": none */
+    bool verify;           /* read everything back from the disk when it is complete */
     bool has_seed_for;
     uint32_t seed_for_s;
+    const char *const *select; /* entries of select.h; none: everything */
+    size_t select_count;
+    uint32_t priority;           /* 1 to ORDER_PRIORITY_MAX, 0: the usual one */
+    const struct address *peers; /* to call at once */
+    size_t peers_count;
 };
 
 /* Everything is copied. done: LB_OK once the order is on the disk. */
@@ -60,6 +78,24 @@ void transfers_remove(struct transfers *self, const uint8_t infohash[20], transf
 /* LB_NOT_FOUND; LB_INVALID: not usable, or our own; LB_UNAVAILABLE: it is not running now. */
 LB_MUST_CHECK lb_err transfers_add_peer(struct transfers *self, const uint8_t infohash[20],
                                         const struct address *address);
+
+struct transfers_limits {
+    bool has_receive;
+    bool has_send;
+    uint64_t receive; /* bytes per second, 0: none */
+    uint64_t send;
+    uint32_t priority; /* 0: as it is */
+};
+
+/* Of one, kept over restarts, or (infohash NULL) of all together. LB_NOT_FOUND; LB_INVALID. */
+LB_MUST_CHECK lb_err transfers_set_limits(struct transfers *self, const uint8_t *infohash,
+                                          const struct transfers_limits *limits);
+
+/*
+ * Hash all that is there, and compare: what is bad is fetched again, or, of a share, makes it fail.
+ * LB_OK once it is begun, or is under way. LB_NOT_FOUND; LB_UNAVAILABLE: it is not open now.
+ */
+LB_MUST_CHECK lb_err transfers_check(struct transfers *self, const uint8_t infohash[20]);
 
 /* ---- looking ---- */
 
@@ -86,10 +122,21 @@ struct transfer_status {
     uint64_t received_bytes;
     uint64_t sent_bytes;
     uint64_t wasted_bytes;
+    uint64_t reused_bytes; /* found on this disk, or zeros: not fetched */
+    uint64_t verified_s;   /* wall clock, when all was read back; 0: it was not */
     uint64_t receive_rate;
     uint64_t send_rate;
     uint32_t peers;
     uint32_t seeds;
+    uint64_t wanted_bytes;
+    uint64_t receive_limit;
+    uint64_t send_limit;
+    uint64_t copies_permille;
+    uint32_t finished;
+    uint64_t checked_bytes; /* of the check under way */
+    uint64_t damaged_bytes; /* found by the last check */
+    uint32_t priority;
+    uint32_t queue; /* its place among those who wait, 0: does not */
 };
 
 /* Borrows from the transfer until the next event. */
@@ -98,6 +145,37 @@ void transfer_status(const struct transfer *self, struct transfer_status *ret_st
 /* Where it lies, and its magnet link; the caller frees. */
 char *transfer_path(const struct transfer *self);
 char *transfer_magnet(const struct transfer *self);
+
+/* A peer that is connected, or finished here and went. */
+struct transfer_peer {
+    struct address address;
+    const char *client; /* borrowed until the next event; may be "" */
+    const char *host;
+    uint64_t have_bytes;
+    uint64_t received_bytes;
+    uint64_t sent_bytes;
+    uint64_t receive_rate;
+    uint64_t send_rate;
+    unsigned why;        /* enum report_why */
+    uint64_t finished_s; /* wall clock, 0: it has not */
+    bool connected;
+    bool verified;
+    bool cooperative;
+};
+
+/* All of them; the caller frees *ret_peers. */
+size_t transfer_peers(const struct transfer *self, struct transfer_peer **ret_peers);
+
+struct transfer_file {
+    const char *path; /* borrowed */
+    uint64_t size_bytes;
+    uint64_t have_bytes; /* verified */
+    bool selected;
+};
+
+/* Files, padding included; 0 while they are not known. */
+uint32_t transfer_files_count(const struct transfer *self);
+void transfer_file(const struct transfer *self, uint32_t index, struct transfer_file *ret_file);
 
 /* NULL while it is not known. */
 const struct metainfo *transfer_metainfo(const struct transfer *self);

@@ -1,8 +1,11 @@
 /*
  * What the files of transfers share: transfers.c (all of them, their sockets and timers),
- * transfer.c (one, from its order to its actions), transfer_blocks.c (its content),
- * transfer_peers.c (its connections), transfers_order.c (sharing, fetching, removing),
- * transfers_announce.c (finding peers). Not for others.
+ * transfer.c (one, from its order to its actions), transfer_disk.c (its files),
+ * transfer_blocks.c (its blocks),
+ * transfer_peers.c (its connections), transfers_looking.c (what is to be seen of it),
+ * transfers_outcomes.c (how it went for its peers), transfers_control.c (limits, turns, selections
+ * and checks), transfers_order.c (sharing, fetching, removing), transfers_announce.c (finding
+ * peers), transfers_local.c (on the local net). Not for others.
  */
 #pragma once
 
@@ -11,6 +14,7 @@
 #include "services/swarm/connection.h"
 #include "services/swarm/create.h"
 #include "services/swarm/disk.h"
+#include "services/swarm/limits.h"
 #include "services/swarm/metainfo.h"
 #include "services/swarm/order.h"
 #include "services/swarm/torrent.h"
@@ -18,7 +22,8 @@
 
 #include <uv.h>
 
-#define TRANSFERS_OWN_MAX 64u /* addresses of this machine */
+#define TRANSFERS_HOST_SIZE 65u /* of our name, with the NUL */
+#define TRANSFERS_OWN_MAX   64u /* addresses of this machine */
 
 struct link;
 struct pool;
@@ -39,24 +44,50 @@ struct outgoing {
     struct transfer *transfer;
     struct outgoing *next, *previous;
     uint32_t peer;
+    uint32_t padding; /* zeros behind what is read (layout_padded_size()) */
     bool reading;
     bool queued;
 };
 
 struct transfer {
     struct transfers *owner;
-    uint8_t infohash[20];
+    uint8_t infohash[20];    /* the key */
+    uint8_t infohash_v2[32]; /* when has_v2 */
+    bool has_v1;
+    bool has_v2;
     enum order_kind kind;
     bool has_seed_for;
     uint32_t seed_for_s;
-    uint64_t completed_s; /* wall clock, 0: not yet */
+    uint64_t seed_until_ms; /* UINT64_MAX: for good, or it is not complete yet */
+    uint64_t completed_s;   /* wall clock, 0: not yet */
+    uint64_t verified_s;    /* wall clock, when all was read back; 0: it was not */
+    bool verify;            /* read everything back when it is complete */
+    char *base;             /* what to take pieces from; NULL: nothing was given */
+    char *device;           /* a block device, or NULL */
+    char *identity;         /* of it */
+    uint64_t added_s;
+    uint32_t priority;
+    struct limits_share share; /* how fast it may be */
+    char *select;              /* what of it is wanted, see select.h; "": everything */
+    uint8_t *files;            /* bitfield of the files that are; NULL: everything */
+    uint32_t queue;            /* its place among those who wait for their turn; 0: does not */
+    char turn_note[32];        /* what to say of that */
+    uint64_t alone_ms;         /* since when it has no peers; 0: it has */
+    bool check_asked;          /* a check under way was, by a person */
+    uint64_t check_bytes;      /* all that it compares */
+    uint64_t checked_bytes;    /* of these */
+    uint64_t damaged_bytes;    /* found by it */
+    struct address *calls;     /* peers to call as soon as it runs */
+    size_t calls_count;
     char *folder;
     char *magnet; /* as given, or "" */
     char *name;
     enum transfer_state state;
     char note[TRANSFERS_NOTE_SIZE];
 
-    struct metainfo *metainfo; /* NULL: not known yet */
+    struct metainfo *metainfo;       /* NULL: not known yet */
+    struct metainfo *without_layers; /* came from peers; the hashes of its pieces are asked for */
+    struct hash_server *hash_server; /* made when first asked for */
     struct storage *storage;
     struct storage *closing; /* what it was, until `closed` comes */
     bool storage_closing;
@@ -68,7 +99,13 @@ struct transfer {
     bool removed;
     bool again; /* to be opened again at again_ms */
     uint64_t again_ms;
-    uint8_t *record; /* resume record to open with, or NULL */
+    bool reuse_wanted; /* not yet looked for what is on this disk */
+    uint64_t reused_bytes;
+    bool syncing;             /* every piece is here, and not yet known to be on the disk */
+    bool reading_back;        /* from the disk */
+    uint8_t *unproven;        /* pieces not yet read back, once it has begun */
+    uint32_t read_back_count; /* how often some were not as they should be */
+    uint8_t *record;          /* resume record to open with, or NULL */
     size_t record_size;
     struct torrent torrent;
     struct incoming **incoming; /* by piece; NULL: there is none */
@@ -85,6 +122,7 @@ struct transfer {
 
     transfers_fn *on_open; /* who waits until it is seeded, or is not */
     void *on_open_ctx;
+    uint64_t answer_by_ms; /* 0: they do not wait for the first announcement */
 };
 
 struct connect_wish {
@@ -101,7 +139,13 @@ struct transfers {
     struct catalogue *catalogue;
     struct connections *connections;
     struct link *storage;
+    struct link *transport; /* NULL: no local discovery */
+    bool local_stale;       /* what it was told of our torrents is no longer so */
+    uint32_t local_asks;    /* how often it was asked */
+    size_t local_told;      /* torrents that it was told of last */
     struct random random;
+    struct limits limits;
+    char host[TRANSFERS_HOST_SIZE];
     uint8_t peer_id[WIRE_PEER_ID_SIZE];
     struct address own[TRANSFERS_OWN_MAX];
     unsigned own_count;
@@ -125,6 +169,8 @@ struct transfers {
     uv_timer_t stop_timer;
     unsigned handles;
     uint64_t armed_ms;
+    uint64_t queue_ms; /* when it is looked at again in any case */
+    bool queue_due;    /* who runs and who waits is to be looked at */
     bool stopping;
     void (*on_stopped)(void *ctx);
     void *on_stopped_ctx;
@@ -134,6 +180,7 @@ struct transfers {
     struct status_counter *count_peers;
     struct status_counter *count_transfers;
     struct status_counter *count_bad_pieces;
+    struct status_counter *count_hashed;
     uint64_t received_before; /* of transfers that are gone */
     uint64_t sent_before;
     uint64_t bad_before;
@@ -165,6 +212,8 @@ void transfer_free(struct transfer **self);
  */
 void transfer_start(struct transfer *self, uint8_t *record, size_t record_size);
 
+void transfer_save_metainfo(const struct transfer *self, const struct metainfo *metainfo);
+
 /* The metainfo is known now. */
 void transfer_adopt(struct transfer *self, struct metainfo *metainfo);
 void transfer_stop(struct transfer *self);
@@ -178,8 +227,38 @@ void transfer_set_state(struct transfer *self, enum transfer_state state, const 
 /* It runs, and nothing hinders it: but a share is never fetched, nor written to. */
 void transfer_go_on(struct transfer *self);
 
+/* Its first announcement ended: who shared it need not wait any more. */
+void transfer_was_announced(struct transfer *self);
+
+/* It is complete: when its seeding ends follows. */
+void transfer_set_seeding_end(struct transfer *self);
+
 /* One line about what happened to it. */
 void transfer_log(const struct transfer *self, const char *what);
+
+void transfer_stop_soon(struct transfer *self);
+
+/* What may go away by itself: begin again after a while. */
+void transfer_try_again(struct transfer *self, lb_err err);
+
+/* ---- transfer_disk.c ---- */
+
+/* False: it cannot be, and has failed. */
+bool transfer_open_storage(struct transfer *self, const struct storage_events *events);
+
+/* Waiting would not change that it cannot be opened. */
+bool transfer_is_refused(const struct transfer *self, lb_err err);
+
+/* What lies in its files is known: take what lies elsewhere on this disk, then go on. */
+void transfer_take_up(struct transfer *self);
+void transfer_on_reused(void *ctx, uint32_t piece);
+void transfer_on_reuse_done(void *ctx, lb_err err);
+
+/* Every piece is here; a sync ended; a check that reads back goes on, and ends. */
+void transfer_complete(struct transfer *self);
+void transfer_on_durable(struct transfer *self);
+void transfer_read_back_piece(struct transfer *self, uint32_t piece, bool good);
+void transfer_read_back_done(struct transfer *self);
 
 /* ---- transfer_blocks.c ---- */
 
@@ -202,16 +281,78 @@ void transfer_message(struct transfer *self, struct connection *connection,
                       const struct wire_message *message);
 void transfer_closed(struct transfer *self, struct connection *connection, const char *reason);
 void transfer_disconnect(struct transfer *self, const struct torrent_action *action);
-struct wire_handshake transfer_handshake(const struct transfer *self);
+
+/* Ours, for one we call; NULL: who called. */
+struct wire_handshake transfer_handshake(const struct transfer *self,
+                                         const struct address *address);
 
 /* NULL: the peer of this number has none any more. */
 struct connection *transfer_connection(const struct transfer *self, uint32_t peer);
+
+/* ---- transfer_hashes.c ---- */
+
+/* From its magnet link, and from its metainfo once it is there. */
+void transfer_learn_hashes(struct transfer *self);
+
+/* By its key, or by the other infohash of a hybrid, cut. */
+bool transfer_is_known_as(const struct transfer *self, const uint8_t infohash[20]);
+void transfer_want_layers(struct transfer *self);
+void transfer_take_layers(struct transfer *self);
+void transfer_give_hashes(struct transfer *self, uint32_t peer, struct bytes payload);
+
+void transfer_save_order(struct transfer *self);
+
+/* ---- transfers_control.c ---- */
+
+/* The limits of the configuration. */
+void transfers_open_limits(struct transfers *self);
+
+/* Let those go on that a limit held back; decide who fetches and who waits. */
+void transfers_let_go_on(struct transfers *self, uint64_t now_ms);
+void transfers_order_queue(struct transfers *self, uint64_t now_ms);
+void transfers_look_at_queue(struct transfers *self);
+
+/* Of its peers' share of what all may have, by its priority. */
+uint32_t transfer_weight(uint32_t priority);
+
+/*
+ * What its selection means, now that the files are known: they are told to the storage, the pieces
+ * to the torrent. LB_NOT_FOUND, and why in *ret_reason (the caller frees).
+ */
+LB_MUST_CHECK lb_err transfer_apply_selection(struct transfer *self, char **ret_reason);
+
+/*
+ * The entries of an order as one text; *ret_reason when they are too many, or (with the metainfo
+ * known) one means no file. And two of these together, of which "" is everything; NULL: too much.
+ * The caller frees all of them.
+ */
+LB_MUST_CHECK lb_err transfers_read_selection(const struct transfers_fetch *fetch,
+                                              const struct metainfo *metainfo, char **ret_selection,
+                                              char **ret_reason);
+char *transfers_join_selections(const char *one, const char *other);
+
+/* One piece of a check is done. */
+void transfer_count_checked(struct transfer *self, uint32_t piece, bool good);
+
+/* ---- transfers_outcomes.c ---- */
+
+/* What the torrent cannot know by itself. */
+void transfer_tell(struct transfer *self);
+uint32_t transfer_finished(const struct transfer *self);
 
 /* ---- transfers_order.c ---- */
 
 /* Take up what stands in the catalogue. */
 void transfers_load(struct transfers *self);
 void transfers_cancel_orders(struct transfers *self);
+
+/* ---- transfers_local.c ---- */
+
+void transfers_local_open(struct transfers *self);
+
+/* A torrent begins or ends, or turned out to be private: tell it in the next turn. */
+void transfers_local_changed(struct transfers *self);
+void transfers_local_settle(struct transfers *self);
 
 /* ---- transfers_announce.c ---- */
 

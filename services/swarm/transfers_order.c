@@ -3,6 +3,7 @@
 #include "libcommon/log.h"
 #include "libcommon/memory.h"
 #include "libcommon/pool.h"
+#include "services/swarm/device.h"
 #include "services/swarm/magnet.h"
 #include "services/swarm/resume.h"
 #include "services/swarm/transfers_inside.h"
@@ -28,12 +29,15 @@ struct ordering {
     struct waiter waiters[TRANSFERS_WAITERS_MAX];
     size_t waiters_count;
     struct order order;
+    struct address *calls; /* fetching: peers to call at once */
+    size_t calls_count;
     struct metainfo *metainfo;
     struct create *create; /* sharing, while hashing */
     char *path;            /* sharing: what was asked for */
     uint8_t *record;       /* sharing: the resume record */
     size_t record_size;
     lb_err err;
+    char reason[DEVICE_PROBLEM_SIZE];
     bool opening; /* the transfer is there and not yet seeded */
     uint8_t opening_infohash[20];
 };
@@ -64,6 +68,7 @@ static void ordering_end(struct ordering *self, lb_err err, const char *reason,
     metainfo_free(&self->metainfo);
     free(self->path);
     free(self->record);
+    free(self->calls);
     free(self);
 }
 
@@ -117,7 +122,8 @@ static void load_work(struct job *job)
         catalogue_read(self->owner->catalogue, self->infohash, CATALOGUE_TORRENT, &data, &size);
     if (self->err != LB_OK)
         return;
-    self->err = metainfo_parse(bytes_of(data, size), &self->metainfo, &self->problem);
+    self->err =
+        metainfo_parse_as(bytes_of(data, size), self->infohash, &self->metainfo, &self->problem);
     free(data);
 }
 
@@ -128,11 +134,6 @@ static void load_done(struct job *job, void *ctx)
     struct transfer *transfer = transfers_get(owner, self->infohash);
     owner->loading--;
     if (transfer != NULL && !owner->stopping) {
-        if (self->metainfo != NULL &&
-            memcmp(self->metainfo->infohash, self->infohash, sizeof self->infohash) != 0) {
-            metainfo_free(&self->metainfo);
-            self->err = LB_CORRUPT;
-        }
         /* Without its metainfo a fetch asks the peers again; a share cannot. */
         if (self->metainfo == NULL && transfer->kind == ORDER_SHARE) {
             transfer_fail(transfer, self->err, "its .torrent file");
@@ -325,6 +326,7 @@ static void on_created(void *ctx, lb_err err, const struct create_result *result
     if (failed)
         transfers_take_out(owner, there);
     self->order.kind = ORDER_SHARE;
+    self->order.priority = ORDER_PRIORITY;
     self->order.added_s = clock_wall_s();
     memcpy(self->order.infohash, self->metainfo->infohash, sizeof self->order.infohash);
     if (snprintf(self->order.folder, sizeof self->order.folder, "%s", result->folder) >=
@@ -358,10 +360,10 @@ static struct resume *known_resume(const struct transfer *known)
     return resume;
 }
 
-void transfers_share(struct transfers *self, const char *path, uint32_t piece_length,
+void transfers_share(struct transfers *self, const struct transfers_share *share,
                      transfers_fn *done, void *ctx)
 {
-    char *clean = xstrdup(path);
+    char *clean = xstrdup(share->path);
     for (size_t size = strlen(clean); size > 1 && clean[size - 1] == '/'; size--)
         clean[size - 1] = '\0';
     for (struct ordering *at = self->orderings; at != NULL; at = at->next) {
@@ -375,7 +377,8 @@ void transfers_share(struct transfers *self, const char *path, uint32_t piece_le
     struct resume *resume = known_resume(known);
     const struct create_request request = {
         .path = clean,
-        .piece_length = piece_length,
+        .piece_length = share->piece_length,
+        .kind = share->kind,
         .known = resume != NULL ? known->metainfo : NULL,
         .known_resume = resume,
     };
@@ -407,22 +410,54 @@ static void on_fetch_stored(void *ctx, lb_err err)
         free(transfer->name);
         transfer->name = xstrdup(self->metainfo->name);
     }
+    transfer->calls = self->calls;
+    transfer->calls_count = self->calls_count;
+    self->calls = NULL;
     transfer_start(transfer, NULL, 0);
     transfers_arm(owner, transfer_deadline_ms(transfer));
     ordering_end(self, LB_OK, "", transfer);
 }
 
-/* In the pool: is the folder there, and may we write to it? */
-static void folder_work(struct job *job)
+static void look_at_folder(struct ordering *self)
 {
-    struct ordering *self = (struct ordering *)job;
+    const char *folder = self->order.folder;
     struct stat found;
-    if (stat(self->order.folder, &found) != 0)
+    if (stat(folder, &found) != 0)
         self->err = errno == EACCES ? LB_DENIED : LB_NOT_FOUND;
     else if (!S_ISDIR(found.st_mode))
         self->err = LB_INVALID;
-    else if (access(self->order.folder, W_OK | X_OK) != 0)
+    else if (access(folder, W_OK | X_OK) != 0)
         self->err = LB_DENIED;
+    if (self->err != LB_OK)
+        snprintf(self->reason, sizeof self->reason, "the folder %.400s: %s", folder,
+                 self->err == LB_INVALID ? "is no folder" : lb_err_text(self->err));
+}
+
+/* From now on it is this device, whatever its path names later. */
+static void look_at_device(struct ordering *self)
+{
+    const struct metainfo *metainfo = self->metainfo;
+    struct device_facts facts;
+    self->err = device_look(self->order.device, metainfo != NULL ? metainfo->layout.length : 0,
+                            &facts, self->reason);
+    if (self->err == LB_OK)
+        memcpy(self->order.identity, facts.identity, sizeof facts.identity);
+}
+
+/* In the pool: is there what was named, and may we write to it? */
+static void folder_work(struct job *job)
+{
+    struct ordering *self = (struct ordering *)job;
+    const char *base = self->order.base;
+    if (self->order.device[0] != '\0')
+        look_at_device(self);
+    else
+        look_at_folder(self);
+    if (self->err != LB_OK || base[0] == '\0' || access(base, R_OK) == 0)
+        return;
+    self->err = errno == EACCES ? LB_DENIED : LB_NOT_FOUND;
+    snprintf(self->reason, sizeof self->reason, "the base %.400s: %s", base,
+             lb_err_text(self->err));
 }
 
 static void folder_done(struct job *job, void *ctx)
@@ -430,10 +465,8 @@ static void folder_done(struct job *job, void *ctx)
     struct ordering *self = (struct ordering *)job;
     struct transfers *owner = ctx;
     if (self->err != LB_OK || owner->stopping) {
-        char *reason = xasprintf("the folder %s: %s", self->order.folder,
-                                 self->err == LB_INVALID ? "is no folder" : lb_err_text(self->err));
-        ordering_end(self, self->err != LB_OK ? self->err : LB_UNAVAILABLE, reason, NULL);
-        free(reason);
+        ordering_end(self, self->err != LB_OK ? self->err : LB_UNAVAILABLE,
+                     self->err != LB_OK ? self->reason : "the node stops", NULL);
         return;
     }
     /* A share of the same may have come first while the folder was looked at. */
@@ -452,18 +485,92 @@ static void folder_done(struct job *job, void *ctx)
         ordering_end(self, err, "too many transfers, or too much to do", NULL);
 }
 
+/* What is selected now is fetched besides what was before; nothing said means everything. */
+static lb_err select_more(struct transfer *transfer, const char *selection, char **ret_reason)
+{
+    if (transfer->select[0] == '\0')
+        return LB_OK; /* it is all wanted */
+    char *before = transfer->select;
+    /* One that failed may have failed by its selection. */
+    const bool anew = transfer->state == TRANSFER_FAILED && !transfer->running;
+    transfer->select = transfers_join_selections(anew ? selection : before, selection);
+    const lb_err err = transfer->select == NULL ? LB_FULL
+                       : transfer->opened       ? transfer_apply_selection(transfer, ret_reason)
+                                                : LB_OK;
+    if (err != LB_OK) {
+        free(transfer->select);
+        transfer->select = before;
+        if (transfer->opened)
+            (void)!transfer_apply_selection(transfer, ret_reason);
+        return err;
+    }
+    free(before);
+    transfer_save_order(transfer);
+    if (transfer->opened)
+        transfer_go_on(transfer);
+    transfers_touch(transfer);
+    return LB_OK;
+}
+
+static void copy_path(char to[ORDER_FOLDER_SIZE], const char *path)
+{
+    snprintf(to, ORDER_FOLDER_SIZE, "%s", path != NULL ? path : "");
+}
+
+static bool is_absolute(const char *path)
+{
+    return path[0] == '/' && strlen(path) < ORDER_FOLDER_SIZE;
+}
+
+static bool is_given(const char *path)
+{
+    return path != NULL && path[0] != '\0';
+}
+
+/* Why an order cannot be taken, or NULL. */
+static const char *find_fault(const struct transfers_fetch *fetch)
+{
+    if (fetch->magnet != NULL && strlen(fetch->magnet) >= ORDER_MAGNET_SIZE)
+        return "the link is too long";
+    if (is_given(fetch->device) ? !is_absolute(fetch->device) : !is_absolute(fetch->folder))
+        return "the folder must be absolute, and not too long";
+    if (is_given(fetch->base) && !is_absolute(fetch->base))
+        return "the base path must be absolute, and not too long";
+    return NULL;
+}
+
+static bool goes_elsewhere(const struct transfer *transfer, const struct transfers_fetch *fetch)
+{
+    if (transfer->device != NULL || is_given(fetch->device))
+        return transfer->device == NULL || !is_given(fetch->device) ||
+               strcmp(transfer->device, fetch->device) != 0;
+    size_t length = strlen(fetch->folder);
+    while (length > 1 && fetch->folder[length - 1] == '/')
+        length--;
+    return strlen(transfer->folder) != length ||
+           memcmp(transfer->folder, fetch->folder, length) != 0;
+}
+
+/* Where it is to go, and what it is; NULL: it is there already, and so. */
+static char *find_difference(const struct transfer *transfer, const struct transfers_fetch *fetch)
+{
+    if (!goes_elsewhere(transfer, fetch))
+        return NULL;
+    return xasprintf("it is already %s in %s", transfer->kind == ORDER_SHARE ? "shared" : "fetched",
+                     transfer->device != NULL ? transfer->device : transfer->folder);
+}
+
 /* It is there already: the same answer at once, unless it was to go elsewhere. */
-static void fetch_again(struct transfer *transfer, struct metainfo **metainfo, const char *folder,
+static void fetch_again(struct transfer *transfer, struct metainfo **metainfo,
+                        const struct transfers_fetch *fetch, const char *selection,
                         transfers_fn *done, void *ctx)
 {
-    size_t length = strlen(folder);
-    while (length > 1 && folder[length - 1] == '/')
-        length--;
-    if (strlen(transfer->folder) != length || memcmp(transfer->folder, folder, length) != 0) {
-        char *reason =
-            xasprintf("it is already %s in %s",
-                      transfer->kind == ORDER_SHARE ? "shared" : "fetched", transfer->folder);
-        done(ctx, LB_EXISTS, reason, NULL);
+    char *reason = find_difference(transfer, fetch);
+    lb_err err = reason != NULL ? LB_EXISTS : LB_OK;
+    if (err == LB_OK)
+        err = select_more(transfer, selection, &reason);
+    if (err != LB_OK) {
+        done(ctx, err, reason != NULL ? reason : "too much is selected", NULL);
         free(reason);
         return;
     }
@@ -475,7 +582,15 @@ static void fetch_again(struct transfer *transfer, struct metainfo **metainfo, c
                transfer->storage == NULL && !transfer->storage_closing) {
         transfer_start(transfer, NULL, 0);
     }
-    done(ctx, LB_OK, "", transfer);
+    if (fetch->priority != 0)
+        err = transfers_set_limits(transfer->owner, transfer->infohash,
+                                   &(struct transfers_limits){ .priority = fetch->priority });
+    for (size_t i = 0; i < fetch->peers_count && transfer->running; i++)
+        if (!transfers_is_own(transfer->owner, &fetch->peers[i]))
+            torrent_call_address(&transfer->torrent, &fetch->peers[i],
+                                 transfers_now_ms(transfer->owner));
+    transfers_touch(transfer);
+    done(ctx, err, "a priority is 1 to 3", err == LB_OK ? transfer : NULL);
 }
 
 static lb_err read_source(const struct transfers_fetch *fetch, uint8_t infohash[20],
@@ -493,14 +608,15 @@ static lb_err read_source(const struct transfers_fetch *fetch, uint8_t infohash[
         memcpy(infohash, magnet->infohash, 20);
     else
         snprintf(problem->text, sizeof problem->text, "%s",
-                 err == LB_UNSUPPORTED ? "a magnet link with a v2 hash alone" : "no magnet link");
+                 err == LB_UNSUPPORTED ? "a magnet link with a hash of another kind alone"
+                                       : "no magnet link");
     free(magnet);
     return err;
 }
 
 static void begin_fetch(struct transfers *self, const struct transfers_fetch *fetch,
-                        const uint8_t infohash[20], struct metainfo *metainfo, transfers_fn *done,
-                        void *ctx)
+                        const uint8_t infohash[20], struct metainfo *metainfo,
+                        const char *selection, transfers_fn *done, void *ctx)
 {
     struct ordering *ordering = ordering_new(self, done, ctx);
     ordering->metainfo = metainfo;
@@ -510,11 +626,20 @@ static void begin_fetch(struct transfers *self, const struct transfers_fetch *fe
     order->seed_for_s = fetch->seed_for_s;
     order->added_s = clock_wall_s();
     memcpy(order->infohash, infohash, sizeof order->infohash);
-    snprintf(order->folder, sizeof order->folder, "%s", fetch->folder);
+    copy_path(order->folder, fetch->folder);
+    copy_path(order->device, fetch->device);
+    copy_path(order->base, fetch->base);
+    order->verify = fetch->verify;
+    if (order->device[0] != '\0')
+        snprintf(order->folder, sizeof order->folder, "/");
     for (size_t size = strlen(order->folder); size > 1 && order->folder[size - 1] == '/'; size--)
         order->folder[size - 1] = '\0';
     if (fetch->magnet != NULL)
         snprintf(order->magnet, sizeof order->magnet, "%s", fetch->magnet);
+    order->priority = fetch->priority != 0 ? fetch->priority : ORDER_PRIORITY;
+    snprintf(order->select, sizeof order->select, "%s", selection);
+    ordering->calls = xmemdup(fetch->peers, fetch->peers_count * sizeof *fetch->peers);
+    ordering->calls_count = fetch->peers_count;
     ordering->job = (struct job){ .work = folder_work, .done = folder_done, .ctx = self };
     const lb_err err = pool_submit(self->pool, &ordering->job);
     if (err != LB_OK)
@@ -527,10 +652,9 @@ void transfers_fetch(struct transfers *self, const struct transfers_fetch *fetch
     struct metainfo_problem problem = { "" };
     struct metainfo *metainfo = NULL;
     uint8_t infohash[20];
-    if (fetch->folder[0] != '/' || strlen(fetch->folder) >= ORDER_FOLDER_SIZE ||
-        (fetch->magnet != NULL && strlen(fetch->magnet) >= ORDER_MAGNET_SIZE)) {
-        done(ctx, LB_INVALID, "the folder must be absolute, and neither it nor the link too long",
-             NULL);
+    const char *fault = find_fault(fetch);
+    if (fault != NULL) {
+        done(ctx, LB_INVALID, fault, NULL);
         return;
     }
     const lb_err err = read_source(fetch, infohash, &metainfo, &problem);
@@ -538,9 +662,19 @@ void transfers_fetch(struct transfers *self, const struct transfers_fetch *fetch
         done(ctx, err, problem.text, NULL);
         return;
     }
+    char *selection = NULL;
+    char *reason = NULL;
+    const lb_err selected = transfers_read_selection(fetch, metainfo, &selection, &reason);
+    if (selected != LB_OK) {
+        done(ctx, selected, reason, NULL);
+        free(reason);
+        metainfo_free(&metainfo);
+        return;
+    }
     struct transfer *there = transfers_get(self, infohash);
     if (there != NULL) {
-        fetch_again(there, &metainfo, fetch->folder, done, ctx);
+        fetch_again(there, &metainfo, fetch, selection, done, ctx);
+        free(selection);
         metainfo_free(&metainfo);
         return;
     }
@@ -548,9 +682,11 @@ void transfers_fetch(struct transfers *self, const struct transfers_fetch *fetch
         if (at->order.kind != ORDER_FETCH || at->path != NULL ||
             memcmp(at->order.infohash, infohash, sizeof infohash) != 0)
             continue;
+        free(selection);
         metainfo_free(&metainfo);
         join_ordering(at, done, ctx);
         return;
     }
-    begin_fetch(self, fetch, infohash, metainfo, done, ctx);
+    begin_fetch(self, fetch, infohash, metainfo, selection, done, ctx);
+    free(selection);
 }

@@ -119,25 +119,6 @@ static bool join_group(const struct lan_port *port, unsigned index)
     return result == 0 || errno == EADDRINUSE;
 }
 
-static size_t write_announcement(const struct lan *self, const struct lan_port *port,
-                                 uint8_t ret_data[LSD_SIZE_MAX])
-{
-    const struct pages *pages = &self->transport->pages;
-    struct lsd_message message = { .over_v6 = !port->v4,
-                                   .port = port->listen.port,
-                                   .hashes_count = 1,
-                                   .cookie = bytes_of_text(self->cookie) };
-    bool alone = routing_page_count(pages->routing) == 0;
-    char remark[LSD_REMARK_MAX];
-
-    memcpy(message.hashes[0], self->hash, sizeof(self->hash));
-    snprintf(remark, sizeof(remark), "%s%s%s", alone ? DISCOVERY_ALONE : "",
-             alone && self->discovery.client ? " " : "",
-             self->discovery.client ? DISCOVERY_CLIENT : "");
-    message.remark = bytes_of_text(remark);
-    return lsd_encode(&message, ret_data, LSD_SIZE_MAX);
-}
-
 /* To the group by one interface, from the address we listen on when that is one. */
 static bool send_by(const struct lan_port *port, unsigned index, const void *data, size_t size)
 {
@@ -173,12 +154,16 @@ static bool send_by(const struct lan_port *port, unsigned index, const void *dat
 }
 
 /* On how many interfaces it went out. */
-static unsigned announce_by(struct lan *self, const struct lan_port *port)
+static unsigned send_by_port(struct lan *self, const struct lan_port *port,
+                             struct lsd_message message)
 {
     uint8_t data[LSD_SIZE_MAX];
-    size_t size = write_announcement(self, port, data);
     unsigned count = 0;
+    size_t size;
 
+    message.over_v6 = !port->v4;
+    message.port = message.port != 0 ? message.port : port->listen.port;
+    size = lsd_encode(&message, data, sizeof(data));
     for (unsigned i = 0; i < self->interfaces_count; i++) {
         unsigned index = self->interfaces[i].index;
 
@@ -192,31 +177,60 @@ static unsigned announce_by(struct lan *self, const struct lan_port *port)
     return count;
 }
 
-/* Become a member wherever there is an interface by now, and announce ourselves. */
-static void announce(struct lan *self)
+/* We become a member wherever there is an interface by now. */
+unsigned lan_multicast(struct lan *self, struct lsd_message *message)
 {
     unsigned count = 0;
 
+    message->cookie = bytes_of_text(self->cookie);
     look_at_interfaces(self);
     for (unsigned i = 0; i < LAN_FAMILIES; i++) {
         if (self->ports[i].fd >= 0)
-            count += announce_by(self, &self->ports[i]);
+            count += send_by_port(self, &self->ports[i], *message);
     }
     if (count == 0 && !self->said_none)
         log_info("no interface does multicast: nodes of this net are not found by themselves");
     self->said_none = count == 0;
+    return count;
+}
+
+static void announce(struct lan *self)
+{
+    struct lsd_message message = { .hashes_count = 1 };
+    bool alone = routing_page_count(self->transport->pages.routing) == 0;
+    char remark[LSD_REMARK_MAX];
+
+    memcpy(message.hashes[0], self->hash, sizeof(self->hash));
+    snprintf(remark, sizeof(remark), "%s%s%s", alone ? DISCOVERY_ALONE : "",
+             alone && self->discovery.client ? " " : "",
+             self->discovery.client ? DISCOVERY_CLIENT : "");
+    message.remark = bytes_of_text(remark);
+    (void)lan_multicast(self, &message);
 }
 
 /* ---- the timer ---- */
 
 static void on_timer(uv_timer_t *timer);
 
-static void arm(struct lan *self)
+static uint64_t nodes_deadline_ms(const struct lan *self)
 {
-    uint64_t due_ms = discovery_deadline_ms(&self->discovery);
+    if (!self->finds_nodes)
+        return UINT64_MAX;
+    if (!self->transport->pages.routing) /* nobody could be answered yet */
+        return uv_now(self->timer.loop) + DISCOVERY_START_MS;
+    return discovery_deadline_ms(&self->discovery);
+}
+
+void lan_arm(struct lan *self)
+{
+    uint64_t due_ms = nodes_deadline_ms(self), torrents_ms = lan_torrents_deadline_ms(self);
     uint64_t now_ms = uv_now(self->timer.loop);
 
-    uv_timer_start(&self->timer, on_timer, due_ms > now_ms ? due_ms - now_ms : 0, 0);
+    due_ms = torrents_ms < due_ms ? torrents_ms : due_ms;
+    if (due_ms == UINT64_MAX)
+        uv_timer_stop(&self->timer);
+    else
+        uv_timer_start(&self->timer, on_timer, due_ms > now_ms ? due_ms - now_ms : 0, 0);
 }
 
 static void on_timer(uv_timer_t *timer)
@@ -224,13 +238,11 @@ static void on_timer(uv_timer_t *timer)
     struct lan *self = timer->data;
     const struct routing_page *routing = self->transport->pages.routing;
 
-    if (!routing) { /* nobody could be answered yet */
-        uv_timer_start(timer, on_timer, DISCOVERY_START_MS, 0);
-        return;
-    }
-    if (discovery_next(&self->discovery, routing_page_count(routing), uv_now(timer->loop)))
+    if (self->finds_nodes && routing &&
+        discovery_next(&self->discovery, routing_page_count(routing), uv_now(timer->loop)))
         announce(self);
-    arm(self);
+    lan_torrents_turn(self, uv_now(timer->loop));
+    lan_arm(self);
 }
 
 /* ---- hearing ---- */
@@ -269,23 +281,33 @@ static bool names_us(const struct lan *self, const struct lsd_message *message)
     return false;
 }
 
-static void hear(struct lan *self, struct address *from, struct bytes data)
+static void hear_node(struct lan *self, const struct address *from,
+                      const struct lsd_message *message)
 {
     const struct routing_page *routing = self->transport->pages.routing;
-    struct lsd_message message;
     struct discovery_heard heard;
 
-    if (!routing || !is_near(self, from) || lsd_decode(data, &message) != LB_OK ||
-        !names_us(self, &message) || bytes_equal_text(message.cookie, self->cookie))
+    if (!self->finds_nodes || !routing || !names_us(self, message))
         return;
-    from->port = message.port;
-    heard = (struct discovery_heard){ .alone = lsd_remarks(&message, DISCOVERY_ALONE),
-                                      .client = lsd_remarks(&message, DISCOVERY_CLIENT),
+    heard = (struct discovery_heard){ .alone = lsd_remarks(message, DISCOVERY_ALONE),
+                                      .client = lsd_remarks(message, DISCOVERY_CLIENT),
                                       .known = routing_page_holds(routing, from) };
     if (discovery_heard(&self->discovery, &heard, routing_page_count(routing),
                         uv_now(self->timer.loop)))
         join_through(self, from);
-    arm(self);
+}
+
+static void hear(struct lan *self, struct address *from, struct bytes data)
+{
+    struct lsd_message message;
+
+    if (!is_near(self, from) || lsd_decode(data, &message) != LB_OK ||
+        bytes_equal_text(message.cookie, self->cookie))
+        return;
+    from->port = message.port;
+    hear_node(self, from, &message);
+    lan_torrents_hear(self, from, &message);
+    lan_arm(self);
 }
 
 static void on_readable(uv_poll_t *handle, int status, int events)
@@ -363,7 +385,9 @@ void lan_open(struct lan *self, struct transport *transport)
 
     for (unsigned i = 0; i < LAN_FAMILIES; i++)
         self->ports[i].fd = -1;
-    if (!config_number(config, CONFIG_LAN_DISCOVERY) || actor_instance(transport->actor) != 0)
+    self->finds_nodes = config_number(config, CONFIG_LAN_DISCOVERY) != 0;
+    if ((!self->finds_nodes && !config_number(config, CONFIG_SWARM_LOCAL_DISCOVERY)) ||
+        actor_instance(transport->actor) != 0)
         return;
     uv_timer_init(loop, &self->timer);
     self->timer.data = self;
@@ -381,8 +405,10 @@ void lan_open(struct lan *self, struct transport *transport)
     }
     discovery_init(&self->discovery, config_number(config, CONFIG_CLIENT) != 0, &transport->random,
                    uv_now(loop));
-    if (open > 0)
-        arm(self);
+    local_init(&self->local, &transport->random);
+    self->finds_nodes &= open > 0;
+    look_at_interfaces(self);
+    lan_arm(self);
 }
 
 static void on_closed(uv_handle_t *handle)
@@ -396,6 +422,7 @@ void lan_close(struct lan *self)
 {
     if (!self->transport)
         return;
+    lan_torrents_done(self);
     self->transport = NULL;
     uv_close((uv_handle_t *)&self->timer, on_closed);
     for (unsigned i = 0; i < LAN_FAMILIES; i++) {

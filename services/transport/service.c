@@ -411,6 +411,7 @@ static handler_fn *const handlers[] = {
     [LB__TRANSPORT__REQUEST__BODY_QUERY] = queries_on_query,
     [LB__TRANSPORT__REQUEST__BODY_RESOLVE] = resolve_on_resolve,
     [LB__TRANSPORT__REQUEST__BODY_GET_INFO] = on_get_info,
+    [LB__TRANSPORT__REQUEST__BODY_LOCAL_TORRENTS] = lan_torrents_on_ask,
 };
 
 const struct service_definition transport_service = {

@@ -8,7 +8,7 @@
  *     reports.c    sightings for routing, in batches
  *     resolve.c    Resolve
  *     shaping.c    who is heard less while too much is asked;  gate.c  by the kernel
- *     lan.c        nodes of the local net, found by multicast
+ *     lan.c        nodes of the local net, found by multicast;  lan_torrents.c  and torrents' peers
  *     pages.c      shared memory;  udp.c  sockets
  */
 #pragma once

@@ -16,7 +16,6 @@ from swarm_clients import remove
 from swarm_net import Net, tcp_segments, wait_until
 
 here = os.path.dirname(os.path.abspath(__file__))
-WIRE = 1.046          # bytes on the link for each of payload: 1514 / 1448
 FIRST_BYTES = 32768   # on its link: the first block came, not merely greetings
 STUCK_S = 60          # nobody who lacks something got as much as 0.5 % of the file: it is given up
 FLASH_S = 10
@@ -64,6 +63,18 @@ def memory_of(pid):
         return fields["Pss"], fields["Pss_Anon"]
     except (OSError, KeyError):
         return 0, 0
+
+
+def held_s(pid):
+    """How long the thread of it that waited longest was ready to run and not let (the kernel's run delay)."""
+    most = 0.0
+    try:
+        for task in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{task}/schedstat") as file:
+                most = max(most, int(file.read().split()[1]) / 1e9)
+    except OSError:
+        pass
+    return most
 
 
 def cpu_times():
@@ -177,7 +188,7 @@ class Row:
                 self.first[number] = self.now() - self.arrival[number]
 
     def progress(self, numbers):
-        return sum(self.received[number] for number in numbers) / len(numbers) / self.lab.size / WIRE
+        return sum(self.received[number] for number in numbers) / len(numbers) / self.lab.size
 
     def act(self):
         """What this scene has in store."""
@@ -198,7 +209,7 @@ class Row:
                 victim.kill()
             self.notes.append(f"{len(victims)} killed at {self.now():.1f} s")
             self.restarts = [self.pool.submit(victim.again) for victim in victims]
-        elif self.scene == "origin" and self.origin_link >= self.options.copies * self.lab.size * WIRE:
+        elif self.scene == "origin" and self.origin_link >= self.options.copies * self.lab.size:
             self.acted = True
             self.remember_origin()
             self.origin.kill()
@@ -237,11 +248,18 @@ class Row:
             self.stand, self.stand_at = (got, len(lacking)), self.now()
         return self.now() - self.stand_at > STUCK_S
 
+    def quickest_s(self):
+        return self.lab.size / (self.options.mbit * 1e6 / 8)
+
+    def slowest_s(self):
+        return self.lab.size / (min(self.rates) * 1e6 / 8)
+
     def measure(self):
         self.zero = self.net.counters()
         self.next_look, self.stand, self.stand_at = 1.0, (0, None), 0.0
         self.received, self.origin_sent, self.origin_link = [0] * len(self.peers), None, 0
-        idle = cpu_times()
+        self.limit = self.options.limit or 30 + max(8 * self.quickest_s(), 1.5 * self.slowest_s())
+        idle, held = cpu_times(), {pid: held_s(pid) for client in self.clients for pid in client.pids()}
         self.began = time.monotonic()
         at_once = {"flash": [], "late": range(len(self.peers) - 2)}.get(self.scene, range(len(self.peers)))
         self.arrive(list(at_once))
@@ -250,8 +268,8 @@ class Row:
             self.act()
             self.ask_finished()
             self.look_at_memory()
-            if self.now() > self.options.limit:
-                self.notes.append(f"given up after {self.options.limit:.0f} s")
+            if self.now() > self.limit:
+                self.notes.append(f"given up after {self.limit:.0f} s")
                 break
             if self.is_stuck():
                 self.notes.append(f"stuck at {self.stand_at:.0f} s")
@@ -260,6 +278,7 @@ class Row:
         self.took = self.now()
         self.look_at_links()
         now = cpu_times()
+        self.held = statistics.mean(held_s(pid) - held[pid] for pid in held) / self.took
         self.idle = (now[0] - idle[0]) / max(1, now[1] - idle[1])
         for restart in self.restarts:
             if restart.done() and restart.exception():
@@ -286,10 +305,10 @@ class Row:
             "last_s": finished[-1] if len(finished) == count else None,
             "ratio": finished[-1] / bound if len(finished) == count else None,
             "copies": self.origin_sent / size if self.origin_sent is not None else None,
-            "copies_link": self.origin_link / size / WIRE, "cpu_s_per_gb": used / (size * count / 1e9),
+            "copies_link": self.origin_link / size, "cpu_s_per_gb": used / (size * count / 1e9),
             "pss_mb": self.pss / 1e6, "pss_anon_mb": self.pss_anon / 1e6,
             "waste": None if None in wastes else sum(wastes) / size / count,
-            "received": sum(self.received) / size / count / WIRE, "resent": again / max(1, sent), "idle": self.idle,
+            "received": sum(self.received) / size / count, "resent": again / max(1, sent), "idle": self.idle, "held": self.held,
             "done_s": self.done, "arrival_s": self.arrival, "load": os.getloadavg()[0]}
         if self.scene in ("mix", "slow"):
             self.notes += self.by_class(order, arrivals)

@@ -207,7 +207,7 @@ static void messages_become_json_by_their_descriptors(void **state)
                 "\"peers\":0,\"seeds\":0,\"note\":\"\",\"magnet\":\"\",\"wasted_bytes\":0,"
                 "\"reused_bytes\":0,\"wanted_bytes\":0,\"priority\":0,\"queue_place\":0,"
                 "\"receive_limit\":0,\"send_limit\":0,\"finished\":0,\"verified_s\":0,"
-                "\"copies_permille\":0}]}");
+                "\"copies_permille\":0,\"checked_bytes\":0,\"damaged_bytes\":0}]}");
     get.name_case = LITTLEBIRD__V1__GET_REQUEST__NAME_TARGET; /* only the member that is set */
     get.target = (ProtobufCBinaryData){ sizeof bytes, bytes };
     expect_json(&get.base, "{\"target\":\"00ab\",\"public_key\":\"\",\"own\":false}");

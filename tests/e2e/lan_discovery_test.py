@@ -1,5 +1,6 @@
 #!/usr/bin/python3
-"""Nodes of one net find each other by multicast, without bootstrap: over IPv4 alone, over IPv6 alone.
+"""Nodes of one net find each other by multicast, without bootstrap: over IPv4 alone, over IPv6 alone. So do
+torrents' peers, when the nodes do not.
 
 Each node stands in a network namespace of its own on one bridge, which needs root.
 """
@@ -8,7 +9,7 @@ import os
 import shutil
 import subprocess
 
-from node import Lab, Node, program, skip, wait_for
+from node import Lab, Node, program, same_content, skip, wait_for
 
 
 def ip(*arguments, check=True):
@@ -79,21 +80,47 @@ def pair(lab, net, name, first, listen, seen):
     return a, b
 
 
+def configured(lab, name, space, listen, text):
+    node = Host(lab, name, space, listen)
+    with open(os.path.join(node.dir, "littlebird.conf"), "w") as file:
+        file.write(text)
+    return node
+
+
+def torrents(lab, net):
+    """A fetch finds its peer by multicast alone: the nodes know each other not. BEP 14."""
+    for first, listen in ((11, "0.0.0.0:7001"), (13, "[::]:7001")):
+        teacher, student = (configured(lab, f"torrent{n}", net.host(n), listen, "[node]\nlan_discovery = no\n")
+                            for n in (first, first + 1))
+        teacher.up()
+        student.up()
+        content = lab.make_file(f"lesson{first}.bin", 3_000_001, seed=first)
+        student.cli("fetch", teacher.share(content), "--to", lab.make_folder(f"in{first}"), "--seed-for", "0")
+        assert same_content(content, lab.path(f"in{first}", f"lesson{first}.bin"))
+        assert teacher.contacts() == [] == student.contacts()
+    # A lasting service: it is announced anew by another lb-transport, and another lb-swarm asks anew.
+    teacher.kill_service("transport")
+    teacher.kill_service("swarm")
+    late = configured(lab, "late", net.host(15), listen, "[node]\nlan_discovery = no\n")
+    late.up()
+    late.cli("fetch", teacher.transfers()[0]["magnet"], "--to", lab.make_folder("late-in"))
+    assert same_content(content, lab.path("late-in", f"lesson{first}.bin"))
+    for node in (teacher, student, late):
+        node.down()
+
+
 def main():
     with Net() as net, Lab() as lab:
+        torrents(lab, net)
         a, b = pair(lab, net, "four", 1, "0.0.0.0:7001", "10.86.54.{}:7001")
-        other = Host(lab, "other", net.host(9), "0.0.0.0:7001")
-        with open(os.path.join(other.dir, "littlebird.conf"), "w") as file:
-            file.write("[node]\nnetwork = another\n")
+        other = configured(lab, "other", net.host(9), "0.0.0.0:7001", "[node]\nnetwork = another\n")
         other.up()
         # One that names its address speaks from it; when it is found, `other` has been heard too.
         c = Host(lab, "c", net.host(8), "10.86.54.8:7001")
         c.up()
         wait_for("a third to be found", lambda: "10.86.54.8:7001" in a.found() | b.found() and c.found())
         assert other.contacts() == [], "nodes of another network are left alone"
-        off = Host(lab, "off", net.host(7), "0.0.0.0:7001")
-        with open(os.path.join(off.dir, "littlebird.conf"), "w") as file:
-            file.write("[node]\nlan_discovery = no\n")
+        off = configured(lab, "off", net.host(7), "0.0.0.0:7001", "[node]\nlan_discovery = no\n")
         off.up()
         for node in (a, b, c, other):
             node.down()

@@ -98,6 +98,10 @@ class Node:
     def cli(self, command, *arguments, **options):
         return self.lab.run(program("littlebird"), command, "--dir", self.dir, *arguments, **options)
 
+    def start_cli(self, command, *arguments, **options):
+        """The same, not waited for."""
+        return self.lab.start(program("littlebird"), command, "--dir", self.dir, *arguments, **options)
+
     def admin(self, command, *arguments, **options):
         return self.lab.run(program("lb-admin"), command, "--dir", self.dir, *arguments, **options)
 

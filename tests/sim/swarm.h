@@ -20,8 +20,8 @@
 #define SWARM_VERIFY_US        1000u
 #define SWARM_HASH_RATE        1000000000u /* bytes/s */
 #define SWARM_DISCOVERED       50u /* addresses an announcement gives (BEP 5: a packet's worth) */
-#define SWARM_ANNOUNCE_US      100000u /* and how long it takes at least */
-#define SWARM_ANNOUNCE_MOST_US 500000u
+#define SWARM_ANNOUNCE_US      50000u  /* it takes that long at least: some round trips of a LAN */
+#define SWARM_ANNOUNCE_MOST_US 150000u /* and at most */
 #define SWARM_NEVER            UINT64_MAX
 
 struct swarm_options {

@@ -150,6 +150,7 @@ static void apply(struct swarm_scene *scene, const struct arguments *arguments)
     scene->seed = arguments->seed;
     if (arguments->peers > 0) {
         scene->slower = (uint32_t)((uint64_t)scene->slower * arguments->peers / scene->students);
+        scene->killed = (uint32_t)((uint64_t)scene->killed * arguments->peers / scene->students);
         scene->students = arguments->peers;
     }
     if (arguments->mbit > 0) {
@@ -183,13 +184,13 @@ static void apply(struct swarm_scene *scene, const struct arguments *arguments)
 
 static void print_phases(const struct swarm_report *report)
 {
-    printf("  %9s %9s %9s %9s %9s %9s\n", "until s", "progress", "unfin.", "origin up", "others up",
-           "down");
+    printf("  %9s %9s %9s %9s %9s %9s %9s\n", "until s", "progress", "unfin.", "origin up",
+           "others up", "down", "in vain");
     for (uint32_t i = 0; i < SCENE_PHASES; i++) {
         const struct swarm_phase *phase = &report->phases[i];
-        printf("  %9.2f %8.1f%% %9u %8.1f%% %8.1f%% %8.1f%%\n", phase->until_s,
+        printf("  %9.2f %8.1f%% %9u %8.1f%% %8.1f%% %8.1f%% %8.1f%%\n", phase->until_s,
                100 * phase->progress, phase->unfinished, 100 * phase->origin_up, 100 * phase->up,
-               100 * phase->down);
+               100 * phase->down, 100 * phase->wasted);
     }
 }
 
@@ -313,7 +314,7 @@ static bool third(const struct arguments *arguments)
 {
     struct swarm_scene scene = fifteen("a third killed half-way, and restarted");
 
-    scene.kill_percent = 33;
+    scene.killed = scene.students / 3;
     return run(&scene, all_finish, arguments);
 }
 

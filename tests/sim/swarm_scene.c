@@ -91,6 +91,12 @@ static void add(struct run *self, uint64_t rate, uint64_t starts_us, bool poison
     swarm_add(self->swarm, &options);
 }
 
+/* `some` of `all`, spread among the others. */
+static bool is_one_of(uint32_t i, uint64_t some, uint64_t all)
+{
+    return (i + 1) * some / all > i * some / all;
+}
+
 static void cast(struct run *self)
 {
     const struct swarm_scene *scene = self->scene;
@@ -98,10 +104,7 @@ static void cast(struct run *self)
 
     add(self, scene->origin_rate, 0, false);
     for (uint32_t i = 0; i < scene->students; i++) {
-        /* The slower ones are spread among the others. */
-        const bool slower = (uint64_t)(i + 1) * scene->slower / scene->students >
-                            (uint64_t)i * scene->slower / scene->students;
-        add(self, slower ? scene->slower_rate : scene->rate,
+        add(self, is_one_of(i, scene->slower, scene->students) ? scene->slower_rate : scene->rate,
             random_below(&self->random, spread_ms * 1000u), false);
     }
     self->first_late = self->swarm->members_count;
@@ -129,22 +132,15 @@ static void let_late_in(struct run *self, double progress)
     }
 }
 
-static bool is_victim(const struct run *self, uint32_t student)
-{
-    const uint64_t percent = self->scene->kill_percent;
-
-    return (uint64_t)(student + 1) * percent / 100 > (uint64_t)student * percent / 100;
-}
-
 static void kill_and_restart(struct run *self, double progress)
 {
-    if (self->scene->kill_percent == 0 || progress < 0.5) {
+    if (self->scene->killed == 0 || progress < 0.5) {
         return;
     }
     const bool again =
         self->killed && !self->restarted && swarm_now_us(self->swarm) >= self->killed_us + DOWN_US;
     for (uint32_t i = 0; i < self->scene->students; i++) {
-        if (!is_victim(self, i)) {
+        if (!is_one_of(i, self->scene->killed, self->scene->students)) {
             continue;
         }
         if (!self->killed) {
@@ -198,6 +194,7 @@ static void look(struct run *self)
         complete += swarm_is_complete(self->swarm, i);
         sums.up += (double)counts.up;
         sums.down += (double)counts.down;
+        sums.wasted += (double)swarm_wasted_bytes(self->swarm, i);
     }
     self->points[at] = (struct swarm_point){
         .at_s = seconds(swarm_now_us(self->swarm)),
@@ -324,6 +321,7 @@ static void report_phases(struct run *self)
             (to->origin_up - from->origin_up) / time_s / (double)scene->origin_rate;
         self->report->phases[i].up = (to->up - from->up) / time_s / rate;
         self->report->phases[i].down = (to->down - from->down) / time_s / rate;
+        self->report->phases[i].wasted = (to->wasted - from->wasted) / (to->down - from->down + 1);
     }
 }
 

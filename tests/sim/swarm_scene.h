@@ -25,12 +25,12 @@ struct swarm_scene {
     uint64_t latency_us, kernel_bytes;
     uint32_t peers_max, peers_wanted, upload_slots, discovered;
 
-    uint32_t spread_ms;    /* students come within that time */
-    uint32_t poisoners;    /* more, who send bad blocks; they count for nothing else */
-    uint32_t late;         /* more, who come when the others have LATE_PERCENT of all */
-    uint32_t kill_percent; /* of the students, killed half-way and started again 2 s later */
-    double origin_copies;  /* the origin is killed when it has sent so many; 0: never */
-    bool origin_out;       /* the origin is killed when every piece is among the students */
+    uint32_t spread_ms;   /* students come within that time */
+    uint32_t poisoners;   /* more, who send bad blocks; they count for nothing else */
+    uint32_t late;        /* more, who come when the others have LATE_PERCENT of all */
+    uint32_t killed;      /* so many students, half-way, and started again 2 s later */
+    double origin_copies; /* the origin is killed when it has sent so many; 0: never */
+    bool origin_out;      /* the origin is killed when every piece is among the students */
 };
 
 /* One instant of the run. */
@@ -44,6 +44,7 @@ struct swarm_point {
 struct swarm_phase {
     double until_s, progress;
     double origin_up, up, down;
+    double wasted; /* of what was received: in vain */
     uint32_t unfinished;
 };
 

@@ -12,6 +12,8 @@
 #define BOTTOM 366.0
 #define POINTS 120u /* of a curve */
 
+#define BYTES_OF_GBIT 125e6
+
 #define SWARM_COLOUR  "#1a6fb5"
 #define SERVER_COLOUR "#c2452d"
 #define BOUND_COLOUR  "#444"
@@ -33,13 +35,16 @@ static double y_of(double share)
     return BOTTOM - (BOTTOM - TOP) * share;
 }
 
-__attribute__((format(printf, 5, 6))) static void text(const struct picture *self, double x,
-                                                       double y, const char *attributes,
-                                                       const char *format, ...)
+/* anchor: which of its ends stands at x */
+__attribute__((format(printf, 6, 7))) static void text(const struct picture *self, double x,
+                                                       double y, const char *anchor,
+                                                       const char *attributes, const char *format,
+                                                       ...)
 {
     va_list list;
 
-    fprintf(self->file, "<text x=\"%.1f\" y=\"%.1f\" %s>", x, y, attributes);
+    fprintf(self->file, "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"%s\" %s>", x, y, anchor,
+            attributes);
     va_start(list, format);
     vfprintf(self->file, format, list);
     va_end(list);
@@ -83,9 +88,9 @@ static void draw_times(const struct picture *self)
         }
         const double x = x_of(self, marks[i].at_s);
         line(self, x, TOP, x, BOTTOM, "class=\"grid\"");
-        text(self, x, BOTTOM + 18, "text-anchor=\"middle\"", "%s", marks[i].name);
+        text(self, x, BOTTOM + 18, "middle", "", "%s", marks[i].name);
     }
-    text(self, (LEFT + RIGHT) / 2, BOTTOM + 40, "text-anchor=\"middle\"",
+    text(self, (LEFT + RIGHT) / 2, BOTTOM + 40, "middle", "",
          "time since the first student came (logarithmic)");
 }
 
@@ -94,7 +99,7 @@ static void draw_shares(const struct picture *self)
     for (unsigned percent = 0; percent <= 100; percent += 25) {
         const double y = y_of(percent / 100.0);
         line(self, LEFT, y, RIGHT, y, "class=\"grid\"");
-        text(self, LEFT - 8, y + 4, "text-anchor=\"end\"", "%u %%", percent);
+        text(self, LEFT - 8, y + 4, "end", "", "%u %%", percent);
     }
 }
 
@@ -132,26 +137,29 @@ static void draw_server(const struct picture *self, double whole_s)
     fprintf(self->file, "L%.1f %.1f\" class=\"server\"/>\n", RIGHT, TOP);
 }
 
+/* Beside the line of the bound, on the side where there is room. */
 static void draw_legend(const struct picture *self, const struct swarm_report *report,
                         double server_s)
 {
     char last[32], server[32], bound[32];
     const double bound_x = x_of(self, report->bound_s);
+    const bool left = bound_x > (LEFT + RIGHT) / 2;
+    const double x = left ? bound_x - 10 : x_of(self, report->last_s) + 12;
+    const char *anchor = left ? "end" : "start";
+    const double y = left ? TOP : (TOP + BOTTOM) / 3;
 
     put_time(last, sizeof(last), report->last_s);
     put_time(server, sizeof(server), server_s);
     put_time(bound, sizeof(bound), report->bound_s);
     line(self, bound_x, TOP - 8, bound_x, BOTTOM, "class=\"bound\"");
-    text(self, bound_x - 8, TOP + 18, "text-anchor=\"end\" fill=\"" BOUND_COLOUR "\"",
-         "least time the links allow: %s", bound);
-    text(self, bound_x - 8, TOP + 42,
-         "text-anchor=\"end\" font-weight=\"bold\" fill=\"" SWARM_COLOUR "\"",
+    text(self, x, y + 20, anchor, "fill=\"" BOUND_COLOUR "\"",
+         "dashed: the least time the links allow, %s", bound);
+    text(self, x, y + 44, anchor, "font-weight=\"bold\" fill=\"" SWARM_COLOUR "\"",
          "Littlebird: all have it after %s", last);
-    text(self, bound_x - 8, TOP + 60, "text-anchor=\"end\" fill=\"" SWARM_COLOUR "\"",
-         "thin: how much they have on average");
-    text(self, x_of(self, server_s) - 22, TOP + 100,
-         "text-anchor=\"end\" font-weight=\"bold\" fill=\"" SERVER_COLOUR "\"",
-         "one server, in turn: %s", server);
+    text(self, x, y + 64, anchor, "fill=\"" SWARM_COLOUR "\"",
+         "thin: how much of it they have on average");
+    text(self, x_of(self, 0.4 * server_s) - 14, y_of(0.4), "end",
+         "font-weight=\"bold\" fill=\"" SERVER_COLOUR "\"", "one server, in turn: %s", server);
 }
 
 void swarm_svg_write(FILE *file, const struct swarm_scene *scene, const struct swarm_report *report)
@@ -172,12 +180,12 @@ void swarm_svg_write(FILE *file, const struct swarm_scene *scene, const struct s
             ";stroke-width:3}.bound{stroke:" BOUND_COLOUR ";stroke-dasharray:5 4}</style>\n"
             "<rect width=\"100%%\" height=\"100%%\" rx=\"8\" fill=\"#fff\"/>\n",
             WIDTH, HEIGHT);
-    text(&self, LEFT, 30, "font-size=\"16\" font-weight=\"bold\"",
+    text(&self, LEFT, 30, "start", "font-size=\"16\" font-weight=\"bold\"",
          "%u students, %.3g GB each: how many have all of it", scene->students,
          (double)scene->size / 1e9);
-    text(&self, LEFT, 48, "font-size=\"12\"",
-         "server %.4g Mbit/s, students %.4g Mbit/s; the real scheduler, simulated",
-         (double)scene->origin_rate / 125000, (double)scene->rate / 125000);
+    text(&self, LEFT, 48, "start", "font-size=\"12\"",
+         "server %.4g Gbit/s, students %.4g Gbit/s; the real scheduler in a simulated network",
+         (double)scene->origin_rate / BYTES_OF_GBIT, (double)scene->rate / BYTES_OF_GBIT);
     draw_shares(&self);
     draw_times(&self);
     draw_server(&self, server_s);

@@ -21,6 +21,7 @@ static const struct hello_row {
       "d1:md11:ut_metadatai3e6:ut_pexi1eee",
       LB_OK,
       { .ut_metadata = 3, .ut_pex = 1 } },
+    { "pieces that got lost", "d1:md11:lt_donthavei7eee", LB_OK, { .donthave = 7 } },
     { "all of it, unordered",
       "d4:reqqi250e1:md11:ut_metadatai2ee1:pi6881e13:metadata_sizei99ee",
       LB_OK,
@@ -49,6 +50,7 @@ static void test_hello(void **state)
         return;
     assert_int_equal(hello.ut_metadata, row->expected.ut_metadata);
     assert_int_equal(hello.ut_pex, row->expected.ut_pex);
+    assert_int_equal(hello.donthave, row->expected.donthave);
     assert_int_equal(hello.port, row->expected.port);
     assert_int_equal(hello.requests_max, row->expected.requests_max);
     assert_int_equal(hello.metadata_size, row->expected.metadata_size);
@@ -61,6 +63,7 @@ static void test_hello_round_trip(void **state)
     const struct extension_handshake sent = {
         .ut_metadata = 1,
         .ut_pex = 2,
+        .donthave = 3,
         .upload_only = true,
         .port = 6881,
         .requests_max = 500,
@@ -77,6 +80,7 @@ static void test_hello_round_trip(void **state)
     assert_int_equal(extension_read_handshake(bytes_of(buffer, writer.size), &read), LB_OK);
     assert_int_equal(read.ut_metadata, 1);
     assert_int_equal(read.ut_pex, 2);
+    assert_int_equal(read.donthave, 3);
     assert_true(read.upload_only);
     assert_int_equal(read.port, 6881);
     assert_int_equal(read.requests_max, 500);

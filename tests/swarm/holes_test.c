@@ -1,4 +1,5 @@
 #include "services/swarm/holes.h"
+#include "services/swarm/piece_hash.h"
 
 #include "libcommon/crypto.h"
 #include "libcommon/memory.h"
@@ -97,8 +98,9 @@ static void a_hash_passes_over_holes(void **state)
     struct world world;
     struct stat status;
     uint8_t *content = xcalloc(4 * MIB, 1), *buffer = xmalloc(MIB);
-    uint8_t wanted[SHA1_SIZE], hash[SHA1_SIZE];
-    struct hasher *hasher = hasher_new_sha1();
+    uint8_t wanted[SHA1_SIZE];
+    struct piece_hasher *hasher = piece_hasher_new(METAINFO_V1);
+    struct piece_hash found;
     struct holes_range range = { .size = 4 * MIB, .buffer = buffer, .buffer_size = 100000 };
     uint64_t read_bytes = 0;
     char path[512];
@@ -115,16 +117,16 @@ static void a_hash_passes_over_holes(void **state)
     range.sparse = holes_are_in(&status);
     assert_true(range.sparse);
     sha1(bytes_of(content, 4 * MIB), wanted);
-    hasher_reset(hasher);
+    piece_hasher_begin(hasher, 0);
     assert_int_equal(holes_hash(hasher, &range, &read_bytes), LB_OK);
-    hasher_finish(hasher, hash);
-    assert_memory_equal(hash, wanted, sizeof(hash));
+    piece_hasher_finish(hasher, 0, &found);
+    assert_memory_equal(found.sha1, wanted, sizeof(wanted));
     assert_true(read_bytes <= 64 * KIB);
     memset(content, 0, 4 * MIB);
     sha1(bytes_of(content, 100001), wanted);
-    holes_zero_sha1(100001, hash);
-    assert_memory_equal(hash, wanted, sizeof(hash));
-    hasher_free(&hasher);
+    piece_hash_of_zeros(METAINFO_V1, 0, 100001, 0, &found);
+    assert_memory_equal(found.sha1, wanted, sizeof(wanted));
+    piece_hasher_free(&hasher);
     close(range.fd);
     free(buffer);
     free(content);

@@ -12,10 +12,11 @@
 #define HEX  "0123456789abcdef0123456789abcdef01234567"
 #define B32  "AERUKZ4JVPG66AJDIVTYTK6N54ASGRLH" /* the same */
 #define XT   "xt=urn:btih:" HEX
-#define V2   "xt=urn:btmh:1220caf1e1c30e81cb361b9ee167c4aa64228a7fa4fa9f6105232b28ad099f3a302e"
+#define HEX2 HEX "89abcdef0123456789abcdef"
+#define V2   "xt=urn:btmh:1220" HEX2
 #define LINK "magnet:?"
 
-/* name; trackers, then peers, each after a space. */
+/* name; trackers, then peers, each after a space; then v2 and the selection. */
 static const struct row {
     const char *what, *link;
     lb_err err;
@@ -39,15 +40,32 @@ static const struct row {
       " 10.0.0.1:6881 [2001:db8::1]:6882" },
     { "peers that are none are left out",
       LINK XT "&x.pe=host:1&x.pe=10.0.0.1:0&x.pe=10.0.0.1&x.pe=10.0.0.1:6881%00x", LB_OK, "" },
-    { "unknown keys", LINK "xl=5&as=x&ws=y&" XT "&so=0-3&kt=a+b&x.pex=1", LB_OK, "" },
+    { "unknown keys", LINK "xl=5&as=x&ws=y&" XT "&kt=a+b&x.pex=1", LB_OK, "" },
     { "keys without a value", LINK "dn&&" XT "&&tr", LB_OK, "" },
     { "a numbered topic", LINK "xt.1=urn:btih:" HEX, LB_OK, "" },
-    { "v1 beside v2", LINK V2 "&" XT, LB_OK, "" },
+    { "v1 beside v2", LINK V2 "&" XT, LB_OK, " v2" },
+    { "v2 beside v1", LINK XT "&" V2, LB_OK, " v2" },
+    { "v2 alone", LINK V2, LB_OK, " v2" },
+    { "v2 in capitals", LINK "xt=URN:BTMH:1220" HEX "89ABCDEF0123456789ABCDEF", LB_OK, " v2" },
+    { "v1 beside another multihash", LINK XT "&xt=urn:btmh:1114" HEX, LB_OK, "" },
+    { "files", LINK XT "&so=0,2,4-6", LB_OK, " so 0,2,4-6" },
+    { "one file", LINK XT "&so=7", LB_OK, " so 7" },
+    { "files in percent", LINK XT "&so=1%2C3", LB_OK, " so 1,3" },
+    { "a selection that is none is left out", LINK XT "&so=1,,2", LB_OK, "" },
+    { "one that ends open", LINK XT "&so=1-", LB_OK, "" },
+    { "one of letters", LINK XT "&so=a", LB_OK, "" },
+    { "an empty one", LINK XT "&so=", LB_OK, "" },
+    { "two: the first", LINK XT "&so=1&so=2", LB_OK, " so 1" },
     { "another topic beside it", LINK "xt=urn:sha1:ABC&" XT, LB_OK, "" },
     { "two hashes: the first", LINK XT "&xt=urn:btih:ffffffffffffffffffffffffffffffffffffffff",
       LB_OK, "" },
 
-    { "v2 alone", LINK V2, LB_UNSUPPORTED, "" },
+    { "another multihash alone", LINK "xt=urn:btmh:1114" HEX, LB_UNSUPPORTED, "" },
+    { "a v2 hash too short", LINK "xt=urn:btmh:1220" HEX, LB_INVALID, "" },
+    { "a v2 hash too long", LINK V2 "00", LB_INVALID, "" },
+    { "a v2 hash with a g", LINK "xt=urn:btmh:1220" HEX "8gabcdef0123456789abcdef", LB_INVALID,
+      "" },
+    { "v1 and a broken v2", LINK XT "&xt=urn:btmh:122000", LB_INVALID, "" },
     { "v2 and a broken v1", LINK V2 "&xt=urn:btih:00", LB_INVALID, "" },
     { "no topic", LINK "dn=n", LB_INVALID, "" },
     { "nothing after the ?", LINK, LB_INVALID, "" },
@@ -74,6 +92,10 @@ static void describe(const struct magnet *magnet, char *ret_text, size_t size)
         address_format(&magnet->peers[i], peer);
         used += (size_t)snprintf(ret_text + used, size - used, " %s", peer);
     }
+    if (magnet->has_v2)
+        used += (size_t)snprintf(ret_text + used, size - used, " v2");
+    if (magnet->select[0])
+        snprintf(ret_text + used, size - used, " so %s", magnet->select);
 }
 
 static void test_parse(void **state)
@@ -81,13 +103,16 @@ static void test_parse(void **state)
     const struct row *row = *state;
     struct magnet magnet, again;
     char text[1024], link[MAGNET_FORMAT_SIZE];
-    uint8_t expected[20];
+    uint8_t expected[32];
 
     assert_int_equal(magnet_parse(row->link, &magnet), row->err);
     if (row->err != LB_OK)
         return;
     assert_int_equal(hex_decode(HEX, expected, 20), LB_OK);
     assert_memory_equal(magnet.infohash, expected, 20);
+    assert_int_equal(hex_decode(HEX2, expected, 32), LB_OK);
+    if (magnet.has_v2)
+        assert_memory_equal(magnet.infohash_v2, expected, 32);
     describe(&magnet, text, sizeof(text));
     assert_string_equal(text, row->read);
 
@@ -98,7 +123,7 @@ static void test_parse(void **state)
 
 static void a_link_is_formatted_for_any_shell(void **state)
 {
-    struct magnet magnet = { .name = "a b&c'd", .peers_count = 1 };
+    struct magnet magnet = { .has_v1 = true, .name = "a b&c'd", .peers_count = 1 };
     char link[MAGNET_FORMAT_SIZE];
 
     (void)state;

@@ -273,6 +273,9 @@ static void perform(struct node *node, const struct torrent_action *action)
         torrent_begin(&node->torrent, bytes_of(world->info, sizeof world->info), world->shape, NULL,
                       world->now_ms);
         break;
+    case TORRENT_LAYERS:
+    case TORRENT_GIVE_HASHES:
+        break; /* nothing here is of v2 */
     case TORRENT_COMPLETE:
         node->completed++;
         node->done_ms = world->now_ms;
@@ -421,6 +424,37 @@ static void test_larger_blocks(void **state)
     free(world);
 }
 
+/* Who finished is remembered, and stays until it has read back what it wrote. */
+static void test_the_origin_hears_how_it_went(void **state)
+{
+    (void)state;
+    struct world world;
+    world_init(&world, 20, 4);
+    node_start(&world, 0, true, "all");
+    struct node *one = node_start(&world, 1, true, NULL);
+    struct node *other = node_start(&world, 2, true, NULL);
+    one->torrent.options.host = "pc1";
+    other->torrent.options.host = "pc2";
+    torrent_tell(&other->torrent, &(struct torrent_facts){ .verify = true });
+    meet(&world, 1, 0);
+    run(&world, 5000);
+    meet(&world, 2, 0);
+    run(&world, 8000);
+    const struct torrent *origin = &world.nodes[0].torrent;
+    assert_int_equal(one->completed + other->completed, 2);
+    assert_int_equal(origin->outcomes.count, 1);
+    assert_string_equal(origin->outcomes.items[0].host, "pc1");
+    assert_int_equal(origin->outcomes.items[0].sent_bytes, world.shape.total_size);
+    assert_int_equal(origin->peers_count, 1);
+    torrent_tell(&other->torrent, &(struct torrent_facts){ .verify = true, .verified = true });
+    run(&world, 3000);
+    assert_int_equal(origin->peers_count, 0);
+    assert_int_equal(origin->outcomes.count, 2);
+    assert_true(origin->outcomes.items[1].verified);
+    assert_false(origin->outcomes.items[0].verified);
+    world_done(&world);
+}
+
 static void test_by_magnet(void **state)
 {
     (void)state;
@@ -481,6 +515,52 @@ static void test_partial_peers_complete_each_other(void **state)
     assert_int_equal(world.nodes[0].completed, 1);
     assert_int_equal(world.nodes[1].completed, 1);
     assert_int_equal(stats_of(&world, 0).wasted_bytes, 0);
+    world_done(&world);
+}
+
+/* Who has all it wants is no seed by that: it gives what it has, and plans nothing. */
+static void test_a_selection_is_no_plan(void **state)
+{
+    (void)state;
+    struct world world;
+    uint8_t first[1] = { 0xf0 };
+    world_init(&world, 8, 2);
+    node_start(&world, 0, true, "####....");
+    torrent_select(&world.nodes[0].torrent, first, world.now_ms);
+    assert_true(world.nodes[0].torrent.complete);
+    node_start(&world, 1, true, "....#...");
+    node_start(&world, 2, true, NULL);
+    meet(&world, 1, 0);
+    meet(&world, 2, 0);
+    meet(&world, 2, 1);
+    run(&world, 3000);
+    assert_int_equal(world.nodes[1].torrent.picker.have, 5);
+    assert_int_equal(world.nodes[2].torrent.picker.have, 5);
+    node_start(&world, 3, true, "all");
+    meet(&world, 1, 3);
+    meet(&world, 2, 3);
+    run(&world, 3000);
+    assert_int_equal(world.nodes[1].completed, 1);
+    assert_int_equal(world.nodes[2].completed, 1);
+    world_done(&world);
+}
+
+/* Two seeds give the pieces to three others, and hardly any twice. */
+static void test_two_seeds_share_the_work(void **state)
+{
+    (void)state;
+    struct world world;
+    world_init(&world, 100, 4);
+    for (unsigned i = 0; i < 5; i++)
+        node_start(&world, i, true, i < 2 ? "all" : NULL);
+    for (unsigned i = 2; i < 5; i++)
+        for (unsigned k = 0; k < i; k++)
+            meet(&world, i, k);
+    run(&world, 30000);
+    for (unsigned i = 2; i < 5; i++)
+        assert_int_equal(world.nodes[i].completed, 1);
+    const uint64_t sent = stats_of(&world, 0).sent_bytes + stats_of(&world, 1).sent_bytes;
+    assert_in_range(sent, world.shape.total_size, world.shape.total_size * 13 / 10);
     world_done(&world);
 }
 
@@ -774,6 +854,141 @@ static void test_seed_that_lost_a_piece(void **state)
     world_done(&world);
 }
 
+static const struct peer *peer_at(const struct world *world, unsigned node, unsigned other)
+{
+    for (uint32_t i = 0; i < world->links_count; i++)
+        for (unsigned end = 0; end < 2; end++)
+            if (world->links[i].up && world->links[i].end[end].node == node &&
+                world->links[i].end[1 - end].node == other)
+                return torrent_peer(&world->nodes[node].torrent, world->links[i].end[end].peer);
+    return NULL;
+}
+
+/* It says so (BEP 54), and nobody asks it in vain. */
+static void test_lost_piece_is_told(void **state)
+{
+    (void)state;
+    struct world world;
+    world_init(&world, 20, 4);
+    node_start(&world, 0, true, "all");
+    node_start(&world, 1, true, NULL);
+    meet(&world, 1, 0);
+    torrent_pause(&world.nodes[1].torrent, true, world.now_ms);
+    run(&world, 1000);
+    assert_true(peer_has(peer_at(&world, 1, 0), 7));
+    torrent_lost(&world.nodes[0].torrent, 7, world.now_ms);
+    run(&world, 100);
+    assert_false(peer_has(peer_at(&world, 1, 0), 7));
+    assert_true(peer_has(peer_at(&world, 1, 0), 8));
+    torrent_pause(&world.nodes[1].torrent, false, world.now_ms);
+    run(&world, 2000);
+    assert_int_equal(peer_at(&world, 1, 0)->rejected_ms, 0);
+    assert_int_equal(torrent_have_bytes(&world.nodes[1].torrent),
+                     world.shape.total_size - 4 * BLOCK);
+    world_done(&world);
+}
+
+/* A peer of the test's own; what the torrent does is looked at by hand. */
+static uint32_t join_by_hand(struct node *node, struct address address, bool fast)
+{
+    struct wire_handshake hello = { .fast = fast, .extended = true, .peer_id = "Z" };
+    const struct torrent_hello join = { .address = address, .handshake = &hello };
+    uint32_t peer = 0;
+    assert_int_equal(torrent_join(&node->torrent, &join, node->world->now_ms, &peer), LB_OK);
+    return peer;
+}
+
+static void say(struct node *node, uint32_t peer, struct wire_message message)
+{
+    (void)torrent_message(&node->torrent, peer, &message, node->world->now_ms);
+    torrent_check(&node->torrent);
+}
+
+/* The actions of this kind and message, counted; the last of them is given. */
+static size_t take_actions(struct node *node, enum torrent_action_kind kind, enum wire_kind message,
+                           struct wire_message *ret_last)
+{
+    struct torrent_action action;
+    size_t count = 0;
+    while (torrent_next(&node->torrent, node->world->now_ms, &action)) {
+        if (action.kind != kind || action.message.kind != message)
+            continue;
+        *ret_last = action.message;
+        count++;
+    }
+    return count;
+}
+
+static void test_suggestions_are_taken_up(void **state)
+{
+    (void)state;
+    struct world world;
+    world_init(&world, 100, 4);
+    struct node *node = node_start(&world, 0, true, NULL);
+    const uint32_t peer = join_by_hand(node, address_of(9), true);
+    struct wire_message asked = { 0 };
+    say(node, peer, (struct wire_message){ .kind = WIRE_HAVE_ALL });
+    say(node, peer, (struct wire_message){ .kind = WIRE_SUGGEST, .piece = 77 });
+    say(node, peer,
+        (struct wire_message){ .kind = WIRE_SUGGEST, .piece = 100 }); /* there is none */
+    (void)take_actions(node, TORRENT_SEND, WIRE_REQUEST, &asked);
+    say(node, peer, (struct wire_message){ .kind = WIRE_UNCHOKE });
+    assert_int_equal(take_actions(node, TORRENT_SEND, WIRE_REQUEST, &asked), PEER_ASKS_MIN);
+    assert_int_equal(node->torrent.picker.state[77], PICKER_OPEN);
+    world_done(&world);
+}
+
+/* Before it is known how many pieces there are, and how large. */
+static void test_anything_before_the_metainfo(void **state)
+{
+    (void)state;
+    struct world world;
+    world_init(&world, 4, 4);
+    struct node *node = node_start(&world, 0, false, NULL);
+    const uint32_t peer = join_by_hand(node, address_of(9), true);
+    const uint8_t bytes[4] = { 0 };
+    for (int kind = WIRE_CHOKE; kind <= WIRE_EXTENDED; kind++)
+        say(node, peer,
+            (struct wire_message){ .kind = (enum wire_kind)kind,
+                                   .length = BLOCK,
+                                   .extended = EXTENSION_DONTHAVE,
+                                   .payload = bytes_of(bytes, sizeof bytes) });
+    assert_non_null(torrent_peer(&node->torrent, peer));
+    world_done(&world);
+}
+
+static void test_allowed_while_choked(void **state)
+{
+    (void)state;
+    struct world world;
+    world_init(&world, 100, 4);
+    struct node *node = node_start(&world, 0, true, "all");
+    struct wire_message last = { 0 };
+    /* Neighbours are granted nothing: all of a subnet would be granted the same. */
+    (void)join_by_hand(node, address_of(9), true);
+    assert_int_equal(take_actions(node, TORRENT_SEND, WIRE_ALLOWED_FAST, &last), 0);
+    node_stop(&world, 0);
+    node = node_start(&world, 0, true, "all");
+    const uint32_t peer = join_by_hand(node, address_v4(80, 4, 4, 200, 6881), true);
+    assert_int_equal(take_actions(node, TORRENT_SEND, WIRE_ALLOWED_FAST, &last), FAST_SET_SIZE);
+    const struct wire_message granted = {
+        .kind = WIRE_REQUEST,
+        .piece = last.piece,
+        .length = BLOCK,
+    };
+    say(node, peer, granted);
+    assert_int_equal(take_actions(node, TORRENT_SEND_BLOCK, WIRE_PIECE, &last), 1);
+    assert_int_equal(last.piece, granted.piece);
+    /* Each block of them once, all in all. */
+    for (uint32_t i = 1; i < 4 * FAST_SET_SIZE; i++)
+        say(node, peer, granted);
+    (void)take_actions(node, TORRENT_SEND, WIRE_REJECT, &last);
+    say(node, peer, granted);
+    assert_int_equal(take_actions(node, TORRENT_SEND, WIRE_REJECT, &last), 1);
+    assert_int_equal(last.piece, granted.piece);
+    world_done(&world);
+}
+
 /* Sockets that say hello and nothing more do not keep others out. */
 static void test_silent_peers_make_room(void **state)
 {
@@ -915,9 +1130,12 @@ int main(void)
     const struct CMUnitTest others[] = {
         cmocka_unit_test(test_one_to_one),
         cmocka_unit_test(test_larger_blocks),
+        cmocka_unit_test(test_the_origin_hears_how_it_went),
         cmocka_unit_test(test_by_magnet),
         cmocka_unit_test(test_what_is_selected_alone),
         cmocka_unit_test(test_partial_peers_complete_each_other),
+        cmocka_unit_test(test_a_selection_is_no_plan),
+        cmocka_unit_test(test_two_seeds_share_the_work),
         cmocka_unit_test(test_peers_are_told_of_each_other),
         cmocka_unit_test(test_origin_leaves),
         cmocka_unit_test(test_poisoner_is_banned),
@@ -931,6 +1149,10 @@ int main(void)
         cmocka_unit_test(test_announces),
         cmocka_unit_test(test_interrupted_pause),
         cmocka_unit_test(test_seed_that_lost_a_piece),
+        cmocka_unit_test(test_lost_piece_is_told),
+        cmocka_unit_test(test_suggestions_are_taken_up),
+        cmocka_unit_test(test_allowed_while_choked),
+        cmocka_unit_test(test_anything_before_the_metainfo),
         cmocka_unit_test(test_silent_peers_make_room),
     };
     enum { OTHERS = sizeof others / sizeof others[0] };

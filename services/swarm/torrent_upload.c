@@ -1,0 +1,167 @@
+/*
+ * Whose blocks go out next. All peers that wait for blocks stand in one queue, and the first is
+ * served for a turn: the rest of a piece, but not for long. So a piece is whole soon at one peer,
+ * who can pass it on, instead of late at all of them at once; and little is queued behind what was
+ * decided, so that a cancel or a rarer piece is not too late. How much is with the shell at once
+ * follows from the uplink's rate; when the uplink carries less than it did while peers wait, they
+ * must be slower than it, and more of them are served at once.
+ */
+#include "services/swarm/torrent_inside.h"
+
+static void unlink_peer(struct torrent_uploads *self, struct peer *peer)
+{
+    if (peer->upload_previous != NULL)
+        peer->upload_previous->upload_next = peer->upload_next;
+    else
+        self->first = peer->upload_next;
+    if (peer->upload_next != NULL)
+        peer->upload_next->upload_previous = peer->upload_previous;
+    else
+        self->last = peer->upload_previous;
+    peer->upload_next = NULL;
+    peer->upload_previous = NULL;
+    peer->upload_waits = false;
+}
+
+static void append(struct torrent_uploads *self, struct peer *peer)
+{
+    peer->upload_previous = self->last;
+    if (self->last != NULL)
+        self->last->upload_next = peer;
+    else
+        self->first = peer;
+    self->last = peer;
+    peer->upload_waits = true;
+}
+
+static uint64_t larger(uint64_t a, uint64_t b)
+{
+    return a > b ? a : b;
+}
+
+/* It wants something else than the piece it was served, or was served for long. */
+static bool turn_is_over(const struct torrent_uploads *self, const struct peer *peer)
+{
+    const uint64_t most =
+        self->best_rate == 0 ? UINT64_MAX : self->best_rate * UPLOAD_TURN_MS / 1000;
+    return peer->upload_bytes >= larger(most, UPLOAD_TURN_MAX) ||
+           (peer->upload_bytes >= UPLOAD_TURN_MIN &&
+            peer->wishes[peer->wishes_head].piece != peer->upload_piece);
+}
+
+static void prepend(struct torrent_uploads *self, struct peer *peer)
+{
+    peer->upload_next = self->first;
+    if (self->first != NULL)
+        self->first->upload_previous = peer;
+    else
+        self->last = peer;
+    self->first = peer;
+    peer->upload_waits = true;
+}
+
+void torrent_upload_left(struct torrent *self, struct peer *peer, uint64_t now_ms)
+{
+    if (peer->upload_waits)
+        unlink_peer(&self->uploads, peer);
+    self->uploads.bytes -= peer->sending_bytes;
+    torrent_upload_run(self, now_ms);
+}
+
+/* Who asks for more of the piece of its turn goes on with that. */
+void torrent_upload_add(struct torrent *self, struct peer *peer)
+{
+    struct torrent_uploads *uploads = &self->uploads;
+    if (peer->upload_waits || peer->wishes_count == 0)
+        return;
+    if (peer->upload_bytes > 0 && !turn_is_over(uploads, peer)) {
+        prepend(uploads, peer);
+        return;
+    }
+    peer->upload_bytes = 0;
+    append(uploads, peer);
+}
+
+void torrent_upload_sent(struct torrent *self, struct peer *peer, uint32_t length)
+{
+    peer->sending_bytes -= length;
+    self->uploads.bytes -= length;
+}
+
+/* The next block it wants and we have. */
+static bool next_wish(struct torrent *self, struct peer *peer, struct peer_wish *ret_wish,
+                      uint64_t now_ms)
+{
+    while (peer_wish_next(peer, ret_wish)) {
+        if (picker_has(&self->picker, ret_wish->piece))
+            return true;
+        torrent_give_reject(self, peer, ret_wish, now_ms);
+    }
+    return false;
+}
+
+static void send(struct torrent *self, struct peer *peer, const struct peer_wish *wish,
+                 uint64_t now_ms)
+{
+    peer->sending_bytes += wish->length;
+    peer->upload_bytes += wish->length;
+    peer->upload_piece = wish->piece;
+    self->uploads.bytes += wish->length;
+    const struct torrent_action action = {
+        .kind = TORRENT_SEND_BLOCK,
+        .peer = peer->number,
+        .message = { .kind = WIRE_PIECE,
+                     .piece = wish->piece,
+                     .offset = wish->offset,
+                     .length = wish->length },
+    };
+    torrent_have_flush(self, peer, now_ms);
+    torrent_push(self, &action);
+}
+
+void torrent_upload_run(struct torrent *self, uint64_t now_ms)
+{
+    struct torrent_uploads *uploads = &self->uploads;
+    const uint64_t ahead = larger(uploads->ahead, UPLOAD_AHEAD_MIN);
+    struct peer *next = NULL;
+    for (struct peer *peer = uploads->first; peer != NULL && uploads->bytes < ahead; peer = next) {
+        next = peer->upload_next;
+        /* One that does not take more keeps its place. */
+        if (peer->sending_bytes >= peer_send_ahead(peer))
+            continue;
+        struct peer_wish wish;
+        /* One that a limit holds back comes again when limits_next() names it. */
+        if (limits_take(&peer->sending, 1, peer->block_size, now_ms) == 0) {
+            unlink_peer(uploads, peer);
+            continue;
+        }
+        if (!next_wish(self, peer, &wish, now_ms)) {
+            limits_give_back(&peer->sending, peer->block_size);
+            unlink_peer(uploads, peer);
+            continue;
+        }
+        limits_give_back(&peer->sending, peer->block_size - wish.length);
+        send(self, peer, &wish, now_ms);
+        if (peer->wishes_count == 0) {
+            unlink_peer(uploads, peer);
+        } else if (turn_is_over(uploads, peer)) {
+            unlink_peer(uploads, peer);
+            peer->upload_bytes = 0;
+            append(uploads, peer);
+        }
+        next = uploads->first;
+    }
+}
+
+void torrent_upload_turn(struct torrent *self, uint64_t now_ms)
+{
+    struct torrent_uploads *uploads = &self->uploads;
+    const uint64_t rate = self->sent.per_second;
+    uploads->best_rate = larger(rate, uploads->best_rate - uploads->best_rate / 32);
+    const uint64_t enough = uploads->best_rate * UPLOAD_AHEAD_MS / 1000;
+    if (uploads->first != NULL && rate < uploads->best_rate - uploads->best_rate / 8)
+        uploads->ahead = uploads->ahead < UPLOAD_AHEAD_MAX ? uploads->ahead * 2 : UPLOAD_AHEAD_MAX;
+    else
+        uploads->ahead = larger(enough, uploads->ahead - uploads->ahead / 4);
+    torrent_upload_run(self, now_ms);
+}
