@@ -26,6 +26,17 @@
 #define ACCEPTS_PER_TURN  64
 #define CARE_MS           1000u
 
+/*
+ * Bytes left to the kernel that it has not sent yet: what is there cannot be overtaken or
+ * cancelled. 250 kB in each of a dozen sockets, as the kernel takes by itself, is a whole second of
+ * a link of 25 Mbit/s. So as much as goes out while we may be busy elsewhere, and no more.
+ */
+#define UNSENT_START     (128u * 1024)
+#define UNSENT_MIN       (32u * 1024)
+#define UNSENT_MAX       (4u * 1024 * 1024)
+#define UNSENT_MS        60u
+#define UNSENT_WINDOW_MS 250u /* the rate is taken over so long */
+
 enum stage { STAGE_CONNECTING, STAGE_HANDSHAKE, STAGE_OPEN, STAGE_CLOSED };
 
 struct connection {
@@ -46,6 +57,9 @@ struct connection {
     uint32_t number;
 
     struct outbox outbox;
+    uint32_t unsent_max; /* UNSENT_ */
+    uint64_t written_ms; /* since when written_bytes are counted */
+    uint64_t written_bytes;
 };
 
 struct listener {
@@ -181,11 +195,34 @@ void connection_send_hello(struct connection *self, const struct wire_handshake 
     struct writer writer;
     if (self->stage == STAGE_CLOSED)
         return;
-    writer_init(&writer, outbox_reserve(&self->outbox, WIRE_HANDSHAKE_SIZE), WIRE_HANDSHAKE_SIZE);
+    writer_init(&writer, outbox_reserve(&self->outbox, WIRE_HANDSHAKE_SIZE, OUTBOX_IN_TURN),
+                WIRE_HANDSHAKE_SIZE);
     wire_put_handshake(&writer, hello);
     assert(!writer.overflow && writer.size == WIRE_HANDSHAKE_SIZE);
     if (self->stage != STAGE_CONNECTING)
         mark_dirty(self);
+}
+
+/*
+ * What the other side can use at once overtakes blocks. Whether we choke it does not: a peer
+ * without BEP 6 takes a choke for the end of what it asked for, and would not know the blocks that
+ * follow.
+ */
+static enum outbox_place place_of(const struct wire_message *message)
+{
+    switch (message->kind) {
+    case WIRE_PIECE:
+        return OUTBOX_HEAD;
+    case WIRE_INTERESTED:
+    case WIRE_NOT_INTERESTED:
+    case WIRE_HAVE:
+    case WIRE_REQUEST:
+    case WIRE_CANCEL:
+    case WIRE_EXTENDED:
+        return OUTBOX_SOON;
+    default:
+        return OUTBOX_IN_TURN;
+    }
 }
 
 void connection_send(struct connection *self, const struct wire_message *message)
@@ -194,7 +231,7 @@ void connection_send(struct connection *self, const struct wire_message *message
     if (self->stage == STAGE_CLOSED)
         return;
     const size_t size = wire_size(message);
-    writer_init(&writer, outbox_reserve(&self->outbox, size), size);
+    writer_init(&writer, outbox_reserve(&self->outbox, size, place_of(message)), size);
     wire_put(&writer, message);
     assert(!writer.overflow && writer.size == size);
     mark_dirty(self);
@@ -248,6 +285,33 @@ static void fail(struct connection *self, const char *reason)
 
 /* ---- writing ---- */
 
+static void limit_unsent(struct connection *self, uint32_t size)
+{
+    const int limit = (int)size;
+    self->unsent_max = size;
+    (void)setsockopt(self->stream.fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &limit, sizeof limit);
+}
+
+static void fit_unsent(struct connection *self, size_t written)
+{
+    const uint64_t now_ms = uv_now(self->owner->loop);
+    const uint64_t elapsed = now_ms - self->written_ms;
+    self->written_bytes += written;
+    if (elapsed < UNSENT_WINDOW_MS)
+        return;
+    uint64_t fits = self->written_bytes * UNSENT_MS / elapsed;
+    if (fits < UNSENT_MIN)
+        fits = UNSENT_MIN;
+    if (fits > UNSENT_MAX)
+        fits = UNSENT_MAX;
+    /* A window much longer than that was a rest: its rate says nothing of the link. */
+    const bool rested = elapsed > 4 * UNSENT_WINDOW_MS;
+    if (!rested && (fits > self->unsent_max || fits < self->unsent_max / 2))
+        limit_unsent(self, (uint32_t)fits);
+    self->written_ms = now_ms;
+    self->written_bytes = 0;
+}
+
 /* Write what can be written, at most WRITE_PER_ROUND. False: it is broken. */
 static bool write_some(struct connection *self)
 {
@@ -263,6 +327,7 @@ static bool write_some(struct connection *self)
     }
     self->blocked = (size_t)written < size;
     outbox_consume(&self->outbox, (size_t)written);
+    fit_unsent(self, (size_t)written);
     return true;
 }
 
@@ -425,6 +490,7 @@ static struct connection *new_connection(struct connections *owner, int fd,
     /* We gather what belongs together ourselves; a request must not wait for an ACK. */
     const int on = 1;
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    limit_unsent(self, UNSENT_START);
     link_connection(owner, self);
     *(outgoing ? &owner->half_open_out : &owner->half_open_in) += 1;
     if (!uv_is_active((uv_handle_t *)&owner->care))

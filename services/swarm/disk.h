@@ -31,9 +31,9 @@
  * touched. A symlink in the way is LB_DENIED. See beneath.h.
  *
  * Durability. A piece is verified before it is written, and enters the resume record only after
- * fdatasync of its files. A sync runs when DISK_SYNC_MS passed since the first write it covers or
- * DISK_SYNC_BYTES were written. After a failed fsync the storage takes no more writes and its
- * record keeps what was durable: close it and open it again.
+ * fdatasync of its files (syncfs, when they are many). A sync runs when DISK_SYNC_MS passed since
+ * the first write it covers or DISK_SYNC_BYTES were written. After a failed fsync the storage takes
+ * no more writes and its record keeps what was durable: close it and open it again.
  */
 #pragma once
 
@@ -159,6 +159,24 @@ struct storage *storage_open(struct disk *disk, struct metainfo *metainfo, const
                              enum storage_mode mode, struct bytes record,
                              const struct storage_events *events);
 
+/* A block device as a storage's only file. */
+struct storage_device {
+    const char *path;     /* copied, as is identity */
+    const char *identity; /* device.h: it must be this one */
+    bool check;           /* look at all that is on it when there is no record */
+};
+
+/*
+ * The same for a torrent of one file, to be written to a block device; opened is LB_DENIED,
+ * LB_UNAVAILABLE (in use), LB_CONFLICT (another device), LB_TOO_BIG, LB_INVALID, LB_NOT_FOUND,
+ * LB_IO when device.h refuses it. Zeros are written to it as zeros, by whatever the device does
+ * fastest (holes.h). A device has no time of its last change: its record stands for RESUME_LEASE_S
+ * after the last sync, as that of a file being written, and after that all of it is hashed again.
+ */
+struct storage *storage_open_device(struct disk *disk, struct metainfo *metainfo,
+                                    const struct storage_device *device, struct bytes record,
+                                    const struct storage_events *events);
+
 /*
  * End it: reads that wait are answered LB_CANCELLED, a check ends without check_done, assemblies
  * must be freed already (their writes under way are awaited), what was written is synced and
@@ -189,6 +207,15 @@ const uint8_t *storage_doubtful(const struct storage *self);
 LB_MUST_CHECK lb_err storage_check(struct storage *self, const uint8_t *pieces);
 void storage_check_cancel(struct storage *self);
 
+/*
+ * The same, asking the disk itself and not the page cache (O_DIRECT where there is such). What is
+ * not synced yet is written first by the kernel.
+ */
+LB_MUST_CHECK lb_err storage_read_back(struct storage *self, const uint8_t *pieces);
+
+/* Everything that is in have is durable, and no sync is under way. */
+bool storage_is_synced(const struct storage *self);
+
 /* ---- what is on this disk already ---- */
 
 #define STORAGE_BASES_MAX 8u
@@ -208,7 +235,7 @@ struct storage_base {
  * lie. What is found is written, hashed again on its way, and then in have. wanted: a bitfield, or
  * NULL for all; a base that is not there, or is the storage's own, is passed over. At most
  * DISK_CHECK_JOBS at once. Nothing may be fetched meanwhile. LB_UNAVAILABLE: not open, or a share;
- * LB_EXISTS: one is under way.
+ * LB_EXISTS: one is under way; LB_NOT_FOUND: there is nowhere to look.
  */
 LB_MUST_CHECK lb_err storage_reuse(struct storage *self, const struct storage_base *bases,
                                    uint32_t count, const uint8_t *wanted);

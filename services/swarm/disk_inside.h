@@ -116,7 +116,13 @@ struct storage {
     struct metainfo *metainfo;
     char *folder;
     uint64_t number;
-    int root_fd; /* -1: none */
+    int root_fd;    /* -1: none */
+    char *device;   /* path of a block device, which is file 0 then; or NULL */
+    char *identity; /* of it */
+    int device_fd;  /* -1: none; never changes once it is open, as the two below */
+    uint64_t device_size;
+    int64_t device_ns; /* wall clock: when it was opened, for a time of change */
+    bool device_check;
     enum storage_mode mode;
     struct storage_events events;
     bool open, closing, broken;

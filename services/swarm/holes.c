@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/falloc.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -91,15 +92,23 @@ static lb_err add_data(struct piece_hasher *hasher, const struct holes_range *ra
                        uint64_t end)
 {
     while (begin < end) {
-        size_t want = end - begin < range->buffer_size ? (size_t)(end - begin) : range->buffer_size;
-        ssize_t got = pread(range->fd, range->buffer, want, (off_t)begin);
+        /* A direct read begins and ends between blocks of the disk; the rest of it is left. */
+        size_t before = range->direct ? (size_t)(begin % HOLES_ALIGN) : 0;
+        size_t want = before + end - begin < range->buffer_size ? (size_t)(before + end - begin)
+                                                                : range->buffer_size;
+        size_t whole = range->direct ? (want + HOLES_ALIGN - 1) / HOLES_ALIGN * HOLES_ALIGN : want;
+        ssize_t got = pread(range->fd, range->buffer, whole, (off_t)(begin - before));
+        size_t size;
 
         if (got < 0 && errno == EINTR)
             continue;
-        if (got <= 0)
-            return got == 0 ? LB_NOT_FOUND : LB_IO;
-        piece_hasher_add(hasher, bytes_of(range->buffer, (size_t)got));
-        begin += (uint64_t)got;
+        if (got < 0)
+            return LB_IO;
+        size = (size_t)got < want ? (size_t)got : want;
+        if (size <= before)
+            return LB_NOT_FOUND;
+        piece_hasher_add(hasher, bytes_of(range->buffer + before, size - before));
+        begin += size - before;
     }
     return LB_OK;
 }
@@ -122,4 +131,22 @@ lb_err holes_hash(struct piece_hasher *hasher, const struct holes_range *range, 
         at = end;
     }
     return LB_OK;
+}
+
+int holes_open_direct(int fd, bool *ret_direct)
+{
+    char path[64];
+    int again;
+
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+    again = open(path, O_RDONLY | O_CLOEXEC | O_DIRECT);
+    *ret_direct = again >= 0;
+    if (again >= 0 || errno != EINVAL)
+        return again;
+    again = open(path, O_RDONLY | O_CLOEXEC);
+    if (again >= 0) {
+        (void)fdatasync(again); /* a page that is dirty is not dropped */
+        (void)posix_fadvise(again, 0, 0, POSIX_FADV_DONTNEED);
+    }
+    return again;
 }

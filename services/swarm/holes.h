@@ -13,7 +13,8 @@
 #include <stdint.h>
 
 /* Zeros shorter than this stay as they are when they read as zeros already. */
-#define HOLES_MIN (64u * 1024)
+#define HOLES_MIN   (64u * 1024)
+#define HOLES_ALIGN 4096u /* of direct reads: no block of a disk is larger */
 
 struct piece_hasher;
 struct stat;
@@ -33,6 +34,7 @@ int holes_make(int fd, uint64_t offset, uint64_t size);
 struct holes_range {
     int fd;
     bool sparse; /* holes_are_in() */
+    bool direct; /* opened with O_DIRECT: buffer and buffer_size are multiples of HOLES_ALIGN */
     uint64_t offset;
     uint64_t size;
     uint8_t *buffer; /* of the caller */
@@ -45,3 +47,10 @@ struct holes_range {
  */
 LB_MUST_CHECK lb_err holes_hash(struct piece_hasher *hasher, const struct holes_range *range,
                                 uint64_t *ret_read);
+
+/*
+ * The same file once more, so that reading it asks the disk and not the page cache: O_DIRECT, or
+ * where the file system has none (tmpfs) the cached pages are dropped first. *ret_direct says
+ * which; -1 with errno left set.
+ */
+int holes_open_direct(int fd, bool *ret_direct);

@@ -41,6 +41,7 @@ void order_encode(const struct order *self, struct writer *to)
     put_number(to, "completed", self->completed_s);
     put_text_if_any(to, "device", self->device);
     put_text(to, "folder", self->folder);
+    put_text_if_any(to, "identity", self->identity);
     bencode_put_text(to, "infohash");
     bencode_put_string(to, bytes_of(self->infohash, sizeof(self->infohash)));
     put_text(to, "kind", kinds[self->kind]);
@@ -106,6 +107,7 @@ static bool read_later(const struct bencode *bencode, struct order *order)
     } texts[] = {
         { "base", order->base, sizeof(order->base) },
         { "device", order->device, sizeof(order->device) },
+        { "identity", order->identity, sizeof(order->identity) },
         { "select", order->select, sizeof(order->select) },
     };
     uint64_t priority = ORDER_PRIORITY, verify = 0;

@@ -11,13 +11,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define ORDER_VERSION      2     /* 1, without what came later, is read too */
-#define ORDER_FOLDER_SIZE  4096u /* with the NUL, as all of these */
-#define ORDER_MAGNET_SIZE  16385u
-#define ORDER_SELECT_SIZE  16385u
-#define ORDER_SIZE_MAX     49152u /* encoded */
-#define ORDER_PRIORITY_MAX 3u
-#define ORDER_PRIORITY     2u /* unless told otherwise */
+#define ORDER_VERSION       2     /* 1, without what came later, is read too */
+#define ORDER_FOLDER_SIZE   4096u /* with the NUL, as all of these */
+#define ORDER_MAGNET_SIZE   16385u
+#define ORDER_SELECT_SIZE   16385u
+#define ORDER_IDENTITY_SIZE 256u
+#define ORDER_SIZE_MAX      49152u /* encoded */
+#define ORDER_PRIORITY_MAX  3u
+#define ORDER_PRIORITY      2u /* unless told otherwise */
 
 enum order_kind {
     ORDER_FETCH, /* write what peers send into folder */
@@ -34,13 +35,14 @@ struct order {
     uint64_t verified_s;    /* wall clock, when all was read back; 0: it was not */
     uint64_t receive_limit; /* bytes per second, 0: none */
     uint64_t send_limit;
-    uint32_t priority;              /* 1 to ORDER_PRIORITY_MAX */
-    bool verify;                    /* read everything back when it is complete */
-    char folder[ORDER_FOLDER_SIZE]; /* absolute; the torrent's paths lie below it */
-    char device[ORDER_FOLDER_SIZE]; /* absolute, a block device instead; "": none */
-    char base[ORDER_FOLDER_SIZE];   /* absolute, what to take blocks from; "": none */
-    char select[ORDER_SELECT_SIZE]; /* see select.h; "": everything */
-    char magnet[ORDER_MAGNET_SIZE]; /* as given; "" when the order came with its metainfo */
+    uint32_t priority;                  /* 1 to ORDER_PRIORITY_MAX */
+    bool verify;                        /* read everything back when it is complete */
+    char folder[ORDER_FOLDER_SIZE];     /* absolute; the torrent's paths lie below it */
+    char device[ORDER_FOLDER_SIZE];     /* absolute, a block device instead; "": none */
+    char identity[ORDER_IDENTITY_SIZE]; /* of the device, see device.h */
+    char base[ORDER_FOLDER_SIZE];       /* absolute, what to take blocks from; "": none */
+    char select[ORDER_SELECT_SIZE];     /* see select.h; "": everything */
+    char magnet[ORDER_MAGNET_SIZE];     /* as given; "" when the order came with its metainfo */
 };
 
 /* Into a writer of ORDER_SIZE_MAX, which always suffices. */

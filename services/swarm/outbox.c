@@ -39,7 +39,8 @@ static struct outbox_segment *add(struct outbox *self)
 
 static void drop_first(struct outbox *self, bool sent)
 {
-    void *ends = segment_at(self, 0)->ends;
+    const struct outbox_segment *first = segment_at(self, 0);
+    void *ends = first->ends;
     self->head = (self->head + 1) % self->capacity;
     self->count--;
     if (ends != NULL)
@@ -51,30 +52,62 @@ void outbox_clear(struct outbox *self)
     while (self->count > 0)
         drop_first(self, false);
     free(self->segments);
-    free(self->bytes);
+    free(self->bytes.data);
+    free(self->soon.data);
     *self = (struct outbox){ .done = self->done };
 }
 
-uint8_t *outbox_reserve(struct outbox *self, size_t size)
+/* ---- runs of bytes ---- */
+
+static uint8_t *reserve_bytes(struct outbox_bytes *run, size_t size)
 {
-    if (self->bytes_head > 0 && self->bytes_size + size > self->bytes_capacity) {
-        memmove(self->bytes, self->bytes + self->bytes_head, self->bytes_size - self->bytes_head);
-        self->bytes_size -= self->bytes_head;
-        self->bytes_head = 0;
+    if (run->head > 0 && run->size + size > run->capacity) {
+        memmove(run->data, run->data + run->head, run->size - run->head);
+        run->size -= run->head;
+        run->head = 0;
     }
-    if (self->bytes_size + size > self->bytes_capacity) {
-        size_t capacity = self->bytes_capacity == 0 ? BYTES_FIRST : 2 * self->bytes_capacity;
-        while (capacity < self->bytes_size + size)
+    if (run->size + size > run->capacity) {
+        size_t capacity = run->capacity == 0 ? BYTES_FIRST : 2 * run->capacity;
+        while (capacity < run->size + size)
             capacity *= 2;
-        self->bytes = xrealloc(self->bytes, capacity);
-        self->bytes_capacity = capacity;
+        run->data = xrealloc(run->data, capacity);
+        run->capacity = capacity;
     }
-    if (self->count == 0 || segment_at(self, self->count - 1)->data != NULL)
-        (void)add(self);
-    segment_at(self, self->count - 1)->size += (uint32_t)size;
-    uint8_t *room = self->bytes + self->bytes_size;
-    self->bytes_size += size;
+    uint8_t *room = run->data + run->size;
+    run->size += size;
     return room;
+}
+
+static size_t waiting(const struct outbox_bytes *run)
+{
+    return run->size - run->head;
+}
+
+static void shrink(struct outbox_bytes *run)
+{
+    if (run->head < run->size)
+        return;
+    run->head = run->size = 0;
+    if (run->capacity <= BYTES_KEPT)
+        return;
+    free(run->data);
+    *run = (struct outbox_bytes){ 0 };
+}
+
+/* ---- putting in ---- */
+
+uint8_t *outbox_reserve(struct outbox *self, size_t size, enum outbox_place place)
+{
+    if (place == OUTBOX_SOON && (self->blocks > 0 || waiting(&self->soon) > 0))
+        return reserve_bytes(&self->soon, size);
+    const struct outbox_segment *last = self->count == 0 ? NULL : segment_at(self, self->count - 1);
+    if (place == OUTBOX_HEAD || last == NULL || last->data != NULL || last->head)
+        (void)add(self);
+    struct outbox_segment *segment = segment_at(self, self->count - 1);
+    segment->size += (uint32_t)size;
+    segment->head = place == OUTBOX_HEAD;
+    self->blocks += segment->head;
+    return reserve_bytes(&self->bytes, size);
 }
 
 void outbox_point(struct outbox *self, const uint8_t *data, uint32_t size, void *ends)
@@ -86,63 +119,100 @@ void outbox_point(struct outbox *self, const uint8_t *data, uint32_t size, void 
     segment->ends = ends;
 }
 
+/* ---- taking out ---- */
+
+struct gathering {
+    struct iovec *parts;
+    int count;
+    int max;
+    size_t size;
+    size_t size_max;
+};
+
+static bool is_full(const struct gathering *self)
+{
+    return self->count == self->max || self->size >= self->size_max;
+}
+
+static void gather(struct gathering *self, const uint8_t *data, size_t size)
+{
+    if (size == 0 || is_full(self))
+        return;
+    self->parts[self->count++] =
+        (struct iovec){ .iov_base = (void *)(uintptr_t)data, .iov_len = size };
+    self->size += size;
+}
+
 int outbox_gather(const struct outbox *self, struct iovec *ret_parts, int parts_max,
                   size_t size_max, size_t *ret_size)
 {
-    int count = 0;
-    size_t size = 0;
-    size_t bytes_at = self->bytes_head;
-    for (uint32_t i = 0; i < self->count && count < parts_max && size < size_max; i++) {
+    struct gathering all = { .parts = ret_parts, .max = parts_max, .size_max = size_max };
+    size_t bytes_at = self->bytes.head;
+    bool soon = waiting(&self->soon) > 0;
+    for (uint32_t i = 0; i < self->count && !is_full(&all); i++) {
         const struct outbox_segment *segment = segment_at(self, i);
-        const uint8_t *data = segment->data;
-        if (data == NULL) {
-            data = self->bytes + bytes_at;
-            bytes_at += segment->size;
+        if (soon && segment->head) {
+            gather(&all, self->soon.data + self->soon.head, waiting(&self->soon));
+            soon = false;
         }
-        ret_parts[count++] =
-            (struct iovec){ .iov_base = (void *)(uintptr_t)data, .iov_len = segment->size };
-        size += segment->size;
+        if (segment->data != NULL) {
+            gather(&all, segment->data, segment->size);
+            continue;
+        }
+        gather(&all, self->bytes.data + bytes_at, segment->size);
+        bytes_at += segment->size;
     }
-    *ret_size = size;
-    return count;
+    if (soon)
+        gather(&all, self->soon.data + self->soon.head, waiting(&self->soon));
+    *ret_size = all.size;
+    return all.count;
 }
 
-static void shrink(struct outbox *self)
+/* As outbox_gather() has it. */
+static bool is_soon_first(const struct outbox *self)
 {
-    if (self->bytes_head < self->bytes_size)
-        return;
-    self->bytes_head = self->bytes_size = 0;
-    if (self->bytes_capacity <= BYTES_KEPT)
-        return;
-    free(self->bytes);
-    self->bytes = NULL;
-    self->bytes_capacity = 0;
+    if (waiting(&self->soon) == 0)
+        return false;
+    return self->count == 0 || segment_at(self, 0)->head;
+}
+
+static uint32_t consume_segment(struct outbox *self, size_t size)
+{
+    struct outbox_segment *first = segment_at(self, 0);
+    const uint32_t taken = size < first->size ? (uint32_t)size : first->size;
+    self->blocks -= first->head;
+    first->head = false;
+    first->size -= taken;
+    if (first->data != NULL)
+        first->data += taken;
+    else
+        self->bytes.head += taken;
+    if (first->size == 0)
+        drop_first(self, true);
+    return taken;
 }
 
 void outbox_consume(struct outbox *self, size_t size)
 {
     while (size > 0) {
-        struct outbox_segment *first = segment_at(self, 0);
-        const uint32_t taken = size < first->size ? (uint32_t)size : first->size;
+        if (!is_soon_first(self)) {
+            size -= consume_segment(self, size);
+            continue;
+        }
+        const size_t taken = size < waiting(&self->soon) ? size : waiting(&self->soon);
+        self->soon.head += taken;
         size -= taken;
-        first->size -= taken;
-        if (first->data != NULL)
-            first->data += taken;
-        else
-            self->bytes_head += taken;
-        if (first->size > 0)
-            break;
-        drop_first(self, true);
     }
-    shrink(self);
+    shrink(&self->bytes);
+    shrink(&self->soon);
 }
 
 bool outbox_is_empty(const struct outbox *self)
 {
-    return self->count == 0;
+    return self->count == 0 && waiting(&self->soon) == 0;
 }
 
 size_t outbox_small_bytes(const struct outbox *self)
 {
-    return self->bytes_size - self->bytes_head;
+    return waiting(&self->bytes) + waiting(&self->soon);
 }

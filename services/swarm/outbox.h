@@ -1,8 +1,11 @@
 /*
- * What waits to be written to one peer, in order: small messages, gathered in one run of bytes, and
- * blocks, which are only pointed at. Pure; allocates.
+ * What waits to be written to one peer: small messages, gathered in runs of bytes, and blocks,
+ * which are only pointed at. Everything goes in order, but what is put OUTBOX_SOON goes before the
+ * blocks that wait (not amid one): with a slow peer those are seconds, and a HAVE or a request that
+ * waits for them idles links elsewhere. Pure; allocates.
  *
- * Invariant: bytes_size - bytes_head is the sum of the sizes of the segments without data.
+ * Invariants: in each run of bytes size - head is the sum of the sizes of its segments; `soon` is
+ * empty unless a block waited when it was put there.
  */
 #pragma once
 
@@ -12,11 +15,25 @@
 
 struct iovec;
 
+enum outbox_place {
+    OUTBOX_IN_TURN,
+    OUTBOX_SOON, /* before the blocks that wait, after all else that was put soon */
+    OUTBOX_HEAD  /* the head of a block, whose bytes follow by outbox_point() */
+};
+
 /* A run of bytes: the next of `bytes`, or somebody else's. */
 struct outbox_segment {
     const uint8_t *data; /* NULL: of `bytes` */
     uint32_t size;
+    bool head;  /* a block begins, and nothing of it is out */
     void *ends; /* it is the last of this block */
+};
+
+struct outbox_bytes {
+    uint8_t *data;
+    size_t head;
+    size_t size;
+    size_t capacity;
 };
 
 /* A block went out whole, or (sent false) will not. */
@@ -24,10 +41,9 @@ typedef void outbox_fn(void *block, bool sent);
 
 struct outbox {
     outbox_fn *done;
-    uint8_t *bytes;
-    size_t bytes_head;
-    size_t bytes_size;
-    size_t bytes_capacity;
+    struct outbox_bytes bytes; /* of segments */
+    struct outbox_bytes soon;
+    uint32_t blocks;                 /* of which nothing is out */
     struct outbox_segment *segments; /* a ring */
     uint32_t head;
     uint32_t count;
@@ -39,8 +55,8 @@ void outbox_init(struct outbox *self, outbox_fn *done);
 /* Blocks that wait are done with, unsent. It is empty then, and may be used again. */
 void outbox_clear(struct outbox *self);
 
-/* Room for `size` bytes at the end, to be filled before the next call. */
-uint8_t *outbox_reserve(struct outbox *self, size_t size);
+/* Room for one message of `size` bytes, to be filled before the next call. */
+uint8_t *outbox_reserve(struct outbox *self, size_t size, enum outbox_place place);
 
 /* Bytes that stay where they are until done; ends: with the last part, the block, else NULL. */
 void outbox_point(struct outbox *self, const uint8_t *data, uint32_t size, void *ends);

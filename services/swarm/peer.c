@@ -257,6 +257,9 @@ bool peer_cancel_ask(struct peer *self, struct picker_ask ask)
 uint32_t peer_asks_wanted(const struct peer *self)
 {
     uint32_t target = self->cooperates ? self->window.target : self->asks_target;
+    /* What is given has its measure by who gives. */
+    if (self->plans)
+        target = self->asks_limit;
     if (self->snubbed)
         target = 1;
     if (target > self->asks_limit)

@@ -151,6 +151,7 @@ struct peer {
     struct peer *upload_next; /* in the torrent's queue of uploads */
     struct peer *upload_previous;
     bool upload_waits;     /* it stands in it */
+    uint32_t upload_piece; /* what it was served last */
     uint64_t upload_bytes; /* in its turn so far */
     uint64_t unchoked_ms;
     uint64_t unchoked_total; /* sent.total when it was unchoked */

@@ -4,6 +4,7 @@
 #include "libcommon/random.h"
 #include "services/swarm/bitfield.h"
 #include "services/swarm/layout.h"
+#include "services/swarm/wave.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -322,9 +323,16 @@ static void pick_open(struct picker *self, const struct picker_view *view, struc
     }
 }
 
-/* The rarest missing piece the peer has, by comparing its bitfield with ours word by word. */
-static uint32_t rarest_by_words(struct picker *self, const uint8_t *bitfield)
+static bool has_turn(const struct picker *self, const struct picker_view *view, uint32_t piece)
 {
+    return view->wave == NULL ||
+           wave_has_come(view->wave, piece, self->available[piece] + self->seeds);
+}
+
+/* The rarest missing piece the peer has, by comparing its bitfield with ours word by word. */
+static uint32_t rarest_by_words(struct picker *self, const struct picker_view *view)
+{
+    const uint8_t *bitfield = view->bitfield;
     uint32_t best = PICKER_NOBODY;
     uint32_t ties = 0;
     const uint32_t bytes = (uint32_t)bitfield_size(self->shape.pieces);
@@ -339,7 +347,7 @@ static uint32_t rarest_by_words(struct picker *self, const uint8_t *bitfield)
                 continue;
             for (uint32_t piece = (word * 8 + i) * 8; piece < (word * 8 + i) * 8 + 8; piece++) {
                 if (piece >= self->shape.pieces || self->state[piece] != PICKER_MISSING ||
-                    !bitfield_has(bitfield, piece))
+                    !bitfield_has(bitfield, piece) || !has_turn(self, view, piece))
                     continue;
                 if (best == PICKER_NOBODY || self->available[piece] < self->available[best]) {
                     best = piece;
@@ -365,9 +373,9 @@ static uint32_t rarest(struct picker *self, const struct picker_view *view)
     if (end > self->order_count)
         end = self->order_count;
     for (uint32_t i = run_start(self, 1); i < end; i++)
-        if (bitfield_has(view->bitfield, self->order[i]))
+        if (bitfield_has(view->bitfield, self->order[i]) && has_turn(self, view, self->order[i]))
             return self->order[i];
-    return end < self->order_count ? rarest_by_words(self, view->bitfield) : PICKER_NOBODY;
+    return end < self->order_count ? rarest_by_words(self, view) : PICKER_NOBODY;
 }
 
 static bool is_for_one(const struct picker *self, uint32_t piece)
@@ -385,7 +393,9 @@ static uint32_t owner_of(const struct picker *self, uint32_t piece, const struct
 
 static void pick_new(struct picker *self, const struct picker_view *view, struct asks *asks)
 {
-    while (asks->count < asks->most && self->open_count < self->open_max) {
+    /* Some places are for pieces that one peer alone gives (pick_only). */
+    const uint32_t open_max = self->open_max - self->open_max / 4;
+    while (asks->count < asks->most && self->open_count < open_max) {
         const uint32_t piece = rarest(self, view);
         if (piece == PICKER_NOBODY)
             return;

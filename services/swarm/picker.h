@@ -20,6 +20,7 @@
 #include <stdint.h>
 
 struct layout;
+struct wave;
 struct random;
 
 #define PICKER_PIECES_MAX (1u << 21)
@@ -102,6 +103,7 @@ struct picker_view {
     bool proven;             /* it does send what it is asked for */
     const uint32_t *only;    /* these pieces alone (BEP 6 allowed fast); NULL: any */
     size_t only_count;
+    const struct wave *wave; /* whose turn it is to begin a piece (wave.h); NULL: everybody's */
 };
 
 enum picker_verdict {

@@ -62,12 +62,38 @@ uint32_t plan_piece(struct plan *self, const uint16_t *available)
     return PLAN_NOBODY;
 }
 
-static bool goes_before(const struct plan_peer *a, const struct plan_peer *b, uint32_t quickest_ms)
+static int by_size(const void *a, const void *b)
 {
-    const bool a_slow = a->latency_ms / PLAN_SLOW_FACTOR > quickest_ms;
-    const bool b_slow = b->latency_ms / PLAN_SLOW_FACTOR > quickest_ms;
-    if (a_slow != b_slow)
-        return b_slow;
+    const uint32_t x = *(const uint32_t *)a;
+    const uint32_t y = *(const uint32_t *)b;
+    return (x > y) - (x < y);
+}
+
+/* What gifts take with the middle one of those who had some; 0: nobody had. */
+static uint32_t usual_ms(const struct plan_peer *peers, uint32_t count)
+{
+    uint32_t *all = xcalloc(count, sizeof *all);
+    uint32_t known = 0;
+    for (uint32_t i = 0; i < count; i++)
+        if (peers[i].latency_ms != 0)
+            all[known++] = peers[i].latency_ms;
+    qsort(all, known, sizeof *all, by_size);
+    const uint32_t middle = known > 0 ? all[known / 2] : 0;
+    free(all);
+    return middle;
+}
+
+void plan_rank(struct plan_peer *peers, uint32_t count)
+{
+    const uint32_t usual = count > 0 ? usual_ms(peers, count) : 0;
+    for (uint32_t i = 0; i < count; i++)
+        peers[i].slow = usual != 0 && peers[i].latency_ms / PLAN_SLOW_FACTOR > usual;
+}
+
+static bool goes_before(const struct plan_peer *a, const struct plan_peer *b)
+{
+    if (a->slow != b->slow)
+        return b->slow;
     if (a->under_way != b->under_way)
         return a->under_way < b->under_way;
     return a->given_ms < b->given_ms;
@@ -75,13 +101,9 @@ static bool goes_before(const struct plan_peer *a, const struct plan_peer *b, ui
 
 uint32_t plan_choose(const struct plan_peer *peers, uint32_t count)
 {
-    uint32_t quickest_ms = UINT32_MAX;
     uint32_t chosen = PLAN_NOBODY;
     for (uint32_t i = 0; i < count; i++)
-        if (peers[i].latency_ms != 0 && peers[i].latency_ms < quickest_ms)
-            quickest_ms = peers[i].latency_ms;
-    for (uint32_t i = 0; i < count; i++)
-        if (chosen == PLAN_NOBODY || goes_before(&peers[i], &peers[chosen], quickest_ms))
+        if (chosen == PLAN_NOBODY || goes_before(&peers[i], &peers[chosen]))
             chosen = i;
     return chosen;
 }

@@ -25,7 +25,7 @@ struct random;
 #define PLAN_WINDOW_MS   200u   /* what comes through in such a time is under way, and half more */
 #define PLAN_STALE_MS    1000u  /* a gift under way for longer holds nobody up */
 #define PLAN_LOST_MS     10000u /* and is given anew after this */
-#define PLAN_SLOW_FACTOR 4u     /* so much slower than the quickest is slow */
+#define PLAN_SLOW_FACTOR 4u     /* so much slower than the middle one is slow */
 #define PLAN_NOBODY      UINT32_MAX
 
 struct plan_gift {
@@ -41,6 +41,7 @@ struct plan_peer {
     uint32_t under_way;  /* gifts */
     uint64_t given_ms;   /* when it was given one last; 0: never */
     uint32_t latency_ms; /* how long gifts take to come through; 0: not known */
+    bool slow;           /* set by plan_rank() */
 };
 
 struct plan {
@@ -68,6 +69,9 @@ bool plan_has_room(struct plan *self, uint64_t now_ms);
  * PLAN_NOBODY: there is none.
  */
 uint32_t plan_piece(struct plan *self, const uint16_t *available);
+
+/* Who is slow, of all that may be given pieces. */
+void plan_rank(struct plan_peer *peers, uint32_t count);
 
 /* Who is to be given the next piece: an index into peers; PLAN_NOBODY: count is 0. */
 uint32_t plan_choose(const struct plan_peer *peers, uint32_t count);

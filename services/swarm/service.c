@@ -85,13 +85,6 @@ static void on_started(void *ctx, lb_err err, const char *reason, const struct t
 }
 
 /* Words for what of a fetch is not there yet; NULL: all is. */
-static const char *find_unsupported(const Lb__Swarm__Fetch *fetch)
-{
-    if (fetch->device[0] != '\0' || fetch->base_path[0] != '\0' || fetch->verify)
-        return "devices, base paths and verifying are not there yet";
-    return NULL;
-}
-
 static bool read_peers(const Lb__Swarm__Fetch *fetch, struct address *addresses)
 {
     for (size_t i = 0; i < fetch->n_peers; i++)
@@ -114,15 +107,13 @@ static void on_fetch(void *ctx, struct call *call, const void *body)
         .peers = peers,
         .peers_count = fetch->n_peers,
     };
-    const char *unsupported = find_unsupported(fetch);
-    if (unsupported != NULL) {
-        call_fail(&call, LB_UNSUPPORTED, "%s", unsupported);
-        return;
-    }
     if (fetch->n_peers > FETCH_PEERS_MAX || !read_peers(fetch, peers)) {
         call_fail(&call, LB_INVALID, "at most 64 addresses, each of 6 or 18 bytes");
         return;
     }
+    order.device = fetch->device;
+    order.base = fetch->base_path;
+    order.verify = fetch->verify;
     switch (fetch->source_case) {
     case LB__SWARM__FETCH__SOURCE_MAGNET:
         order.magnet = fetch->magnet;
@@ -179,6 +170,7 @@ static void describe(const struct transfer *transfer, Lb__Swarm__Transfer *ret)
     ret->receive_limit = status.receive_limit;
     ret->send_limit = status.send_limit;
     ret->verified_s = status.verified_s;
+    ret->reused_bytes = status.reused_bytes;
     ret->copies_permille = status.copies_permille;
     ret->checked_bytes = status.checked_bytes;
     ret->damaged_bytes = status.damaged_bytes;

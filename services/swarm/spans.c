@@ -18,6 +18,8 @@ static const char *path_of(const struct disk_job *job, uint32_t file)
 {
     const struct metainfo *metainfo = job->storage->metainfo;
 
+    if (job->storage->device)
+        return job->storage->device;
     return file < metainfo->layout.files_count ? metainfo->paths[file] : metainfo->name;
 }
 
@@ -48,8 +50,16 @@ static struct touched *touched_of(struct disk_job *job, uint32_t file)
 
 lb_err job_touch(struct disk_job *job, uint32_t file, int fd)
 {
+    const struct storage *storage = job->storage;
     struct stat found;
 
+    if (storage->device) {
+        *touched_of(job, file) = (struct touched){ .file = file,
+                                                   .present = true,
+                                                   .size = storage->device_size,
+                                                   .mtime_ns = storage->device_ns };
+        return LB_OK;
+    }
     if (fstat(fd, &found) < 0)
         return job_fail(job, "look at", file, LB_IO, errno);
     *touched_of(job, file) = (struct touched){
@@ -96,8 +106,13 @@ lb_err job_open_file(struct disk_job *job, uint32_t file, bool writable, struct 
                                      .executable = storage->metainfo->layout.files[file].executable,
                                      .room = next_room,
                                      .ctx = storage };
-    lb_err err = files_open(job->disk->files, &request, ret_use);
+    lb_err err;
 
+    if (storage->device) {
+        *ret_use = (struct files_use){ .fd = storage->device_fd };
+        return LB_OK;
+    }
+    err = files_open(job->disk->files, &request, ret_use);
     return err == LB_OK ? LB_OK : job_fail(job, "open", file, err, errno);
 }
 
@@ -105,6 +120,8 @@ void job_close_file(struct disk_job *job, struct files_use *use)
 {
     bool removed = job->touched_count > 0 && !job->touched[job->touched_count - 1].present;
 
+    if (job->storage->device)
+        return;
     if (removed)
         files_discard(job->disk->files, use);
     else

@@ -1,8 +1,10 @@
 #include "services/swarm/disk_inside.h"
 
+#include "libcommon/clock.h"
 #include "libcommon/memory.h"
 #include "services/swarm/beneath.h"
 #include "services/swarm/bitfield.h"
+#include "services/swarm/device.h"
 #include "services/swarm/holes.h"
 #include "services/swarm/piece_hash.h"
 
@@ -18,6 +20,8 @@
 struct open_job {
     struct disk_job base;
     int root_fd;
+    int device_fd;
+    uint64_t device_size;
     uint8_t *record;
     size_t record_size;
     struct resume_file *found;
@@ -103,12 +107,31 @@ static void judge(struct open_job *self)
     const struct metainfo *metainfo = self->base.storage->metainfo;
     struct resume *record = NULL;
 
+    /* What lies on a device is most likely something else. */
+    if (self->device_fd >= 0 && self->record_size == 0 && !self->base.storage->device_check)
+        return;
     if (self->record_size > 0 &&
         resume_parse(bytes_of(self->record, self->record_size), metainfo->infohash,
                      &metainfo->layout, &record) != LB_OK)
         record = NULL;
     resume_judge(record, &metainfo->layout, self->found, self->verified, self->doubtful);
     resume_free(&record);
+}
+
+static void work_open_device(struct disk_job *job)
+{
+    struct open_job *self = (struct open_job *)job;
+    const struct storage *storage = job->storage;
+
+    job->err = device_open(storage->device, storage->identity, storage->metainfo->layout.length,
+                           &self->device_fd, &self->device_size, job->problem);
+    if (job->err != LB_OK)
+        return;
+    self->found[0] = (struct resume_file){ .present = true,
+                                           .size = self->device_size,
+                                           .mtime_ns = storage->device_ns };
+    find_zeros(self);
+    judge(self);
 }
 
 static void work_open(struct disk_job *job)
@@ -137,6 +160,8 @@ static void finished_open(struct disk_job *job)
     lb_err err = job->err;
 
     storage->root_fd = self->root_fd;
+    storage->device_fd = self->device_fd;
+    storage->device_size = self->device_size;
     for (uint32_t i = 0; i < layout->files_count; i++)
         storage->files[i].state = self->found[i];
     if (err == LB_OK) {
@@ -164,30 +189,29 @@ static void start_open(struct storage *self, struct bytes record)
     const struct layout *layout = &self->metainfo->layout;
 
     job->root_fd = -1;
+    job->device_fd = -1;
     job->record = xmemdup(record.data, record.size);
     job->record_size = record.size;
     job->found = xcalloc(layout->files_count, sizeof(*job->found));
     job->verified = xcalloc(bitfield_size(layout->piece_count), 1);
     job->doubtful = xcalloc(bitfield_size(layout->piece_count), 1);
     job->zeros = xcalloc(bitfield_size(layout->piece_count), 1);
-    job->base.work = work_open;
+    job->base.work = self->device ? work_open_device : work_open;
     job->base.finished = finished_open;
     disk_submit(&job->base, self, URGENCY_WRITE);
 }
 
-struct storage *storage_open(struct disk *disk, struct metainfo *metainfo, const char *folder,
-                             enum storage_mode mode, struct bytes record,
-                             const struct storage_events *events)
+static struct storage *storage_new(struct disk *disk, struct metainfo *metainfo,
+                                   const struct storage_events *events)
 {
     struct storage *self = xcalloc(1, sizeof(*self));
     size_t size = bitfield_size(metainfo->layout.piece_count);
 
     self->disk = disk;
     self->metainfo = metainfo_keep(metainfo);
-    self->folder = xstrdup(folder);
     self->number = ++disk->storages_made;
     self->root_fd = -1;
-    self->mode = mode;
+    self->device_fd = -1;
     self->events = *events;
     self->files = xcalloc(metainfo->layout.files_count, sizeof(*self->files));
     self->zeros = xcalloc(size, 1);
@@ -197,6 +221,34 @@ struct storage *storage_open(struct disk *disk, struct metainfo *metainfo, const
     self->syncing_pieces = xcalloc(size, 1);
     self->next = disk->storages;
     disk->storages = self;
+    return self;
+}
+
+struct storage *storage_open(struct disk *disk, struct metainfo *metainfo, const char *folder,
+                             enum storage_mode mode, struct bytes record,
+                             const struct storage_events *events)
+{
+    struct storage *self = storage_new(disk, metainfo, events);
+
+    self->folder = xstrdup(folder);
+    self->mode = mode;
+    start_open(self, record);
+    return self;
+}
+
+struct storage *storage_open_device(struct disk *disk, struct metainfo *metainfo,
+                                    const struct storage_device *device, struct bytes record,
+                                    const struct storage_events *events)
+{
+    struct storage *self = storage_new(disk, metainfo, events);
+
+    assert(metainfo->layout.files_count == 1);
+    self->folder = xstrdup("");
+    self->mode = STORAGE_FETCH;
+    self->device = xstrdup(device->path);
+    self->identity = xstrdup(device->identity);
+    self->device_check = device->check;
+    self->device_ns = (int64_t)clock_wall_s() * 1000000000;
     start_open(self, record);
     return self;
 }
@@ -214,6 +266,8 @@ static void work_close(struct disk_job *job)
     files_forget(job->disk->files, storage->number);
     if (storage->root_fd >= 0)
         close(storage->root_fd);
+    if (storage->device_fd >= 0)
+        close(storage->device_fd);
 }
 
 static void finished_close(struct disk_job *job)
@@ -243,6 +297,8 @@ static void storage_free(struct storage *self)
     *link = self->next;
     metainfo_free(&self->metainfo);
     free(self->folder);
+    free(self->device);
+    free(self->identity);
     free(self->files);
     free(self->zeros);
     free(self->have);
@@ -439,6 +495,11 @@ lb_err storage_compare(struct storage *self, const struct disk_job *job)
     return err;
 }
 
+bool storage_is_synced(const struct storage *self)
+{
+    return self->open && !self->broken && !self->syncing && self->dirty_files == 0;
+}
+
 static bool is_whole(const struct storage *self)
 {
     uint32_t pieces = self->metainfo->layout.piece_count;
@@ -455,6 +516,8 @@ void storage_record(const struct storage *self, uint64_t now_s, uint8_t **ret_da
     memcpy(record->pieces, self->durable, bitfield_size(layout->piece_count));
     for (uint32_t i = 0; i < layout->files_count; i++)
         record->files[i] = self->files[i].state;
+    if (self->device)
+        record->files[0].mtime_ns = (int64_t)now_s * 1000000000;
     if (self->mode == STORAGE_FETCH && !is_whole(self))
         record->writing_until_s = now_s + RESUME_LEASE_S;
     resume_encode(record, ret_data, ret_size);

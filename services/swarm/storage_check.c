@@ -7,6 +7,7 @@
 #include "services/swarm/piece_hash.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -19,6 +20,7 @@ struct check {
     uint8_t *pieces; /* still to be hashed */
     uint32_t next;
     uint32_t running; /* jobs */
+    bool from_disk;
     lb_err err;
     _Atomic bool cancelled;
 };
@@ -33,6 +35,8 @@ struct check_job {
     uint32_t file;   /* the one open now, UINT32_MAX: none */
     uint64_t size;   /* of it; 0 also when it is not there */
     bool sparse;     /* it has holes */
+    bool from_disk;  /* and not from the page cache */
+    bool direct;     /* it is open so */
     int fd;          /* -1: it is not there */
     uint8_t *buffer; /* DISK_HASH_BUFFER */
     struct piece_hasher *hasher;
@@ -51,6 +55,34 @@ static void close_file(struct check_job *self)
     self->fd = -1;
 }
 
+static lb_err ask_disk(struct check_job *self)
+{
+    int fd;
+
+    self->direct = false;
+    if (!self->from_disk)
+        return LB_OK;
+    fd = holes_open_direct(self->fd, &self->direct);
+    if (fd < 0)
+        return job_fail(&self->base, "open", self->file, beneath_error(errno), errno);
+    close(self->fd);
+    self->fd = fd;
+    return LB_OK;
+}
+
+/* The device is open once, for us alone. */
+static lb_err open_device(struct check_job *self)
+{
+    const struct storage *storage = self->base.storage;
+
+    self->fd = fcntl(storage->device_fd, F_DUPFD_CLOEXEC, 0);
+    if (self->fd < 0)
+        return job_fail(&self->base, "open", self->file, beneath_error(errno), errno);
+    self->size = storage->device_size;
+    self->sparse = false;
+    return ask_disk(self);
+}
+
 /* By its path and not from the cache: what lies there now is asked for. */
 static lb_err open_file(struct check_job *self, uint32_t file)
 {
@@ -63,6 +95,8 @@ static lb_err open_file(struct check_job *self, uint32_t file)
     close_file(self);
     self->file = file;
     self->size = 0;
+    if (storage->device)
+        return open_device(self);
     err = beneath_open(storage->root_fd, storage->metainfo->paths[file], false, false, &self->fd,
                        &found);
     if (err == LB_NOT_FOUND)
@@ -71,13 +105,14 @@ static lb_err open_file(struct check_job *self, uint32_t file)
         return job_fail(&self->base, "open", file, err, errno);
     self->size = (uint64_t)found.st_size;
     self->sparse = holes_are_in(&found);
-    return LB_OK;
+    return ask_disk(self);
 }
 
 static lb_err hash_span(struct check_job *self, const struct layout_span *span)
 {
     struct holes_range range = { .fd = self->fd,
                                  .sparse = self->sparse,
+                                 .direct = self->direct,
                                  .offset = span->offset,
                                  .size = span->size,
                                  .buffer = self->buffer,
@@ -105,7 +140,7 @@ static bool is_hole(struct check_job *self, uint32_t piece)
 
     return bitfield_has(storage->zeros, piece) && layout_spans_next(&cursor, &span) &&
            cursor.left == 0 && !span.padding && open_file(self, span.file) == LB_OK &&
-           span.offset + span.size <= self->size &&
+           span.offset + span.size <= self->size && self->sparse &&
            !holes_next_data(self->fd, span.offset, span.offset + span.size, &begin, &end);
 }
 
@@ -135,7 +170,9 @@ static void work_check(struct disk_job *job)
     struct check_job *self = (struct check_job *)job;
     const struct metainfo *metainfo = job->storage->metainfo;
 
-    self->buffer = xmalloc(DISK_HASH_BUFFER);
+    self->buffer = aligned_alloc(HOLES_ALIGN, DISK_HASH_BUFFER);
+    if (!self->buffer)
+        abort(); /* as xmalloc() */
     self->hasher = piece_hasher_new(metainfo->kind);
     for (; self->done < self->count && !*self->cancelled; self->done++) {
         uint32_t piece = self->first + self->done;
@@ -228,6 +265,7 @@ static void start_run(struct storage *self)
     check->next = bitfield_next(check->pieces, layout->piece_count, job->first + job->count);
     check->running++;
     job->cancelled = &check->cancelled;
+    job->from_disk = check->from_disk;
     job->file = UINT32_MAX;
     job->fd = -1;
     job->base.work = work_check;
@@ -262,7 +300,7 @@ void storage_check_step(struct storage *self)
         end_check(self);
 }
 
-lb_err storage_check(struct storage *self, const uint8_t *pieces)
+static lb_err start_check(struct storage *self, const uint8_t *pieces, bool from_disk)
 {
     uint32_t count = self->metainfo->layout.piece_count;
     struct check *check;
@@ -272,6 +310,7 @@ lb_err storage_check(struct storage *self, const uint8_t *pieces)
     if (self->check)
         return LB_EXISTS;
     check = xcalloc(1, sizeof(*check));
+    check->from_disk = from_disk;
     check->pieces = xmalloc(bitfield_size(count));
     if (pieces)
         memcpy(check->pieces, pieces, bitfield_size(count));
@@ -281,6 +320,16 @@ lb_err storage_check(struct storage *self, const uint8_t *pieces)
     self->check = check;
     disk_wake(self->disk);
     return LB_OK;
+}
+
+lb_err storage_check(struct storage *self, const uint8_t *pieces)
+{
+    return start_check(self, pieces, false);
+}
+
+lb_err storage_read_back(struct storage *self, const uint8_t *pieces)
+{
+    return start_check(self, pieces, true);
 }
 
 void storage_check_cancel(struct storage *self)

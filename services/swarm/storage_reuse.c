@@ -78,7 +78,8 @@ struct source {
 
 static bool is_target(const struct storage *storage, const char *path)
 {
-    char *target = xasprintf("%s/%s", storage->folder, storage->metainfo->name);
+    char *target = storage->device ? xstrdup(storage->device)
+                                   : xasprintf("%s/%s", storage->folder, storage->metainfo->name);
     struct stat ours, its;
     bool same = stat(target, &ours) == 0 && stat(path, &its) == 0 && ours.st_dev == its.st_dev &&
                 ours.st_ino == its.st_ino;
@@ -553,6 +554,8 @@ lb_err storage_reuse(struct storage *self, const struct storage_base *bases, uin
         return LB_UNAVAILABLE;
     if (self->reuse)
         return LB_EXISTS;
+    if (count == 0 && bitfield_count(self->zeros, pieces) == 0)
+        return LB_NOT_FOUND;
     reuse = xcalloc(1, sizeof(*reuse));
     reuse->wanted = xcalloc(bitfield_size(pieces), 1);
     reuse->zeros = xcalloc(bitfield_size(pieces), 1);

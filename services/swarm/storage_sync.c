@@ -6,14 +6,37 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
+
+/*
+ * With more files than this their whole file system is synced in one call: it takes about as long
+ * as a few files, each of which costs a commit of its journal (10,000 files of 25 kB on ext4: 47 s
+ * one by one, 1 s so). What others have written there is waited for, too.
+ */
+#define ONE_BY_ONE_MAX 16u
 
 /* The files to make durable; each is looked at afterwards (touched). */
 struct sync_job {
     struct disk_job base;
+    dev_t synced; /* the file system that was synced as a whole, 0: none */
     uint32_t count;
     uint32_t files[];
 };
+
+static int sync_one(struct sync_job *self, int fd)
+{
+    struct stat found;
+
+    if (self->count <= ONE_BY_ONE_MAX)
+        return fdatasync(fd);
+    if (fstat(fd, &found) < 0)
+        return -1;
+    if (found.st_dev == self->synced)
+        return 0;
+    self->synced = found.st_dev;
+    return syncfs(fd);
+}
 
 static void work_sync(struct disk_job *job)
 {
@@ -25,7 +48,7 @@ static void work_sync(struct disk_job *job)
 
         if (job_open_file(job, file, false, &use) != LB_OK)
             return;
-        if (fdatasync(use.fd) < 0)
+        if (sync_one(self, use.fd) < 0)
             job_fail(job, "sync", file, errno == ENOSPC ? LB_NO_SPACE : LB_IO, errno);
         else if (job_touch(job, file, use.fd) == LB_OK &&
                  !job->touched[job->touched_count - 1].present)

@@ -28,6 +28,7 @@ void torrent_init(struct torrent *self, const struct torrent_options *options,
         .options = *options,
         .random = random,
         .metadata_alone = PICKER_NOBODY,
+        .again_ms = UINT64_MAX,
         .next_announce_ms = now_ms,
         .next_turn_ms = now_ms + TORRENT_TURN_MS,
         .haves_due_ms = UINT64_MAX,
@@ -63,6 +64,7 @@ void torrent_done(struct torrent *self)
     if (self->has_metainfo)
         picker_done(&self->picker);
     plan_done(&self->plan);
+    free(self->held_ms);
     *self = (struct torrent){ 0 };
 }
 
@@ -125,6 +127,7 @@ void torrent_begin(struct torrent *self, struct bytes info, struct picker_shape 
     assert(!self->has_metainfo);
     picker_init(&self->picker, shape, open_max(shape.piece_size), self->random);
     self->has_metainfo = true;
+    torrent_plan_begin(self);
     self->info = info;
     metadata_done(&self->metadata);
     for (uint32_t i = 0; have != NULL && i < shape.pieces; i++)
@@ -809,6 +812,10 @@ void torrent_turn(struct torrent *self, uint64_t now_ms)
             torrent_give_round(self, now_ms);
         self->refill = !self->complete;
     }
+    if (now_ms >= self->again_ms) {
+        self->again_ms = UINT64_MAX;
+        self->refill = !self->complete;
+    }
     torrent_have_turn(self, now_ms);
     torrent_connect_more(self, now_ms);
 }
@@ -842,6 +849,8 @@ uint64_t torrent_deadline_ms(const struct torrent *self)
                         self->candidates.connecting >= self->options.peers_wanted || self->paused
                     ? UINT64_MAX
                     : candidates_deadline_ms(&self->candidates, self->complete);
+    if (self->again_ms < other)
+        other = self->again_ms;
     return deadline < other ? deadline : other;
 }
 

@@ -30,6 +30,7 @@
 #include "services/swarm/picker.h"
 #include "services/swarm/plan.h"
 #include "services/swarm/suspects.h"
+#include "services/swarm/wave.h"
 #include "services/swarm/wire.h"
 
 #include <stdbool.h>
@@ -43,8 +44,9 @@
 #define TORRENT_UNUSED_MS          30000u /* or who made no use of it for so long */
 #define TORRENT_REJECTED_MS        60000u /* then a peer that rejected all we lack is called anew */
 #define TORRENT_TURN_MS            1000u
-#define TORRENT_PEX_MS             60000u               /* BEP 11: not more often */
-#define TORRENT_LEFT_MAX           64u                  /* of those that left, remembered for PEX */
+#define TORRENT_AGAIN_MS           100u   /* who cooperates and is idle is looked at again */
+#define TORRENT_PEX_MS             60000u /* BEP 11: not more often */
+#define TORRENT_LEFT_MAX           64u    /* of those that left, remembered for PEX */
 #define TORRENT_OPEN_BYTES         (128u * 1024 * 1024) /* of pieces begun at once, about */
 #define TORRENT_OPEN_MIN           4u
 #define TORRENT_OPEN_MAX           4096u
@@ -160,8 +162,11 @@ struct torrent {
     uint32_t held_count;
     uint64_t hold_until_ms;
     struct choke choke;
-    struct plan plan;                                   /* once we are complete: plan.pieces > 0 */
-    bool plan_due;                                      /* something changed: torrent_plan_run() */
+    struct plan plan;  /* once we are complete: plan.pieces > 0 */
+    bool plan_due;     /* something changed: torrent_plan_run() */
+    struct wave wave;  /* while we fetch from who cooperates */
+    uint64_t again_ms; /* then idle peers may have their turn; UINT64_MAX: nobody waits */
+    uint32_t *held_ms; /* of each piece: when somebody told it has it (wave.h) */
     struct torrent_departed departed[TORRENT_LEFT_MAX]; /* a ring */
     uint32_t departed_count;
 

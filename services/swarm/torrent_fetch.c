@@ -49,7 +49,7 @@ static void forget(struct torrent *self, uint32_t piece)
     torrent_push(self, &action);
 }
 
-static struct picker_view view_of(const struct peer *peer)
+static struct picker_view view_of(struct torrent *self, const struct peer *peer, uint64_t now_ms)
 {
     return (struct picker_view){
         .peer = peer->number,
@@ -60,6 +60,7 @@ static struct picker_view view_of(const struct peer *peer)
                 : peer->plans ? peer->given
                               : NULL,
         .only_count = peer->choking ? peer->allowed_count : peer->given_count,
+        .wave = torrent_plan_wave(self, peer, now_ms),
     };
 }
 
@@ -119,11 +120,11 @@ static size_t take_over(struct torrent *self, struct peer *helper, struct picker
 
 /* What it suggested, once; the order of all other pieces is ours. */
 static size_t pick_suggested(struct torrent *self, struct peer *peer, struct picker_ask *ret_asks,
-                             size_t most)
+                             size_t most, uint64_t now_ms)
 {
-    if (peer->suggested_count == 0 || peer->choking || peer->alone)
+    if (peer->suggested_count == 0 || peer->choking || peer->plans || peer->alone)
         return 0;
-    struct picker_view view = view_of(peer);
+    struct picker_view view = view_of(self, peer, now_ms);
     view.only = peer->suggested;
     view.only_count =
         peer->suggested_count < PEER_SUGGESTED_MAX ? peer->suggested_count : PEER_SUGGESTED_MAX;
@@ -142,8 +143,8 @@ void torrent_fetch_fill(struct torrent *self, struct peer *peer, uint64_t now_ms
         limits_take(&peer->receiving, peer_asks_wanted(peer), peer->block_size, now_ms);
     if (most == 0)
         return;
-    const struct picker_view view = view_of(peer);
-    size_t count = pick_suggested(self, peer, asks, most);
+    const struct picker_view view = view_of(self, peer, now_ms);
+    size_t count = pick_suggested(self, peer, asks, most, now_ms);
     if (count < most)
         count += picker_pick(&self->picker, &view, asks + count, most - count);
     uint32_t piece = 0;
@@ -155,6 +156,8 @@ void torrent_fetch_fill(struct torrent *self, struct peer *peer, uint64_t now_ms
     if (count == 0 && idle && picker_in_endgame(&self->picker))
         count = take_over(self, peer, asks, most, now_ms);
     ask(self, peer, asks, count, now_ms);
+    if (count == 0 && idle && peer->cooperates && self->again_ms == UINT64_MAX)
+        self->again_ms = now_ms + TORRENT_AGAIN_MS;
     if (count < most) {
         limits_give_back(&peer->receiving, (most - count) * peer->block_size);
         limits_forget(&peer->receiving);

@@ -122,6 +122,9 @@ void torrent_exchange_review(struct torrent *self, uint64_t now_ms);
 
 /* ---- torrent_plan.c ---- */
 
+/* The metainfo is known. */
+void torrent_plan_begin(struct torrent *self);
+
 /* Its extension handshake came. */
 void torrent_plan_hello(struct torrent *self, struct peer *peer, uint64_t now_ms);
 const char *torrent_plan_message(struct torrent *self, struct peer *peer, struct bytes payload,
@@ -131,6 +134,10 @@ const char *torrent_plan_message(struct torrent *self, struct peer *peer, struct
 void torrent_plan_review(struct torrent *self);
 void torrent_plan_came(struct torrent *self, struct peer *peer, uint32_t piece, uint64_t now_ms);
 void torrent_plan_asked(struct torrent *self, struct peer *peer, uint32_t piece, uint64_t now_ms);
+
+/* Whose turn it is, when asking this peer; NULL: always ours. */
+const struct wave *torrent_plan_wave(struct torrent *self, const struct peer *peer,
+                                     uint64_t now_ms);
 void torrent_plan_left(struct torrent *self, const struct peer *peer);
 void torrent_plan_turn(struct torrent *self, uint64_t now_ms);
 

@@ -74,6 +74,7 @@ const char *torrent_plan_message(struct torrent *self, struct peer *peer, struct
     case PLAN_MESSAGE_FREE:
     case PLAN_MESSAGE_PLANS:
         peer->plans = message.kind == PLAN_MESSAGE_PLANS;
+        window_init(&peer->window);
         torrent_fetch_hungry(self, peer);
         break;
     case PLAN_MESSAGE_GIVE:
@@ -103,6 +104,30 @@ void torrent_plan_hello(struct torrent *self, struct peer *peer, uint64_t now_ms
         tell(self, peer, PLAN_MESSAGE_PLANS, NULL, 0, now_ms);
     }
     torrent_give_always(self, peer, now_ms);
+}
+
+/* ---- as one who asks ---- */
+
+void torrent_plan_begin(struct torrent *self)
+{
+    self->held_ms = xcalloc(self->picker.shape.pieces, sizeof *self->held_ms);
+    self->wave.held_ms = self->held_ms;
+    self->wave.key = load_u64(self->options.peer_id + sizeof self->options.peer_id - 8);
+}
+
+const struct wave *torrent_plan_wave(struct torrent *self, const struct peer *peer, uint64_t now_ms)
+{
+    self->wave.now_ms = (uint32_t)now_ms;
+    return peer->cooperates ? &self->wave : NULL;
+}
+
+/* How many cooperate and lack something, with ourselves. */
+static void count_line(struct torrent *self)
+{
+    self->wave.peers = 1;
+    for (uint32_t i = 0; i < self->slots; i++)
+        self->wave.peers +=
+            self->peers[i] != NULL && self->peers[i]->cooperates && !self->peers[i]->everything;
 }
 
 /* ---- as a seed ---- */
@@ -153,14 +178,18 @@ static void give(struct torrent *self, uint32_t piece, struct plan_peer *to, uin
 
 void torrent_plan_run(struct torrent *self, uint64_t now_ms)
 {
-    if (!self->plan_due || !self->complete)
+    if (!self->plan_due)
         return;
     self->plan_due = false;
+    count_line(self);
+    if (!self->complete)
+        return;
     struct plan_peer *peers = xcalloc(self->slots + 1, sizeof *peers);
     if (!is_planning(self))
         plan_init(&self->plan, self->picker.shape.pieces, self->picker.shape.piece_size,
                   self->random);
     const uint32_t count = list_peers(self, peers);
+    plan_rank(peers, count);
     uint32_t piece = plan_piece(&self->plan, self->picker.available);
     /* One alone may as well choose for itself. */
     const bool plans = count > 1 && piece != PLAN_NOBODY;
@@ -174,6 +203,7 @@ void torrent_plan_run(struct torrent *self, uint64_t now_ms)
 
 void torrent_plan_came(struct torrent *self, struct peer *peer, uint32_t piece, uint64_t now_ms)
 {
+    self->held_ms[piece] = (uint32_t)now_ms;
     if (!is_planning(self))
         return;
     uint32_t ms = 0;
@@ -194,10 +224,9 @@ void torrent_plan_asked(struct torrent *self, struct peer *peer, uint32_t piece,
 
 void torrent_plan_left(struct torrent *self, const struct peer *peer)
 {
-    if (!is_planning(self))
-        return;
-    plan_left(&self->plan, peer->number);
-    self->plan_due = true;
+    self->plan_due |= peer->cooperates;
+    if (is_planning(self))
+        plan_left(&self->plan, peer->number);
 }
 
 void torrent_plan_turn(struct torrent *self, uint64_t now_ms)

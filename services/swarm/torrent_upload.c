@@ -21,7 +21,6 @@ static void unlink_peer(struct torrent_uploads *self, struct peer *peer)
     peer->upload_next = NULL;
     peer->upload_previous = NULL;
     peer->upload_waits = false;
-    peer->upload_bytes = 0;
 }
 
 static void append(struct torrent_uploads *self, struct peer *peer)
@@ -35,6 +34,32 @@ static void append(struct torrent_uploads *self, struct peer *peer)
     peer->upload_waits = true;
 }
 
+static uint64_t larger(uint64_t a, uint64_t b)
+{
+    return a > b ? a : b;
+}
+
+/* It wants something else than the piece it was served, or was served for long. */
+static bool turn_is_over(const struct torrent_uploads *self, const struct peer *peer)
+{
+    const uint64_t most =
+        self->best_rate == 0 ? UINT64_MAX : self->best_rate * UPLOAD_TURN_MS / 1000;
+    return peer->upload_bytes >= larger(most, UPLOAD_TURN_MAX) ||
+           (peer->upload_bytes >= UPLOAD_TURN_MIN &&
+            peer->wishes[peer->wishes_head].piece != peer->upload_piece);
+}
+
+static void prepend(struct torrent_uploads *self, struct peer *peer)
+{
+    peer->upload_next = self->first;
+    if (self->first != NULL)
+        self->first->upload_previous = peer;
+    else
+        self->last = peer;
+    self->first = peer;
+    peer->upload_waits = true;
+}
+
 void torrent_upload_left(struct torrent *self, struct peer *peer, uint64_t now_ms)
 {
     if (peer->upload_waits)
@@ -43,10 +68,18 @@ void torrent_upload_left(struct torrent *self, struct peer *peer, uint64_t now_m
     torrent_upload_run(self, now_ms);
 }
 
+/* Who asks for more of the piece of its turn goes on with that. */
 void torrent_upload_add(struct torrent *self, struct peer *peer)
 {
-    if (!peer->upload_waits && peer->wishes_count > 0)
-        append(&self->uploads, peer);
+    struct torrent_uploads *uploads = &self->uploads;
+    if (peer->upload_waits || peer->wishes_count == 0)
+        return;
+    if (peer->upload_bytes > 0 && !turn_is_over(uploads, peer)) {
+        prepend(uploads, peer);
+        return;
+    }
+    peer->upload_bytes = 0;
+    append(uploads, peer);
 }
 
 void torrent_upload_sent(struct torrent *self, struct peer *peer, uint32_t length)
@@ -72,6 +105,7 @@ static void send(struct torrent *self, struct peer *peer, const struct peer_wish
 {
     peer->sending_bytes += wish->length;
     peer->upload_bytes += wish->length;
+    peer->upload_piece = wish->piece;
     self->uploads.bytes += wish->length;
     const struct torrent_action action = {
         .kind = TORRENT_SEND_BLOCK,
@@ -83,19 +117,6 @@ static void send(struct torrent *self, struct peer *peer, const struct peer_wish
     };
     torrent_have_flush(self, peer, now_ms);
     torrent_push(self, &action);
-}
-
-static uint64_t larger(uint64_t a, uint64_t b)
-{
-    return a > b ? a : b;
-}
-
-static bool turn_is_over(const struct torrent_uploads *self, const struct peer *peer,
-                         uint32_t piece)
-{
-    if (peer->upload_bytes >= larger(self->best_rate * UPLOAD_TURN_MS / 1000, UPLOAD_TURN_MAX))
-        return true;
-    return peer->upload_bytes >= UPLOAD_TURN_MIN && peer->wishes[peer->wishes_head].piece != piece;
 }
 
 void torrent_upload_run(struct torrent *self, uint64_t now_ms)
@@ -123,8 +144,9 @@ void torrent_upload_run(struct torrent *self, uint64_t now_ms)
         send(self, peer, &wish, now_ms);
         if (peer->wishes_count == 0) {
             unlink_peer(uploads, peer);
-        } else if (turn_is_over(uploads, peer, wish.piece)) {
+        } else if (turn_is_over(uploads, peer)) {
             unlink_peer(uploads, peer);
+            peer->upload_bytes = 0;
             append(uploads, peer);
         }
         next = uploads->first;

@@ -46,6 +46,10 @@ struct transfer *transfer_new(struct transfers *owner, const struct order *order
     self->seed_for_s = order->seed_for_s;
     self->completed_s = order->completed_s;
     self->verified_s = order->verified_s;
+    self->verify = order->verify;
+    self->base = order->base[0] != '\0' ? xstrdup(order->base) : NULL;
+    self->device = order->device[0] != '\0' ? xstrdup(order->device) : NULL;
+    self->identity = xstrdup(order->identity);
     self->added_s = order->added_s;
     self->priority = order->priority != 0 ? order->priority : ORDER_PRIORITY;
     self->select = xstrdup(order->select);
@@ -73,6 +77,10 @@ void transfer_free(struct transfer **self)
     free(freed->files);
     free(freed->calls);
     free(freed->connections);
+    free(freed->base);
+    free(freed->device);
+    free(freed->identity);
+    free(freed->unproven);
     free(freed->folder);
     free(freed->magnet);
     free(freed->name);
@@ -100,8 +108,30 @@ static void answer_open(struct transfer *self, lb_err err, const char *reason)
 {
     transfers_fn *on_open = self->on_open;
     self->on_open = NULL;
+    self->answer_by_ms = 0;
     if (on_open != NULL)
         on_open(self->on_open_ctx, err, reason, err == LB_OK ? self : NULL);
+}
+
+/* It is seeded; who shared it hears so once others can find it, or could not be told. */
+static void answer_shared(struct transfer *self)
+{
+    if (self->on_open == NULL || self->answer_by_ms != 0)
+        return;
+    if (self->metainfo->is_private) {
+        answer_open(self, LB_OK, "");
+        return;
+    }
+    self->answer_by_ms = transfers_now_ms(self->owner) + TRANSFERS_TOLD_MS;
+    transfers_arm(self->owner, self->answer_by_ms);
+}
+
+void transfer_was_announced(struct transfer *self)
+{
+    if (self->answer_by_ms == 0)
+        return;
+    self->answer_by_ms = 0;
+    answer_open(self, LB_OK, "");
 }
 
 void transfer_fail(struct transfer *self, lb_err err, const char *what)
@@ -114,18 +144,19 @@ void transfer_fail(struct transfer *self, lb_err err, const char *what)
 }
 
 /* Not from inside a callback of what is being stopped, but in the next turn. */
-static void stop_soon(struct transfer *self)
+void transfer_stop_soon(struct transfer *self)
 {
     self->stop_wanted = true;
     transfers_arm(self->owner, transfers_now_ms(self->owner));
 }
 
-/* What may go away by itself: begin again after a while. */
-static void try_again(struct transfer *self, lb_err err)
+void transfer_try_again(struct transfer *self, lb_err err)
 {
+    if (self->again)
+        return;
     const char *problem = self->storage != NULL ? storage_problem(self->storage) : "";
     transfer_set_state(self, TRANSFER_PAUSED, problem[0] != '\0' ? problem : lb_err_text(err));
-    stop_soon(self);
+    transfer_stop_soon(self);
     self->again = true;
     self->again_ms = transfers_now_ms(self->owner) + TRANSFERS_RETRY_MS;
     transfer_log(self, "pauses");
@@ -193,23 +224,27 @@ void transfer_go_on(struct transfer *self)
     if (stuck)
         transfer_set_state(self, TRANSFER_FAILED, "it was changed or removed since it was shared");
     else if (self->torrent.complete)
-        transfer_set_state(self, TRANSFER_SEEDING, "");
+        transfer_set_state(self, self->syncing ? TRANSFER_FETCHING : TRANSFER_SEEDING,
+                           self->syncing ? "writing what is left to the disk" : "");
     else
         transfer_set_state(self, TRANSFER_FETCHING, "");
     torrent_pause(&self->torrent, stuck || self->queue > 0, transfers_now_ms(self->owner));
-    answer_open(self, stuck ? LB_CONFLICT : LB_OK, self->note);
+    if (stuck)
+        answer_open(self, LB_CONFLICT, self->note);
+    else
+        answer_shared(self);
 }
 
 static void on_opened(void *ctx, lb_err err)
 {
     struct transfer *self = ctx;
-    if (err == LB_EXISTS) {
+    if (transfer_is_refused(self, err)) {
         transfer_fail(self, err, storage_problem(self->storage));
-        stop_soon(self);
+        transfer_stop_soon(self);
         return;
     }
     if (err != LB_OK) {
-        try_again(self, err);
+        transfer_try_again(self, err);
         return;
     }
     self->opened = true;
@@ -231,7 +266,7 @@ static void on_opened(void *ctx, lb_err err)
     if (transfer_apply_selection(self, &reason) != LB_OK) {
         transfer_fail(self, LB_NOT_FOUND, reason);
         free(reason);
-        stop_soon(self);
+        transfer_stop_soon(self);
         return;
     }
     add_magnet_peers(self);
@@ -241,10 +276,10 @@ static void on_opened(void *ctx, lb_err err)
         torrent_pause(&self->torrent, true, now_ms);
         transfer_set_state(self, TRANSFER_CHECKING, "hashing what is on disk");
     } else {
-        transfer_go_on(self);
+        transfer_take_up(self);
     }
     transfers_touch(self);
-    answer_open(self, LB_OK, "");
+    answer_shared(self);
 }
 
 static void on_synced(void *ctx, lb_err err)
@@ -259,8 +294,10 @@ static void on_synced(void *ctx, lb_err err)
     if (catalogue_write(self->owner->catalogue, self->infohash, CATALOGUE_RESUME, &record, size,
                         NULL, NULL) != LB_OK)
         log_warn("resume record not saved: too much to do");
+    if (err == LB_OK && !self->storage_closing)
+        transfer_on_durable(self);
     if (err != LB_OK && !self->storage_closing)
-        try_again(self, err);
+        transfer_try_again(self, err);
 }
 
 /* Looked at in the next turn, not from inside what found it. */
@@ -276,6 +313,7 @@ static void on_checked(void *ctx, uint32_t piece, bool good)
     struct transfer *self = ctx;
     if (!self->running)
         return;
+    transfer_read_back_piece(self, piece, good);
     transfer_count_checked(self, piece, good);
     if (good)
         torrent_found(&self->torrent, piece, transfers_now_ms(self->owner));
@@ -291,10 +329,13 @@ static void on_check_done(void *ctx, lb_err err)
     if (!self->running || err == LB_CANCELLED)
         return;
     if (err != LB_OK) {
-        try_again(self, err);
+        transfer_try_again(self, err);
         return;
     }
-    transfer_go_on(self);
+    if (self->reading_back)
+        transfer_read_back_done(self);
+    else
+        transfer_take_up(self);
     transfers_touch(self);
 }
 
@@ -321,6 +362,8 @@ void transfer_start(struct transfer *self, uint8_t *record, size_t record_size)
         .trouble = on_trouble,
         .checked = on_checked,
         .check_done = on_check_done,
+        .reused = transfer_on_reused,
+        .reuse_done = transfer_on_reuse_done,
         .closed = on_storage_closed,
     };
     assert(self->storage == NULL && !self->storage_closing);
@@ -340,9 +383,8 @@ void transfer_start(struct transfer *self, uint8_t *record, size_t record_size)
         return;
     }
     transfer_set_state(self, TRANSFER_CHECKING, "looking at what is on disk");
-    self->storage = storage_open(self->owner->disk, self->metainfo, self->folder,
-                                 self->kind == ORDER_SHARE ? STORAGE_SHARE : STORAGE_FETCH,
-                                 bytes_of(self->record, self->record_size), &events);
+    self->reuse_wanted = true;
+    (void)transfer_open_storage(self, &events);
 }
 
 void transfer_adopt(struct transfer *self, struct metainfo *metainfo)
@@ -373,21 +415,6 @@ void transfer_save_order(struct transfer *self)
         LB_OK)
         log_warn("order not saved: too much to do");
     free(order);
-}
-
-static void complete(struct transfer *self)
-{
-    if (self->state == TRANSFER_FETCHING || self->state == TRANSFER_PAUSED)
-        transfer_set_state(self, TRANSFER_SEEDING, "");
-    transfers_look_at_queue(self->owner);
-    if (self->completed_s != 0)
-        return;
-    self->completed_s = clock_wall_s();
-    if (self->kind != ORDER_FETCH)
-        return;
-    transfer_save_order(self);
-    storage_sync(self->storage);
-    transfer_log(self, "complete");
 }
 
 /* The info dictionary came from peers and its hash fits. */
@@ -442,7 +469,7 @@ static void perform(struct transfer *self, const struct torrent_action *action)
         take_metadata(self, action->message.payload);
         break;
     case TORRENT_COMPLETE:
-        complete(self);
+        transfer_complete(self);
         break;
     case TORRENT_ANNOUNCE:
         transfers_announce(self->owner, self);
@@ -511,6 +538,8 @@ uint64_t transfer_deadline_ms(const struct transfer *self)
     }
     if (self->retry && self->retry_ms < deadline)
         deadline = self->retry_ms;
+    if (self->answer_by_ms != 0 && self->answer_by_ms < deadline)
+        deadline = self->answer_by_ms;
     if (self->again && !self->storage_closing && self->again_ms < deadline)
         deadline = self->again_ms;
     return deadline;
@@ -536,6 +565,8 @@ void transfer_turn(struct transfer *self, uint64_t now_ms)
     }
     if (self->trouble != LB_OK)
         look_into_trouble(self);
+    if (self->answer_by_ms != 0 && now_ms >= self->answer_by_ms)
+        transfer_was_announced(self);
     if (self->again && !self->storage_closing && now_ms >= self->again_ms)
         start_again(self);
     if (!self->running)
@@ -563,6 +594,8 @@ void transfer_stop(struct transfer *self)
     self->again = false;
     self->stop_wanted = false;
     self->trouble = LB_OK;
+    self->syncing = false;
+    self->reading_back = false;
     answer_open(self, LB_UNAVAILABLE, "it was stopped");
     /* Made later, they would outlive it. */
     transfers_forget_wishes(self->owner, self);

@@ -52,6 +52,11 @@ static void on_piece_finished(void *ctx, lb_err err)
         transfer_free_incoming(self, piece);
         return;
     }
+    /* The folder may be another by now, or a device is gone: begin anew. */
+    if (err == LB_NOT_FOUND || err == LB_DENIED) {
+        transfer_try_again(self, err);
+        return;
+    }
     incoming->failed = true;
     pause_writing(self, err);
 }

@@ -259,6 +259,9 @@ static void publish_counters(struct transfers *self)
     status_counter_set(self->count_received, received);
     status_counter_set(self->count_sent, sent);
     status_counter_set(self->count_bad_pieces, bad);
+    struct disk_stats disk;
+    disk_stats(self->disk, &disk);
+    status_counter_set(self->count_hashed, disk.hashed_bytes);
     status_counter_set(self->count_peers, peers);
     status_counter_set(self->count_transfers, self->count);
 }
@@ -356,6 +359,7 @@ static void open_counters(struct transfers *self)
     self->count_peers = actor_counter(self->actor, "peers");
     self->count_transfers = actor_counter(self->actor, "transfers");
     self->count_bad_pieces = actor_counter(self->actor, "bad_pieces");
+    self->count_hashed = actor_counter(self->actor, "hashed_bytes");
 }
 
 static lb_err open_parts(struct transfers *self)

@@ -19,7 +19,8 @@
 #define TRANSFERS_RETRY_MS      10000u
 #define TRANSFERS_ANNOUNCES_MAX 16u /* asked of storage at once; others wait */
 #define TRANSFERS_ANNOUNCE_MS   30000u
-#define TRANSFERS_WAITERS_MAX   64u /* who ordered the same thing while it is being begun */
+#define TRANSFERS_TOLD_MS       3000u /* so long a share waits for its first announcement */
+#define TRANSFERS_WAITERS_MAX   64u   /* who ordered the same thing while it is being begun */
 #define TRANSFERS_NOTE_SIZE     256u
 
 struct actor;
@@ -39,14 +40,20 @@ LB_MUST_CHECK lb_err transfers_new(struct actor *actor, struct transfers **ret_s
 void transfers_stop(struct transfers *self, void (*on_stopped)(void *ctx), void *ctx);
 void transfers_free(struct transfers **self);
 
-/* path: absolute; piece_length 0: by size. done: LB_OK once it is being seeded. */
+/*
+ * path: absolute; piece_length 0: by size. done: LB_OK once it is being seeded and announced, or
+ * TRANSFERS_TOLD_MS later when the network does not answer.
+ */
 void transfers_share(struct transfers *self, const char *path, uint32_t piece_length,
                      transfers_fn *done, void *ctx);
 
 struct transfers_fetch {
     const char *magnet;    /* or NULL */
     struct bytes metainfo; /* a .torrent file, when there is no magnet */
-    const char *folder;    /* absolute */
+    const char *folder;    /* absolute; not used with a device */
+    const char *device;    /* absolute: a block device instead; NULL or "": none */
+    const char *base;      /* absolute: a file or folder to take pieces from; NULL or "": none */
+    bool verify;           /* read everything back from the disk when it is complete */
     bool has_seed_for;
     uint32_t seed_for_s;
     const char *const *select; /* entries of select.h; none: everything */
@@ -109,6 +116,8 @@ struct transfer_status {
     uint64_t received_bytes;
     uint64_t sent_bytes;
     uint64_t wasted_bytes;
+    uint64_t reused_bytes; /* found on this disk, or zeros: not fetched */
+    uint64_t verified_s;   /* wall clock, when all was read back; 0: it was not */
     uint64_t receive_rate;
     uint64_t send_rate;
     uint32_t peers;
@@ -116,7 +125,6 @@ struct transfer_status {
     uint64_t wanted_bytes;
     uint64_t receive_limit;
     uint64_t send_limit;
-    uint64_t verified_s;
     uint64_t copies_permille;
     uint64_t checked_bytes; /* of the check under way */
     uint64_t damaged_bytes; /* found by the last check */

@@ -51,6 +51,7 @@ static void on_announced(void *ctx, lb_err err, const char *reason, const void *
             acknowledged = reply->announced->acknowledged;
         }
         torrent_announced(&transfer->torrent, acknowledged, transfers_now_ms(self));
+        transfer_was_announced(transfer);
         transfers_touch(transfer);
     }
     if (!self->stopping)

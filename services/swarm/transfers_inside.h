@@ -1,6 +1,7 @@
 /*
  * What the files of transfers share: transfers.c (all of them, their sockets and timers),
- * transfer.c (one, from its order to its actions), transfer_blocks.c (its content),
+ * transfer.c (one, from its order to its actions), transfer_disk.c (its files),
+ * transfer_blocks.c (its blocks),
  * transfer_peers.c (its connections), transfers_looking.c (what is to be seen of it),
  * transfers_control.c (limits, turns, selections and checks), transfers_order.c (sharing, fetching,
  * removing), transfers_announce.c (finding peers), transfers_local.c (on the local net). Not for
@@ -53,7 +54,11 @@ struct transfer {
     bool has_seed_for;
     uint32_t seed_for_s;
     uint64_t completed_s; /* wall clock, 0: not yet */
-    uint64_t verified_s;
+    uint64_t verified_s;  /* wall clock, when all was read back; 0: it was not */
+    bool verify;          /* read everything back when it is complete */
+    char *base;           /* what to take pieces from; NULL: nothing was given */
+    char *device;         /* a block device, or NULL */
+    char *identity;       /* of it */
     uint64_t added_s;
     uint32_t priority;
     struct limits_share share; /* how fast it may be */
@@ -86,7 +91,13 @@ struct transfer {
     bool removed;
     bool again; /* to be opened again at again_ms */
     uint64_t again_ms;
-    uint8_t *record; /* resume record to open with, or NULL */
+    bool reuse_wanted; /* not yet looked for what is on this disk */
+    uint64_t reused_bytes;
+    bool syncing;             /* every piece is here, and not yet known to be on the disk */
+    bool reading_back;        /* from the disk */
+    uint8_t *unproven;        /* pieces not yet read back, once it has begun */
+    uint32_t read_back_count; /* how often some were not as they should be */
+    uint8_t *record;          /* resume record to open with, or NULL */
     size_t record_size;
     struct torrent torrent;
     struct incoming **incoming; /* by piece; NULL: there is none */
@@ -103,6 +114,7 @@ struct transfer {
 
     transfers_fn *on_open; /* who waits until it is seeded, or is not */
     void *on_open_ctx;
+    uint64_t answer_by_ms; /* 0: they do not wait for the first announcement */
 };
 
 struct connect_wish {
@@ -159,6 +171,7 @@ struct transfers {
     struct status_counter *count_peers;
     struct status_counter *count_transfers;
     struct status_counter *count_bad_pieces;
+    struct status_counter *count_hashed;
     uint64_t received_before; /* of transfers that are gone */
     uint64_t sent_before;
     uint64_t bad_before;
@@ -203,8 +216,35 @@ void transfer_set_state(struct transfer *self, enum transfer_state state, const 
 /* It runs, and nothing hinders it: but a share is never fetched, nor written to. */
 void transfer_go_on(struct transfer *self);
 
+/* Its first announcement ended: who shared it need not wait any more. */
+void transfer_was_announced(struct transfer *self);
+
 /* One line about what happened to it. */
 void transfer_log(const struct transfer *self, const char *what);
+
+void transfer_stop_soon(struct transfer *self);
+
+/* What may go away by itself: begin again after a while. */
+void transfer_try_again(struct transfer *self, lb_err err);
+
+/* ---- transfer_disk.c ---- */
+
+/* False: it cannot be, and has failed. */
+bool transfer_open_storage(struct transfer *self, const struct storage_events *events);
+
+/* Waiting would not change that it cannot be opened. */
+bool transfer_is_refused(const struct transfer *self, lb_err err);
+
+/* What lies in its files is known: take what lies elsewhere on this disk, then go on. */
+void transfer_take_up(struct transfer *self);
+void transfer_on_reused(void *ctx, uint32_t piece);
+void transfer_on_reuse_done(void *ctx, lb_err err);
+
+/* Every piece is here; a sync ended; a check that reads back goes on, and ends. */
+void transfer_complete(struct transfer *self);
+void transfer_on_durable(struct transfer *self);
+void transfer_read_back_piece(struct transfer *self, uint32_t piece, bool good);
+void transfer_read_back_done(struct transfer *self);
 
 /* ---- transfer_blocks.c ---- */
 

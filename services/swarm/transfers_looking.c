@@ -37,6 +37,7 @@ void transfer_status(const struct transfer *self, struct transfer_status *ret_st
         .received_bytes = stats.received_bytes,
         .sent_bytes = stats.sent_bytes,
         .wasted_bytes = stats.wasted_bytes,
+        .reused_bytes = self->reused_bytes,
         .receive_rate = stats.receive_rate,
         .send_rate = stats.send_rate,
         .peers = stats.peers,
@@ -70,6 +71,8 @@ char *transfer_path(const struct transfer *self)
 {
     const size_t length = strlen(self->folder);
     const bool slash = length > 0 && self->folder[length - 1] == '/';
+    if (self->device != NULL)
+        return xstrdup(self->device);
     if (self->metainfo == NULL)
         return xstrdup(self->folder);
     return xasprintf("%s%s%s", self->folder, slash ? "" : "/", self->metainfo->name);

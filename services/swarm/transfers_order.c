@@ -3,6 +3,7 @@
 #include "libcommon/log.h"
 #include "libcommon/memory.h"
 #include "libcommon/pool.h"
+#include "services/swarm/device.h"
 #include "services/swarm/magnet.h"
 #include "services/swarm/resume.h"
 #include "services/swarm/transfers_inside.h"
@@ -36,6 +37,7 @@ struct ordering {
     uint8_t *record;       /* sharing: the resume record */
     size_t record_size;
     lb_err err;
+    char reason[DEVICE_PROBLEM_SIZE];
     bool opening; /* the transfer is there and not yet seeded */
     uint8_t opening_infohash[20];
 };
@@ -419,17 +421,46 @@ static void on_fetch_stored(void *ctx, lb_err err)
     ordering_end(self, LB_OK, "", transfer);
 }
 
-/* In the pool: is the folder there, and may we write to it? */
-static void folder_work(struct job *job)
+static void look_at_folder(struct ordering *self)
 {
-    struct ordering *self = (struct ordering *)job;
+    const char *folder = self->order.folder;
     struct stat found;
-    if (stat(self->order.folder, &found) != 0)
+    if (stat(folder, &found) != 0)
         self->err = errno == EACCES ? LB_DENIED : LB_NOT_FOUND;
     else if (!S_ISDIR(found.st_mode))
         self->err = LB_INVALID;
-    else if (access(self->order.folder, W_OK | X_OK) != 0)
+    else if (access(folder, W_OK | X_OK) != 0)
         self->err = LB_DENIED;
+    if (self->err != LB_OK)
+        snprintf(self->reason, sizeof self->reason, "the folder %.400s: %s", folder,
+                 self->err == LB_INVALID ? "is no folder" : lb_err_text(self->err));
+}
+
+/* From now on it is this device, whatever its path names later. */
+static void look_at_device(struct ordering *self)
+{
+    const struct metainfo *metainfo = self->metainfo;
+    struct device_facts facts;
+    self->err = device_look(self->order.device, metainfo != NULL ? metainfo->layout.length : 0,
+                            &facts, self->reason);
+    if (self->err == LB_OK)
+        memcpy(self->order.identity, facts.identity, sizeof facts.identity);
+}
+
+/* In the pool: is there what was named, and may we write to it? */
+static void folder_work(struct job *job)
+{
+    struct ordering *self = (struct ordering *)job;
+    const char *base = self->order.base;
+    if (self->order.device[0] != '\0')
+        look_at_device(self);
+    else
+        look_at_folder(self);
+    if (self->err != LB_OK || base[0] == '\0' || access(base, R_OK) == 0)
+        return;
+    self->err = errno == EACCES ? LB_DENIED : LB_NOT_FOUND;
+    snprintf(self->reason, sizeof self->reason, "the base %.400s: %s", base,
+             lb_err_text(self->err));
 }
 
 static void folder_done(struct job *job, void *ctx)
@@ -437,10 +468,8 @@ static void folder_done(struct job *job, void *ctx)
     struct ordering *self = (struct ordering *)job;
     struct transfers *owner = ctx;
     if (self->err != LB_OK || owner->stopping) {
-        char *reason = xasprintf("the folder %s: %s", self->order.folder,
-                                 self->err == LB_INVALID ? "is no folder" : lb_err_text(self->err));
-        ordering_end(self, self->err != LB_OK ? self->err : LB_UNAVAILABLE, reason, NULL);
-        free(reason);
+        ordering_end(self, self->err != LB_OK ? self->err : LB_UNAVAILABLE,
+                     self->err != LB_OK ? self->reason : "the node stops", NULL);
         return;
     }
     /* A share of the same may have come first while the folder was looked at. */
@@ -486,16 +515,52 @@ static lb_err select_more(struct transfer *transfer, const char *selection, char
     return LB_OK;
 }
 
-/* Where it is to go, and what it is; NULL: it is there already, and so. */
-static char *find_difference(const struct transfer *transfer, const char *folder)
+static void copy_path(char to[ORDER_FOLDER_SIZE], const char *path)
 {
-    size_t length = strlen(folder);
-    while (length > 1 && folder[length - 1] == '/')
+    snprintf(to, ORDER_FOLDER_SIZE, "%s", path != NULL ? path : "");
+}
+
+static bool is_absolute(const char *path)
+{
+    return path[0] == '/' && strlen(path) < ORDER_FOLDER_SIZE;
+}
+
+static bool is_given(const char *path)
+{
+    return path != NULL && path[0] != '\0';
+}
+
+/* Why an order cannot be taken, or NULL. */
+static const char *find_fault(const struct transfers_fetch *fetch)
+{
+    if (fetch->magnet != NULL && strlen(fetch->magnet) >= ORDER_MAGNET_SIZE)
+        return "the link is too long";
+    if (is_given(fetch->device) ? !is_absolute(fetch->device) : !is_absolute(fetch->folder))
+        return "the folder must be absolute, and not too long";
+    if (is_given(fetch->base) && !is_absolute(fetch->base))
+        return "the base path must be absolute, and not too long";
+    return NULL;
+}
+
+static bool goes_elsewhere(const struct transfer *transfer, const struct transfers_fetch *fetch)
+{
+    if (transfer->device != NULL || is_given(fetch->device))
+        return transfer->device == NULL || !is_given(fetch->device) ||
+               strcmp(transfer->device, fetch->device) != 0;
+    size_t length = strlen(fetch->folder);
+    while (length > 1 && fetch->folder[length - 1] == '/')
         length--;
-    if (strlen(transfer->folder) == length && memcmp(transfer->folder, folder, length) == 0)
+    return strlen(transfer->folder) != length ||
+           memcmp(transfer->folder, fetch->folder, length) != 0;
+}
+
+/* Where it is to go, and what it is; NULL: it is there already, and so. */
+static char *find_difference(const struct transfer *transfer, const struct transfers_fetch *fetch)
+{
+    if (!goes_elsewhere(transfer, fetch))
         return NULL;
     return xasprintf("it is already %s in %s", transfer->kind == ORDER_SHARE ? "shared" : "fetched",
-                     transfer->folder);
+                     transfer->device != NULL ? transfer->device : transfer->folder);
 }
 
 /* It is there already: the same answer at once, unless it was to go elsewhere. */
@@ -503,7 +568,7 @@ static void fetch_again(struct transfer *transfer, struct metainfo **metainfo,
                         const struct transfers_fetch *fetch, const char *selection,
                         transfers_fn *done, void *ctx)
 {
-    char *reason = find_difference(transfer, fetch->folder);
+    char *reason = find_difference(transfer, fetch);
     lb_err err = reason != NULL ? LB_EXISTS : LB_OK;
     if (err == LB_OK)
         err = select_more(transfer, selection, &reason);
@@ -560,7 +625,12 @@ static void begin_fetch(struct transfers *self, const struct transfers_fetch *fe
     order->seed_for_s = fetch->seed_for_s;
     order->added_s = clock_wall_s();
     memcpy(order->infohash, infohash, sizeof order->infohash);
-    snprintf(order->folder, sizeof order->folder, "%s", fetch->folder);
+    copy_path(order->folder, fetch->folder);
+    copy_path(order->device, fetch->device);
+    copy_path(order->base, fetch->base);
+    order->verify = fetch->verify;
+    if (order->device[0] != '\0')
+        snprintf(order->folder, sizeof order->folder, "/");
     for (size_t size = strlen(order->folder); size > 1 && order->folder[size - 1] == '/'; size--)
         order->folder[size - 1] = '\0';
     if (fetch->magnet != NULL)
@@ -581,10 +651,9 @@ void transfers_fetch(struct transfers *self, const struct transfers_fetch *fetch
     struct metainfo_problem problem = { "" };
     struct metainfo *metainfo = NULL;
     uint8_t infohash[20];
-    if (fetch->folder[0] != '/' || strlen(fetch->folder) >= ORDER_FOLDER_SIZE ||
-        (fetch->magnet != NULL && strlen(fetch->magnet) >= ORDER_MAGNET_SIZE)) {
-        done(ctx, LB_INVALID, "the folder must be absolute, and neither it nor the link too long",
-             NULL);
+    const char *fault = find_fault(fetch);
+    if (fault != NULL) {
+        done(ctx, LB_INVALID, fault, NULL);
         return;
     }
     const lb_err err = read_source(fetch, infohash, &metainfo, &problem);

@@ -31,11 +31,11 @@ void window_came(struct window *self, struct picker_ask ask, uint32_t most, uint
         self->target += self->starting ? self->target : 1 + self->target / 8;
     } else {
         self->starting = false;
-        self->target -= self->target / 4;
+        self->target -= self->target / 4 + 1;
     }
     if (self->target > most)
         self->target = most;
-    if (self->target < WINDOW_MIN)
+    if (self->target == 0 || self->target < WINDOW_MIN)
         self->target = WINDOW_MIN;
 }
 

@@ -14,7 +14,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define WINDOW_MIN      2u
+#define WINDOW_MIN      1u
 #define WINDOW_DELAY_MS 100u
 
 struct window {

@@ -1,4 +1,7 @@
-/* The outbox: whatever pieces it is written in, the same bytes go out in the same order. */
+/*
+ * The outbox: whatever pieces it is written in, the same bytes go out in the same order, but for
+ * what is put soon.
+ */
 #include "libcommon/random.h"
 #include "services/swarm/outbox.h"
 
@@ -28,7 +31,7 @@ static void on_done(void *block, bool sent)
 
 static void put(struct outbox *outbox, uint8_t *expected, size_t *size, uint8_t value, size_t count)
 {
-    memset(outbox_reserve(outbox, count), value, count);
+    memset(outbox_reserve(outbox, count, OUTBOX_IN_TURN), value, count);
     memset(expected + *size, value, count);
     *size += count;
 }
@@ -96,7 +99,7 @@ static void test_clear(void **state)
     size_t size = 0;
     outbox_init(&outbox, on_done);
     assert_int_equal(outbox_gather(&outbox, parts, 4, 100, &size), 0);
-    (void)outbox_reserve(&outbox, 10);
+    (void)outbox_reserve(&outbox, 10, OUTBOX_HEAD);
     outbox_point(&outbox, block.content, 300, &block);
     assert_int_equal(outbox_small_bytes(&outbox), 10);
     assert_int_equal(outbox_gather(&outbox, parts, 4, SIZE_MAX, &size), 2);
@@ -108,11 +111,78 @@ static void test_clear(void **state)
     outbox_clear(&outbox);
 }
 
+/*
+ * What is put and what goes out, a letter a step. Small letters are messages of 4 bytes in turn,
+ * capitals are put soon, a digit is a block (a head of 4 bytes and two parts of 4), and - takes out
+ * 4 bytes.
+ */
+static const struct row {
+    const char *what;
+    const char *steps;
+    const char *out; /* all that goes out in the end */
+} rows[] = {
+    { "without blocks all goes in turn", "aBcD", "aBcD" },
+    { "what is put soon overtakes a block that waits", "1A", "A111" },
+    { "and keeps its order", "1AB", "AB111" },
+    { "but not what waits before the block", "a1B", "aB111" },
+    { "nor a block that is begun", "12-A", "111A222" },
+    { "nor one of which only the head is out", "1-A", "111A" },
+    { "nor one that is almost out", "12--A", "111A222" },
+    { "what is in turn behind blocks is overtaken", "1aB", "B111a" },
+    { "later ones stay behind earlier ones when the blocks are gone", "12-A--B", "111AB222" },
+    { "blocks put later do not come between", "A1B2C", "ABC111222" },
+};
+
+static void step(struct outbox *outbox, char letter, struct block *blocks, char *out)
+{
+    if (letter == '-') {
+        struct iovec part;
+        size_t size = 0;
+        assert_int_equal(outbox_gather(outbox, &part, 1, 1, &size), 1);
+        out[strlen(out)] = *(const char *)part.iov_base;
+        outbox_consume(outbox, 4);
+        return;
+    }
+    const bool is_block = letter >= '0' && letter <= '9';
+    const enum outbox_place other = letter >= 'A' && letter <= 'Z' ? OUTBOX_SOON : OUTBOX_IN_TURN;
+    memset(outbox_reserve(outbox, 4, is_block ? OUTBOX_HEAD : other), letter, 4);
+    if (!is_block)
+        return;
+    struct block *block = &blocks[letter - '0'];
+    memset(block->content, letter, 8);
+    outbox_point(outbox, block->content, 4, NULL);
+    outbox_point(outbox, block->content + 4, 4, block);
+}
+
+static void test_soon(void **state)
+{
+    const struct row *row = *state;
+    struct outbox outbox;
+    struct block blocks[10] = { { .sent = 0 } };
+    char out[100] = "";
+    outbox_init(&outbox, on_done);
+    for (const char *at = row->steps; *at != '\0'; at++)
+        step(&outbox, *at, blocks, out);
+    while (!outbox_is_empty(&outbox))
+        step(&outbox, '-', blocks, out);
+    assert_string_equal(out, row->out);
+    assert_int_equal(outbox_small_bytes(&outbox), 0);
+    for (unsigned i = 0; i < 10; i++)
+        assert_int_equal(blocks[i].sent, strchr(row->steps, (int)('0' + i)) != NULL);
+    outbox_clear(&outbox);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
+    struct CMUnitTest tests[2 + sizeof rows / sizeof *rows] = {
         cmocka_unit_test(test_order),
         cmocka_unit_test(test_clear),
     };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        tests[2 + i] = (struct CMUnitTest){
+            .name = rows[i].what,
+            .test_func = test_soon,
+            .initial_state = (void *)(uintptr_t)&rows[i],
+        };
     return cmocka_run_group_tests_name("outbox", tests, NULL, NULL);
 }
