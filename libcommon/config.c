@@ -145,6 +145,19 @@ static lb_err parse_level(const char *text, uint64_t *ret_number)
     return LB_OK;
 }
 
+static lb_err parse_mode(const char *text, uint64_t *ret_number)
+{
+    static const char *const modes[] = { "auto", "open", "cooperative" };
+
+    for (size_t i = 0; i < sizeof modes / sizeof modes[0]; i++) {
+        if (strcmp(text, modes[i]) == 0) {
+            *ret_number = i;
+            return LB_OK;
+        }
+    }
+    return LB_INVALID;
+}
+
 static lb_err parse_subnets(const char *text)
 {
     struct subnet_rate rates[SUBNET_RATE_MAX];
@@ -194,6 +207,8 @@ static const char *expectation(enum config_type type)
         return "yes or no";
     case CONFIG_LEVEL:
         return "error, warn, info or debug";
+    case CONFIG_MODE:
+        return "auto, open or cooperative";
     case CONFIG_LIST:
         return "at most 64 items";
     case CONFIG_RATE:
@@ -219,6 +234,8 @@ static lb_err parse_value(const struct row *row, const char *text, struct value 
         return parse_bool(text, &value->number);
     case CONFIG_LEVEL:
         return parse_level(text, &value->number);
+    case CONFIG_MODE:
+        return parse_mode(text, &value->number);
     case CONFIG_LIST:
         return parse_list(text, value);
     case CONFIG_RATE:

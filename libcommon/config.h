@@ -21,6 +21,7 @@ enum config_type {
     CONFIG_TIME,   /* milliseconds */
     CONFIG_BOOL,   /* yes or no */
     CONFIG_LEVEL,  /* error, warn, info, debug */
+    CONFIG_MODE,   /* auto, open, cooperative: 0, 1, 2 */
     CONFIG_LIST,   /* texts separated by commas or spaces */
     CONFIG_RATE,   /* bytes per second, 0: none */
     CONFIG_SUBNETS /* subnets with a rate each, see rate.h; read with subnet_rates_parse() */
@@ -56,6 +57,9 @@ enum config_type {
     X(STORAGE_PEER_TTL, "storage", "peer_ttl", TIME, "30min", 60000, 86400000,                     \
       "How long a peer announcement is kept after it was last made")                               \
     X(SWARM_PEERS_MAX, "swarm", "peers_max", COUNT, "200", 1, 10000, "Most peers of one torrent")  \
+    X(SWARM_MODE, "swarm", "mode", MODE, "auto", 0, 0,                                             \
+      "With whom to work for the finish of all: auto (our kind on the local net), open (nobody), " \
+      "cooperative (all of our kind)")                                                             \
     X(SWARM_UPLOAD_SLOTS, "swarm", "upload_slots", COUNT, "8", 1, 1000,                            \
       "Peers of one torrent that are unchoked at once")                                            \
     X(SWARM_DISK_WORKERS, "swarm", "disk_workers", COUNT, "2", 1, 64,                              \
@@ -96,7 +100,7 @@ void config_free(struct config **self);
 
 const char *config_text(const struct config *self, enum config_key key); /* all types: as written */
 uint64_t config_number(const struct config *self,
-                       enum config_key key); /* COUNT, SIZE, TIME, BOOL, LEVEL, RATE */
+                       enum config_key key); /* COUNT, SIZE, TIME, BOOL, LEVEL, MODE, RATE */
 size_t config_list_count(const struct config *self, enum config_key key);
 const char *config_list_item(const struct config *self, enum config_key key, size_t index);
 

@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* In the order of libcommon/config's CONFIG_MODE. */
 enum cooperate_mode {
     COOPERATE_AUTO,  /* with those of our kind at private, loopback and link-local addresses */
     COOPERATE_NEVER, /* mode = open */

@@ -11,6 +11,7 @@ void plan_init(struct plan *self, uint32_t pieces, uint32_t piece_size, struct r
     *self = (struct plan){
         .pieces = pieces,
         .piece_size = piece_size,
+        .stale_ms = PLAN_STALE_MS,
         .order = xcalloc(pieces, sizeof *self->order),
         .under_way = xcalloc(pieces, sizeof *self->under_way),
     };
@@ -39,6 +40,13 @@ static void slide_window(struct plan *self, uint64_t now_ms)
     self->window_ms = now_ms;
 }
 
+void plan_set_rate(struct plan *self, uint64_t rate)
+{
+    const uint64_t ms =
+        rate == 0 ? 0 : (uint64_t)PLAN_STALE_PIECES * self->piece_size * 1000 / rate;
+    self->stale_ms = ms < PLAN_STALE_MS ? PLAN_STALE_MS : ms > 3600000 ? 3600000 : (uint32_t)ms;
+}
+
 bool plan_has_room(struct plan *self, uint64_t now_ms)
 {
     if (self->gifts_count >= PLAN_GIFTS_MAX)
@@ -46,7 +54,7 @@ bool plan_has_room(struct plan *self, uint64_t now_ms)
     slide_window(self, now_ms);
     uint32_t fresh = 0;
     for (uint32_t i = 0; i < self->gifts_count; i++)
-        fresh += self->gifts[i].ours && now_ms - self->gifts[i].given_ms < PLAN_STALE_MS;
+        fresh += self->gifts[i].ours && now_ms - self->gifts[i].given_ms < self->stale_ms;
     const uint32_t came = self->came > self->came_before ? self->came : self->came_before;
     const uint32_t most = came + came / 2;
     return fresh < PLAN_AHEAD_MIN || fresh < most;
@@ -167,7 +175,7 @@ void plan_left(struct plan *self, uint32_t peer)
 void plan_turn(struct plan *self, uint64_t now_ms)
 {
     for (uint32_t i = self->gifts_count; i > 0; i--) {
-        if (now_ms - self->gifts[i - 1].given_ms < PLAN_LOST_MS)
+        if (now_ms - self->gifts[i - 1].given_ms < (uint64_t)PLAN_LOST_FACTOR * self->stale_ms)
             continue;
         take_out(self, i - 1);
         self->cursor = 0;

@@ -20,13 +20,15 @@
 
 struct random;
 
-#define PLAN_GIFTS_MAX   1024u  /* under way at once; then it waits */
-#define PLAN_AHEAD_MIN   2u     /* pieces under way */
-#define PLAN_WINDOW_MS   200u   /* what comes through in such a time is under way, and half more */
-#define PLAN_STALE_MS    1000u  /* a gift under way for longer holds nobody up */
-#define PLAN_LOST_MS     10000u /* and is given anew after this */
-#define PLAN_SLOW_FACTOR 4u     /* so much slower than the middle one is slow */
-#define PLAN_NOBODY      UINT32_MAX
+#define PLAN_GIFTS_MAX 1024u  /* under way at once; then it waits */
+#define PLAN_AHEAD_MIN 2u     /* pieces under way */
+#define PLAN_WINDOW_MS 200u   /* what comes through in such a time is under way, and half more */
+#define PLAN_STALE_MS  1000u  /* a gift under way for longer holds nobody up; or than the time of: \
+                               */
+#define PLAN_STALE_PIECES 4u  /* so many pieces, at our rate */
+#define PLAN_LOST_FACTOR  10u /* after so many times that it is given anew */
+#define PLAN_SLOW_FACTOR  4u  /* so much slower than the middle one is slow */
+#define PLAN_NOBODY       UINT32_MAX
 
 struct plan_gift {
     uint32_t piece;
@@ -47,6 +49,7 @@ struct plan_peer {
 struct plan {
     uint32_t pieces;
     uint32_t piece_size;
+    uint32_t stale_ms;
     uint32_t *order;      /* all pieces, shuffled */
     uint32_t cursor;      /* those before it in order need no gift, as far as known */
     uint8_t *under_way;   /* of each piece: it is a gift, or another seed's */
@@ -60,6 +63,9 @@ struct plan {
 
 void plan_init(struct plan *self, uint32_t pieces, uint32_t piece_size, struct random *random);
 void plan_done(struct plan *self);
+
+/* So many bytes a second we send now. */
+void plan_set_rate(struct plan *self, uint64_t rate);
 
 /* May another gift be made now? */
 bool plan_has_room(struct plan *self, uint64_t now_ms);

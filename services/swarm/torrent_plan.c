@@ -10,6 +10,12 @@ static bool is_planning(const struct torrent *self)
     return self->plan.pieces > 0;
 }
 
+/* Has every piece, not only those that were selected. */
+static bool is_seed(const struct torrent *self)
+{
+    return self->has_metainfo && self->complete && picker_has_all(&self->picker);
+}
+
 static void tell(struct torrent *self, struct peer *peer, enum plan_message_kind kind,
                  const uint32_t *pieces, uint32_t count, uint64_t now_ms)
 {
@@ -99,7 +105,7 @@ void torrent_plan_hello(struct torrent *self, struct peer *peer, uint64_t now_ms
     if (!peer->cooperates)
         return;
     /* First the rule, then the leave: torrent_plan_run() may loosen it at once. */
-    if (self->complete) {
+    if (is_seed(self)) {
         peer->told_plans = true;
         tell(self, peer, PLAN_MESSAGE_PLANS, NULL, 0, now_ms);
     }
@@ -182,8 +188,11 @@ void torrent_plan_run(struct torrent *self, uint64_t now_ms)
         return;
     self->plan_due = false;
     count_line(self);
-    if (!self->complete)
+    if (!is_seed(self)) {
+        /* It was one, and lost a piece: nobody is to wait for its gifts. */
+        tell_mode(self, false, now_ms);
         return;
+    }
     struct plan_peer *peers = xcalloc(self->slots + 1, sizeof *peers);
     if (!is_planning(self))
         plan_init(&self->plan, self->picker.shape.pieces, self->picker.shape.piece_size,
@@ -231,8 +240,9 @@ void torrent_plan_left(struct torrent *self, const struct peer *peer)
 
 void torrent_plan_turn(struct torrent *self, uint64_t now_ms)
 {
+    self->plan_due = true;
     if (!is_planning(self))
         return;
+    plan_set_rate(&self->plan, self->sent.per_second);
     plan_turn(&self->plan, now_ms);
-    self->plan_due = true;
 }

@@ -84,6 +84,7 @@ static const struct accept_row {
     { "hours", "[storage]\nitem_ttl = 2h\n", CONFIG_STORAGE_ITEM_TTL, 7200000, NULL },
     { "days", "[storage]\nitem_ttl = 7d\n", CONFIG_STORAGE_ITEM_TTL, 604800000, NULL },
     { "a week", "[storage]\nitem_ttl = 1w\n", CONFIG_STORAGE_ITEM_TTL, 604800000, NULL },
+    { "a mode", "[swarm]\nmode = cooperative\n", CONFIG_SWARM_MODE, 2, "cooperative" },
     { "a level", "[node]\nlog_level = debug\n", CONFIG_LOG_LEVEL, 3, "debug" },
 };
 

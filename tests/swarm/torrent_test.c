@@ -273,6 +273,9 @@ static void perform(struct node *node, const struct torrent_action *action)
         torrent_begin(&node->torrent, bytes_of(world->info, sizeof world->info), world->shape, NULL,
                       world->now_ms);
         break;
+    case TORRENT_LAYERS:
+    case TORRENT_GIVE_HASHES:
+        break; /* nothing here is of v2 */
     case TORRENT_COMPLETE:
         node->completed++;
         node->done_ms = world->now_ms;
@@ -421,6 +424,37 @@ static void test_larger_blocks(void **state)
     free(world);
 }
 
+/* Who finished is remembered, and stays until it has read back what it wrote. */
+static void test_the_origin_hears_how_it_went(void **state)
+{
+    (void)state;
+    struct world world;
+    world_init(&world, 20, 4);
+    node_start(&world, 0, true, "all");
+    struct node *one = node_start(&world, 1, true, NULL);
+    struct node *other = node_start(&world, 2, true, NULL);
+    one->torrent.options.host = "pc1";
+    other->torrent.options.host = "pc2";
+    torrent_tell(&other->torrent, &(struct torrent_facts){ .verify = true });
+    meet(&world, 1, 0);
+    run(&world, 5000);
+    meet(&world, 2, 0);
+    run(&world, 8000);
+    const struct torrent *origin = &world.nodes[0].torrent;
+    assert_int_equal(one->completed + other->completed, 2);
+    assert_int_equal(origin->outcomes.count, 1);
+    assert_string_equal(origin->outcomes.items[0].host, "pc1");
+    assert_int_equal(origin->outcomes.items[0].sent_bytes, world.shape.total_size);
+    assert_int_equal(origin->peers_count, 1);
+    torrent_tell(&other->torrent, &(struct torrent_facts){ .verify = true, .verified = true });
+    run(&world, 3000);
+    assert_int_equal(origin->peers_count, 0);
+    assert_int_equal(origin->outcomes.count, 2);
+    assert_true(origin->outcomes.items[1].verified);
+    assert_false(origin->outcomes.items[0].verified);
+    world_done(&world);
+}
+
 static void test_by_magnet(void **state)
 {
     (void)state;
@@ -481,6 +515,52 @@ static void test_partial_peers_complete_each_other(void **state)
     assert_int_equal(world.nodes[0].completed, 1);
     assert_int_equal(world.nodes[1].completed, 1);
     assert_int_equal(stats_of(&world, 0).wasted_bytes, 0);
+    world_done(&world);
+}
+
+/* Who has all it wants is no seed by that: it gives what it has, and plans nothing. */
+static void test_a_selection_is_no_plan(void **state)
+{
+    (void)state;
+    struct world world;
+    uint8_t first[1] = { 0xf0 };
+    world_init(&world, 8, 2);
+    node_start(&world, 0, true, "####....");
+    torrent_select(&world.nodes[0].torrent, first, world.now_ms);
+    assert_true(world.nodes[0].torrent.complete);
+    node_start(&world, 1, true, "....#...");
+    node_start(&world, 2, true, NULL);
+    meet(&world, 1, 0);
+    meet(&world, 2, 0);
+    meet(&world, 2, 1);
+    run(&world, 3000);
+    assert_int_equal(world.nodes[1].torrent.picker.have, 5);
+    assert_int_equal(world.nodes[2].torrent.picker.have, 5);
+    node_start(&world, 3, true, "all");
+    meet(&world, 1, 3);
+    meet(&world, 2, 3);
+    run(&world, 3000);
+    assert_int_equal(world.nodes[1].completed, 1);
+    assert_int_equal(world.nodes[2].completed, 1);
+    world_done(&world);
+}
+
+/* Two seeds give the pieces to three others, and hardly any twice. */
+static void test_two_seeds_share_the_work(void **state)
+{
+    (void)state;
+    struct world world;
+    world_init(&world, 100, 4);
+    for (unsigned i = 0; i < 5; i++)
+        node_start(&world, i, true, i < 2 ? "all" : NULL);
+    for (unsigned i = 2; i < 5; i++)
+        for (unsigned k = 0; k < i; k++)
+            meet(&world, i, k);
+    run(&world, 30000);
+    for (unsigned i = 2; i < 5; i++)
+        assert_int_equal(world.nodes[i].completed, 1);
+    const uint64_t sent = stats_of(&world, 0).sent_bytes + stats_of(&world, 1).sent_bytes;
+    assert_in_range(sent, world.shape.total_size, world.shape.total_size * 13 / 10);
     world_done(&world);
 }
 
@@ -1050,9 +1130,12 @@ int main(void)
     const struct CMUnitTest others[] = {
         cmocka_unit_test(test_one_to_one),
         cmocka_unit_test(test_larger_blocks),
+        cmocka_unit_test(test_the_origin_hears_how_it_went),
         cmocka_unit_test(test_by_magnet),
         cmocka_unit_test(test_what_is_selected_alone),
         cmocka_unit_test(test_partial_peers_complete_each_other),
+        cmocka_unit_test(test_a_selection_is_no_plan),
+        cmocka_unit_test(test_two_seeds_share_the_work),
         cmocka_unit_test(test_peers_are_told_of_each_other),
         cmocka_unit_test(test_origin_leaves),
         cmocka_unit_test(test_poisoner_is_banned),
