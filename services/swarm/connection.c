@@ -449,8 +449,11 @@ static void on_poll(uv_poll_t *poll, int status, int events)
         on_connected(self);
         return;
     }
-    if (status < 0) {
-        fail(self, uv_strerror(status));
+    if (status < 0) { /* of an error on the socket libuv says no more than that there is one */
+        int error = 0;
+        socklen_t size = sizeof error;
+        (void)getsockopt(self->stream.fd, SOL_SOCKET, SO_ERROR, &error, &size);
+        fail(self, error != 0 ? strerror(error) : uv_strerror(status));
         return;
     }
     if (events & UV_WRITABLE) {
