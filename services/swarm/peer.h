@@ -104,8 +104,8 @@ struct peer {
     uint32_t hashes_given; /* hash requests taken since hashes_given_ms */
     uint64_t hashes_given_ms;
     uint64_t hashes_rests_until_ms; /* it refused: not asked before */
-    bool cooperates; /* we work together: cooperate.h */
-    bool plans;      /* a seed that is to be asked only for what it gives us: */
+    bool cooperates;                /* we work together: cooperate.h */
+    bool plans;                     /* a seed that is to be asked only for what it gives us: */
     uint32_t given[PEER_GIVEN_MAX];
     uint32_t given_count;
     bool told_plans;          /* the other way round */
@@ -162,9 +162,13 @@ struct peer {
     struct limits_flow sending;
     struct peer *upload_next; /* in the torrent's queue of uploads */
     struct peer *upload_previous;
-    bool upload_waits;     /* it stands in it */
-    uint32_t upload_piece; /* what it was served last */
-    uint64_t upload_bytes; /* in its turn so far */
+    bool upload_waits;          /* it stands in it */
+    uint32_t upload_piece;      /* what it was served last */
+    uint64_t upload_bytes;      /* in its turn so far */
+    bool upload_lags;           /* slower than our uplink: its sending_bytes do not count */
+    uint64_t upload_mark_bytes; /* of sending_bytes: so many were there, and are still, when */
+    uint64_t upload_mark_ms;    /* it was this time, and */
+    uint64_t upload_mark_gone;  /* the torrent had sent so much */
     uint64_t unchoked_ms;
     uint64_t unchoked_total; /* sent.total when it was unchoked */
 
