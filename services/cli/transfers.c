@@ -179,6 +179,10 @@ static void format_note(const Littlebird__V1__Transfer *transfer, char ret_note[
         say(ret_note, "out at most %s", units_rate(transfer->send_limit, rate));
     if (transfer->reused_bytes > 0)
         say(ret_note, "%s were here", units_bytes(transfer->reused_bytes, part));
+    if (transfer->state == LITTLEBIRD__V1__TRANSFER__STATE__STATE_FETCHING &&
+        transfer->copies_permille < 1000)
+        say(ret_note, "%.2f copies are here and with the peers",
+            (double)transfer->copies_permille / 1000);
     if (transfer->finished > 0)
         say(ret_note, "%u finished", transfer->finished);
     if (transfer->verified_s > 0)

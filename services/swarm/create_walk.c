@@ -142,7 +142,7 @@ static lb_err walk(struct step *self, const char *path, unsigned depth)
     return add_file(self, path);
 }
 
-/* Each file that has bytes begins at a piece in v2, and the stream ends with one in a folder. */
+/* Each file that has bytes begins at a piece in v2; a hybrid of one file is the file, as in v1. */
 static void place_files(struct create *create)
 {
     struct layout *layout = &create->layout;
@@ -154,7 +154,7 @@ static void place_files(struct create *create)
         create->layout_files[i] =
             (struct layout_file){ .offset = offset, .length = create->files[i].size };
         offset += create->files[i].size;
-        if (aligned && create->is_folder)
+        if (aligned && (create->is_folder || create->kind == METAINFO_V2))
             offset += (layout->piece_length - offset % layout->piece_length) % layout->piece_length;
     }
     layout->aligned = aligned;

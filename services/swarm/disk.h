@@ -299,6 +299,20 @@ bool storage_read(struct storage *self, struct disk_read *read);
 void disk_read_cancel(struct disk_read *read);
 void disk_data_release(struct disk *disk, struct disk_data *data);
 
+/* ---- leaves of v2 ---- */
+
+#define STORAGE_LEAVES_MAX 2u /* pieces being hashed for it at once; one more is LB_FULL */
+
+/* LB_OK: the SHA-256 of each block (MERKLE_HASH_SIZE each, BEP 52), borrowed until it returns. */
+typedef void storage_leaves_fn(void *ctx, lb_err err, const uint8_t *leaves);
+
+/*
+ * Hash the blocks of a piece that is in have, read from the disk. LB_INVALID: it is not; LB_FULL.
+ * After LB_OK done is called once, with LB_CANCELLED when the storage is closing meanwhile.
+ */
+LB_MUST_CHECK lb_err storage_leaves(struct storage *self, uint32_t piece, storage_leaves_fn *done,
+                                    void *ctx);
+
 /* ---- writing ---- */
 
 /*

@@ -143,6 +143,7 @@ struct storage {
     struct check *check;
     struct reuse *reuse;
     uint32_t jobs;           /* under way */
+    uint32_t leaves;         /* of these: storage_leaves() */
     uint32_t assemblies;     /* not freed */
     struct disk_read *reads; /* waiting for a line */
     char problem[DISK_PROBLEM_SIZE];

@@ -44,6 +44,7 @@ lb_err extension_read_handshake(struct bytes payload, struct extension_handshake
         .ut_metadata = (uint8_t)number(&dict, messages, "ut_metadata", UINT8_MAX),
         .ut_pex = (uint8_t)number(&dict, messages, "ut_pex", UINT8_MAX),
         .lb_plan = (uint8_t)number(&dict, messages, "lb_plan", UINT8_MAX),
+        .lb_report = (uint8_t)number(&dict, messages, "lb_report", UINT8_MAX),
         .donthave = (uint8_t)number(&dict, messages, "lt_donthave", UINT8_MAX),
         .upload_only = number(&dict, 0, "upload_only", UINT8_MAX) != 0,
         .port = (uint16_t)number(&dict, 0, "p", UINT16_MAX),
@@ -72,6 +73,8 @@ void extension_put_handshake(struct writer *to, const struct extension_handshake
     bencode_put_dict(to);
     if (handshake->lb_plan != 0)
         put_pair(to, "lb_plan", handshake->lb_plan);
+    if (handshake->lb_report != 0)
+        put_pair(to, "lb_report", handshake->lb_report);
     if (handshake->donthave != 0)
         put_pair(to, "lt_donthave", handshake->donthave);
     if (handshake->ut_metadata != 0)

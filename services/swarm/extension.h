@@ -27,13 +27,15 @@ enum extension_id {
     EXTENSION_UT_METADATA = 1,
     EXTENSION_UT_PEX = 2,
     EXTENSION_DONTHAVE = 3, /* BEP 54, "lt_donthave": the piece, 4 bytes */
-    EXTENSION_LB_PLAN = 4   /* plan_message.h */
+    EXTENSION_LB_PLAN = 4,  /* plan_message.h */
+    EXTENSION_LB_REPORT = 5 /* report.h */
 };
 
 struct extension_handshake {
     uint8_t ut_metadata; /* the sender's numbers; 0: does not take part */
     uint8_t ut_pex;
     uint8_t lb_plan;
+    uint8_t lb_report;
     uint8_t donthave;
     bool upload_only;       /* BEP 21 */
     uint16_t port;          /* the sender's listening port, 0: not said */

@@ -7,9 +7,10 @@
  * ceil(length / piece_length), files in order without gap, the sum of their lengths is length.
  *
  * An aligned layout is that of BEP 52, v2 alone or hybrid: each file that has bytes begins at a
- * piece, and padding fills what is left of its last one. There a piece ends with its file, so that
- * padding is never asked for, read or written; who follows v1 (or libtorrent up to 2.0) may ask us
- * for it all the same, as far as layout_padded_size() goes. Otherwise padding is part of pieces.
+ * piece, and padding fills what is left of its last one (in v2 alone behind the last file, too).
+ * There a piece ends with its file, so that padding is never asked for, read or written; who
+ * follows v1 (or libtorrent up to 2.0) may ask us for it all the same, as far as
+ * layout_padded_size() goes. Otherwise padding is part of pieces.
  *
  * Nothing here asserts on piece, offset or size: they may come from a peer. Pure, allocates
  * nothing.

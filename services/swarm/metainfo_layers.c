@@ -128,7 +128,7 @@ lb_err metainfo_give_piece_roots(struct metainfo *self, const uint8_t *piece_roo
 {
     const struct layout *layout = &self->layout;
 
-    assert(self->references == 1 && (self->kind & METAINFO_V2));
+    assert(self->kind & METAINFO_V2);
     for (uint32_t i = 0; i < layout->files_count; i++) {
         uint32_t first, count;
 

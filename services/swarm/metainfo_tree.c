@@ -171,10 +171,8 @@ lb_err metainfo_read_tree(struct reading *self)
     lb_err err = single == BENCODE_NONE ? LB_OK : take_single_name(self, single);
 
     self->result->is_folder = single == BENCODE_NONE;
-    /* As libtorrent does: padding behind the last file, too, but not behind a single one. */
-    return err == LB_OK
-               ? walk_tree(self, &self->list, single == BENCODE_NONE, single == BENCODE_NONE)
-               : err;
+    /* As libtorrent does, also behind the last file: its peers ask for that. */
+    return err == LB_OK ? walk_tree(self, &self->list, true, single == BENCODE_NONE) : err;
 }
 
 /* ---- hybrids: is it the same? ---- */

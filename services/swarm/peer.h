@@ -13,6 +13,7 @@
 #include "services/swarm/allowance.h"
 #include "services/swarm/fast_set.h"
 #include "services/swarm/limits.h"
+#include "services/swarm/outcomes.h"
 #include "services/swarm/picker.h"
 #include "services/swarm/window.h"
 #include "services/swarm/wire.h"
@@ -91,8 +92,18 @@ struct peer {
     uint8_t ut_metadata; /* its numbers for these; 0: does not take part */
     uint8_t ut_pex;
     uint8_t lb_plan;
+    uint8_t lb_report;
+    char client[OUTCOME_CLIENT_SIZE]; /* what it calls its program, safe to print */
+    struct report report;             /* what it says of itself */
+    struct report report_told;        /* what it was told of us */
+    uint64_t report_told_ms;          /* 0: nothing */
+    uint64_t finished_ms;             /* when it was first seen to have everything; 0: it has not */
     uint8_t donthave;
     bool upload_only;
+    bool v2;               /* BEP 52: it takes part in v2 */
+    uint32_t hashes_given; /* hash requests taken since hashes_given_ms */
+    uint64_t hashes_given_ms;
+    uint64_t hashes_rests_until_ms; /* it refused: not asked before */
     bool cooperates; /* we work together: cooperate.h */
     bool plans;      /* a seed that is to be asked only for what it gives us: */
     uint32_t given[PEER_GIVEN_MAX];

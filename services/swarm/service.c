@@ -48,20 +48,31 @@ static void on_shared(void *ctx, lb_err err, const char *reason, const struct tr
     free(shared.magnet);
 }
 
+static const enum metainfo_kind kinds[] = {
+    [LB__SWARM__SHARE__KIND__UNSPECIFIED] = METAINFO_V1,
+    [LB__SWARM__SHARE__KIND__V1] = METAINFO_V1,
+    [LB__SWARM__SHARE__KIND__V2] = METAINFO_V2,
+    [LB__SWARM__SHARE__KIND__HYBRID] = METAINFO_HYBRID,
+};
+
 static void on_share(void *ctx, struct call *call, const void *body)
 {
     struct swarm *self = ctx;
     const Lb__Swarm__Share *share = body;
-    if (share->kind != LB__SWARM__SHARE__KIND__UNSPECIFIED &&
-        share->kind != LB__SWARM__SHARE__KIND__V1) {
-        call_fail(&call, LB_UNSUPPORTED, "only v1 torrents can be made");
+    if (share->kind < 0 || (size_t)share->kind >= sizeof kinds / sizeof kinds[0]) {
+        call_fail(&call, LB_INVALID, "there is no such kind of torrent");
         return;
     }
     if (share->is_private || share->n_web_seeds > 0) {
         call_fail(&call, LB_UNSUPPORTED, "private torrents and web seeds cannot be made yet");
         return;
     }
-    transfers_share(self->transfers, share->path, share->piece_length, on_shared, call);
+    const struct transfers_share order = {
+        .path = share->path,
+        .piece_length = share->piece_length,
+        .kind = kinds[share->kind],
+    };
+    transfers_share(self->transfers, &order, on_shared, call);
 }
 
 /* ---- Fetch ---- */
@@ -172,6 +183,7 @@ static void describe(const struct transfer *transfer, Lb__Swarm__Transfer *ret)
     ret->verified_s = status.verified_s;
     ret->reused_bytes = status.reused_bytes;
     ret->copies_permille = status.copies_permille;
+    ret->finished = status.finished;
     ret->checked_bytes = status.checked_bytes;
     ret->damaged_bytes = status.damaged_bytes;
 }
@@ -300,11 +312,64 @@ static void on_get_metainfo(void *ctx, struct call *call, const void *body)
 
 /* ---- ListPeers ---- */
 
+/* A peer of a reply, and its address in the form of the wire. */
+struct peer_row {
+    Lb__Swarm__Peer peer;
+    uint8_t address[ADDRESS_COMPACT_V6];
+};
+
+static void describe_peer(const struct transfer_peer *from, struct peer_row *row)
+{
+    Lb__Swarm__Peer *peer = &row->peer;
+    lb__swarm__peer__init(peer);
+    peer->address.data = row->address;
+    peer->address.len = address_to_compact(&from->address, row->address);
+    peer->client = (char *)(uintptr_t)from->client;
+    peer->host = (char *)(uintptr_t)from->host;
+    peer->have_bytes = from->have_bytes;
+    peer->received_bytes = from->received_bytes;
+    peer->sent_bytes = from->sent_bytes;
+    peer->receive_rate = from->receive_rate;
+    peer->send_rate = from->send_rate;
+    peer->why = (Lb__Swarm__Peer__Why)from->why; /* the same numbers */
+    peer->connected = from->connected;
+    peer->finished_s = from->finished_s;
+    peer->verified = from->verified;
+    peer->cooperative = from->cooperative;
+}
+
+static void reply_peers(struct call **call, const struct transfer *transfer)
+{
+    struct transfer_peer *known = NULL;
+    const size_t count = transfer_peers(transfer, &known);
+    Lb__Swarm__Peers peers = LB__SWARM__PEERS__INIT;
+    Lb__Swarm__Reply reply = LB__SWARM__REPLY__INIT;
+    struct peer_row *rows = xcalloc(count + 1, sizeof *rows);
+    peers.peers = xcalloc(count + 1, sizeof(Lb__Swarm__Peer *));
+    peers.n_peers = count;
+    for (size_t i = 0; i < count; i++) {
+        describe_peer(&known[i], &rows[i]);
+        peers.peers[i] = &rows[i].peer;
+    }
+    reply.body_case = LB__SWARM__REPLY__BODY_PEERS;
+    reply.peers = &peers;
+    call_reply(call, &reply.base);
+    free(peers.peers);
+    free(rows);
+    free(known);
+}
+
 static void on_list_peers(void *ctx, struct call *call, const void *body)
 {
-    (void)ctx;
-    (void)body;
-    call_fail(&call, LB_UNSUPPORTED, "peers cannot be listed yet");
+    struct swarm *self = ctx;
+    const Lb__Swarm__ListPeers *list = body;
+    if (!is_infohash(&call, &list->infohash))
+        return;
+    const struct transfer *transfer = transfers_find(self->transfers, list->infohash.data);
+    if (transfer == NULL)
+        call_fail(&call, LB_NOT_FOUND, "%s", no_such_transfer);
+    else
+        reply_peers(&call, transfer);
 }
 
 /* ---- ListFiles ---- */

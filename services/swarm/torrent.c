@@ -59,9 +59,11 @@ void torrent_done(struct torrent *self)
     free(self->actions);
     free(self->hungry);
     free(self->peers);
+    outcomes_done(&self->outcomes);
     candidates_done(&self->candidates);
     suspects_done(&self->suspects);
     metadata_done(&self->metadata);
+    hashes_done(&self->hashes);
     if (self->has_metainfo)
         picker_done(&self->picker);
     plan_done(&self->plan);
@@ -93,7 +95,9 @@ static void become_complete(struct torrent *self, uint64_t now_ms)
         /* It hears no HAVE from us, so it is told that there is no need to call again (BEP 21). */
         if ((*peer)->extended)
             torrent_exchange_hello(self, *peer, now_ms);
-        torrent_drop(self, peer, both_complete, now_ms);
+        torrent_report_last(self, *peer, now_ms);
+        if (!self->facts.verify || self->facts.verified || (*peer)->lb_report == 0)
+            torrent_drop(self, peer, both_complete, now_ms);
     }
     self->announce_tries = 0;
     self->next_announce_ms = now_ms;
@@ -132,6 +136,8 @@ void torrent_begin(struct torrent *self, struct bytes info, struct picker_shape 
     torrent_plan_begin(self);
     self->info = info;
     metadata_done(&self->metadata);
+    hashes_done(&self->hashes);
+    self->wants_layers = self->layers_here = false;
     for (uint32_t i = 0; have != NULL && i < shape.pieces; i++)
         if (bitfield_has(have, i))
             picker_set_have(&self->picker, i);
@@ -186,6 +192,11 @@ void torrent_set_private(struct torrent *self, bool is_private)
     self->is_private = is_private;
 }
 
+void torrent_set_v2(struct torrent *self, const struct metainfo *metainfo)
+{
+    self->v2 = metainfo;
+}
+
 void torrent_refuse_metadata(struct torrent *self)
 {
     metadata_done(&self->metadata);
@@ -220,7 +231,8 @@ void torrent_push(struct torrent *self, const struct torrent_action *action)
         &self->actions[(self->actions_head + self->actions_count++) % self->actions_capacity];
     *to = *action;
     to->owned = NULL;
-    if (action->message.payload.size > 0 && action->kind == TORRENT_SEND) {
+    if (action->message.payload.size > 0 &&
+        (action->kind == TORRENT_SEND || action->kind == TORRENT_GIVE_HASHES)) {
         to->owned = xmemdup(action->message.payload.data, action->message.payload.size);
         to->message.payload.data = to->owned;
     }
@@ -487,7 +499,9 @@ lb_err torrent_join(struct torrent *self, const struct torrent_hello *hello, uin
         self->next_turn_ms = now_ms + TORRENT_TURN_MS;
     if (hello->outgoing)
         candidates_connected(&self->candidates, &hello->address);
+    peer->v2 = hello->v2;
     greet(self, peer, hello->handshake->dht, now_ms);
+    torrent_hashes_joined(self, peer, now_ms);
     *ret_peer = peer->number;
     return LB_OK;
 }
@@ -510,6 +524,8 @@ static void forget_peer(struct torrent *self, struct peer **peer, uint64_t now_m
     torrent_exchange_left(self, *peer);
     torrent_suspect_left(self, *peer);
     torrent_plan_left(self, *peer);
+    torrent_report_left(self, *peer, now_ms);
+    torrent_hashes_left(self, *peer);
     remember_departed(self, *peer, now_ms);
     if ((*peer)->listens.port != 0) {
         struct candidate *item = candidates_find(&self->candidates, &(*peer)->listens);
@@ -620,6 +636,10 @@ static const char *handle(struct torrent *self, struct peer *peer,
         return torrent_fetch_allowed(self, peer, message->piece);
     case WIRE_EXTENDED:
         return torrent_exchange_message(self, peer, message, now_ms);
+    case WIRE_HASH_REQUEST:
+    case WIRE_HASHES:
+    case WIRE_HASH_REJECT:
+        return torrent_hashes_message(self, peer, message, now_ms);
     case WIRE_SUGGEST:
         return torrent_fetch_suggested(self, peer, message->piece);
     case WIRE_PORT:
@@ -645,8 +665,13 @@ enum torrent_verdict torrent_message(struct torrent *self, uint32_t number,
         torrent_drop(self, &peer, fault, now_ms);
         return TORRENT_DONE;
     }
+    /* Hashes it gave may have convicted itself. */
+    peer = torrent_find(self, number);
+    if (peer == NULL)
+        return TORRENT_DONE;
     /* Two seeds have nothing to say to each other. */
-    if (self->complete && (peer->everything || peer->upload_only))
+    torrent_report_look(self, peer, now_ms);
+    if (torrent_report_is_over(self, peer, now_ms))
         torrent_drop(self, &peer, both_complete, now_ms);
     return verdict;
 }
@@ -814,8 +839,10 @@ void torrent_turn(struct torrent *self, uint64_t now_ms)
         peer_rate_turn(&self->sent, now_ms);
         torrent_upload_turn(self, now_ms);
         torrent_exchange_review(self, now_ms);
+        torrent_hashes_turn(self, now_ms);
         torrent_suspect_turn(self, now_ms);
         torrent_plan_turn(self, now_ms);
+        torrent_report_turn(self, now_ms);
         if (now_ms >= choke_deadline_ms(&self->choke))
             torrent_give_round(self, now_ms);
         self->refill = !self->complete;

@@ -15,7 +15,7 @@
  * to tell (torrent_verified()), each of the senders must next fetch a piece alone (picker.h)
  * instead.
  *
- * Sources: BEP 3, 6, 9, 10, 11, 21. Pure; allocates.
+ * Sources: BEP 3, 6, 9, 10, 11, 21, 52. Pure; allocates.
  */
 #pragma once
 
@@ -25,7 +25,9 @@
 #include "services/swarm/choke.h"
 #include "services/swarm/cooperate.h"
 #include "services/swarm/extension.h"
+#include "services/swarm/hashes.h"
 #include "services/swarm/limits.h"
+#include "services/swarm/outcomes.h"
 #include "services/swarm/peer.h"
 #include "services/swarm/picker.h"
 #include "services/swarm/plan.h"
@@ -53,12 +55,18 @@
 #define TORRENT_METADATA_GIVEN_MAX 2000u /* parts for one peer in TORRENT_METADATA_GIVEN_MS */
 #define TORRENT_METADATA_GIVEN_MS  60000u
 #define TORRENT_METADATA_ASK_MS    10000u
+#define TORRENT_LAYERS_MS          10000u /* so long a hybrid waits for its v2 hashes */
+#define TORRENT_LEAVES_MAX         16u    /* bad pieces whose leaves are asked for at once */
+#define TORRENT_HASHES_GIVEN_MAX   1200u  /* hash requests of one peer in TORRENT_HASHES_GIVEN_MS */
+#define TORRENT_HASHES_GIVEN_MS    60000u
 #define TORRENT_HOLD_MS            3000u /* pieces of suspects wait so long for a verdict */
 #define TORRENT_ALONE_MS           2000u /* silent for so long, a piece is no longer its alone */
 #define TORRENT_HELD_MAX           64u   /* such pieces; more are verified at once */
 
 struct torrent_options {
-    uint8_t infohash[NODE_ID_SIZE];
+    uint8_t infohash[NODE_ID_SIZE];        /* the key: SHA-1 of the info, or SHA-256 cut */
+    uint8_t infohash_v2[MERKLE_HASH_SIZE]; /* when it is known */
+    bool has_v2;
     uint8_t peer_id[WIRE_PEER_ID_SIZE]; /* ours */
     uint16_t port;                      /* ours, told to peers; 0: not */
     uint16_t dht_port;                  /* of our DHT node, likewise (BEP 5) */
@@ -67,6 +75,7 @@ struct torrent_options {
     uint32_t upload_slots;
     uint32_t announce_interval_ms;
     const char *version;                     /* told to peers; borrowed */
+    const char *host;                        /* our name, likewise; NULL: not */
     struct limits_share *limits;             /* kept; NULL: nothing limits it */
     const struct choke_policy *fetch_policy; /* NULL: rate for rate */
     const struct choke_policy *seed_policy;  /* NULL: by turns */
@@ -74,17 +83,19 @@ struct torrent_options {
 };
 
 enum torrent_action_kind {
-    TORRENT_SEND,       /* message to peer */
-    TORRENT_SEND_BLOCK, /* message is a PIECE without payload: read its block and send it to peer,
-                           then torrent_sent() */
-    TORRENT_CONNECT,    /* to address; then torrent_join() or torrent_connect_failed() */
-    TORRENT_DISCONNECT, /* peer is gone here already: close it */
-    TORRENT_VERIFY,     /* message.piece is whole: check and write it, then torrent_verified() */
-    TORRENT_FORGET,     /* the bytes kept of message.piece */
-    TORRENT_METADATA,   /* message.payload is the info dictionary, matching: torrent_begin() or
-                           torrent_refuse_metadata() */
-    TORRENT_COMPLETE,   /* every piece that is selected is here */
-    TORRENT_ANNOUNCE    /* find peers and tell we are here; then torrent_announced() */
+    TORRENT_SEND,        /* message to peer */
+    TORRENT_SEND_BLOCK,  /* message is a PIECE without payload: read its block and send it to peer,
+                            then torrent_sent() */
+    TORRENT_CONNECT,     /* to address; then torrent_join() or torrent_connect_failed() */
+    TORRENT_DISCONNECT,  /* peer is gone here already: close it */
+    TORRENT_VERIFY,      /* message.piece is whole: check and write it, then torrent_verified() */
+    TORRENT_FORGET,      /* the bytes kept of message.piece */
+    TORRENT_METADATA,    /* message.payload is the info dictionary, matching: torrent_begin() or
+                            torrent_refuse_metadata() */
+    TORRENT_LAYERS,      /* torrent_want_layers() ended: torrent_layers(), then torrent_begin() */
+    TORRENT_GIVE_HASHES, /* to peer, what message.payload asks for: torrent_give_hashes() */
+    TORRENT_COMPLETE,    /* every piece that is selected is here */
+    TORRENT_ANNOUNCE     /* find peers and tell we are here; then torrent_announced() */
 };
 
 struct torrent_action {
@@ -107,6 +118,13 @@ struct torrent_stats {
     uint32_t unchoking_us;
     uint32_t bad_pieces;
     uint32_t banned;
+};
+
+/* What the torrent cannot see by itself and tells peers of its kind (report.h). */
+struct torrent_facts {
+    bool disk_behind; /* what came cannot be written away fast enough */
+    bool verify;      /* when it is complete, everything is read back */
+    bool verified;    /* it was */
 };
 
 struct torrent_departed {
@@ -138,6 +156,13 @@ struct torrent_uploads {
     uint64_t timed_ms; /* since when; 0: none is */
 };
 
+/* The leaves of a bad piece are asked of a peer. */
+struct torrent_leaves {
+    uint32_t piece;
+    uint32_t peer;
+    uint64_t asked_ms;
+};
+
 struct torrent {
     struct torrent_options options;
     struct random *random; /* borrowed */
@@ -165,12 +190,22 @@ struct torrent {
     uint32_t held[TORRENT_HELD_MAX]; /* whole, and not verified before hold_until_ms */
     uint32_t held_count;
     uint64_t hold_until_ms;
+    const struct metainfo *v2; /* borrowed; NULL: hashes are not exchanged */
+    struct hashes hashes;
+    bool wants_layers;
+    bool layers_here;
+    uint64_t layers_until_ms;
+    struct torrent_leaves leaves[TORRENT_LEAVES_MAX];
+    uint32_t leaves_count;
+    uint32_t leaves_turn;
     struct choke choke;
     struct plan plan;  /* once we are complete: plan.pieces > 0 */
     bool plan_due;     /* something changed: torrent_plan_run() */
     struct wave wave;  /* while we fetch from who cooperates */
     uint64_t again_ms; /* then idle peers may have their turn; UINT64_MAX: nobody waits */
     uint32_t *held_ms; /* of each piece: when somebody told it has it (wave.h) */
+    struct torrent_facts facts;
+    struct outcomes outcomes;
     struct torrent_departed departed[TORRENT_LEFT_MAX]; /* a ring */
     uint32_t departed_count;
 
@@ -210,6 +245,28 @@ void torrent_begin(struct torrent *self, struct bytes info, struct picker_shape 
  */
 void torrent_select(struct torrent *self, const uint8_t *pieces, uint64_t now_ms);
 
+/*
+ * BEP 52: ask peers for the layers of pieces of a torrent whose info alone is known, before it
+ * begins; metainfo is borrowed until then. TORRENT_LAYERS comes when they are here, and for a
+ * hybrid also when nobody gives them (TORRENT_LAYERS_MS). torrent_layers() is MERKLE_HASH_SIZE
+ * bytes a piece, each proved, or NULL.
+ */
+void torrent_want_layers(struct torrent *self, const struct metainfo *metainfo, uint64_t now_ms);
+const uint8_t *torrent_layers(const struct torrent *self);
+
+/*
+ * The hashes of this metainfo (borrowed until torrent_done(), it lacks no layers) are given to
+ * peers, and asked of them to tell whose block of a bad piece was bad.
+ */
+void torrent_set_v2(struct torrent *self, const struct metainfo *metainfo);
+
+/*
+ * What TORRENT_GIVE_HASHES asked for, later or never: the payload of HASHES (hash_server.h), or the
+ * one that was asked with, which refuses it.
+ */
+void torrent_give_hashes(struct torrent *self, uint32_t peer, struct bytes payload,
+                         uint64_t now_ms);
+
 /* What TORRENT_METADATA gave is of no use though its hash fits: it is not asked for again. */
 void torrent_refuse_metadata(struct torrent *self);
 
@@ -224,6 +281,8 @@ void torrent_pause(struct torrent *self, bool paused, uint64_t now_ms);
 
 /* ---- peers ---- */
 
+void torrent_tell(struct torrent *self, const struct torrent_facts *facts);
+
 /* An address where a peer may be; our own is to be left out by the caller. */
 void torrent_add_address(struct torrent *self, const struct address *address, bool seed,
                          uint64_t now_ms);
@@ -235,6 +294,7 @@ void torrent_connect_failed(struct torrent *self, const struct address *address,
 struct torrent_hello {
     struct address address; /* of the connection's other end */
     bool outgoing;
+    bool v2;                                /* both ends take part in v2 (BEP 52) */
     const struct wire_handshake *handshake; /* its; the infohash is ours */
 };
 
@@ -303,6 +363,10 @@ bool torrent_next(struct torrent *self, uint64_t now_ms, struct torrent_action *
 
 const struct peer *torrent_peer(const struct torrent *self, uint32_t peer); /* NULL: gone */
 uint64_t torrent_have_bytes(const struct torrent *self);
+
+/* Why it is not faster, and what it has, as far as it can be seen or it says so. */
+enum report_why torrent_peer_why(const struct torrent *self, const struct peer *peer);
+uint64_t torrent_peer_have_bytes(const struct torrent *self, const struct peer *peer);
 
 /* How often the rarest piece is here and with the peers together, and which part of the pieces is
  * there once more: 2500 means twice, and half of them a third time. */

@@ -1,5 +1,6 @@
 #include "libcommon/crypto.h"
 #include "libcommon/memory.h"
+#include "services/swarm/name.h"
 #include "services/swarm/torrent_inside.h"
 
 #include <assert.h>
@@ -35,6 +36,7 @@ void torrent_exchange_hello(struct torrent *self, struct peer *peer, uint64_t no
         .ut_metadata = EXTENSION_UT_METADATA,
         .ut_pex = self->is_private ? 0 : EXTENSION_UT_PEX,
         .lb_plan = self->options.mode == COOPERATE_NEVER ? 0 : EXTENSION_LB_PLAN,
+        .lb_report = EXTENSION_LB_REPORT,
         .donthave = EXTENSION_DONTHAVE,
         .upload_only = self->complete,
         .port = self->options.port,
@@ -163,6 +165,20 @@ static const char *bad_metadata(struct torrent *self, struct peer *peer, uint64_
     return "it sent bad metadata";
 }
 
+/* By every hash that is known of it. */
+static bool metadata_fits(const struct torrent *self)
+{
+    const struct torrent_options *options = &self->options;
+    uint8_t v1[SHA1_SIZE];
+    uint8_t v2[SHA256_SIZE];
+    sha1(metadata_bytes(&self->metadata), v1);
+    sha256(metadata_bytes(&self->metadata), v2);
+    if (options->has_v2 && memcmp(v2, options->infohash_v2, sizeof v2) != 0)
+        return false;
+    return memcmp(v1, options->infohash, sizeof v1) == 0 ||
+           memcmp(v2, options->infohash, sizeof options->infohash) == 0;
+}
+
 static const char *take_metadata(struct torrent *self, struct peer *peer,
                                  const struct extension_metadata *message, uint64_t now_ms)
 {
@@ -177,9 +193,7 @@ static const char *take_metadata(struct torrent *self, struct peer *peer,
         ask_metadata(self, peer, now_ms);
         return NULL;
     }
-    uint8_t digest[SHA1_SIZE];
-    sha1(metadata_bytes(&self->metadata), digest);
-    if (memcmp(digest, self->options.infohash, sizeof digest) != 0)
+    if (!metadata_fits(self))
         return bad_metadata(self, peer, now_ms);
     const struct torrent_action action = {
         .kind = TORRENT_METADATA,
@@ -257,6 +271,8 @@ static const char *on_hello(struct torrent *self, struct peer *peer, struct byte
     peer->ut_metadata = hello.ut_metadata;
     peer->ut_pex = hello.ut_pex;
     peer->lb_plan = hello.lb_plan;
+    peer->lb_report = hello.lb_report;
+    (void)!name_make_safe(hello.version, peer->client, sizeof peer->client);
     peer->donthave = hello.donthave;
     peer->upload_only = hello.upload_only;
     if (hello.metadata_size != 0)
@@ -360,6 +376,8 @@ const char *torrent_exchange_message(struct torrent *self, struct peer *peer,
         return on_pex(self, peer, message->payload, now_ms);
     case EXTENSION_LB_PLAN:
         return torrent_plan_message(self, peer, message->payload, now_ms);
+    case EXTENSION_LB_REPORT:
+        return torrent_report_message(peer, message->payload);
     case EXTENSION_DONTHAVE:
         return torrent_fetch_donthave(self, peer, message->payload, now_ms);
     default:

@@ -1,6 +1,7 @@
 /*
  * What the files of a torrent share: torrent.c (life, peers, time), torrent_fetch.c (asking and
- * taking), torrent_give.c (choking and giving), torrent_exchange.c (extensions), torrent_suspect.c
+ * taking), torrent_give.c (choking and giving), torrent_exchange.c (extensions),
+ * torrent_suspect.c (bad pieces), torrent_hashes.c (BEP 52), torrent_suspect.c
  * (bad pieces). Not for others.
  *
  * Handlers of messages return NULL, or why the peer must go; the peer is dropped by the dispatcher
@@ -74,6 +75,22 @@ void torrent_suspect_turn(struct torrent *self, uint64_t now_ms);
 
 /* It is open no more: nothing waits for a verdict on it. */
 void torrent_suspect_unhold(struct torrent *self, uint32_t piece);
+
+/* The leaves of a piece that was bad, proved: who sent other blocks is convicted at once. */
+void torrent_suspect_leaves(struct torrent *self, uint32_t piece, const uint8_t *leaves,
+                            uint64_t now_ms);
+
+/* ---- torrent_hashes.c ---- */
+
+const char *torrent_hashes_message(struct torrent *self, struct peer *peer,
+                                   const struct wire_message *message, uint64_t now_ms);
+
+/* A piece is bad, its blocks came from several: from, by block. */
+void torrent_hashes_ask_leaves(struct torrent *self, uint32_t piece, const uint32_t *from,
+                               uint64_t now_ms);
+void torrent_hashes_joined(struct torrent *self, struct peer *peer, uint64_t now_ms);
+void torrent_hashes_left(struct torrent *self, const struct peer *peer);
+void torrent_hashes_turn(struct torrent *self, uint64_t now_ms);
 
 /* ---- torrent_give.c ---- */
 
@@ -149,3 +166,18 @@ void torrent_plan_turn(struct torrent *self, uint64_t now_ms);
 
 /* Give what is to be given now. */
 void torrent_plan_run(struct torrent *self, uint64_t now_ms);
+
+/* ---- torrent_report.c ---- */
+
+void torrent_report_turn(struct torrent *self, uint64_t now_ms);
+
+/* Before it is parted from: whatever was told a moment ago. */
+void torrent_report_last(struct torrent *self, struct peer *peer, uint64_t now_ms);
+const char *torrent_report_message(struct peer *peer, struct bytes payload);
+
+/* After a message: has it finished? And before it is forgotten. */
+void torrent_report_look(struct torrent *self, struct peer *peer, uint64_t now_ms);
+void torrent_report_left(struct torrent *self, struct peer *peer, uint64_t now_ms);
+
+/* Both are complete, and all that is to be said has been. */
+bool torrent_report_is_over(const struct torrent *self, const struct peer *peer, uint64_t now_ms);

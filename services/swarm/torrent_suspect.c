@@ -1,5 +1,7 @@
+#include "libcommon/memory.h"
 #include "services/swarm/torrent_inside.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 /* Of one piece; who is beyond that stays unconvicted until its next bad block. */
@@ -162,6 +164,7 @@ void torrent_suspect_bad(struct torrent *self, uint32_t piece, const uint8_t *di
     }
     if (digests != NULL && suspects_failed(&self->suspects, piece, digests, from, blocks)) {
         self->hold_until_ms = now_ms + TORRENT_HOLD_MS;
+        torrent_hashes_ask_leaves(self, piece, from, now_ms);
         return;
     }
     for (uint32_t i = 0; i < blocks; i++) {
@@ -169,4 +172,25 @@ void torrent_suspect_bad(struct torrent *self, uint32_t piece, const uint8_t *di
         if (peer != NULL)
             peer->alone = true;
     }
+}
+
+/* Digests of v2 are leaves, cut: what is compared is the same. */
+void torrent_suspect_leaves(struct torrent *self, uint32_t piece, const uint8_t *leaves,
+                            uint64_t now_ms)
+{
+    const uint32_t blocks = picker_block_count(&self->picker, piece);
+    uint32_t convicts[CONVICTS_MAX];
+    if (!suspects_wants(&self->suspects, piece))
+        return;
+    uint8_t *digests = xcalloc(blocks, SUSPECTS_DIGEST_SIZE);
+    for (uint32_t i = 0; i < blocks; i++)
+        memcpy(digests + (size_t)i * SUSPECTS_DIGEST_SIZE, leaves + (size_t)i * MERKLE_HASH_SIZE,
+               SUSPECTS_DIGEST_SIZE);
+    const size_t count =
+        suspects_passed(&self->suspects, piece, digests, blocks, convicts, CONVICTS_MAX);
+    free(digests);
+    suspects_forget(&self->suspects, piece);
+    for (size_t i = 0; i < count; i++)
+        convict(self, convicts[i], now_ms);
+    release_held(self, now_ms);
 }

@@ -2,6 +2,7 @@
 #include "libcommon/log.h"
 #include "libcommon/memory.h"
 #include "services/swarm/bitfield.h"
+#include "services/swarm/hash_server.h"
 #include "services/swarm/magnet.h"
 #include "services/swarm/transfers_inside.h"
 
@@ -33,6 +34,24 @@ void transfer_set_state(struct transfer *self, enum transfer_state state, const 
     snprintf(self->note, sizeof self->note, "%s", note);
 }
 
+/*
+ * When its time of seeding ends: counted by the steady clock from now on, so that a step of the
+ * wall clock changes nothing while it runs; what it lost or won over a restart is never more than
+ * all.
+ */
+void transfer_set_seeding_end(struct transfer *self)
+{
+    const uint64_t now_s = clock_wall_s();
+    uint64_t left_s = self->seed_for_s;
+    if (!self->has_seed_for || self->completed_s == 0) {
+        self->seed_until_ms = UINT64_MAX;
+        return;
+    }
+    if (now_s > self->completed_s)
+        left_s = now_s - self->completed_s < left_s ? left_s - (now_s - self->completed_s) : 0;
+    self->seed_until_ms = transfers_now_ms(self->owner) + left_s * 1000;
+}
+
 /* ---- life ---- */
 
 struct transfer *transfer_new(struct transfers *owner, const struct order *order)
@@ -45,8 +64,8 @@ struct transfer *transfer_new(struct transfers *owner, const struct order *order
     self->has_seed_for = order->has_seed_for;
     self->seed_for_s = order->seed_for_s;
     self->completed_s = order->completed_s;
-    self->verified_s = order->verified_s;
     self->verify = order->verify;
+    self->verified_s = order->verified_s;
     self->base = order->base[0] != '\0' ? xstrdup(order->base) : NULL;
     self->device = order->device[0] != '\0' ? xstrdup(order->device) : NULL;
     self->identity = xstrdup(order->identity);
@@ -59,6 +78,8 @@ struct transfer *transfer_new(struct transfers *owner, const struct order *order
     self->folder = xstrdup(order->folder);
     self->magnet = xstrdup(order->magnet);
     self->name = magnet_parse(order->magnet, magnet) == LB_OK ? xstrdup(magnet->name) : xstrdup("");
+    transfer_set_seeding_end(self);
+    transfer_learn_hashes(self);
     transfer_set_state(self, TRANSFER_CHECKING, "reading its state");
     free(magnet);
     return self;
@@ -71,6 +92,8 @@ void transfer_free(struct transfer **self)
     if (freed == NULL)
         return;
     assert(freed->storage == NULL && !freed->running);
+    hash_server_free(&freed->hash_server);
+    metainfo_free(&freed->without_layers);
     metainfo_free(&freed->metainfo);
     free(freed->record);
     free(freed->select);
@@ -97,6 +120,7 @@ void transfer_order(const struct transfer *self, struct order *ret_order)
     ret_order->has_seed_for = self->has_seed_for;
     ret_order->seed_for_s = self->seed_for_s;
     ret_order->completed_s = self->completed_s;
+    ret_order->verify = self->verify;
     ret_order->verified_s = self->verified_s;
     ret_order->priority = self->priority;
     ret_order->receive_limit = self->share.bucket[LIMITS_RECEIVE].rate;
@@ -165,8 +189,7 @@ void transfer_try_again(struct transfer *self, lb_err err)
 
 static bool seeding_is_over(const struct transfer *self)
 {
-    return self->has_seed_for && self->completed_s != 0 &&
-           clock_wall_s() >= self->completed_s + self->seed_for_s;
+    return transfers_now_ms(self->owner) >= self->seed_until_ms;
 }
 
 static void begin_torrent(struct transfer *self)
@@ -186,9 +209,12 @@ static void begin_torrent(struct transfer *self)
         .announce_interval_ms = (uint32_t)config_number(config, CONFIG_SWARM_ANNOUNCE),
         .version = version,
         .mode = (enum cooperate_mode)config_number(config, CONFIG_SWARM_MODE),
+        .host = owner->host,
         .limits = &self->share,
     };
     memcpy(options.infohash, self->infohash, sizeof options.infohash);
+    options.has_v2 = self->has_v2;
+    memcpy(options.infohash_v2, self->infohash_v2, sizeof options.infohash_v2);
     memcpy(options.peer_id, owner->peer_id, sizeof options.peer_id);
     torrent_init(&self->torrent, &options, &owner->random, transfers_now_ms(owner));
     for (unsigned i = owner->own_count; i > 0; i--)
@@ -260,6 +286,8 @@ static void on_opened(void *ctx, lb_err err)
     if (!self->running)
         begin_torrent(self);
     torrent_set_private(&self->torrent, self->metainfo->is_private);
+    if (self->has_v2 && !metainfo_lacks_layers(self->metainfo))
+        torrent_set_v2(&self->torrent, self->metainfo);
     if (self->metainfo->is_private)
         transfers_local_changed(self->owner);
     torrent_begin(&self->torrent, self->metainfo->info, shape, storage_have(self->storage), now_ms);
@@ -368,6 +396,7 @@ void transfer_start(struct transfer *self, uint8_t *record, size_t record_size)
         .closed = on_storage_closed,
     };
     assert(self->storage == NULL && !self->storage_closing);
+    transfer_learn_hashes(self);
     free(self->record);
     self->record = record;
     self->record_size = record_size;
@@ -381,6 +410,15 @@ void transfer_start(struct transfer *self, uint8_t *record, size_t record_size)
         transfer_set_state(self, TRANSFER_METADATA, "looking for peers");
         begin_torrent(self);
         add_magnet_peers(self);
+        return;
+    }
+    /* Nothing of v2 alone can be verified without the hashes of its pieces. */
+    if (self->metainfo->kind == METAINFO_V2 && metainfo_lacks_layers(self->metainfo)) {
+        if (!self->running) {
+            begin_torrent(self);
+            add_magnet_peers(self);
+        }
+        transfer_want_layers(self);
         return;
     }
     transfer_set_state(self, TRANSFER_CHECKING, "looking at what is on disk");
@@ -418,6 +456,16 @@ void transfer_save_order(struct transfer *self)
     free(order);
 }
 
+void transfer_save_metainfo(const struct transfer *self, const struct metainfo *metainfo)
+{
+    uint8_t *file = NULL;
+    size_t size = 0;
+    metainfo_write_torrent(metainfo, 0, &file, &size);
+    if (catalogue_write(self->owner->catalogue, self->infohash, CATALOGUE_TORRENT, &file, size,
+                        NULL, NULL) != LB_OK)
+        log_warn("metainfo not saved: too much to do");
+}
+
 /* The info dictionary came from peers and its hash fits. */
 static void take_metadata(struct transfer *self, struct bytes info)
 {
@@ -432,13 +480,14 @@ static void take_metadata(struct transfer *self, struct bytes info)
         transfer_fail(self, err, problem.text);
         return;
     }
-    uint8_t *file = NULL;
-    size_t size = 0;
-    metainfo_write_torrent(metainfo, 0, &file, &size);
-    if (catalogue_write(self->owner->catalogue, self->infohash, CATALOGUE_TORRENT, &file, size,
-                        NULL, NULL) != LB_OK)
-        log_warn("metainfo not saved: too much to do");
     transfer_log(self, "knows its metainfo");
+    if (metainfo_lacks_layers(metainfo)) {
+        metainfo_free(&self->without_layers);
+        self->without_layers = metainfo;
+        transfer_want_layers(self);
+        return;
+    }
+    transfer_save_metainfo(self, metainfo);
     transfer_adopt(self, metainfo);
 }
 
@@ -468,6 +517,12 @@ static void perform(struct transfer *self, const struct torrent_action *action)
         break;
     case TORRENT_METADATA:
         take_metadata(self, action->message.payload);
+        break;
+    case TORRENT_LAYERS:
+        transfer_take_layers(self);
+        break;
+    case TORRENT_GIVE_HASHES:
+        transfer_give_hashes(self, action->peer, action->message.payload);
         break;
     case TORRENT_COMPLETE:
         transfer_complete(self);
@@ -531,12 +586,8 @@ uint64_t transfer_deadline_ms(const struct transfer *self)
     uint64_t deadline = self->stop_wanted || self->trouble != LB_OK ? 0 : UINT64_MAX;
     if (self->running && !self->stop_wanted)
         deadline = torrent_deadline_ms(&self->torrent);
-    if (self->running && self->torrent.complete && self->has_seed_for && self->completed_s != 0) {
-        const uint64_t left_s =
-            seeding_is_over(self) ? 0 : self->completed_s + self->seed_for_s - clock_wall_s();
-        const uint64_t end_ms = transfers_now_ms(self->owner) + left_s * 1000;
-        deadline = end_ms < deadline ? end_ms : deadline;
-    }
+    if (self->running && self->torrent.complete && self->seed_until_ms < deadline)
+        deadline = self->seed_until_ms;
     if (self->retry && self->retry_ms < deadline)
         deadline = self->retry_ms;
     if (self->answer_by_ms != 0 && self->answer_by_ms < deadline)
@@ -582,6 +633,7 @@ void transfer_turn(struct transfer *self, uint64_t now_ms)
     if (self->retry && now_ms >= self->retry_ms)
         transfer_retry_writing(self);
     if (now_ms >= torrent_deadline_ms(&self->torrent)) {
+        transfer_tell(self);
         torrent_turn(&self->torrent, now_ms);
         transfers_touch(self);
     }

@@ -164,8 +164,19 @@ static void on_block_done(struct connection_block *block, bool sent)
     end_outgoing(outgoing, sent);
 }
 
+/* Who counts the padding behind a file to its last piece gets it, too. */
+static void add_padding(struct outgoing *outgoing)
+{
+    static const uint8_t zeros[WIRE_BLOCK_SIZE];
+    struct disk_data *data = &outgoing->read.data;
+    if (outgoing->padding > 0)
+        data->parts[data->parts_count++] =
+            (struct disk_part){ .data = zeros, .size = outgoing->padding };
+}
+
 static void queue_block(struct outgoing *outgoing)
 {
+    add_padding(outgoing);
     struct connection *connection = transfer_connection(outgoing->transfer, outgoing->peer);
     if (connection == NULL) {
         end_outgoing(outgoing, false);
@@ -188,6 +199,17 @@ static void on_read(struct disk_read *read, lb_err err)
     end_outgoing(outgoing, false);
 }
 
+/* Bytes of a block that lie behind the end of the file (layout.h, aligned). */
+static uint32_t padding_in(const struct transfer *self, const struct torrent_action *action)
+{
+    const struct wire_message *block = &action->message;
+    const uint32_t size = layout_piece_size(&self->metainfo->layout, block->piece);
+    const uint32_t end = block->offset + block->length;
+    if (end <= size)
+        return 0;
+    return block->offset >= size ? block->length : end - size;
+}
+
 void transfer_send_block(struct transfer *self, const struct torrent_action *action)
 {
     struct outgoing *outgoing = xcalloc(1, sizeof *outgoing);
@@ -206,6 +228,12 @@ void transfer_send_block(struct transfer *self, const struct torrent_action *act
     if (self->outgoing != NULL)
         self->outgoing->previous = outgoing;
     self->outgoing = outgoing;
+    outgoing->padding = padding_in(self, action);
+    outgoing->read.size -= outgoing->padding;
+    if (outgoing->read.size == 0) {
+        queue_block(outgoing);
+        return;
+    }
     outgoing->reading = true;
     if (storage_read(self->storage, &outgoing->read)) {
         outgoing->reading = false;

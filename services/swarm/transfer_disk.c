@@ -135,6 +135,7 @@ void transfer_on_reuse_done(void *ctx, lb_err err)
 static void finish(struct transfer *self)
 {
     self->completed_s = clock_wall_s();
+    transfer_set_seeding_end(self);
     self->syncing = false;
     transfer_save_order(self);
     transfer_go_on(self);
@@ -149,6 +150,7 @@ void transfer_complete(struct transfer *self)
     if (self->kind != ORDER_FETCH || self->completed_s != 0) {
         if (self->completed_s == 0)
             self->completed_s = clock_wall_s();
+        transfer_set_seeding_end(self);
         if (self->state == TRANSFER_FETCHING || self->state == TRANSFER_PAUSED)
             transfer_set_state(self, TRANSFER_SEEDING, "");
         return;

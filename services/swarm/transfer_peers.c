@@ -13,12 +13,36 @@ struct connection *transfer_connection(const struct transfer *self, uint32_t pee
     return connection != NULL && connection_number(connection) == peer ? connection : NULL;
 }
 
-struct wire_handshake transfer_handshake(const struct transfer *self)
+/*
+ * A hybrid is called by v1's hash, with the offer of v2 (BEP 52, "Upgrade Path"). Who did not take
+ * that may know v2's alone: every second try is by it.
+ */
+static bool call_by_v2(const struct transfer *self, const struct address *address)
+{
+    if (!self->has_v1 || !self->has_v2 || address == NULL)
+        return self->has_v2;
+    const struct candidate *found = candidates_find(&self->torrent.candidates, address);
+    return found != NULL && found->failures % 2 == 1;
+}
+
+struct wire_handshake transfer_handshake(const struct transfer *self, const struct address *address)
 {
     struct wire_handshake hello = { .fast = true, .extended = true, .dht = true };
-    memcpy(hello.infohash, self->infohash, sizeof hello.infohash);
+    const bool by_v2 = call_by_v2(self, address);
+    hello.v2 = self->has_v1 && self->has_v2 && !by_v2;
+    memcpy(hello.infohash, by_v2 ? self->infohash_v2 : self->infohash, sizeof hello.infohash);
     memcpy(hello.peer_id, self->owner->peer_id, sizeof hello.peer_id);
     return hello;
+}
+
+/* Do both take part in v2? Its handshake is for this transfer. */
+static bool agree_on_v2(const struct transfer *self, const struct wire_handshake *hello,
+                        bool outgoing)
+{
+    if (!self->has_v2)
+        return false;
+    return memcmp(hello->infohash, self->infohash_v2, sizeof hello->infohash) == 0 ||
+           (!outgoing && hello->v2);
 }
 
 static void keep_connection(struct transfer *self, struct connection *connection, uint32_t peer)
@@ -41,19 +65,24 @@ bool transfer_hello(struct transfer *self, struct connection *connection,
                     const struct wire_handshake *hello)
 {
     const bool outgoing = connection_is_outgoing(connection);
+    const bool v2 = agree_on_v2(self, hello, outgoing);
     const uint64_t now_ms = transfers_now_ms(self->owner);
     transfers_touch(self);
-    if (memcmp(hello->infohash, self->infohash, sizeof hello->infohash) != 0) {
+    if (!transfer_is_known_as(self, hello->infohash)) {
         torrent_connect_failed(&self->torrent, connection_address(connection), now_ms);
         return false;
     }
     if (!outgoing) {
-        const struct wire_handshake ours = transfer_handshake(self);
+        struct wire_handshake ours = transfer_handshake(self, NULL);
+        /* By the hash it called, or the one it is asked up to. */
+        if (!v2)
+            memcpy(ours.infohash, hello->infohash, sizeof ours.infohash);
         connection_send_hello(connection, &ours);
     }
     const struct torrent_hello join = {
         .address = *connection_address(connection),
         .outgoing = outgoing,
+        .v2 = v2,
         .handshake = hello,
     };
     uint32_t peer = 0;

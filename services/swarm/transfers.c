@@ -37,6 +37,9 @@ struct transfer *transfers_get(const struct transfers *self, const uint8_t infoh
     for (size_t i = 0; i < self->count; i++)
         if (memcmp(self->items[i]->infohash, infohash, 20) == 0)
             return self->items[i];
+    for (size_t i = 0; i < self->count; i++)
+        if (transfer_is_known_as(self->items[i], infohash))
+            return self->items[i];
     return NULL;
 }
 
@@ -164,7 +167,7 @@ static void make_connections(struct transfers *self)
 {
     while (self->wishes_count > 0) {
         const struct connect_wish wish = self->wishes[self->wishes_head];
-        const struct wire_handshake hello = transfer_handshake(wish.transfer);
+        const struct wire_handshake hello = transfer_handshake(wish.transfer, &wish.address);
         struct connection *connection = NULL;
         const lb_err err =
             connection_open(self->connections, &wish.address, &hello, wish.transfer, &connection);
@@ -352,6 +355,15 @@ static void make_peer_id(struct transfers *self)
     clock_entropy_bytes(self->peer_id + prefix, (unsigned)(sizeof self->peer_id - prefix));
 }
 
+/* What the machine calls itself, without its domain. */
+static void learn_name(struct transfers *self)
+{
+    if (gethostname(self->host, sizeof self->host) != 0)
+        self->host[0] = '\0';
+    self->host[sizeof self->host - 1] = '\0';
+    self->host[strcspn(self->host, ".")] = '\0';
+}
+
 static void open_counters(struct transfers *self)
 {
     self->count_received = actor_counter(self->actor, "received_bytes");
@@ -401,6 +413,7 @@ lb_err transfers_new(struct actor *actor, struct transfers **ret_self)
     self->armed_ms = UINT64_MAX;
     random_init(&self->random, actor_random_seed(actor));
     make_peer_id(self);
+    learn_name(self);
     open_counters(self);
     uv_timer_init(actor_loop(actor), &self->timer);
     uv_timer_init(actor_loop(actor), &self->stop_timer);

@@ -11,6 +11,7 @@
 #include "libcommon/address.h"
 #include "libcommon/bytes.h"
 #include "libcommon/error.h"
+#include "services/swarm/metainfo.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -25,7 +26,6 @@
 
 struct actor;
 struct call;
-struct metainfo;
 struct transfer;
 struct transfers;
 
@@ -40,11 +40,17 @@ LB_MUST_CHECK lb_err transfers_new(struct actor *actor, struct transfers **ret_s
 void transfers_stop(struct transfers *self, void (*on_stopped)(void *ctx), void *ctx);
 void transfers_free(struct transfers **self);
 
+struct transfers_share {
+    const char *path;        /* absolute */
+    uint32_t piece_length;   /* 0: by size */
+    enum metainfo_kind kind; /* 0: v1 */
+};
+
 /*
- * path: absolute; piece_length 0: by size. done: LB_OK once it is being seeded and announced, or
- * TRANSFERS_TOLD_MS later when the network does not answer.
+ * Everything is copied. done: LB_OK once it is being seeded and announced, or TRANSFERS_TOLD_MS
+ * later when the network does not answer.
  */
-void transfers_share(struct transfers *self, const char *path, uint32_t piece_length,
+void transfers_share(struct transfers *self, const struct transfers_share *share,
                      transfers_fn *done, void *ctx);
 
 struct transfers_fetch {
@@ -126,6 +132,7 @@ struct transfer_status {
     uint64_t receive_limit;
     uint64_t send_limit;
     uint64_t copies_permille;
+    uint32_t finished;
     uint64_t checked_bytes; /* of the check under way */
     uint64_t damaged_bytes; /* found by the last check */
     uint32_t priority;
@@ -138,6 +145,26 @@ void transfer_status(const struct transfer *self, struct transfer_status *ret_st
 /* Where it lies, and its magnet link; the caller frees. */
 char *transfer_path(const struct transfer *self);
 char *transfer_magnet(const struct transfer *self);
+
+/* A peer that is connected, or finished here and went. */
+struct transfer_peer {
+    struct address address;
+    const char *client; /* borrowed until the next event; may be "" */
+    const char *host;
+    uint64_t have_bytes;
+    uint64_t received_bytes;
+    uint64_t sent_bytes;
+    uint64_t receive_rate;
+    uint64_t send_rate;
+    unsigned why;        /* enum report_why */
+    uint64_t finished_s; /* wall clock, 0: it has not */
+    bool connected;
+    bool verified;
+    bool cooperative;
+};
+
+/* All of them; the caller frees *ret_peers. */
+size_t transfer_peers(const struct transfer *self, struct transfer_peer **ret_peers);
 
 struct transfer_file {
     const char *path; /* borrowed */

@@ -10,7 +10,8 @@
 /* One question under way; the transfer may be gone when its answer comes. */
 struct announcement {
     struct transfers *owner;
-    uint8_t infohash[20];
+    uint8_t infohash[20]; /* the transfer's key */
+    bool second;          /* of a hybrid, by its v2 hash */
 };
 
 static void ask(struct transfers *self, struct transfer *transfer);
@@ -40,6 +41,7 @@ static void on_announced(void *ctx, lb_err err, const char *reason, const void *
     struct transfers *self = announcement->owner;
     struct transfer *transfer = transfers_get(self, announcement->infohash);
     const Lb__Storage__Reply *reply = message;
+    const bool second = announcement->second;
     uint32_t acknowledged = 0;
     free(announcement);
     self->announcing--;
@@ -50,36 +52,47 @@ static void on_announced(void *ctx, lb_err err, const char *reason, const void *
             learn_peers(transfer, reply->announced);
             acknowledged = reply->announced->acknowledged;
         }
-        torrent_announced(&transfer->torrent, acknowledged, transfers_now_ms(self));
-        transfer_was_announced(transfer);
+        if (!second) {
+            torrent_announced(&transfer->torrent, acknowledged, transfers_now_ms(self));
+            transfer_was_announced(transfer);
+        }
         transfers_touch(transfer);
     }
     if (!self->stopping)
         ask_waiting(self);
 }
 
+static void announce(struct transfers *self, struct transfer *transfer, bool second)
+{
+    Lb__Storage__Announce body = LB__STORAGE__ANNOUNCE__INIT;
+    Lb__Storage__Request request = LB__STORAGE__REQUEST__INIT;
+    body.infohash.data = second ? transfer->infohash_v2 : transfer->infohash;
+    body.infohash.len = sizeof transfer->infohash;
+    body.port = self->port;
+    body.seed = transfer->torrent.complete;
+    request.body_case = LB__STORAGE__REQUEST__BODY_ANNOUNCE;
+    request.announce = &body;
+    struct announcement *announcement = xcalloc(1, sizeof *announcement);
+    announcement->owner = self;
+    announcement->second = second;
+    memcpy(announcement->infohash, transfer->infohash, sizeof announcement->infohash);
+    self->announcing++;
+    link_call(self->storage, &request.base, TRANSFERS_ANNOUNCE_MS, on_announced, announcement);
+}
+
+/* A hybrid takes part in both swarms, and each has a name of its own in the DHT. */
 static void ask(struct transfers *self, struct transfer *transfer)
 {
     transfer->announce_wanted = false;
     if (!transfer->running)
         return;
-    if (transfer->metainfo != NULL && transfer->metainfo->is_private) {
+    if (transfer->torrent.is_private) {
         torrent_announced(&transfer->torrent, 1, transfers_now_ms(self));
         return;
     }
-    Lb__Storage__Announce announce = LB__STORAGE__ANNOUNCE__INIT;
-    Lb__Storage__Request request = LB__STORAGE__REQUEST__INIT;
-    announce.infohash.data = transfer->infohash;
-    announce.infohash.len = sizeof transfer->infohash;
-    announce.port = self->port;
-    announce.seed = transfer->torrent.complete;
-    request.body_case = LB__STORAGE__REQUEST__BODY_ANNOUNCE;
-    request.announce = &announce;
-    struct announcement *announcement = xcalloc(1, sizeof *announcement);
-    announcement->owner = self;
-    memcpy(announcement->infohash, transfer->infohash, sizeof announcement->infohash);
-    self->announcing++;
-    link_call(self->storage, &request.base, TRANSFERS_ANNOUNCE_MS, on_announced, announcement);
+    announce(self, transfer, false);
+    if (transfer->has_v1 && transfer->has_v2)
+        announce(self, transfer, true);
 }
 
 void transfers_announce(struct transfers *self, struct transfer *transfer)

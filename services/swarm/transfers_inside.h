@@ -3,9 +3,9 @@
  * transfer.c (one, from its order to its actions), transfer_disk.c (its files),
  * transfer_blocks.c (its blocks),
  * transfer_peers.c (its connections), transfers_looking.c (what is to be seen of it),
- * transfers_control.c (limits, turns, selections and checks), transfers_order.c (sharing, fetching,
- * removing), transfers_announce.c (finding peers), transfers_local.c (on the local net). Not for
- * others.
+ * transfers_outcomes.c (how it went for its peers), transfers_control.c (limits, turns, selections
+ * and checks), transfers_order.c (sharing, fetching, removing), transfers_announce.c (finding
+ * peers), transfers_local.c (on the local net). Not for others.
  */
 #pragma once
 
@@ -22,7 +22,8 @@
 
 #include <uv.h>
 
-#define TRANSFERS_OWN_MAX 64u /* addresses of this machine */
+#define TRANSFERS_HOST_SIZE 65u /* of our name, with the NUL */
+#define TRANSFERS_OWN_MAX   64u /* addresses of this machine */
 
 struct link;
 struct pool;
@@ -43,22 +44,27 @@ struct outgoing {
     struct transfer *transfer;
     struct outgoing *next, *previous;
     uint32_t peer;
+    uint32_t padding; /* zeros behind what is read (layout_padded_size()) */
     bool reading;
     bool queued;
 };
 
 struct transfer {
     struct transfers *owner;
-    uint8_t infohash[20];
+    uint8_t infohash[20];    /* the key */
+    uint8_t infohash_v2[32]; /* when has_v2 */
+    bool has_v1;
+    bool has_v2;
     enum order_kind kind;
     bool has_seed_for;
     uint32_t seed_for_s;
-    uint64_t completed_s; /* wall clock, 0: not yet */
-    uint64_t verified_s;  /* wall clock, when all was read back; 0: it was not */
-    bool verify;          /* read everything back when it is complete */
-    char *base;           /* what to take pieces from; NULL: nothing was given */
-    char *device;         /* a block device, or NULL */
-    char *identity;       /* of it */
+    uint64_t seed_until_ms; /* UINT64_MAX: for good, or it is not complete yet */
+    uint64_t completed_s;   /* wall clock, 0: not yet */
+    uint64_t verified_s;    /* wall clock, when all was read back; 0: it was not */
+    bool verify;            /* read everything back when it is complete */
+    char *base;             /* what to take pieces from; NULL: nothing was given */
+    char *device;           /* a block device, or NULL */
+    char *identity;         /* of it */
     uint64_t added_s;
     uint32_t priority;
     struct limits_share share; /* how fast it may be */
@@ -79,7 +85,9 @@ struct transfer {
     enum transfer_state state;
     char note[TRANSFERS_NOTE_SIZE];
 
-    struct metainfo *metainfo; /* NULL: not known yet */
+    struct metainfo *metainfo;       /* NULL: not known yet */
+    struct metainfo *without_layers; /* came from peers; the hashes of its pieces are asked for */
+    struct hash_server *hash_server; /* made when first asked for */
     struct storage *storage;
     struct storage *closing; /* what it was, until `closed` comes */
     bool storage_closing;
@@ -137,6 +145,7 @@ struct transfers {
     size_t local_told;      /* torrents that it was told of last */
     struct random random;
     struct limits limits;
+    char host[TRANSFERS_HOST_SIZE];
     uint8_t peer_id[WIRE_PEER_ID_SIZE];
     struct address own[TRANSFERS_OWN_MAX];
     unsigned own_count;
@@ -203,6 +212,8 @@ void transfer_free(struct transfer **self);
  */
 void transfer_start(struct transfer *self, uint8_t *record, size_t record_size);
 
+void transfer_save_metainfo(const struct transfer *self, const struct metainfo *metainfo);
+
 /* The metainfo is known now. */
 void transfer_adopt(struct transfer *self, struct metainfo *metainfo);
 void transfer_stop(struct transfer *self);
@@ -218,6 +229,9 @@ void transfer_go_on(struct transfer *self);
 
 /* Its first announcement ended: who shared it need not wait any more. */
 void transfer_was_announced(struct transfer *self);
+
+/* It is complete: when its seeding ends follows. */
+void transfer_set_seeding_end(struct transfer *self);
 
 /* One line about what happened to it. */
 void transfer_log(const struct transfer *self, const char *what);
@@ -267,10 +281,24 @@ void transfer_message(struct transfer *self, struct connection *connection,
                       const struct wire_message *message);
 void transfer_closed(struct transfer *self, struct connection *connection, const char *reason);
 void transfer_disconnect(struct transfer *self, const struct torrent_action *action);
-struct wire_handshake transfer_handshake(const struct transfer *self);
+
+/* Ours, for one we call; NULL: who called. */
+struct wire_handshake transfer_handshake(const struct transfer *self,
+                                         const struct address *address);
 
 /* NULL: the peer of this number has none any more. */
 struct connection *transfer_connection(const struct transfer *self, uint32_t peer);
+
+/* ---- transfer_hashes.c ---- */
+
+/* From its magnet link, and from its metainfo once it is there. */
+void transfer_learn_hashes(struct transfer *self);
+
+/* By its key, or by the other infohash of a hybrid, cut. */
+bool transfer_is_known_as(const struct transfer *self, const uint8_t infohash[20]);
+void transfer_want_layers(struct transfer *self);
+void transfer_take_layers(struct transfer *self);
+void transfer_give_hashes(struct transfer *self, uint32_t peer, struct bytes payload);
 
 void transfer_save_order(struct transfer *self);
 
@@ -305,6 +333,12 @@ char *transfers_join_selections(const char *one, const char *other);
 
 /* One piece of a check is done. */
 void transfer_count_checked(struct transfer *self, uint32_t piece, bool good);
+
+/* ---- transfers_outcomes.c ---- */
+
+/* What the torrent cannot know by itself. */
+void transfer_tell(struct transfer *self);
+uint32_t transfer_finished(const struct transfer *self);
 
 /* ---- transfers_order.c ---- */
 

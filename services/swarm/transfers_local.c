@@ -62,11 +62,15 @@ static void ask_local(struct transfers *self)
 {
     Lb__Transport__LocalTorrents torrents = LB__TRANSPORT__LOCAL_TORRENTS__INIT;
     Lb__Transport__Request request = LB__TRANSPORT__REQUEST__INIT;
-    uint8_t *hashes = xcalloc(self->count + 1, 20);
+    uint8_t *hashes = xcalloc(2 * self->count + 1, 20);
     size_t count = 0;
     for (size_t i = 0; i < self->count && count < TORRENTS_MAX; i++)
         if (is_public(self->items[i]))
             memcpy(hashes + 20 * count++, self->items[i]->infohash, 20);
+    /* A hybrid has a name in either swarm. */
+    for (size_t i = 0; i < self->count && count < TORRENTS_MAX; i++)
+        if (is_public(self->items[i]) && self->items[i]->has_v1 && self->items[i]->has_v2)
+            memcpy(hashes + 20 * count++, self->items[i]->infohash_v2, 20);
     if (count == 0 && self->local_told == 0) {
         free(hashes);
         return;

@@ -53,6 +53,7 @@ void transfer_status(const struct transfer *self, struct transfer_status *ret_st
     set_selected(self, ret_status);
     if (self->running)
         ret_status->copies_permille = torrent_copies_permille(&self->torrent);
+    ret_status->finished = transfer_finished(self);
     if (self->ended)
         ret_status->have_bytes = ret_status->wanted_bytes;
     if (self->queue > 0)
@@ -83,10 +84,9 @@ char *transfer_magnet(const struct transfer *self)
     struct magnet *magnet = xcalloc(1, sizeof *magnet);
     char *text = xmalloc(MAGNET_FORMAT_SIZE);
     memcpy(magnet->infohash, self->infohash, sizeof magnet->infohash);
-    magnet->has_v1 = self->metainfo == NULL || (self->metainfo->kind & METAINFO_V1) != 0;
-    magnet->has_v2 = self->metainfo != NULL && (self->metainfo->kind & METAINFO_V2) != 0;
-    if (magnet->has_v2)
-        memcpy(magnet->infohash_v2, self->metainfo->infohash_v2, sizeof magnet->infohash_v2);
+    memcpy(magnet->infohash_v2, self->infohash_v2, sizeof magnet->infohash_v2);
+    magnet->has_v1 = self->has_v1;
+    magnet->has_v2 = self->has_v2;
     snprintf(magnet->name, sizeof magnet->name, "%.*s", (int)sizeof magnet->name - 1, self->name);
     if (magnet_format(magnet, text, MAGNET_FORMAT_SIZE) != LB_OK)
         text[0] = '\0';

@@ -122,7 +122,8 @@ static void load_work(struct job *job)
         catalogue_read(self->owner->catalogue, self->infohash, CATALOGUE_TORRENT, &data, &size);
     if (self->err != LB_OK)
         return;
-    self->err = metainfo_parse(bytes_of(data, size), &self->metainfo, &self->problem);
+    self->err =
+        metainfo_parse_as(bytes_of(data, size), self->infohash, &self->metainfo, &self->problem);
     free(data);
 }
 
@@ -133,11 +134,6 @@ static void load_done(struct job *job, void *ctx)
     struct transfer *transfer = transfers_get(owner, self->infohash);
     owner->loading--;
     if (transfer != NULL && !owner->stopping) {
-        if (self->metainfo != NULL &&
-            memcmp(self->metainfo->infohash, self->infohash, sizeof self->infohash) != 0) {
-            metainfo_free(&self->metainfo);
-            self->err = LB_CORRUPT;
-        }
         /* Without its metainfo a fetch asks the peers again; a share cannot. */
         if (self->metainfo == NULL && transfer->kind == ORDER_SHARE) {
             transfer_fail(transfer, self->err, "its .torrent file");
@@ -364,10 +360,10 @@ static struct resume *known_resume(const struct transfer *known)
     return resume;
 }
 
-void transfers_share(struct transfers *self, const char *path, uint32_t piece_length,
+void transfers_share(struct transfers *self, const struct transfers_share *share,
                      transfers_fn *done, void *ctx)
 {
-    char *clean = xstrdup(path);
+    char *clean = xstrdup(share->path);
     for (size_t size = strlen(clean); size > 1 && clean[size - 1] == '/'; size--)
         clean[size - 1] = '\0';
     for (struct ordering *at = self->orderings; at != NULL; at = at->next) {
@@ -381,7 +377,8 @@ void transfers_share(struct transfers *self, const char *path, uint32_t piece_le
     struct resume *resume = known_resume(known);
     const struct create_request request = {
         .path = clean,
-        .piece_length = piece_length,
+        .piece_length = share->piece_length,
+        .kind = share->kind,
         .known = resume != NULL ? known->metainfo : NULL,
         .known_resume = resume,
     };
@@ -585,12 +582,15 @@ static void fetch_again(struct transfer *transfer, struct metainfo **metainfo,
                transfer->storage == NULL && !transfer->storage_closing) {
         transfer_start(transfer, NULL, 0);
     }
+    if (fetch->priority != 0)
+        err = transfers_set_limits(transfer->owner, transfer->infohash,
+                                   &(struct transfers_limits){ .priority = fetch->priority });
     for (size_t i = 0; i < fetch->peers_count && transfer->running; i++)
         if (!transfers_is_own(transfer->owner, &fetch->peers[i]))
             torrent_call_address(&transfer->torrent, &fetch->peers[i],
                                  transfers_now_ms(transfer->owner));
     transfers_touch(transfer);
-    done(ctx, LB_OK, "", transfer);
+    done(ctx, err, "a priority is 1 to 3", err == LB_OK ? transfer : NULL);
 }
 
 static lb_err read_source(const struct transfers_fetch *fetch, uint8_t infohash[20],
@@ -608,7 +608,8 @@ static lb_err read_source(const struct transfers_fetch *fetch, uint8_t infohash[
         memcpy(infohash, magnet->infohash, 20);
     else
         snprintf(problem->text, sizeof problem->text, "%s",
-                 err == LB_UNSUPPORTED ? "a magnet link with a v2 hash alone" : "no magnet link");
+                 err == LB_UNSUPPORTED ? "a magnet link with a hash of another kind alone"
+                                       : "no magnet link");
     free(magnet);
     return err;
 }

@@ -16,6 +16,7 @@ static const char protocol[] = "\x13"
 #define RESERVED_EXTENDED_BYTE 5
 #define RESERVED_EXTENDED_BIT  0x10 /* BEP 10 */
 #define RESERVED_LAST_BYTE     7
+#define RESERVED_V2_BIT        0x10 /* BEP 52, "Upgrade Path" */
 #define RESERVED_FAST_BIT      0x04 /* BEP 6 */
 #define RESERVED_DHT_BIT       0x01 /* BEP 5 */
 
@@ -38,6 +39,7 @@ static bool read_handshake(const uint8_t *data, struct wire_handshake *ret)
     ret->extended = (reserved[RESERVED_EXTENDED_BYTE] & RESERVED_EXTENDED_BIT) != 0;
     ret->fast = (reserved[RESERVED_LAST_BYTE] & RESERVED_FAST_BIT) != 0;
     ret->dht = (reserved[RESERVED_LAST_BYTE] & RESERVED_DHT_BIT) != 0;
+    ret->v2 = (reserved[RESERVED_LAST_BYTE] & RESERVED_V2_BIT) != 0;
     memcpy(ret->infohash, reserved + RESERVED_SIZE, sizeof ret->infohash);
     memcpy(ret->peer_id, reserved + RESERVED_SIZE + sizeof ret->infohash, sizeof ret->peer_id);
     return true;
@@ -71,6 +73,9 @@ static struct shape shape_of(uint8_t id)
     case WIRE_PIECE:
         return (struct shape){ .known = true, .fields = 8, .payload = true };
     case WIRE_BITFIELD:
+    case WIRE_HASH_REQUEST:
+    case WIRE_HASHES:
+    case WIRE_HASH_REJECT:
         return (struct shape){ .known = true, .payload = true };
     case WIRE_PORT:
         return (struct shape){ .known = true, .fields = 2 };
@@ -246,6 +251,8 @@ void wire_put_handshake(struct writer *to, const struct wire_handshake *handshak
         reserved[RESERVED_LAST_BYTE] |= RESERVED_FAST_BIT;
     if (handshake->dht)
         reserved[RESERVED_LAST_BYTE] |= RESERVED_DHT_BIT;
+    if (handshake->v2)
+        reserved[RESERVED_LAST_BYTE] |= RESERVED_V2_BIT;
     writer_put(to, protocol, PROTOCOL_SIZE);
     writer_put(to, reserved, sizeof reserved);
     writer_put(to, handshake->infohash, sizeof handshake->infohash);

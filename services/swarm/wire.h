@@ -7,8 +7,8 @@
  * that came, never with a claimed length. Lengths are checked here; what a message means to a
  * torrent (is there such a piece?) is checked by torrent.h.
  *
- * Sources: BEP 3 "peer protocol", BEP 6 (fast), BEP 10 (extended), BEP 52 (hash messages: known,
- * so that they are skipped). Pure; the reader allocates.
+ * Sources: BEP 3 "peer protocol", BEP 6 (fast), BEP 10 (extended), BEP 52 (hash messages). Pure;
+ * the reader allocates.
  */
 #pragma once
 
@@ -43,24 +43,29 @@ enum wire_kind {
     WIRE_REJECT = 16,
     WIRE_ALLOWED_FAST = 17,
     WIRE_EXTENDED = 20,
+    WIRE_HASH_REQUEST = 21, /* BEP 52; their payload is read by hash_range.h */
+    WIRE_HASHES = 22,
+    WIRE_HASH_REJECT = 23,
     WIRE_KEEPALIVE = 256, /* length 0: has no id */
     WIRE_UNKNOWN = 257    /* an id we do not know: skipped */
 };
 
 struct wire_message {
     enum wire_kind kind;
-    uint32_t piece;       /* HAVE, REQUEST, PIECE, CANCEL, SUGGEST, REJECT, ALLOWED_FAST */
-    uint32_t offset;      /* REQUEST, PIECE, CANCEL, REJECT: in the piece */
-    uint32_t length;      /* REQUEST, CANCEL, REJECT; PIECE: of the block */
-    uint16_t port;        /* PORT: of the DHT node */
-    uint8_t extended;     /* EXTENDED: the extension's number, 0 its handshake */
-    struct bytes payload; /* BITFIELD, PIECE, EXTENDED; borrowed */
+    uint32_t piece;   /* HAVE, REQUEST, PIECE, CANCEL, SUGGEST, REJECT, ALLOWED_FAST */
+    uint32_t offset;  /* REQUEST, PIECE, CANCEL, REJECT: in the piece */
+    uint32_t length;  /* REQUEST, CANCEL, REJECT; PIECE: of the block */
+    uint16_t port;    /* PORT: of the DHT node */
+    uint8_t extended; /* EXTENDED: the extension's number, 0 its handshake */
+    struct bytes
+        payload; /* BITFIELD, PIECE, EXTENDED, HASH_REQUEST, HASHES, HASH_REJECT; borrowed */
 };
 
 struct wire_handshake {
     bool fast;     /* BEP 6 */
     bool extended; /* BEP 10 */
     bool dht;      /* BEP 5 */
+    bool v2;       /* BEP 52: of a hybrid by its v1 hash, but v2 is welcome */
     uint8_t infohash[NODE_ID_SIZE];
     uint8_t peer_id[WIRE_PEER_ID_SIZE];
 };

@@ -3,6 +3,7 @@
 
 import json
 import os
+import socket
 import time
 
 from node import Lab, same_content, wait_for
@@ -51,7 +52,7 @@ def selections(lab, a, b):
     into = lab.make_folder("in")
     wrong = b.cli("fetch", link, "--to", into, "--select", "*.img", check=False)
     assert wrong.returncode == 1 and b"*.img" in wrong.stderr, wrong
-    b.cli("fetch", link, "--to", into, "--select", "*.txt", "--peer", a.address)
+    b.cli("fetch", link + "&so=1", "--to", into, "--peer", a.address)
     files = files_of(b, link)
     assert {name for name, row in files.items() if row["selected"]} == {"doc/b.txt"}, files
     assert files["doc/b.txt"]["have_bytes"] == 70_000 and files["doc/c.iso"]["have_bytes"] < 32_768
@@ -100,6 +101,21 @@ def limits(lab, a, b):
     return link
 
 
+def outcomes(a, b, link):
+    """The origin says who finished, also of those that went."""
+    def finished():
+        rows = json.loads(a.cli("list", "--peers", link, "--json").stdout)["peers"]
+        return rows if rows and all(row["finished_s"] for row in rows) else None
+
+    rows = wait_for("the origin to know that it finished", finished)
+    assert len(rows) == 1 and rows[0]["have_bytes"] == 60 * MIB and rows[0]["why"] == "none", rows
+    assert rows[0]["host"] == socket.gethostname().split(".")[0], rows
+    assert rows[0]["client"].startswith("Littlebird"), rows
+    text = a.cli("list", "--peers", link).stdout.decode()
+    assert "1 of 1 finished" in text and b.address in text, text
+    assert b"1 finished" in a.cli("list").stdout
+
+
 def checks(lab, a, b, link):
     assert b.cli("check", link).returncode == 0
     copy = lab.path("in", "big")
@@ -125,6 +141,16 @@ def checks(lab, a, b, link):
         file.write(good)
     assert a.cli("check", link).returncode == 0
     assert a.transfers()[0]["state"] == "seeding"
+
+
+def seeding_ends(lab, a, b):
+    """--seed-for is kept over kill -9, counted from when it was complete."""
+    link = a.share(lab.make_file("out/short", 100_000, seed=3))
+    b.cli("fetch", link, "--to", lab.make_folder("in"), "--peer", a.address, "--seed-for", "3s")
+    b.kill_service("swarm")
+    wait_for("its time to be over", lambda: any("time of seeding is over" in t["note"] for t in b.transfers()))
+    b.kill_service("swarm")
+    wait_for("it to be over still", lambda: any("time of seeding is over" in t["note"] for t in b.transfers()))
 
 
 def turns(lab, c, a):
@@ -156,5 +182,8 @@ with Lab() as lab:
     c.up(a, "--set", "swarm.active_max=1")
     arguments(lab, a)
     selections(lab, a, b)
-    checks(lab, a, b, limits(lab, a, b))
+    link = limits(lab, a, b)
+    outcomes(a, b, link)
+    checks(lab, a, b, link)
+    seeding_ends(lab, a, b)
     turns(lab, c, a)

@@ -69,6 +69,7 @@ static void begin(struct world *world, uint8_t how)
                                               .extended = (how & 8) == 0,
                                               .peer_id = "a peer" };
     const struct torrent_hello hello = { .address = address_v4(10, 0, 0, 1, 5000),
+                                         .v2 = (how & 32) == 0,
                                          .handshake = &handshake };
     const lb_err err = torrent_join(&world->torrent, &hello, world->now_ms, &world->peer);
     assert(err == LB_OK);

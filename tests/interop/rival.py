@@ -18,7 +18,7 @@ def make_torrent(lab, path, piece_size=65536):
     return torrent, lt.make_magnet_uri(lt.torrent_info(torrent))
 
 
-def session(address, port=6881, bootstrap=""):
+def session(address, port=6881, bootstrap="", **more):
     """A libtorrent session that finds peers by the DHT alone and takes every node of one small subnet."""
     return lt.session({
         "listen_interfaces": f"{address}:{port}",
@@ -36,4 +36,5 @@ def session(address, port=6881, bootstrap=""):
         "dht_block_ratelimit": 1000,
         "allow_multiple_connections_per_ip": True,
         "alert_mask": lt.alert.category_t.all_categories,
+        **more,
     })

@@ -269,6 +269,9 @@ static void act(struct swarm_member *member, const struct torrent_action *action
     case TORRENT_FORGET:
         bitfield_clear(member->spoilt, action->message.piece);
         break;
+    case TORRENT_LAYERS:
+    case TORRENT_GIVE_HASHES:
+        break; /* nothing here is of v2 */
     case TORRENT_COMPLETE:
         complete(member);
         break;

@@ -66,9 +66,10 @@ static const struct parse_row {
     lb_err err;
     const char *found;
 } parse_rows[] = {
-    { "one file", TREE("1:n" LEAF(5)), LB_OK, "v2 n=5: 5" },
-    { "one file of two pieces", TREE("1:n" LEAF(16385)), LB_OK, "v2 n=16385: 16384 1" },
-    { "one file has its own name", TREE("1:x" LEAF(5)), LB_OK, "v2 x=5: 5" },
+    { "one file", TREE("1:n" LEAF(5)), LB_OK, "v2 n=5 (padding)=16379: 5" },
+    { "one file of two pieces", TREE("1:n" LEAF(16385)), LB_OK,
+      "v2 n=16385 (padding)=16383: 16384 1" },
+    { "one file has its own name", TREE("1:x" LEAF(5)), LB_OK, "v2 x=5 (padding)=16379: 5" },
     { "a folder", TREE("1:a" LEAF(5) "1:b" LEAF(16384)), LB_OK,
       "v2 n/a=5 (padding)=16379 n/b=16384: 5 16384" },
     { "a folder of one file in a folder", TREE("1:ad1:b" LEAF(5) "e"), LB_OK,
@@ -80,7 +81,7 @@ static const struct parse_row {
     { "the order of the tree, sorted or not", TREE("1:b" LEAF(16384) "1:a" LEAF(16384)), LB_OK,
       "v2 n/b=16384 n/a=16384: 16384 16384" },
     { "an executable file", TREE("1:nd0:d4:attr2:hx6:lengthi5e11:pieces root32:&ee"), LB_OK,
-      "v2 n*=5: 5" },
+      "v2 n*=5 (padding)=16379: 5" },
     { "a root for an empty file is not looked at", TREE("1:a" LEAF(0) "1:b" LEAF(5)), LB_OK,
       "v2 n/a=0 n/b=5 (padding)=16379: 5" },
     { "neither pieces nor a tree", "d4:name1:n" PIECE "e", LB_INVALID, "length" },

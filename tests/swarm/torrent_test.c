@@ -273,6 +273,9 @@ static void perform(struct node *node, const struct torrent_action *action)
         torrent_begin(&node->torrent, bytes_of(world->info, sizeof world->info), world->shape, NULL,
                       world->now_ms);
         break;
+    case TORRENT_LAYERS:
+    case TORRENT_GIVE_HASHES:
+        break; /* nothing here is of v2 */
     case TORRENT_COMPLETE:
         node->completed++;
         node->done_ms = world->now_ms;
@@ -419,6 +422,37 @@ static void test_larger_blocks(void **state)
     assert_int_equal(world->requests, 20);
     world_done(world);
     free(world);
+}
+
+/* Who finished is remembered, and stays until it has read back what it wrote. */
+static void test_the_origin_hears_how_it_went(void **state)
+{
+    (void)state;
+    struct world world;
+    world_init(&world, 20, 4);
+    node_start(&world, 0, true, "all");
+    struct node *one = node_start(&world, 1, true, NULL);
+    struct node *other = node_start(&world, 2, true, NULL);
+    one->torrent.options.host = "pc1";
+    other->torrent.options.host = "pc2";
+    torrent_tell(&other->torrent, &(struct torrent_facts){ .verify = true });
+    meet(&world, 1, 0);
+    run(&world, 5000);
+    meet(&world, 2, 0);
+    run(&world, 8000);
+    const struct torrent *origin = &world.nodes[0].torrent;
+    assert_int_equal(one->completed + other->completed, 2);
+    assert_int_equal(origin->outcomes.count, 1);
+    assert_string_equal(origin->outcomes.items[0].host, "pc1");
+    assert_int_equal(origin->outcomes.items[0].sent_bytes, world.shape.total_size);
+    assert_int_equal(origin->peers_count, 1);
+    torrent_tell(&other->torrent, &(struct torrent_facts){ .verify = true, .verified = true });
+    run(&world, 3000);
+    assert_int_equal(origin->peers_count, 0);
+    assert_int_equal(origin->outcomes.count, 2);
+    assert_true(origin->outcomes.items[1].verified);
+    assert_false(origin->outcomes.items[0].verified);
+    world_done(&world);
 }
 
 static void test_by_magnet(void **state)
@@ -1096,6 +1130,7 @@ int main(void)
     const struct CMUnitTest others[] = {
         cmocka_unit_test(test_one_to_one),
         cmocka_unit_test(test_larger_blocks),
+        cmocka_unit_test(test_the_origin_hears_how_it_went),
         cmocka_unit_test(test_by_magnet),
         cmocka_unit_test(test_what_is_selected_alone),
         cmocka_unit_test(test_partial_peers_complete_each_other),
