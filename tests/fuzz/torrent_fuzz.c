@@ -104,8 +104,6 @@ static void perform(struct world *world, const struct torrent_action *action)
         world->stores[action->message.piece] = (struct store){ 0 };
         break;
     case TORRENT_METADATA:
-    case TORRENT_LAYERS:
-    case TORRENT_GIVE_HASHES:
         abort(); /* no metadata has this hash, and it is not of v2 */
         break;
     case TORRENT_LAYERS:
