@@ -235,9 +235,10 @@ const char *torrent_fetch_have(struct torrent *self, struct peer *peer, uint32_t
     if (piece >= (pieces != 0 ? pieces : PICKER_PIECES_MAX))
         return "it has a piece there is not";
     peer->told_pieces = true;
+    if (pieces != 0)
+        torrent_plan_came(self, peer, piece, now_ms);
     if (!peer_set_piece(peer, piece, pieces) || pieces == 0)
         return NULL;
-    torrent_plan_came(self, peer, piece, now_ms);
     picker_add_piece(&self->picker, piece);
     if (picker_wants(&self->picker, piece))
         peer->wanted++;
@@ -339,6 +340,9 @@ const char *torrent_fetch_have_all(struct torrent *self, struct peer *peer, uint
     peer->pieces_count = self->picker.shape.pieces;
     torrent_fetch_count(self, peer);
     torrent_fetch_interest(self, peer, now_ms);
+    /* It was not told of what it had itself, and is to know what it need not give (plan.h). */
+    if (peer->cooperates && !self->complete && self->picker.have > 0)
+        torrent_tell_pieces(self, peer, now_ms);
     return NULL;
 }
 

@@ -49,10 +49,16 @@ static void take_gifts(struct torrent *self, struct peer *peer, const struct pla
     for (uint32_t i = 0; i < peer->given_count; i++)
         if (!picker_has(&self->picker, peer->given[i]))
             peer->given[kept++] = peer->given[i];
+    struct plan_message taken = { .kind = PLAN_MESSAGE_TAKING };
     for (uint32_t i = 0; i < gifts->count; i++) {
-        if (gifts->pieces[i] >= self->picker.shape.pieces ||
-            picker_has(&self->picker, gifts->pieces[i]))
+        const struct wire_message have = { .kind = WIRE_HAVE, .piece = gifts->pieces[i] };
+        if (gifts->pieces[i] >= self->picker.shape.pieces)
             continue;
+        if (picker_has(&self->picker, gifts->pieces[i])) {
+            torrent_send(self, peer, &have, now_ms);
+            continue;
+        }
+        taken.pieces[taken.count++] = gifts->pieces[i];
         if (kept == PEER_GIVEN_MAX) {
             for (uint32_t k = 1; k < kept; k++)
                 peer->given[k - 1] = peer->given[k];
@@ -61,7 +67,8 @@ static void take_gifts(struct torrent *self, struct peer *peer, const struct pla
         peer->given[kept++] = gifts->pieces[i];
     }
     peer->given_count = kept;
-    tell_seeds(self, peer, gifts, now_ms);
+    if (taken.count > 0)
+        tell_seeds(self, peer, &taken, now_ms);
     torrent_fetch_hungry(self, peer);
 }
 
