@@ -9,21 +9,6 @@
 
 static const uint8_t mapped_prefix[12] = { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff };
 
-bool address_is_v4(const struct address *self)
-{
-    return memcmp(self->ip, mapped_prefix, sizeof(mapped_prefix)) == 0;
-}
-
-bool address_same_ip(const struct address *a, const struct address *b)
-{
-    return memcmp(a->ip, b->ip, sizeof(a->ip)) == 0;
-}
-
-bool address_equal(const struct address *a, const struct address *b)
-{
-    return a->port == b->port && address_same_ip(a, b);
-}
-
 static uint64_t mix(uint64_t value)
 {
     value = (value ^ value >> 30) * 0xbf58476d1ce4e5b9; /* the finalizer of splitmix64 */

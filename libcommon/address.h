@@ -10,6 +10,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 
 #define ADDRESS_COMPACT_V4 6
 #define ADDRESS_COMPACT_V6 18
@@ -29,9 +30,22 @@ struct contact {
     struct address address;
 };
 
-bool address_is_v4(const struct address *self);
-bool address_equal(const struct address *a, const struct address *b);
-bool address_same_ip(const struct address *a, const struct address *b);
+static inline bool address_is_v4(const struct address *self)
+{
+    static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
+
+    return memcmp(self->ip, mapped, sizeof(mapped)) == 0;
+}
+
+static inline bool address_same_ip(const struct address *a, const struct address *b)
+{
+    return memcmp(a->ip, b->ip, sizeof(a->ip)) == 0;
+}
+
+static inline bool address_equal(const struct address *a, const struct address *b)
+{
+    return a->port == b->port && address_same_ip(a, b);
+}
 
 /* One /24, or in IPv6 one /64. */
 bool address_same_subnet(const struct address *a, const struct address *b);

@@ -6,11 +6,6 @@
 #include <assert.h>
 #include <string.h>
 
-bool node_id_equal(const struct node_id *a, const struct node_id *b)
-{
-    return memcmp(a->bytes, b->bytes, NODE_ID_SIZE) == 0;
-}
-
 int node_id_compare(const struct node_id *a, const struct node_id *b)
 {
     return memcmp(a->bytes, b->bytes, NODE_ID_SIZE);

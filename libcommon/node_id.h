@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 
 #define NODE_ID_SIZE 20
 #define NODE_ID_BITS 160
@@ -19,7 +20,11 @@ struct node_id {
     uint8_t bytes[NODE_ID_SIZE];
 };
 
-bool node_id_equal(const struct node_id *a, const struct node_id *b);
+static inline bool node_id_equal(const struct node_id *a, const struct node_id *b)
+{
+    return memcmp(a->bytes, b->bytes, NODE_ID_SIZE) == 0;
+}
+
 int node_id_compare(const struct node_id *a, const struct node_id *b); /* as memcmp */
 struct node_id node_id_distance(const struct node_id *a, const struct node_id *b);
 

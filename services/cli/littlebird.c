@@ -64,6 +64,7 @@ static const struct args_option get_options[] = {
     SESSION_OPTION_DIR,
     SESSION_OPTION_JSON,
     { "immutable", NULL, "KEY is the 40 hexadecimal digits that put --immutable printed" },
+    { "own", NULL, "the value that this node itself put with --own" },
     { "public-key", "HEX", "the value that the node with this key put with --own" },
     { "watch", NULL, "then each new version as it comes, a line end after each, until Ctrl-C" },
     SESSION_OPTIONS_END,

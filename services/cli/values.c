@@ -302,6 +302,12 @@ static bool print_version(const struct session *session, const Littlebird__V1__G
     return fflush(stdout) == 0;
 }
 
+/* Nothing new for a minute; or a service is away that its supervisor starts again. */
+static bool may_come_again(const struct session *session, lb_err err)
+{
+    return err == LB_TIMEOUT || (err == LB_UNAVAILABLE && !client_node_is_gone(session->client));
+}
+
 /* The first call reads what stands; those after it wait for something newer, a minute at most. */
 static int watch(struct session *session, Littlebird__V1__GetRequest *request)
 {
@@ -324,7 +330,7 @@ static int watch(struct session *session, Littlebird__V1__GetRequest *request)
             request->after_seq = value->seq;
         } else if (err == LB_NOT_FOUND && is_first) {
             fprintf(stderr, "%s; waiting for one\n", client_problem(session->client));
-        } else if (err != LB_TIMEOUT && !session_interrupted()) {
+        } else if (!session_interrupted() && !may_come_again(session, err)) {
             return session_failed(session, err);
         }
         request->newer_case = LITTLEBIRD__V1__GET_REQUEST__NEWER_AFTER_SEQ;
@@ -354,6 +360,9 @@ int command_get(const struct args *args)
         request.name_case = LITTLEBIRD__V1__GET_REQUEST__NAME_KEY;
         request.key = (char *)(uintptr_t)args->words[0];
     }
+    request.own = args_has(args, "own");
+    if (request.own && (public_key != NULL || args_has(args, "immutable")))
+        return args_usage(args, "--own goes with a key by name alone");
     if (public_key != NULL) {
         if (args_has(args, "immutable") || hex_decode(public_key, key, sizeof key) != LB_OK)
             return args_usage(args, "--public-key needs 64 hexadecimal digits, and a key by name");

@@ -114,7 +114,13 @@ lb_err storage_ask_get(const void *request, message_take_fn *send, void *ctx,
         *ret_problem = "a key or a target is needed";
         return LB_INVALID;
     }
+    if (from->own &&
+        (from->name_case != LITTLEBIRD__V1__GET_REQUEST__NAME_KEY || from->public_key.len > 0)) {
+        *ret_problem = "own needs a key, and no public key beside it";
+        return LB_INVALID;
+    }
     get.public_key = from->public_key;
+    get.own = from->own;
     if (from->newer_case == LITTLEBIRD__V1__GET_REQUEST__NEWER_AFTER_SEQ) {
         if (from->name_case != LITTLEBIRD__V1__GET_REQUEST__NAME_KEY) {
             *ret_problem = "after_seq needs a key: what a target names never changes";

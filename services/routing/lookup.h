@@ -77,6 +77,13 @@ struct candidate {
     struct node_id far; /* the farthest from the target that it named */
 };
 
+/* On what it depends who is asked for the parts that are left. */
+struct parts_view {
+    uint32_t answers;
+    unsigned count, asks;
+    bool asking;
+};
+
 struct lookup {
     struct node_id self_id;
     struct lookup_aim aim;
@@ -96,6 +103,7 @@ struct lookup {
     bool proving;
     unsigned proof_open; /* parts asked for and not yet told of */
     uint64_t proof_asked_ms;
+    struct parts_view parts_seen; /* then nobody was to be asked for any of them */
 
     struct lookup *const *paths; /* NULL: it is the only one */
     unsigned paths_count;

@@ -24,11 +24,6 @@ static bool is_open(const struct lookup *self, const struct candidate *candidate
     }
 }
 
-bool lookup_is_result(const struct candidate *candidate)
-{
-    return candidate->state == CANDIDATE_ANSWERED && !candidate->no_values;
-}
-
 /* How many count without those who are crowded out; at most k. */
 static unsigned count_apart(const struct lookup *self)
 {
@@ -212,13 +207,33 @@ static const struct candidate *find_teller(const struct lookup *self, const stru
     return is_asking || part->again ? NULL : near;
 }
 
+static struct parts_view view_parts(const struct lookup *self, const struct front *front)
+{
+    return (struct parts_view){ self->answers, self->proof.count, self->proof.asks, front->asking };
+}
+
+static bool is_same_view(const struct parts_view *a, const struct parts_view *b)
+{
+    return a->answers == b->answers && a->count == b->count && a->asks == b->asks &&
+           a->asking == b->asking;
+}
+
 bool lookup_next_part(struct lookup *self, uint64_t now_ms, struct query *ret_query)
 {
-    struct front front = look_at_front(self);
+    struct front front;
+    struct parts_view view;
     unsigned index = 0;
 
+    if (self->proof.count == 0) {
+        return false;
+    }
+    front = look_at_front(self);
     if (front.results == self->aim.k) {
         proof_prune(&self->proof, &front.last->contact.id);
+    }
+    view = view_parts(self, &front);
+    if (is_same_view(&view, &self->parts_seen)) {
+        return false; /* liars leave many parts, and this is asked after every query */
     }
     while (index < self->proof.count && self->proof.asks < PROOF_ASKS_MAX &&
            lookup_may_ask_more(self)) {
@@ -246,6 +261,7 @@ bool lookup_next_part(struct lookup *self, uint64_t now_ms, struct query *ret_qu
     if (!front.asking) {
         self->proof.count = 0; /* enough was asked */
     }
+    self->parts_seen = view_parts(self, &front);
     return false;
 }
 

@@ -26,7 +26,10 @@ bool lookup_may_ask_more(const struct lookup *self);
 const struct candidate *lookup_known(const struct lookup *self, const struct candidate *candidate);
 
 /* It answered, as was wanted. */
-bool lookup_is_result(const struct candidate *candidate);
+static inline bool lookup_is_result(const struct candidate *candidate)
+{
+    return candidate->state == CANDIDATE_ANSWERED && !candidate->no_values;
+}
 
 /* For a pass over the candidates, nearest first: who of them counts. */
 void lookup_crowd(const struct lookup *self, struct crowd *ret_crowd);

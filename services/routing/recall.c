@@ -39,6 +39,22 @@ static bool is_over(const struct recalled *recalled, uint64_t now_ms)
     return now_ms - recalled->at_ms > RECALL_MS;
 }
 
+/* Every silent node is looked for among all that is kept: most of it need not be looked at. */
+static uint64_t mark_of(const struct address *address)
+{
+    return (uint64_t)1 << (address_hash(address, 0) % 64);
+}
+
+static uint64_t marks_of(const struct recalled *recalled)
+{
+    uint64_t marks = 0;
+
+    for (size_t i = 0; i < recalled->count; i++) {
+        marks |= mark_of(&recalled->nodes[i].address);
+    }
+    return marks;
+}
+
 void recall_keep(struct recall *self, const struct node_id *target, enum routing_family family,
                  const struct contact *nodes, size_t count, uint64_t now_ms)
 {
@@ -60,7 +76,9 @@ void recall_keep(struct recall *self, const struct node_id *target, enum routing
     at = at < RECALL_TARGETS_MAX ? at : RECALL_TARGETS_MAX - 1;
     free(self->targets[at]);
     memmove(&self->targets[1], &self->targets[0], at * sizeof(struct recalled *));
+    memmove(&self->marks[1], &self->marks[0], at * sizeof(self->marks[0]));
     self->targets[0] = recalled;
+    self->marks[0] = marks_of(recalled);
 }
 
 size_t recall_find(const struct recall *self, const struct node_id *target,
@@ -90,7 +108,12 @@ static void remove_address(struct recalled *recalled, const struct address *addr
 
 void recall_forget(struct recall *self, const struct address *address)
 {
+    uint64_t mark = mark_of(address);
+
     for (unsigned i = 0; i < RECALL_TARGETS_MAX && self->targets[i] != NULL; i++) {
-        remove_address(self->targets[i], address);
+        if ((self->marks[i] & mark) != 0) {
+            remove_address(self->targets[i], address);
+            self->marks[i] = marks_of(self->targets[i]);
+        }
     }
 }

@@ -23,6 +23,7 @@ struct recalled;
 
 struct recall {
     struct recalled *targets[RECALL_TARGETS_MAX]; /* the one kept last first; NULL at the end */
+    uint64_t marks[RECALL_TARGETS_MAX];           /* of each: one bit is set for each address */
 };
 
 /* Zeroed memory is an empty one. */

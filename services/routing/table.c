@@ -49,6 +49,7 @@ void table_init(struct table *self, const struct node_id *self_id, enum routing_
                 struct random *random)
 {
     *self = (struct table){ .self_id = *self_id, .family = family, .random = random };
+    self->due_ms = UINT64_MAX;
     memset(self->top_sizes, TABLE_TOP_SIZE, sizeof(self->top_sizes));
 }
 
@@ -145,6 +146,7 @@ static void place_append(struct table *self, struct table_bucket *bucket,
                          const struct table_entry *entry)
 {
     row_append(&bucket->places, entry);
+    table_hasten(self, entry);
     self->count++;
     self->version++;
 }
@@ -237,7 +239,8 @@ static struct place find_in_row(struct table_row *row, const struct contact *con
 {
     for (uint32_t i = 0; i < row->count; i++) {
         struct table_entry *entry = &row->entries[i];
-        if (!node_id_equal(&entry->contact.id, &contact->id) &&
+        if (address_same_ip(&entry->contact.address, &contact->address) &&
+            !node_id_equal(&entry->contact.id, &contact->id) &&
             table_addresses_clash(&entry->contact.address, &contact->address)) {
             return (struct place){ entry, row, bucket, is_spare };
         }
@@ -307,6 +310,7 @@ static void entry_answered(struct table *self, struct table_entry *entry, uint32
     entry->answered_ms = entry->seen_ms = now_ms;
     entry->failures = entry->unanswered = 0;
     entry->failed_ms = 0;
+    table_hasten(self, entry);
     entry->rtt_us = entry->rtt_us == 0 ? rtt_us : (entry->rtt_us / 4) * 3 + rtt_us / 4;
 }
 
@@ -530,6 +534,7 @@ enum table_verdict table_silent(struct table *self, const struct contact *contac
         entry->unanswered++;
     }
     entry->failed_ms = now_ms;
+    table_hasten(self, entry);
     if (!table_entry_is_bad(entry)) {
         return TABLE_KEPT;
     }
@@ -555,5 +560,6 @@ void table_lost_challenge(struct table *self, const struct contact *contact, uin
     held.entry->failures = TABLE_FAILURES_BAD;
     held.entry->unanswered = TABLE_FAILURES_BAD;
     held.entry->failed_ms = now_ms;
+    table_hasten(self, held.entry);
     self->version++;
 }

@@ -100,6 +100,7 @@ struct table {
     uint32_t count;                             /* of all places */
     uint32_t silent_count;                      /* places that left our last query unanswered */
     uint64_t answered_ms;                       /* the last answer of anybody */
+    uint64_t due_ms;                            /* no place is due for a ping before */
     uint64_t version; /* grows when the contacts worth passing on change */
 };
 
@@ -140,7 +141,8 @@ bool table_has_place(const struct table *self, const struct contact *contact, ui
 /* The next contact due for a ping: questionable ones, failures to confirm, bad ones now and then.
  */
 bool table_next_probe(struct table *self, uint64_t now_ms, struct contact *ret_contact);
-uint64_t table_probe_deadline_ms(const struct table *self);
+/* Not later than the next is due, and exact after table_next_probe(). */
+uint64_t table_probe_deadline_ms(struct table *self);
 
 /* A lookup of target begins: its bucket needs no refresh for a while. */
 void table_touch(struct table *self, const struct node_id *target, uint64_t now_ms);

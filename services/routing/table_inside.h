@@ -19,5 +19,8 @@ bool table_is_acceptable(const struct table *self, const struct contact *contact
 
 struct table_bucket *table_bucket_use(struct table *self, unsigned number, uint64_t now_ms);
 
+/* A place has changed so that it may be due for a ping sooner. */
+void table_hasten(struct table *self, const struct table_entry *entry);
+
 /* When a bucket used now is due for a refresh. */
 uint64_t table_draw_refresh_ms(struct table *self, uint64_t now_ms);

@@ -36,23 +36,40 @@ static struct table_entry *find_most_due(const struct table *self)
     return most;
 }
 
+void table_hasten(struct table *self, const struct table_entry *entry)
+{
+    uint64_t due_ms = entry_due_ms(entry);
+
+    self->due_ms = due_ms < self->due_ms ? due_ms : self->due_ms;
+}
+
+/* Tables are large, and asked for what is due far more often than something is. */
+static struct table_entry *look_for_due(struct table *self)
+{
+    struct table_entry *most = find_most_due(self);
+
+    self->due_ms = most == NULL ? UINT64_MAX : entry_due_ms(most);
+    return most;
+}
+
 bool table_next_probe(struct table *self, uint64_t now_ms, struct contact *ret_contact)
 {
-    struct table_entry *entry = find_most_due(self);
-
-    if (entry == NULL || entry_due_ms(entry) > now_ms) {
+    if (self->due_ms > now_ms) {
+        return false;
+    }
+    struct table_entry *entry = look_for_due(self);
+    if (self->due_ms > now_ms) {
         return false;
     }
     entry->asked_ms = now_ms;
     *ret_contact = entry->contact;
+    (void)look_for_due(self);
     return true;
 }
 
-uint64_t table_probe_deadline_ms(const struct table *self)
+uint64_t table_probe_deadline_ms(struct table *self)
 {
-    const struct table_entry *entry = find_most_due(self);
-
-    return entry == NULL ? UINT64_MAX : entry_due_ms(entry);
+    return self->due_ms;
 }
 
 void table_touch(struct table *self, const struct node_id *target, uint64_t now_ms)

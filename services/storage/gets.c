@@ -282,7 +282,15 @@ static lb_err take_key(struct getting *self, const Lb__Storage__Get *get)
     uint8_t seed[ED25519_SEED_SIZE];
 
     wanted->is_mutable = true;
-    if (get->public_key.len == 0) {
+    if (get->own) {
+        if (get->public_key.len > 0 || key.size == 0 || key.size > sizeof self->salt)
+            return LB_INVALID;
+        if (self->storage->key_err != LB_OK)
+            return LB_DENIED;
+        memcpy(wanted->public_key, self->storage->key.public_key, sizeof wanted->public_key);
+        memcpy(self->salt, key.data, key.size);
+        wanted->salt = bytes_of(self->salt, key.size);
+    } else if (get->public_key.len == 0) {
         if (value_shared_seed(network, key, seed) != LB_OK)
             return LB_INVALID;
         ed25519_public_key(seed, wanted->public_key);
@@ -304,7 +312,7 @@ static lb_err take_request(struct getting *self, const Lb__Storage__Get *get)
     if (get->name_case == LB__STORAGE__GET__NAME_KEY)
         return take_key(self, get);
     if (get->name_case != LB__STORAGE__GET__NAME_TARGET || get->target.len != NODE_ID_SIZE ||
-        get->public_key.len > 0 || self->is_watch)
+        get->public_key.len > 0 || get->own || self->is_watch)
         return LB_INVALID;
     self->wanted.target = node_id_from(get->target.data);
     return LB_OK;
@@ -353,10 +361,13 @@ void on_get(void *ctx, struct call *call, const void *body)
     }
     self = xcalloc(1, sizeof *self);
     self->storage = storage;
-    if (take_request(self, get) != LB_OK) {
-        call_fail(&call, LB_INVALID,
-                  "a get needs a key of 1 to 1024 bytes (64 with a public key of 32), or a target "
-                  "of 20 and no after_seq");
+    lb_err err = take_request(self, get);
+    if (err != LB_OK) {
+        call_fail(&call, err, "%s",
+                  err == LB_DENIED
+                      ? "this node has no key of its own: see the log of lb-storage"
+                      : "a get needs a key of 1 to 1024 bytes (64 with own, or with a public key "
+                        "of 32), or a target of 20 and no after_seq");
         free(self);
         return;
     }

@@ -81,14 +81,10 @@ static bool hash_hole(struct step *self, const struct layout_span *span,
     const uint32_t size = self->create->layout.piece_length;
     uint64_t begin, end;
 
-    if (!self->sparse || span->size != size ||
+    if (!self->sparse || !self->create->sparse || span->size != size ||
         holes_next_data(self->fd, span->offset, span->offset + span->size, &begin, &end))
         return false;
-    if (!self->has_zero_hash)
-        piece_hash_of_zeros(self->create->kind, merkle_height(size / MERKLE_BLOCK_SIZE), size, 0,
-                            &self->zero_hash);
-    self->has_zero_hash = true;
-    *ret_hash = self->zero_hash;
+    *ret_hash = self->create->zero_hash;
     self->hashed_bytes += span->size;
     return true;
 }

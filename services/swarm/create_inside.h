@@ -40,9 +40,11 @@ struct create {
     struct found *files;
     struct layout_file *layout_files;
     uint32_t files_count, files_capacity;
-    struct layout layout; /* without the padding files that the metainfo names */
-    uint8_t *hashes;      /* of v1 */
-    uint8_t *piece_roots; /* of v2 */
+    bool sparse;                 /* some file has holes */
+    struct piece_hash zero_hash; /* of a whole piece of zeros; when sparse */
+    struct layout layout;        /* without the padding files that the metainfo names */
+    uint8_t *hashes;             /* of v1 */
+    uint8_t *piece_roots;        /* of v2 */
     uint64_t content_size;
     uint32_t empty_folders;
     uint64_t paths_bytes;
@@ -67,8 +69,6 @@ struct step {
     bool sparse; /* it has holes */
     uint8_t *buffer;
     struct piece_hasher *hasher;
-    bool has_zero_hash;
-    struct piece_hash zero_hash; /* of a whole piece of zeros */
     struct create_result result; /* of the end */
     lb_err err;
     char problem[CREATE_PROBLEM_SIZE];

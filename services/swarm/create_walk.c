@@ -2,6 +2,7 @@
 #include "services/swarm/beneath.h"
 #include "services/swarm/bitfield.h"
 #include "services/swarm/create_inside.h"
+#include "services/swarm/holes.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -23,6 +24,7 @@ static lb_err add_file(struct step *self, const char *path)
     err = beneath_open(create->root_fd, path, false, false, &fd, &found);
     if (err != LB_OK)
         return create_fail_errno(self, path, errno);
+    create->sparse |= holes_are_in(&found);
     close(fd);
     if ((uint64_t)found.st_size > METAINFO_LENGTH_MAX - create->content_size)
         return create_fail(self, LB_TOO_BIG, "more than 2^56 bytes");
@@ -185,6 +187,10 @@ static lb_err lay_out(struct step *self)
     if (create->piece_length == 0)
         create->layout.piece_length = create_piece_length(create->content_size);
     place_files(create);
+    if (create->sparse)
+        piece_hash_of_zeros(create->kind,
+                            merkle_height(create->layout.piece_length / MERKLE_BLOCK_SIZE),
+                            create->layout.piece_length, 0, &create->zero_hash);
     pieces = (create->layout.length - 1) / create->layout.piece_length + 1;
     if (is_too_big(create, pieces))
         return create_fail(self, LB_TOO_BIG, "%s: the metainfo would be larger than 10 MiB",

@@ -47,7 +47,7 @@ void plan_set_rate(struct plan *self, uint64_t rate)
     self->stale_ms = ms < PLAN_STALE_MS ? PLAN_STALE_MS : ms > 3600000 ? 3600000 : (uint32_t)ms;
 }
 
-bool plan_has_room(struct plan *self, uint64_t now_ms)
+bool plan_has_room(struct plan *self, uint64_t idle_bytes, uint64_t now_ms)
 {
     if (self->gifts_count >= PLAN_GIFTS_MAX)
         return false;
@@ -57,7 +57,8 @@ bool plan_has_room(struct plan *self, uint64_t now_ms)
         fresh += self->gifts[i].ours && now_ms - self->gifts[i].given_ms < self->stale_ms;
     const uint32_t came = self->came > self->came_before ? self->came : self->came_before;
     const uint32_t most = came + came / 2;
-    return fresh < PLAN_AHEAD_MIN || fresh < most;
+    return fresh < PLAN_AHEAD_MIN || fresh < most ||
+           (uint64_t)self->unasked * self->piece_size < idle_bytes;
 }
 
 uint32_t plan_piece(struct plan *self, const uint16_t *available)
@@ -123,7 +124,8 @@ static void add(struct plan *self, const struct plan_gift *gift)
         self->gifts = xrealloc(self->gifts, self->gifts_capacity * sizeof *self->gifts);
     }
     self->gifts[self->gifts_count++] = *gift;
-    self->under_way[gift->piece] = true;
+    self->under_way[gift->piece] = gift->ours ? PLAN_GIVEN : PLAN_ASKED;
+    self->unasked += gift->ours;
 }
 
 void plan_give(struct plan *self, uint32_t piece, uint32_t peer, uint64_t now_ms)
@@ -138,9 +140,17 @@ void plan_taken(struct plan *self, uint32_t piece, uint32_t peer, uint64_t now_m
         add(self, &(struct plan_gift){ piece, peer, false, now_ms });
 }
 
+void plan_asked(struct plan *self, uint32_t piece)
+{
+    self->unasked -= self->under_way[piece] == PLAN_GIVEN;
+    if (self->under_way[piece] == PLAN_GIVEN)
+        self->under_way[piece] = PLAN_ASKED;
+}
+
 static void take_out(struct plan *self, uint32_t index)
 {
-    self->under_way[self->gifts[index].piece] = false;
+    plan_asked(self, self->gifts[index].piece);
+    self->under_way[self->gifts[index].piece] = PLAN_WAITING;
     self->gifts[index] = self->gifts[--self->gifts_count];
 }
 
@@ -175,7 +185,10 @@ void plan_left(struct plan *self, uint32_t peer)
 void plan_turn(struct plan *self, uint64_t now_ms)
 {
     for (uint32_t i = self->gifts_count; i > 0; i--) {
-        if (now_ms - self->gifts[i - 1].given_ms < (uint64_t)PLAN_LOST_FACTOR * self->stale_ms)
+        const uint64_t age_ms = now_ms - self->gifts[i - 1].given_ms;
+        if (age_ms >= self->stale_ms)
+            plan_asked(self, self->gifts[i - 1].piece);
+        if (age_ms < (uint64_t)PLAN_LOST_FACTOR * self->stale_ms)
             continue;
         take_out(self, i - 1);
         self->cursor = 0;

@@ -20,10 +20,11 @@
 
 struct random;
 
-#define PLAN_GIFTS_MAX 1024u  /* under way at once; then it waits */
-#define PLAN_AHEAD_MIN 2u     /* pieces under way */
-#define PLAN_WINDOW_MS 200u   /* what comes through in such a time is under way, and half more */
-#define PLAN_STALE_MS  1000u  /* a gift under way for longer holds nobody up; or than the time of: \
+#define PLAN_GIFTS_MAX 1024u /* under way at once; then it waits */
+#define PLAN_AHEAD_MIN 2u    /* pieces under way */
+#define PLAN_WINDOW_MS 200u  /* what comes through in such a time is under way, and half more */
+#define PLAN_STALE_MS                                                                              \
+    1000u                     /* a gift under way for longer holds nobody up; or than the time of: \
                                */
 #define PLAN_STALE_PIECES 4u  /* so many pieces, at our rate */
 #define PLAN_LOST_FACTOR  10u /* after so many times that it is given anew */
@@ -35,6 +36,12 @@ struct plan_gift {
     uint32_t peer;
     bool ours; /* else another seed's */
     uint64_t given_ms;
+};
+
+enum plan_way {
+    PLAN_WAITING, /* or there already */
+    PLAN_GIVEN,   /* and to be asked for */
+    PLAN_ASKED    /* or given long ago, or by another seed */
 };
 
 /* One who may be given pieces, as the caller knows it. */
@@ -52,7 +59,8 @@ struct plan {
     uint32_t stale_ms;
     uint32_t *order;      /* all pieces, shuffled */
     uint32_t cursor;      /* those before it in order need no gift, as far as known */
-    uint8_t *under_way;   /* of each piece: it is a gift, or another seed's */
+    uint8_t *under_way;   /* of each piece: enum plan_way */
+    uint32_t unasked;     /* gifts that were not yet asked for */
     uint64_t window_ms;   /* when the window began */
     uint32_t came;        /* gifts that came through in it */
     uint32_t came_before; /* and in the one before */
@@ -67,8 +75,15 @@ void plan_done(struct plan *self);
 /* So many bytes a second we send now. */
 void plan_set_rate(struct plan *self, uint64_t rate);
 
-/* May another gift be made now? */
-bool plan_has_room(struct plan *self, uint64_t now_ms);
+/*
+ * May another gift be made now? idle_bytes: what our uplink could take beyond what it was asked
+ * for. Gifts flow slowly when their receivers are busy with others, so their number alone does not
+ * tell whether we are.
+ */
+bool plan_has_room(struct plan *self, uint64_t idle_bytes, uint64_t now_ms);
+
+/* A gift was asked for. */
+void plan_asked(struct plan *self, uint32_t piece);
 
 /*
  * The next piece to give: one that, by available[], no peer has, and that is not under way.

@@ -32,6 +32,7 @@ void torrent_init(struct torrent *self, const struct torrent_options *options,
         .next_announce_ms = now_ms,
         .next_turn_ms = now_ms + TORRENT_TURN_MS,
         .haves_due_ms = UINT64_MAX,
+        .uploads = { .ahead = UPLOAD_AHEAD_NEW },
         .received = { .window_ms = now_ms },
         .sent = { .window_ms = now_ms },
     };

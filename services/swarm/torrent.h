@@ -137,19 +137,23 @@ struct torrent_departed {
 #define HAVE_RARE     4u /* so few of our peers have it */
 
 /* torrent_upload.c */
-#define UPLOAD_AHEAD_MS  100u /* of our rate is with the shell */
-#define UPLOAD_AHEAD_MIN (256u * 1024)
-#define UPLOAD_AHEAD_MAX (64u * 1024 * 1024)
-#define UPLOAD_TURN_MS   200u /* a peer is served for at most so long */
-#define UPLOAD_TURN_MIN  (32u * 1024)
-#define UPLOAD_TURN_MAX  (256u * 1024)
+#define UPLOAD_AHEAD_MIN  (128u * 1024)
+#define UPLOAD_AHEAD_NEW  (256u * 1024) /* at first */
+#define UPLOAD_AHEAD_MAX  (64u * 1024 * 1024)
+#define UPLOAD_LEAST_MS   20u
+#define UPLOAD_MOST_MS    50u
+#define UPLOAD_STUCK_MS   1000u /* another block is timed then */
+#define UPLOAD_TURN_TIMES 2u    /* of `ahead`: a peer is served so much in its turn at most */
+#define UPLOAD_TURN_MIN   (32u * 1024)
 
 struct torrent_uploads {
     struct peer *first; /* is served next */
     struct peer *last;
-    uint64_t bytes;     /* with the shell, of all peers */
-    uint64_t ahead;     /* how many there are to be */
-    uint64_t best_rate; /* of late, bytes per second */
+    uint64_t bytes;         /* with the shell, of all peers */
+    uint64_t ahead;         /* how many there are to be */
+    struct peer_wish timed; /* the block whose stay is timed */
+    uint32_t timed_peer;
+    uint64_t timed_ms; /* since when; 0: none is */
 };
 
 /* The leaves of a bad piece are asked of a peer. */

@@ -218,7 +218,7 @@ void torrent_sent(struct torrent *self, uint32_t number, const struct wire_messa
     if (peer == NULL)
         return;
     assert(peer->sending_bytes >= block->length);
-    torrent_upload_sent(self, peer, block->length);
+    torrent_upload_sent(self, peer, block, now_ms);
     if (sent) {
         peer->sent_ms = now_ms;
         peer_rate_add(&peer->sent, block->length);

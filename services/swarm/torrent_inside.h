@@ -118,8 +118,11 @@ void torrent_have_turn(struct torrent *self, uint64_t now_ms);
 
 void torrent_upload_add(struct torrent *self, struct peer *peer);
 void torrent_upload_run(struct torrent *self, uint64_t now_ms);
-void torrent_upload_sent(struct torrent *self, struct peer *peer, uint32_t length);
+void torrent_upload_sent(struct torrent *self, struct peer *peer, const struct wire_message *block,
+                         uint64_t now_ms);
 void torrent_upload_left(struct torrent *self, struct peer *peer, uint64_t now_ms);
+/* How many bytes more could be with the shell. */
+uint64_t torrent_upload_room(const struct torrent *self);
 void torrent_upload_turn(struct torrent *self, uint64_t now_ms);
 
 /* ---- torrent_exchange.c ---- */

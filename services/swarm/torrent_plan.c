@@ -143,21 +143,48 @@ void torrent_plan_review(struct torrent *self)
     self->plan_due = true;
 }
 
-/* Those who may be given something. */
-static uint32_t list_peers(const struct torrent *self, struct plan_peer *ret_peers)
+static bool may_be_given(const struct peer *peer)
+{
+    return peer != NULL && peer->cooperates && !peer->everything && !peer->upload_only;
+}
+
+static uint32_t count_givable(const struct torrent *self)
 {
     uint32_t count = 0;
+    for (uint32_t i = 0; i < self->slots; i++)
+        count += may_be_given(self->peers[i]);
+    return count;
+}
+
+static void count_gifts(struct torrent *self)
+{
+    for (uint32_t i = 0; i < self->slots; i++)
+        if (self->peers[i] != NULL)
+            self->peers[i]->gifts = 0;
+    for (uint32_t i = 0; i < self->plan.gifts_count; i++) {
+        struct peer *peer = torrent_find(self, self->plan.gifts[i].peer);
+        if (peer != NULL && self->plan.gifts[i].ours)
+            peer->gifts++;
+    }
+}
+
+/* Those who may be given something. */
+static uint32_t list_peers(struct torrent *self, struct plan_peer *ret_peers)
+{
+    uint32_t count = 0;
+    count_gifts(self);
     for (uint32_t i = 0; i < self->slots; i++) {
         const struct peer *peer = self->peers[i];
-        if (peer == NULL || !peer->cooperates || peer->everything || peer->upload_only)
+        if (!may_be_given(peer))
             continue;
         ret_peers[count++] = (struct plan_peer){
             .peer = peer->number,
-            .under_way = plan_under_way(&self->plan, peer->number),
+            .under_way = peer->gifts,
             .given_ms = peer->gift_ms,
             .latency_ms = peer->gift_latency_ms,
         };
     }
+    plan_rank(ret_peers, count);
     return count;
 }
 
@@ -182,6 +209,23 @@ static void give(struct torrent *self, uint32_t piece, struct plan_peer *to, uin
     tell(self, peer, PLAN_MESSAGE_GIVE, &piece, 1, now_ms);
 }
 
+static bool has_room(struct torrent *self, uint64_t now_ms)
+{
+    return plan_has_room(&self->plan, torrent_upload_room(self), now_ms);
+}
+
+static void give_more(struct torrent *self, uint64_t now_ms)
+{
+    struct plan_peer *peers = xcalloc(self->slots + 1, sizeof *peers);
+    const uint32_t count = list_peers(self, peers);
+    uint32_t piece = plan_piece(&self->plan, self->picker.available);
+    while (piece != PLAN_NOBODY && has_room(self, now_ms)) {
+        give(self, piece, &peers[plan_choose(peers, count)], now_ms);
+        piece = plan_piece(&self->plan, self->picker.available);
+    }
+    free(peers);
+}
+
 void torrent_plan_run(struct torrent *self, uint64_t now_ms)
 {
     if (!self->plan_due)
@@ -193,21 +237,15 @@ void torrent_plan_run(struct torrent *self, uint64_t now_ms)
         tell_mode(self, false, now_ms);
         return;
     }
-    struct plan_peer *peers = xcalloc(self->slots + 1, sizeof *peers);
     if (!is_planning(self))
         plan_init(&self->plan, self->picker.shape.pieces, self->picker.shape.piece_size,
                   self->random);
-    const uint32_t count = list_peers(self, peers);
-    plan_rank(peers, count);
-    uint32_t piece = plan_piece(&self->plan, self->picker.available);
     /* One alone may as well choose for itself. */
-    const bool plans = count > 1 && piece != PLAN_NOBODY;
+    const bool plans =
+        plan_piece(&self->plan, self->picker.available) != PLAN_NOBODY && count_givable(self) > 1;
     tell_mode(self, plans, now_ms);
-    while (plans && piece != PLAN_NOBODY && plan_has_room(&self->plan, now_ms)) {
-        give(self, piece, &peers[plan_choose(peers, count)], now_ms);
-        piece = plan_piece(&self->plan, self->picker.available);
-    }
-    free(peers);
+    if (plans && has_room(self, now_ms))
+        give_more(self, now_ms);
 }
 
 void torrent_plan_came(struct torrent *self, struct peer *peer, uint32_t piece, uint64_t now_ms)
@@ -226,9 +264,12 @@ void torrent_plan_came(struct torrent *self, struct peer *peer, uint32_t piece, 
 /* What it asks for by itself is as good as given. */
 void torrent_plan_asked(struct torrent *self, struct peer *peer, uint32_t piece, uint64_t now_ms)
 {
-    if (is_planning(self) && peer->cooperates && self->picker.available[piece] == 0 &&
-        !self->plan.under_way[piece] && self->plan.gifts_count < PLAN_GIFTS_MAX)
+    if (!is_planning(self))
+        return;
+    if (peer->cooperates && self->picker.available[piece] == 0 && !self->plan.under_way[piece] &&
+        self->plan.gifts_count < PLAN_GIFTS_MAX)
         plan_give(&self->plan, piece, peer->number, now_ms);
+    plan_asked(&self->plan, piece);
 }
 
 void torrent_plan_left(struct torrent *self, const struct peer *peer)

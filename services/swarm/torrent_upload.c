@@ -2,9 +2,11 @@
  * Whose blocks go out next. All peers that wait for blocks stand in one queue, and the first is
  * served for a turn: the rest of a piece, but not for long. So a piece is whole soon at one peer,
  * who can pass it on, instead of late at all of them at once; and little is queued behind what was
- * decided, so that a cancel or a rarer piece is not too late. How much is with the shell at once
- * follows from the uplink's rate; when the uplink carries less than it did while peers wait, they
- * must be slower than it, and more of them are served at once.
+ * decided, so that a cancel or a rarer piece is not too late.
+ *
+ * How much is with the shell at once follows from how long a block stays there: so much that it is
+ * UPLOAD_LEAST_MS to UPLOAD_MOST_MS. One block at a time is timed. Peers slower than our uplink
+ * keep theirs longer, but are seldom timed for that very reason.
  */
 #include "services/swarm/torrent_inside.h"
 
@@ -34,17 +36,10 @@ static void append(struct torrent_uploads *self, struct peer *peer)
     peer->upload_waits = true;
 }
 
-static uint64_t larger(uint64_t a, uint64_t b)
-{
-    return a > b ? a : b;
-}
-
 /* It wants something else than the piece it was served, or was served for long. */
 static bool turn_is_over(const struct torrent_uploads *self, const struct peer *peer)
 {
-    const uint64_t most =
-        self->best_rate == 0 ? UINT64_MAX : self->best_rate * UPLOAD_TURN_MS / 1000;
-    return peer->upload_bytes >= larger(most, UPLOAD_TURN_MAX) ||
+    return peer->upload_bytes >= UPLOAD_TURN_TIMES * self->ahead ||
            (peer->upload_bytes >= UPLOAD_TURN_MIN &&
             peer->wishes[peer->wishes_head].piece != peer->upload_piece);
 }
@@ -82,10 +77,29 @@ void torrent_upload_add(struct torrent *self, struct peer *peer)
     append(uploads, peer);
 }
 
-void torrent_upload_sent(struct torrent *self, struct peer *peer, uint32_t length)
+static void resize(struct torrent_uploads *self, uint64_t stayed_ms)
 {
-    peer->sending_bytes -= length;
-    self->uploads.bytes -= length;
+    if (stayed_ms < UPLOAD_LEAST_MS)
+        self->ahead += self->ahead / 2;
+    else if (stayed_ms > UPLOAD_MOST_MS)
+        self->ahead -= self->ahead / 4;
+    if (self->ahead < UPLOAD_AHEAD_MIN)
+        self->ahead = UPLOAD_AHEAD_MIN;
+    if (self->ahead > UPLOAD_AHEAD_MAX)
+        self->ahead = UPLOAD_AHEAD_MAX;
+}
+
+void torrent_upload_sent(struct torrent *self, struct peer *peer, const struct wire_message *block,
+                         uint64_t now_ms)
+{
+    struct torrent_uploads *uploads = &self->uploads;
+    peer->sending_bytes -= block->length;
+    uploads->bytes -= block->length;
+    if (uploads->timed_ms == 0 || uploads->timed_peer != peer->number ||
+        uploads->timed.piece != block->piece || uploads->timed.offset != block->offset)
+        return;
+    resize(uploads, now_ms - uploads->timed_ms);
+    uploads->timed_ms = 0;
 }
 
 /* The next block it wants and we have. */
@@ -117,14 +131,26 @@ static void send(struct torrent *self, struct peer *peer, const struct peer_wish
     };
     torrent_have_flush(self, peer, now_ms);
     torrent_push(self, &action);
+    /* While there is room nothing waits, and the time tells nothing. */
+    if (self->uploads.timed_ms != 0 || self->uploads.bytes < self->uploads.ahead)
+        return;
+    self->uploads.timed = *wish;
+    self->uploads.timed_peer = peer->number;
+    self->uploads.timed_ms = now_ms;
+}
+
+uint64_t torrent_upload_room(const struct torrent *self)
+{
+    return self->uploads.bytes < self->uploads.ahead ? self->uploads.ahead - self->uploads.bytes
+                                                     : 0;
 }
 
 void torrent_upload_run(struct torrent *self, uint64_t now_ms)
 {
     struct torrent_uploads *uploads = &self->uploads;
-    const uint64_t ahead = larger(uploads->ahead, UPLOAD_AHEAD_MIN);
     struct peer *next = NULL;
-    for (struct peer *peer = uploads->first; peer != NULL && uploads->bytes < ahead; peer = next) {
+    for (struct peer *peer = uploads->first; peer != NULL && uploads->bytes < uploads->ahead;
+         peer = next) {
         next = peer->upload_next;
         /* One that does not take more keeps its place. */
         if (peer->sending_bytes >= peer_send_ahead(peer))
@@ -151,17 +177,13 @@ void torrent_upload_run(struct torrent *self, uint64_t now_ms)
         }
         next = uploads->first;
     }
+    if (uploads->bytes < uploads->ahead && self->plan.pieces > 0)
+        torrent_plan_review(self);
 }
 
 void torrent_upload_turn(struct torrent *self, uint64_t now_ms)
 {
-    struct torrent_uploads *uploads = &self->uploads;
-    const uint64_t rate = self->sent.per_second;
-    uploads->best_rate = larger(rate, uploads->best_rate - uploads->best_rate / 32);
-    const uint64_t enough = uploads->best_rate * UPLOAD_AHEAD_MS / 1000;
-    if (uploads->first != NULL && rate < uploads->best_rate - uploads->best_rate / 8)
-        uploads->ahead = uploads->ahead < UPLOAD_AHEAD_MAX ? uploads->ahead * 2 : UPLOAD_AHEAD_MAX;
-    else
-        uploads->ahead = larger(enough, uploads->ahead - uploads->ahead / 4);
+    if (now_ms - self->uploads.timed_ms >= UPLOAD_STUCK_MS)
+        self->uploads.timed_ms = 0;
     torrent_upload_run(self, now_ms);
 }

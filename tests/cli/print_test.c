@@ -210,7 +210,7 @@ static void messages_become_json_by_their_descriptors(void **state)
                 "\"copies_permille\":0,\"checked_bytes\":0,\"damaged_bytes\":0}]}");
     get.name_case = LITTLEBIRD__V1__GET_REQUEST__NAME_TARGET; /* only the member that is set */
     get.target = (ProtobufCBinaryData){ sizeof bytes, bytes };
-    expect_json(&get.base, "{\"target\":\"00ab\",\"public_key\":\"\"}");
+    expect_json(&get.base, "{\"target\":\"00ab\",\"public_key\":\"\",\"own\":false}");
 }
 
 int main(void)

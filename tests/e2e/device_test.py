@@ -60,11 +60,11 @@ def to_device(lab, a, b, device):
     order = f'magnet: "{magnet}" device: "{device}" verify: true'
     refused_while_mounted(lab, b, order, device)
     fill(device)
-    call(a, "SwarmService", "SetLimits", "send_limit: 5000000")
+    call(a, "SwarmService", "SetTransferLimits", "send_limit: 5000000")
     call(b, "SwarmService", "Fetch", order)
     wait_for("more than one sync", lambda: (now := the_transfer(b)) and now["have_bytes"] > len(ZEROS) + LATE)
     b.kill()
-    call(a, "SwarmService", "SetLimits", "send_limit: 0")
+    call(a, "SwarmService", "SetTransferLimits", "send_limit: 0")
     b.up(bootstrap=a)
     done = wait_for("all of it to be here", lambda: (now := the_transfer(b)) and now["state"] == "seeding" and now)
     assert done["path"] == device and done["verified_s"] > 0 and done["have_bytes"] == IMAGE, done

@@ -34,7 +34,7 @@ def hashed(node):
 
 
 def limit(node, rate):
-    call(node, "SwarmService", "SetLimits", f"send_limit: {rate}")
+    call(node, "SwarmService", "SetTransferLimits", f"send_limit: {rate}")
 
 
 def killed_and_damaged(lab, a, b):

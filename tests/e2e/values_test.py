@@ -64,6 +64,12 @@ def removal(nodes):
     assert a.cli("put", "gone/1", "--remove", "--cas", str(first["seq"]), check=False).returncode == 1
     assert b.get("gone/1") == b"back", "a removal of another version removes nothing"
     own = a.put("gone/own", "mine", "--own")
+    b.put("gone/own", "b's", "--own")
+    assert a.get("gone/own", "--own") == b"mine" and b.get("gone/own", "--own") == b"b's"
+    assert is_gone(a, "gone/own"), "the shared value of this key is another"
+    for wrong in (["--public-key", own["public_key"]], ["--immutable"]):
+        assert a.cli("get", "gone/own", "--own", *wrong, check=False).returncode == 2, wrong
+    b.cli("put", "gone/own", "--remove", "--own")
     assert b.cli("put", "gone/own", "--remove", "--own", check=False).returncode == 4, "b's own is another"
     a.cli("put", "gone/own", "--remove", "--own")
     assert is_gone(b, "gone/own", "--public-key", own["public_key"])
@@ -156,6 +162,12 @@ def watching(lab, nodes):
     c.kill_service("storage")  # the watch lives on
     a.put("watched", "four")
     lines.await_lines("one", "two", "three", "four")
+    c.kill_service("gateway")
+    a.put("watched", "five")
+    lines.await_lines("one", "two", "three", "four", "five")
+    c.admin("restart", "storage")
+    a.put("watched", "six")
+    lines.await_lines("one", "two", "three", "four", "five", "six")
     lines.end()
     documents.end()
     for wrong in (["00" * 20, "--immutable", "--watch"], ["", "--watch"]):

@@ -69,7 +69,7 @@ static void check(const struct recall *recall, unsigned long n, const char *node
 static void goes(void **state)
 {
     const struct story *story = *state;
-    struct recall recall = { { NULL } };
+    struct recall recall = { .targets = { NULL } };
     uint64_t now_ms = 1000;
 
     for (unsigned i = 0; i < STEPS_MAX && story->steps[i] != NULL; i++) {

@@ -168,7 +168,7 @@ static void test_a_gift_is_lost(void **state)
 static uint32_t room(struct plan *plan, uint64_t now_ms)
 {
     uint32_t count = 0;
-    for (; plan_has_room(plan, now_ms); count++)
+    for (; plan_has_room(plan, 0, now_ms); count++)
         plan_give(plan, count, 1, now_ms);
     return count;
 }
@@ -183,18 +183,18 @@ static void test_room(void **state)
     plan_init(&plan, 100, PIECE_SIZE, &random);
     /* At first two pieces are under way, and no more for as long as none comes through. */
     assert_int_equal(room(&plan, START_MS), PLAN_AHEAD_MIN);
-    assert_false(plan_has_room(&plan, START_MS + PLAN_STALE_MS - 1));
+    assert_false(plan_has_room(&plan, 0, START_MS + PLAN_STALE_MS - 1));
     /* Twenty in one window: thirty may be under way. */
     for (uint32_t i = 50; i < 70; i++)
         plan_give(&plan, i, 2, START_MS + 10);
     for (uint32_t i = 50; i < 70; i++)
         plan_came(&plan, i, 2, START_MS + 20, &ms);
     uint32_t more = 2;
-    for (; plan_has_room(&plan, START_MS + 20); more++)
+    for (; plan_has_room(&plan, 0, START_MS + 20); more++)
         plan_give(&plan, more, 1, START_MS + 20);
     assert_int_equal(more, 30);
     /* What does not come through holds nobody up. */
-    assert_true(plan_has_room(&plan, START_MS + 20 + PLAN_STALE_MS));
+    assert_true(plan_has_room(&plan, 0, START_MS + 20 + PLAN_STALE_MS));
     plan_done(&plan);
 }
 
@@ -208,8 +208,8 @@ static void test_large_pieces(void **state)
     plan_init(&plan, 100, 16u << 20, &random);
     plan_set_rate(&plan, 1u << 20);
     assert_int_equal(room(&plan, START_MS), PLAN_AHEAD_MIN);
-    assert_false(plan_has_room(&plan, START_MS + 63999));
-    assert_true(plan_has_room(&plan, START_MS + 64000));
+    assert_false(plan_has_room(&plan, 0, START_MS + 63999));
+    assert_true(plan_has_room(&plan, 0, START_MS + 64000));
     plan_turn(&plan, START_MS + 639999);
     assert_int_equal(plan_under_way(&plan, 1), PLAN_AHEAD_MIN);
     plan_turn(&plan, START_MS + 640000);
