@@ -41,6 +41,7 @@
 #define PEER_IDLE_MS        120000u /* not a byte received */
 #define PEER_KEEPALIVE_MS   100000u /* nothing sent */
 #define PEER_SNUB_MS        15000u  /* asked, unchoked, and no block */
+#define PEER_SNUB_NEW_MS    4000u   /* likewise, of one that never sent any */
 #define PEER_BLOCK_MS       60000u  /* likewise, then it is gone */
 #define PEER_METADATA_ASKS  4u
 #define PEER_RATE_WINDOW_MS 4000u
@@ -104,8 +105,8 @@ struct peer {
     uint32_t hashes_given; /* hash requests taken since hashes_given_ms */
     uint64_t hashes_given_ms;
     uint64_t hashes_rests_until_ms; /* it refused: not asked before */
-    bool cooperates; /* we work together: cooperate.h */
-    bool plans;      /* a seed that is to be asked only for what it gives us: */
+    bool cooperates;                /* we work together: cooperate.h */
+    bool plans;                     /* a seed that is to be asked only for what it gives us: */
     uint32_t given[PEER_GIVEN_MAX];
     uint32_t given_count;
     bool told_plans;          /* the other way round */
