@@ -1,11 +1,18 @@
 /*
- * A torrent: one swarm as this node takes part in it. It joins picker, peers, choking and metadata
- * and does nothing itself: events go in, actions come out, and one deadline says when to look again
- * (torrent_turn). So the service, the simulator and the tests drive the same object.
+ * A torrent: one swarm as this node takes part in it. It joins picker, peers, choking, limits and
+ * metadata and does nothing itself: events go in, actions come out, and one deadline says when to
+ * look again (torrent_turn). So the service, the simulator and the tests drive the same object.
  *
  * A piece is announced and served only after torrent_verified(.., LB_OK). Peers are numbers; a
  * number that is no longer valid is ignored everywhere, so that late events do no harm. After each
  * event the caller takes actions with torrent_next() until there is none.
+ *
+ * Towards strangers: rate for rate (choke.h). With peers of our kind that are trusted
+ * (cooperate.h) nobody chokes: a seed plans who is given which piece first (plan.h), and who asks
+ * waits for its turn at what few have (wave.h). What is sent to either goes through one queue of
+ * uploads, that hands the shell no more than it can send soon; what is asked for and what is sent
+ * stays within the limits (limits.h). A peer that a limit holds back leaves the queue, until
+ * torrent_go_on().
  *
  * Bad pieces: who alone sent one is dropped and refused from then on. When several did, what each
  * sent is remembered (suspects.h) and the piece is fetched anew from one peer, before anything
@@ -15,7 +22,7 @@
  * to tell (torrent_verified()), each of the senders must next fetch a piece alone (picker.h)
  * instead.
  *
- * Sources: BEP 3, 6, 9, 10, 11, 21, 52. Pure; allocates.
+ * Sources: BEP 3, 6, 9, 10, 11, 21, 52, 54. Pure; allocates.
  */
 #pragma once
 

@@ -1,8 +1,11 @@
 /*
- * What the files of a torrent share: torrent.c (life, peers, time), torrent_fetch.c (asking and
- * taking), torrent_give.c (choking and giving), torrent_exchange.c (extensions),
- * torrent_suspect.c (bad pieces), torrent_hashes.c (BEP 52), torrent_suspect.c
- * (bad pieces). Not for others.
+ * What the files of a torrent share. torrent.c: its life, and the queue of actions.
+ * torrent_peers.c: who joins and leaves. torrent_message.c: what peers say. torrent_pieces.c: what
+ * becomes of pieces. torrent_turn.c: time. torrent_fetch.c: asking and taking. torrent_give.c:
+ * choking, and requests; torrent_upload.c: whose blocks go out next; torrent_have.c: telling what
+ * came; torrent_plan.c: peers that cooperate. torrent_exchange.c: extensions; torrent_report.c:
+ * what peers tell of themselves. torrent_suspect.c: bad pieces. torrent_hashes.c: BEP 52. Not for
+ * others.
  *
  * Handlers of messages return NULL, or why the peer must go; the peer is dropped by the dispatcher
  * alone, so a handler may use it to its end.
@@ -12,6 +15,14 @@
 #include "services/swarm/torrent.h"
 
 struct peer *torrent_find(const struct torrent *self, uint32_t number);
+
+extern const char torrent_both_complete[]; /* a reason to part */
+
+/* All that is selected is here, as of now. */
+void torrent_become_complete(struct torrent *self, uint64_t now_ms);
+
+/* The next announcement is due before long. */
+void torrent_announce_soon(struct torrent *self, uint64_t now_ms);
 
 /* Queue an action; a message's payload is copied. */
 void torrent_push(struct torrent *self, const struct torrent_action *action);
