@@ -183,7 +183,8 @@ static void reserve_asks(struct peer *self)
 void peer_ask(struct peer *self, struct picker_ask ask, uint64_t now_ms)
 {
     reserve_asks(self);
-    if (self->asks_count == self->asks_late)
+    /* Who is snubbed has owed us a block for longer than since this one. */
+    if (self->asks_count == 0 || (self->asks_count == self->asks_late && !self->snubbed))
         self->block_ms = now_ms;
     self->asks[self->asks_head + self->asks_count++] = ask;
     /* Where the window does not limit, its length tells nothing. */
@@ -358,7 +359,9 @@ enum peer_health peer_turn(struct peer *self, uint64_t now_ms)
     const bool owes = self->asks_count > 0;
     if (owes && now_ms - self->block_ms >= PEER_BLOCK_MS)
         return PEER_DEAD;
-    if (owes && !self->snubbed && now_ms - self->block_ms >= PEER_SNUB_MS) {
+    const uint64_t patience_ms = self->received.total > 0 ? PEER_SNUB_MS : PEER_SNUB_NEW_MS;
+    /* And once more: what it is asked for on trial is not to wait for it either. */
+    if (self->asks_count > self->asks_late && now_ms - self->block_ms >= patience_ms) {
         self->snubbed = true;
         return PEER_SNUBBED;
     }

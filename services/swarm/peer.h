@@ -41,6 +41,7 @@
 #define PEER_IDLE_MS        120000u /* not a byte received */
 #define PEER_KEEPALIVE_MS   100000u /* nothing sent */
 #define PEER_SNUB_MS        15000u  /* asked, unchoked, and no block */
+#define PEER_SNUB_NEW_MS    4000u   /* likewise, of one that never sent any */
 #define PEER_BLOCK_MS       60000u  /* likewise, then it is gone */
 #define PEER_METADATA_ASKS  4u
 #define PEER_RATE_WINDOW_MS 4000u

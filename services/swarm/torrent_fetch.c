@@ -71,6 +71,14 @@ static uint64_t eta_ms(const struct peer *peer, uint64_t now_ms)
     return bytes * 1000 / (peer_rate_now(&peer->received, now_ms) + 1) + (now_ms - peer->block_ms);
 }
 
+/* The last place at a block is for one that has sent something: the others may be mute, all. */
+static bool may_help(const struct torrent *self, const struct peer *helper, struct picker_ask ask)
+{
+    const unsigned most = helper->received.total > 0 ? PICKER_ASKS_MAX : PICKER_ASKS_MAX - 1;
+    return peer_has(helper, ask.piece) && picker_asked(&self->picker, ask) < most &&
+           !peer_is_asked(helper, ask);
+}
+
 /* Whom it takes longest, of those asked for something `helper` has. */
 static struct peer *slowest(const struct torrent *self, const struct peer *helper, uint64_t now_ms)
 {
@@ -84,8 +92,7 @@ static struct peer *slowest(const struct torrent *self, const struct peer *helpe
         if (eta < longest)
             continue;
         const struct picker_ask last = peer_asks(peer)[peer->asks_count - 1];
-        if (!peer_has(helper, last.piece) || picker_asked(&self->picker, last) >= PICKER_ASKS_MAX ||
-            peer_is_asked(helper, last))
+        if (!may_help(self, helper, last))
             continue;
         found = peer;
         longest = eta;
@@ -100,7 +107,8 @@ static struct peer *slowest(const struct torrent *self, const struct peer *helpe
 static size_t take_over(struct torrent *self, struct peer *helper, struct picker_ask *ret_asks,
                         size_t most, uint64_t now_ms)
 {
-    const struct peer *slow = helper->alone ? NULL : slowest(self, helper, now_ms);
+    const struct peer *slow =
+        helper->alone || helper->snubbed ? NULL : slowest(self, helper, now_ms);
     if (slow == NULL)
         return 0;
     const uint64_t under_way = slow->asks_count - slow->asks_late;
@@ -112,8 +120,7 @@ static size_t take_over(struct torrent *self, struct peer *helper, struct picker
     const struct picker_ask *asks = peer_asks(slow);
     size_t count = 0;
     for (uint32_t i = slow->asks_count; i > slow->asks_late && count < share && count < most; i--)
-        if (peer_has(helper, asks[i - 1].piece) && !peer_is_asked(helper, asks[i - 1]) &&
-            picker_ask_again(&self->picker, asks[i - 1]))
+        if (may_help(self, helper, asks[i - 1]) && picker_ask_again(&self->picker, asks[i - 1]))
             ret_asks[count++] = asks[i - 1];
     return count;
 }
@@ -235,9 +242,10 @@ const char *torrent_fetch_have(struct torrent *self, struct peer *peer, uint32_t
     if (piece >= (pieces != 0 ? pieces : PICKER_PIECES_MAX))
         return "it has a piece there is not";
     peer->told_pieces = true;
+    if (pieces != 0)
+        torrent_plan_came(self, peer, piece, now_ms);
     if (!peer_set_piece(peer, piece, pieces) || pieces == 0)
         return NULL;
-    torrent_plan_came(self, peer, piece, now_ms);
     picker_add_piece(&self->picker, piece);
     if (picker_wants(&self->picker, piece))
         peer->wanted++;
@@ -339,6 +347,9 @@ const char *torrent_fetch_have_all(struct torrent *self, struct peer *peer, uint
     peer->pieces_count = self->picker.shape.pieces;
     torrent_fetch_count(self, peer);
     torrent_fetch_interest(self, peer, now_ms);
+    /* It was not told of what it had itself, and is to know what it need not give (plan.h). */
+    if (peer->cooperates && !self->complete && self->picker.have > 0)
+        torrent_tell_pieces(self, peer, now_ms);
     return NULL;
 }
 

@@ -31,6 +31,9 @@ void torrent_send(struct torrent *self, struct peer *peer, const struct wire_mes
 void torrent_send_kind(struct torrent *self, struct peer *peer, enum wire_kind kind,
                        uint64_t now_ms);
 
+/* Tell it all that is here, as a bitfield. */
+void torrent_tell_pieces(struct torrent *self, struct peer *peer, uint64_t now_ms);
+
 /* Close and free a peer; *peer is NULL then. */
 void torrent_drop(struct torrent *self, struct peer **peer, const char *reason, uint64_t now_ms);
 void torrent_ban(struct torrent *self, struct peer **peer, const char *reason, uint64_t now_ms);

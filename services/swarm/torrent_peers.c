@@ -161,27 +161,32 @@ static uint32_t free_slot(struct torrent *self)
     return old;
 }
 
+void torrent_tell_pieces(struct torrent *self, struct peer *peer, uint64_t now_ms)
+{
+    const uint32_t pieces = self->picker.shape.pieces;
+    uint8_t *bits = xcalloc(bitfield_size(pieces), 1);
+    for (uint32_t i = 0; i < pieces; i++)
+        if (picker_has(&self->picker, i))
+            bitfield_set(bits, i);
+    const struct wire_message message = {
+        .kind = WIRE_BITFIELD,
+        .payload = bytes_of(bits, bitfield_size(pieces)),
+    };
+    torrent_send(self, peer, &message, now_ms);
+    free(bits);
+}
+
 /* The first thing a peer hears: what we have (BEP 3, BEP 6), then what we can (BEP 10). */
 static void greet(struct torrent *self, struct peer *peer, bool dht, uint64_t now_ms)
 {
     const struct picker *picker = &self->picker;
-    const uint32_t pieces = self->has_metainfo ? picker->shape.pieces : 0;
     const bool nothing = !self->has_metainfo || picker->have == 0;
     if (nothing && peer->fast) {
         torrent_send_kind(self, peer, WIRE_HAVE_NONE, now_ms);
     } else if (!nothing && picker_has_all(picker) && peer->fast) {
         torrent_send_kind(self, peer, WIRE_HAVE_ALL, now_ms);
     } else if (!nothing) {
-        uint8_t *bits = xcalloc(bitfield_size(pieces), 1);
-        for (uint32_t i = 0; i < pieces; i++)
-            if (picker_has(picker, i))
-                bitfield_set(bits, i);
-        const struct wire_message message = {
-            .kind = WIRE_BITFIELD,
-            .payload = bytes_of(bits, bitfield_size(pieces)),
-        };
-        torrent_send(self, peer, &message, now_ms);
-        free(bits);
+        torrent_tell_pieces(self, peer, now_ms);
     }
     torrent_give_grant(self, peer, now_ms);
     if (peer->extended)

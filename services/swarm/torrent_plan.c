@@ -71,9 +71,13 @@ static void take_gifts(struct torrent *self, struct peer *peer, const struct pla
     forget_gifts(self, peer);
     for (uint32_t i = 0; i < gifts->count; i++) {
         const uint32_t piece = gifts->pieces[i];
-        if (piece >= self->picker.shape.pieces || picker_has(&self->picker, piece) ||
-            is_given(peer, piece))
+        const struct wire_message have = { .kind = WIRE_HAVE, .piece = piece };
+        if (piece >= self->picker.shape.pieces || is_given(peer, piece))
             continue;
+        if (picker_has(&self->picker, piece)) {
+            torrent_send(self, peer, &have, now_ms);
+            continue;
+        }
         if (peer->given_count == PEER_GIVEN_MAX) {
             peer->given_count--;
             memmove(peer->given, peer->given + 1, peer->given_count * sizeof peer->given[0]);

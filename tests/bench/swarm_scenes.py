@@ -23,6 +23,7 @@ TICK_S = 0.05
 LOOK_S = 2.0          # at the memory
 TRACKER_PORT = 6969
 CHUNK = 1000 * 1000
+ISLAND = 16  # bytes in each CHUNK of a sparse file: no piece is known without being fetched
 
 SCENES = {
     "equal": "all links alike",
@@ -97,8 +98,9 @@ class Lab:
         self.file = os.path.join(self.parent, "data", "random.bin")
         os.mkdir(os.path.dirname(self.file))
         with open(self.file, "wb") as file:
-            for at in range(0, 0 if sparse else self.size, CHUNK):
-                file.write(os.urandom(min(CHUNK, self.size - at)))
+            for at in range(0, self.size, CHUNK):
+                file.seek(at)
+                file.write(os.urandom(ISLAND if sparse else min(CHUNK, self.size - at)))
             file.truncate(self.size)
         self.digest = None if sparse else digest_of(self.file)
         self.torrent_path = os.path.join(self.parent, "it.torrent")

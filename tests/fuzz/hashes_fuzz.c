@@ -1,7 +1,7 @@
 /*
  * hashes: the payload of a hash message (BEP 52) from anyone, as a request to one who knows a
- * torrent's trees and as an answer to one who asks for them. What is answered is as long as it says,
- * and nothing that was not asked for is taken.
+ * torrent's trees and as an answer to one who asks for them. What is answered is as long as it
+ * says, and nothing that was not asked for is taken.
  */
 #include "services/swarm/hash_server.h"
 #include "services/swarm/hashes.h"

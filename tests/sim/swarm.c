@@ -366,6 +366,7 @@ static void begin_torrent(struct swarm_member *member)
         .upload_slots = self->options.upload_slots,
         .announce_interval_ms = 600000,
         .version = "Littlebird",
+        .mode = self->options.mode,
     };
 
     random_init(&member->random, random_u64(&self->random));

@@ -22,7 +22,7 @@
 static const char usage[] =
     "usage: sim-swarm [SCENE] [--peers N] [--mbit R] [--origin-mbit R] [--size BYTES]\n"
     "                 [--piece BYTES] [--block BYTES] [--latency US] [--kernel BYTES] [--slots N]\n"
-    "                 [--phases] [--svg FILE] [--seed S]\n"
+    "                 [--mode auto|open|cooperative] [--phases] [--svg FILE] [--seed S]\n"
     "Simulated swarms of the real scheduler on one virtual clock: when the first, the median and\n"
     "the last student has everything, beside the least time the links allow (the bound, on raw\n"
     "rates; headers alone cost 4.6 %), and how often the origin sent the content.\n"
@@ -49,6 +49,7 @@ struct arguments {
     uint64_t size, piece, block, latency_us, kernel_bytes;
     bool phases;
     const char *svg;
+    enum cooperate_mode mode;
 };
 
 /* ---- arguments ---- */
@@ -68,6 +69,23 @@ static uint64_t parse_size(const char *text)
     default:
         return (uint64_t)number;
     }
+}
+
+static bool parse_mode(const char *text, enum cooperate_mode *ret_mode)
+{
+    static const char *const modes[] = {
+        [COOPERATE_AUTO] = "auto",
+        [COOPERATE_NEVER] = "open",
+        [COOPERATE_ALWAYS] = "cooperative",
+    };
+
+    for (size_t i = 0; i < sizeof(modes) / sizeof(modes[0]); i++) {
+        if (strcmp(text, modes[i]) == 0) {
+            *ret_mode = (enum cooperate_mode)i;
+            return true;
+        }
+    }
+    return false;
 }
 
 static bool take_option(struct arguments *ret, int option, const char *text)
@@ -103,6 +121,8 @@ static bool take_option(struct arguments *ret, int option, const char *text)
     case 'u':
         ret->slots = (uint32_t)strtoul(text, NULL, 0);
         return ret->slots > 0;
+    case 'm':
+        return parse_mode(text, &ret->mode);
     case 'g':
         ret->svg = text;
         return true;
@@ -119,15 +139,21 @@ static bool take_option(struct arguments *ret, int option, const char *text)
 
 static bool parse(int argc, char **argv, struct arguments *ret)
 {
-    static const struct option options[] = {
-        { "peers", required_argument, NULL, 'n' },  { "seed", required_argument, NULL, 's' },
-        { "mbit", required_argument, NULL, 'r' },   { "origin-mbit", required_argument, NULL, 'o' },
-        { "size", required_argument, NULL, 'z' },   { "piece", required_argument, NULL, 'p' },
-        { "block", required_argument, NULL, 'b' },  { "latency", required_argument, NULL, 'l' },
-        { "kernel", required_argument, NULL, 'k' }, { "slots", required_argument, NULL, 'u' },
-        { "svg", required_argument, NULL, 'g' },    { "phases", no_argument, NULL, 'f' },
-        { "help", no_argument, NULL, 'H' },         { NULL, 0, NULL, 0 }
-    };
+    static const struct option options[] = { { "peers", required_argument, NULL, 'n' },
+                                             { "seed", required_argument, NULL, 's' },
+                                             { "mbit", required_argument, NULL, 'r' },
+                                             { "origin-mbit", required_argument, NULL, 'o' },
+                                             { "size", required_argument, NULL, 'z' },
+                                             { "piece", required_argument, NULL, 'p' },
+                                             { "block", required_argument, NULL, 'b' },
+                                             { "latency", required_argument, NULL, 'l' },
+                                             { "kernel", required_argument, NULL, 'k' },
+                                             { "slots", required_argument, NULL, 'u' },
+                                             { "svg", required_argument, NULL, 'g' },
+                                             { "mode", required_argument, NULL, 'm' },
+                                             { "phases", no_argument, NULL, 'f' },
+                                             { "help", no_argument, NULL, 'H' },
+                                             { NULL, 0, NULL, 0 } };
     int option;
 
     while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
@@ -148,6 +174,7 @@ struct goal {
 static void apply(struct swarm_scene *scene, const struct arguments *arguments)
 {
     scene->seed = arguments->seed;
+    scene->mode = arguments->mode;
     if (arguments->peers > 0) {
         scene->slower = (uint32_t)((uint64_t)scene->slower * arguments->peers / scene->students);
         scene->killed = (uint32_t)((uint64_t)scene->killed * arguments->peers / scene->students);

@@ -362,6 +362,7 @@ void swarm_scene_run(const struct swarm_scene *scene, struct swarm_report *ret_r
         .peers_wanted = scene->peers_wanted,
         .upload_slots = scene->upload_slots,
         .discovered = scene->discovered,
+        .mode = scene->mode,
     };
     struct run self = {
         .scene = scene,

@@ -133,14 +133,18 @@ static const struct health_row {
     const char *what;
     uint64_t received_ago_ms, block_ago_ms, sent_ago_ms;
     bool asked;
+    bool sent; /* it sent blocks before */
     enum peer_health health;
 } health_rows[] = {
-    { "all well", 1000, 1000, 1000, true, PEER_WELL },
-    { "nothing asked, nothing owed", 1000, 90000, 1000, false, PEER_WELL },
-    { "a block is late", 1000, 15000, 1000, true, PEER_SNUBBED },
-    { "a block will never come", 1000, 60000, 1000, true, PEER_DEAD },
-    { "not a byte for two minutes", 120000, 1000, 1000, false, PEER_DEAD },
-    { "it has not heard from us", 1000, 1000, 100000, false, PEER_KEEPALIVE_DUE },
+    { "all well", 1000, 1000, 1000, true, true, PEER_WELL },
+    { "the first block takes its time", 1000, 3999, 1000, true, false, PEER_WELL },
+    { "the first block is late", 1000, 4000, 1000, true, false, PEER_SNUBBED },
+    { "a later one is waited for", 1000, 14999, 1000, true, true, PEER_WELL },
+    { "nothing asked, nothing owed", 1000, 90000, 1000, false, true, PEER_WELL },
+    { "a block is late", 1000, 15000, 1000, true, true, PEER_SNUBBED },
+    { "a block will never come", 1000, 60000, 1000, true, true, PEER_DEAD },
+    { "not a byte for two minutes", 120000, 1000, 1000, false, true, PEER_DEAD },
+    { "it has not heard from us", 1000, 1000, 100000, false, true, PEER_KEEPALIVE_DUE },
 };
 
 static void test_health(void **state)
@@ -150,15 +154,22 @@ static void test_health(void **state)
     const uint64_t now_ms = START_MS + 1000000;
     if (row->asked)
         peer_ask(peer, ask(0), START_MS);
+    if (row->sent)
+        peer_block_came(peer, 1, START_MS);
     peer->received_ms = now_ms - row->received_ago_ms;
     peer->block_ms = now_ms - row->block_ago_ms;
     peer->sent_ms = now_ms - row->sent_ago_ms;
     assert_int_equal(peer_turn(peer, now_ms), row->health);
     assert_int_equal(peer->snubbed, row->health == PEER_SNUBBED);
     if (row->health == PEER_SNUBBED) {
-        assert_int_equal(peer_turn(peer, now_ms), PEER_WELL); /* said once */
         peer->asks_late = peer->asks_count;
+        assert_int_equal(peer_turn(peer, now_ms), PEER_WELL); /* said once */
         assert_int_equal(peer_asks_wanted(peer), 1);
+        /* On trial: asked for one more, which is not to wait for it as long. */
+        peer_ask(peer, ask(1), now_ms);
+        assert_int_equal(peer_turn(peer, now_ms + 1000), PEER_SNUBBED);
+        peer->asks_late = peer->asks_count;
+        assert_int_equal(peer_turn(peer, now_ms + PEER_BLOCK_MS), PEER_DEAD);
         peer_block_came(peer, 1, now_ms);
         assert_false(peer->snubbed);
     }

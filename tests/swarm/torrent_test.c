@@ -752,6 +752,25 @@ static void test_mute_peer_holds_nothing_up(void **state)
     world_done(&world);
 }
 
+/* Each takes over from the other in the end game, until a block is asked for often enough. */
+static void test_mute_peers_do_not_lock_the_end(void **state)
+{
+    (void)state;
+    struct world world;
+    world_init(&world, 4, 4);
+    for (unsigned i = 0; i < 5; i++)
+        node_start(&world, i, true, "all")->mute = i < 4;
+    node_start(&world, 5, true, NULL);
+    for (unsigned i = 0; i < 4; i++)
+        meet(&world, 5, i);
+    run(&world, 1000);
+    meet(&world, 5, 4);
+    run(&world, 30000);
+    assert_int_equal(world.nodes[5].completed, 1);
+    assert_true(world.nodes[5].done_ms < 1000000 + PEER_SNUB_NEW_MS + 3000);
+    world_done(&world);
+}
+
 static void test_mute_peer_alone_is_left(void **state)
 {
     (void)state;
@@ -1143,6 +1162,7 @@ int main(void)
         cmocka_unit_test(test_three_poisoners_beside_one_honest),
         cmocka_unit_test(test_flooders_beside_one_honest),
         cmocka_unit_test(test_mute_peer_holds_nothing_up),
+        cmocka_unit_test(test_mute_peers_do_not_lock_the_end),
         cmocka_unit_test(test_mute_peer_alone_is_left),
         cmocka_unit_test(test_both_call_each_other),
         cmocka_unit_test(test_ourselves),
