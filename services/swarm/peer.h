@@ -76,6 +76,7 @@ struct peer {
     bool outgoing;
     bool fast;
     bool extended;
+    bool introduced; /* its extension handshake came (BEP 10) */
 
     bool choking;    /* it chokes us */
     bool interested; /* it is interested in us */
