@@ -4,7 +4,8 @@
  *
  * The bound is the fluid one, on the raw rates of the links, without headers: nobody can be done
  * before the origin has sent everything once (F / u), the slowest has received everything from when
- * it joined (t + F / d), and all together have sent what all need (N F / (u + sum of u_i)).
+ * it joined (t + F / d; who was started again: what it lacked then), and all together have sent
+ * what all need (N F / (u + sum of u_i)).
  */
 #pragma once
 

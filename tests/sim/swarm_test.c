@@ -23,7 +23,7 @@ static const struct row {
     { "equal links, rate for rate", { .mode = COOPERATE_NEVER }, 1.5, 1.6 },
     { "a third on a quarter of the bandwidth", { .slower = 3, .slower_rate = RATE / 4 }, 1.1, 0 },
     { "one on a tenth of the bandwidth", { .slower = 1, .slower_rate = RATE / 10 }, 1.1, 0 },
-    { "a third killed half-way and restarted", { .killed = 3 }, 1.4, 0 },
+    { "a third killed half-way and restarted", { .killed = 3 }, 1.15, 0 },
     { "the origin killed when all is out once", { .origin_out = true }, 1.2, 1.1 },
     { "a crowd that comes within five seconds", { .spread_ms = 5000 }, 1.1, 0 },
     { "two more at 90 %", { .late = 2 }, 1.1, 0 },
