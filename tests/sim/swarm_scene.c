@@ -376,6 +376,7 @@ void swarm_scene_run(const struct swarm_scene *scene, struct swarm_report *ret_r
         .upload_slots = scene->upload_slots,
         .discovered = scene->discovered,
         .mode = scene->mode,
+        .super_seeding = scene->super_seeding,
     };
     struct run self = {
         .scene = scene,

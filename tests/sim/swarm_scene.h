@@ -25,7 +25,8 @@ struct swarm_scene {
     uint64_t disk; /* bytes/s one writes; 0: no limit */
     uint64_t latency_us, kernel_bytes;
     uint32_t peers_max, peers_wanted, upload_slots, discovered;
-    enum cooperate_mode mode; /* of everybody; the addresses are private ones */
+    enum cooperate_mode mode;
+    bool super_seeding; /* of everybody; the addresses are private ones */
 
     uint32_t spread_ms;   /* students come within that time */
     uint32_t poisoners;   /* more, who send bad blocks; they count for nothing else */
