@@ -76,6 +76,7 @@ struct peer {
     bool outgoing;
     bool fast;
     bool extended;
+    bool introduced; /* its extension handshake came (BEP 10) */
 
     bool choking;    /* it chokes us */
     bool interested; /* it is interested in us */
@@ -163,9 +164,13 @@ struct peer {
     struct limits_flow sending;
     struct peer *upload_next; /* in the torrent's queue of uploads */
     struct peer *upload_previous;
-    bool upload_waits;     /* it stands in it */
-    uint32_t upload_piece; /* what it was served last */
-    uint64_t upload_bytes; /* in its turn so far */
+    bool upload_waits;          /* it stands in it */
+    uint32_t upload_piece;      /* what it was served last */
+    uint64_t upload_bytes;      /* in its turn so far */
+    bool upload_lags;           /* slower than our uplink: its sending_bytes do not count */
+    uint64_t upload_mark_bytes; /* of sending_bytes: so many were there, and are still, when */
+    uint64_t upload_mark_ms;    /* it was this time, and */
+    uint64_t upload_mark_gone;  /* the torrent had sent so much */
     uint64_t unchoked_ms;
     uint64_t unchoked_total; /* sent.total when it was unchoked */
 

@@ -49,7 +49,7 @@ void plan_set_rate(struct plan *self, uint64_t rate)
 
 bool plan_has_room(struct plan *self, uint64_t idle_bytes, uint64_t now_ms)
 {
-    if (self->gifts_count >= PLAN_GIFTS_MAX)
+    if (self->ours_count >= PLAN_GIFTS_MAX)
         return false;
     slide_window(self, now_ms);
     uint32_t fresh = 0;
@@ -126,6 +126,7 @@ static void add(struct plan *self, const struct plan_gift *gift)
     self->gifts[self->gifts_count++] = *gift;
     self->under_way[gift->piece] = gift->ours ? PLAN_GIVEN : PLAN_ASKED;
     self->unasked += gift->ours;
+    self->ours_count += gift->ours;
 }
 
 void plan_give(struct plan *self, uint32_t piece, uint32_t peer, uint64_t now_ms)
@@ -134,9 +135,19 @@ void plan_give(struct plan *self, uint32_t piece, uint32_t peer, uint64_t now_ms
     add(self, &(struct plan_gift){ piece, peer, true, now_ms });
 }
 
+static uint32_t count_taken(const struct plan *self, uint32_t peer)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < self->gifts_count; i++)
+        count += !self->gifts[i].ours && self->gifts[i].peer == peer;
+    return count;
+}
+
 void plan_taken(struct plan *self, uint32_t piece, uint32_t peer, uint64_t now_ms)
 {
-    if (piece < self->pieces && !self->under_way[piece] && self->gifts_count < PLAN_GIFTS_MAX)
+    if (piece < self->pieces && !self->under_way[piece] &&
+        self->gifts_count - self->ours_count < PLAN_OTHERS_MAX &&
+        count_taken(self, peer) < PLAN_TAKEN_MAX)
         add(self, &(struct plan_gift){ piece, peer, false, now_ms });
 }
 
@@ -150,6 +161,7 @@ void plan_asked(struct plan *self, uint32_t piece)
 static void take_out(struct plan *self, uint32_t index)
 {
     plan_asked(self, self->gifts[index].piece);
+    self->ours_count -= self->gifts[index].ours;
     self->under_way[self->gifts[index].piece] = PLAN_WAITING;
     self->gifts[index] = self->gifts[--self->gifts_count];
 }

@@ -20,9 +20,11 @@
 
 struct random;
 
-#define PLAN_GIFTS_MAX 1024u /* under way at once; then it waits */
-#define PLAN_AHEAD_MIN 2u    /* pieces under way */
-#define PLAN_WINDOW_MS 200u  /* what comes through in such a time is under way, and half more */
+#define PLAN_GIFTS_MAX  1024u /* of ours under way at once; then it waits */
+#define PLAN_TAKEN_MAX  64u   /* of other seeds' under way to one peer; more it says is not heard */
+#define PLAN_OTHERS_MAX 1024u /* of other seeds' at all, likewise */
+#define PLAN_AHEAD_MIN  2u    /* pieces under way */
+#define PLAN_WINDOW_MS  200u  /* what comes through in such a time is under way, and half more */
 #define PLAN_STALE_MS                                                                              \
     1000u                     /* a gift under way for longer holds nobody up; or than the time of: \
                                */
@@ -66,6 +68,7 @@ struct plan {
     uint32_t came_before; /* and in the one before */
     struct plan_gift *gifts;
     uint32_t gifts_count;
+    uint32_t ours_count; /* of them */
     uint32_t gifts_capacity;
 };
 
@@ -101,7 +104,7 @@ void plan_give(struct plan *self, uint32_t piece, uint32_t peer, uint64_t now_ms
 /* The peer has the piece. True if it was given it: *ret_ms is how long that took. */
 bool plan_came(struct plan *self, uint32_t piece, uint32_t peer, uint64_t now_ms, uint32_t *ret_ms);
 
-/* Another seed gives it to a peer. */
+/* Another seed gives it to a peer, as that says: it may lie, so little hangs on it. */
 void plan_taken(struct plan *self, uint32_t piece, uint32_t peer, uint64_t now_ms);
 
 /* The peer is gone: what it was given waits again; what it had may wait. */

@@ -344,9 +344,14 @@ static void check_peer(const struct torrent *self, const struct peer *peer, uint
 void torrent_check(const struct torrent *self)
 {
     uint32_t count = 0;
-    for (uint32_t i = 0; i < self->slots; i++)
+    uint64_t uploading = 0;
+    for (uint32_t i = 0; i < self->slots; i++) {
         count += self->peers[i] != NULL;
+        if (self->peers[i] != NULL && !self->peers[i]->upload_lags)
+            uploading += self->peers[i]->sending_bytes;
+    }
     assert(count == self->peers_count);
+    assert(uploading == self->uploads.bytes);
     suspects_check(&self->suspects);
     if (!self->has_metainfo)
         return;

@@ -149,18 +149,21 @@ struct torrent_departed {
 #define UPLOAD_AHEAD_MAX  (64u * 1024 * 1024)
 #define UPLOAD_LEAST_MS   20u
 #define UPLOAD_MOST_MS    50u
-#define UPLOAD_STUCK_MS   1000u /* another block is timed then */
+#define UPLOAD_STUCK_MS   1000u /* another block is timed then; whose load is still there lags */
+#define UPLOAD_LAG_TIMES  4u    /* of `ahead`: who is overtaken by so much lags */
 #define UPLOAD_TURN_TIMES 2u    /* of `ahead`: a peer is served so much in its turn at most */
 #define UPLOAD_TURN_MIN   (32u * 1024)
 
 struct torrent_uploads {
     struct peer *first; /* is served next */
     struct peer *last;
-    uint64_t bytes;         /* with the shell, of all peers */
+    uint64_t bytes;         /* with the shell, of all peers that do not lag */
     uint64_t ahead;         /* how many there are to be */
     struct peer_wish timed; /* the block whose stay is timed */
     uint32_t timed_peer;
-    uint64_t timed_ms; /* since when; 0: none is */
+    uint64_t timed_ms;     /* since when; 0: none is */
+    uint64_t gone_bytes;   /* all that ever went out */
+    uint64_t looked_bytes; /* of them, when it was seen last who lags */
 };
 
 /* The leaves of a bad piece are asked of a peer. */

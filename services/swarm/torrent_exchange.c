@@ -268,6 +268,7 @@ static const char *on_hello(struct torrent *self, struct peer *peer, struct byte
     struct extension_handshake hello;
     if (extension_read_handshake(payload, &hello) != LB_OK)
         return ++peer->faults > PEER_FAULTS_MAX ? "its extension messages make no sense" : NULL;
+    peer->introduced = true;
     peer->ut_metadata = hello.ut_metadata;
     peer->ut_pex = hello.ut_pex;
     peer->lb_plan = hello.lb_plan;

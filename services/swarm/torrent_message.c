@@ -18,6 +18,8 @@ static bool is_talk(const struct torrent *self, const struct peer *peer,
     case WIRE_BITFIELD:
     case WIRE_HAVE_ALL:
         return false;
+    case WIRE_EXTENDED: /* who cooperates is trusted, and its plan may come piece by piece */
+        return !peer->cooperates || message->extended != EXTENSION_LB_PLAN;
     default:
         return true;
     }

@@ -4,6 +4,7 @@
 #include "services/swarm/torrent_inside.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 static bool is_planning(const struct torrent *self)
 {
@@ -42,33 +43,51 @@ static void tell_seeds(struct torrent *self, const struct peer *but,
     }
 }
 
-static void take_gifts(struct torrent *self, struct peer *peer, const struct plan_message *gifts,
-                       uint64_t now_ms)
+static bool is_given(const struct peer *peer, uint32_t piece)
+{
+    for (uint32_t i = 0; i < peer->given_count; i++)
+        if (peer->given[i] == piece)
+            return true;
+    return false;
+}
+
+static void forget_gifts(struct torrent *self, struct peer *peer)
 {
     uint32_t kept = 0;
     for (uint32_t i = 0; i < peer->given_count; i++)
         if (!picker_has(&self->picker, peer->given[i]))
             peer->given[kept++] = peer->given[i];
-    struct plan_message taken = { .kind = PLAN_MESSAGE_TAKING };
+    peer->given_count = kept;
+}
+
+/*
+ * Other seeds hear of what is new. Not of more than there is place for: from a seed whose gifts do
+ * not come, or that gives without end, nothing is to be held back by others for long.
+ */
+static void take_gifts(struct torrent *self, struct peer *peer, const struct plan_message *gifts,
+                       uint64_t now_ms)
+{
+    struct plan_message told = { .count = 0 };
+    forget_gifts(self, peer);
     for (uint32_t i = 0; i < gifts->count; i++) {
-        const struct wire_message have = { .kind = WIRE_HAVE, .piece = gifts->pieces[i] };
-        if (gifts->pieces[i] >= self->picker.shape.pieces)
+        const uint32_t piece = gifts->pieces[i];
+        const struct wire_message have = { .kind = WIRE_HAVE, .piece = piece };
+        if (piece >= self->picker.shape.pieces || is_given(peer, piece))
             continue;
-        if (picker_has(&self->picker, gifts->pieces[i])) {
+        if (picker_has(&self->picker, piece)) {
             torrent_send(self, peer, &have, now_ms);
             continue;
         }
-        taken.pieces[taken.count++] = gifts->pieces[i];
-        if (kept == PEER_GIVEN_MAX) {
-            for (uint32_t k = 1; k < kept; k++)
-                peer->given[k - 1] = peer->given[k];
-            kept--;
+        if (peer->given_count == PEER_GIVEN_MAX) {
+            peer->given_count--;
+            memmove(peer->given, peer->given + 1, peer->given_count * sizeof peer->given[0]);
+        } else {
+            told.pieces[told.count++] = piece;
         }
-        peer->given[kept++] = gifts->pieces[i];
+        peer->given[peer->given_count++] = piece;
     }
-    peer->given_count = kept;
-    if (taken.count > 0)
-        tell_seeds(self, peer, &taken, now_ms);
+    if (told.count > 0)
+        tell_seeds(self, peer, &told, now_ms);
     torrent_fetch_hungry(self, peer);
 }
 
@@ -106,9 +125,9 @@ void torrent_plan_hello(struct torrent *self, struct peer *peer, uint64_t now_ms
 {
     const bool before = peer->cooperates;
     peer->cooperates = cooperate_with(self->options.mode, peer->lb_plan != 0, &peer->address);
+    torrent_plan_review(self);
     if (before == peer->cooperates)
         return;
-    torrent_plan_review(self);
     if (!peer->cooperates)
         return;
     /* First the rule, then the leave: torrent_plan_run() may loosen it at once. */
@@ -150,9 +169,11 @@ void torrent_plan_review(struct torrent *self)
     self->plan_due = true;
 }
 
+/* Who does not say how long the metadata is has none yet, and can ask for nothing. */
 static bool may_be_given(const struct peer *peer)
 {
-    return peer != NULL && peer->cooperates && !peer->everything && !peer->upload_only;
+    return peer != NULL && peer->cooperates && !peer->everything && !peer->upload_only &&
+           peer->metadata_size != 0;
 }
 
 static uint32_t count_givable(const struct torrent *self)
@@ -274,7 +295,7 @@ void torrent_plan_asked(struct torrent *self, struct peer *peer, uint32_t piece,
     if (!is_planning(self))
         return;
     if (peer->cooperates && self->picker.available[piece] == 0 && !self->plan.under_way[piece] &&
-        self->plan.gifts_count < PLAN_GIFTS_MAX)
+        self->plan.ours_count < PLAN_GIFTS_MAX)
         plan_give(&self->plan, piece, peer->number, now_ms);
     plan_asked(&self->plan, piece);
 }

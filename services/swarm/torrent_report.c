@@ -137,6 +137,8 @@ bool torrent_report_is_over(const struct torrent *self, const struct peer *peer,
 {
     if (!self->complete || !(peer->everything || peer->upload_only))
         return false;
+    if (peer->extended && !peer->introduced)
+        return now_ms - peer->joined_ms >= REPORT_WAIT_MS; /* else nobody knows whom to remember */
     if (self->facts.verify && !self->facts.verified && peer->lb_report != 0 && peer->everything)
         return false; /* it is to hear how that ends */
     if (peer->lb_report == 0 || peer->report.state == REPORT_COMPLETE)

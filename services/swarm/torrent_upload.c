@@ -5,8 +5,12 @@
  * decided, so that a cancel or a rarer piece is not too late.
  *
  * How much is with the shell at once follows from how long a block stays there: so much that it is
- * UPLOAD_LEAST_MS to UPLOAD_MOST_MS. One block at a time is timed. Peers slower than our uplink
- * keep theirs longer, but are seldom timed for that very reason.
+ * UPLOAD_LEAST_MS to UPLOAD_MOST_MS. One block at a time is timed.
+ *
+ * Peers slower than our uplink keep theirs longer: what lies there for them must not keep the
+ * uplink from others. Who was overtaken by far, by what was given to others later and is gone, or
+ * took nothing at all for UPLOAD_STUCK_MS, lags: its bytes do not count, until it keeps up again;
+ * how many they are is still limited (peer_send_ahead()).
  */
 #include "services/swarm/torrent_inside.h"
 
@@ -55,11 +59,84 @@ static void prepend(struct torrent_uploads *self, struct peer *peer)
     peer->upload_waits = true;
 }
 
+/* ---- who lags ---- */
+
+static void count_in(struct torrent_uploads *self, struct peer *peer, uint32_t bytes)
+{
+    peer->sending_bytes += bytes;
+    self->bytes += peer->upload_lags ? 0 : bytes;
+}
+
+static void count_out(struct torrent_uploads *self, struct peer *peer, uint32_t bytes)
+{
+    peer->sending_bytes -= bytes;
+    self->bytes -= peer->upload_lags ? 0 : bytes;
+}
+
+static void set_lags(struct torrent_uploads *self, struct peer *peer, bool lags)
+{
+    if (peer->upload_lags == lags)
+        return;
+    if (lags)
+        self->bytes -= peer->sending_bytes;
+    else
+        self->bytes += peer->sending_bytes;
+    peer->upload_lags = lags;
+}
+
+/* So much of others went out since it was given its load that in a fair queue that had, too. */
+static bool is_overtaken(const struct torrent_uploads *self, const struct peer *peer)
+{
+    return peer->upload_mark_bytes > 0 &&
+           self->gone_bytes - peer->upload_mark_gone > UPLOAD_LAG_TIMES * self->ahead;
+}
+
+static void mark(const struct torrent_uploads *self, struct peer *peer, uint64_t now_ms)
+{
+    peer->upload_mark_bytes = peer->sending_bytes;
+    peer->upload_mark_ms = now_ms;
+    peer->upload_mark_gone = self->gone_bytes;
+}
+
+/* What was marked went out when the last of it has. */
+static void move_mark(struct torrent_uploads *self, struct peer *peer, uint32_t bytes,
+                      uint64_t now_ms)
+{
+    if (peer->upload_mark_bytes > bytes) {
+        peer->upload_mark_bytes -= bytes;
+        return;
+    }
+    set_lags(self, peer, is_overtaken(self, peer));
+    mark(self, peer, now_ms);
+}
+
+static void find_lagging(struct torrent *self)
+{
+    self->uploads.looked_bytes = self->uploads.gone_bytes;
+    for (uint32_t i = 0; i < self->slots; i++) {
+        struct peer *peer = self->peers[i];
+        if (peer != NULL && !peer->upload_lags && is_overtaken(&self->uploads, peer))
+            set_lags(&self->uploads, peer, true);
+    }
+}
+
+static void find_stuck(struct torrent *self, uint64_t now_ms)
+{
+    for (uint32_t i = 0; i < self->slots; i++) {
+        struct peer *peer = self->peers[i];
+        if (peer != NULL && peer->upload_mark_bytes > 0 &&
+            now_ms - peer->upload_mark_ms >= UPLOAD_STUCK_MS)
+            set_lags(&self->uploads, peer, true);
+    }
+}
+
+/* ---- the queue ---- */
+
 void torrent_upload_left(struct torrent *self, struct peer *peer, uint64_t now_ms)
 {
     if (peer->upload_waits)
         unlink_peer(&self->uploads, peer);
-    self->uploads.bytes -= peer->sending_bytes;
+    count_out(&self->uploads, peer, (uint32_t)peer->sending_bytes);
     torrent_upload_run(self, now_ms);
 }
 
@@ -93,8 +170,11 @@ void torrent_upload_sent(struct torrent *self, struct peer *peer, const struct w
                          uint64_t now_ms)
 {
     struct torrent_uploads *uploads = &self->uploads;
-    peer->sending_bytes -= block->length;
-    uploads->bytes -= block->length;
+    count_out(uploads, peer, block->length);
+    move_mark(uploads, peer, block->length, now_ms);
+    uploads->gone_bytes += block->length;
+    if (uploads->gone_bytes - uploads->looked_bytes >= uploads->ahead)
+        find_lagging(self);
     if (uploads->timed_ms == 0 || uploads->timed_peer != peer->number ||
         uploads->timed.piece != block->piece || uploads->timed.offset != block->offset)
         return;
@@ -117,10 +197,11 @@ static bool next_wish(struct torrent *self, struct peer *peer, struct peer_wish 
 static void send(struct torrent *self, struct peer *peer, const struct peer_wish *wish,
                  uint64_t now_ms)
 {
-    peer->sending_bytes += wish->length;
+    count_in(&self->uploads, peer, wish->length);
+    if (peer->upload_mark_bytes == 0)
+        mark(&self->uploads, peer, now_ms);
     peer->upload_bytes += wish->length;
     peer->upload_piece = wish->piece;
-    self->uploads.bytes += wish->length;
     const struct torrent_action action = {
         .kind = TORRENT_SEND_BLOCK,
         .peer = peer->number,
@@ -185,5 +266,6 @@ void torrent_upload_turn(struct torrent *self, uint64_t now_ms)
 {
     if (now_ms - self->uploads.timed_ms >= UPLOAD_STUCK_MS)
         self->uploads.timed_ms = 0;
+    find_stuck(self, now_ms);
     torrent_upload_run(self, now_ms);
 }

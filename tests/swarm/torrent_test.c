@@ -455,6 +455,26 @@ static void test_the_origin_hears_how_it_went(void **state)
     world_done(&world);
 }
 
+/* It says that it has all before it says who it is; both sides know the port it listens on. */
+static void test_a_seed_that_connects_is_remembered_by_its_name(void **state)
+{
+    (void)state;
+    struct world world;
+    const struct address wanted = address_of(1);
+    world_init(&world, 20, 4);
+    node_start(&world, 0, true, "all");
+    node_start(&world, 1, true, "all")->torrent.options.host = "pc1";
+    world.nodes[1].torrent.options.port = wanted.port;
+    meet(&world, 1, 0);
+    run(&world, 5000);
+    const struct torrent *origin = &world.nodes[0].torrent;
+    assert_int_equal(origin->peers_count, 0);
+    assert_int_equal(origin->outcomes.count, 1);
+    assert_string_equal(origin->outcomes.items[0].host, "pc1");
+    assert_true(address_equal(&origin->outcomes.items[0].address, &wanted));
+    world_done(&world);
+}
+
 static void test_by_magnet(void **state)
 {
     (void)state;
@@ -1150,6 +1170,7 @@ int main(void)
         cmocka_unit_test(test_one_to_one),
         cmocka_unit_test(test_larger_blocks),
         cmocka_unit_test(test_the_origin_hears_how_it_went),
+        cmocka_unit_test(test_a_seed_that_connects_is_remembered_by_its_name),
         cmocka_unit_test(test_by_magnet),
         cmocka_unit_test(test_what_is_selected_alone),
         cmocka_unit_test(test_partial_peers_complete_each_other),
