@@ -638,8 +638,10 @@ void transfer_turn(struct transfer *self, uint64_t now_ms)
     }
     if (self->retry && now_ms >= self->retry_ms)
         transfer_retry_writing(self);
-    if (now_ms >= transfer_webseeds_deadline_ms(self))
+    if (now_ms >= transfer_webseeds_deadline_ms(self)) {
+        transfer_run_webseeds(self); /* at once: a deadline that stays past lets no turn end */
         transfers_touch(self);
+    }
     if (now_ms >= torrent_deadline_ms(&self->torrent)) {
         transfer_tell(self);
         torrent_turn(&self->torrent, now_ms);
