@@ -60,6 +60,8 @@ enum config_type {
     X(SWARM_MODE, "swarm", "mode", MODE, "auto", 0, 0,                                             \
       "With whom to work for the finish of all: auto (our kind on the local net), open (nobody), " \
       "cooperative (all of our kind)")                                                             \
+    X(SWARM_SUPER_SEEDING, "swarm", "super_seeding", BOOL, "no", 0, 1,                             \
+      "Reveal pieces that only we have to other clients one by one (BEP 16)")                      \
     X(SWARM_UPLOAD_SLOTS, "swarm", "upload_slots", COUNT, "8", 1, 1000,                            \
       "Peers of one torrent that are unchoked at once")                                            \
     X(SWARM_DISK_WORKERS, "swarm", "disk_workers", COUNT, "2", 1, 64,                              \

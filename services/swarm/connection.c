@@ -36,6 +36,7 @@
 #define UNSENT_MAX       (4u * 1024 * 1024)
 #define UNSENT_MS        60u
 #define UNSENT_WINDOW_MS 250u /* the rate is taken over so long */
+#define UNSENT_GROW_MS   10u  /* and may grow after this */
 
 enum stage { STAGE_CONNECTING, STAGE_HANDSHAKE, STAGE_OPEN, STAGE_CLOSED };
 
@@ -297,17 +298,20 @@ static void fit_unsent(struct connection *self, size_t written)
     const uint64_t now_ms = uv_now(self->owner->loop);
     const uint64_t elapsed = now_ms - self->written_ms;
     self->written_bytes += written;
-    if (elapsed < UNSENT_WINDOW_MS)
+    if (elapsed < UNSENT_GROW_MS)
         return;
     uint64_t fits = self->written_bytes * UNSENT_MS / elapsed;
     if (fits < UNSENT_MIN)
         fits = UNSENT_MIN;
     if (fits > UNSENT_MAX)
         fits = UNSENT_MAX;
-    /* A window much longer than that was a rest: its rate says nothing of the link. */
+    /* A window much longer than it should be was a rest: its rate says nothing of the link. */
     const bool rested = elapsed > 4 * UNSENT_WINDOW_MS;
-    if (!rested && (fits > self->unsent_max || fits < self->unsent_max / 2))
+    const bool over = elapsed >= UNSENT_WINDOW_MS;
+    if (!rested && (fits > self->unsent_max || (over && fits < self->unsent_max / 2)))
         limit_unsent(self, (uint32_t)fits);
+    if (!over)
+        return;
     self->written_ms = now_ms;
     self->written_bytes = 0;
 }

@@ -111,6 +111,7 @@ struct peer {
     uint32_t given[PEER_GIVEN_MAX];
     uint32_t given_count;
     bool told_plans;          /* the other way round */
+    bool hidden;              /* it sees no more of our pieces than were revealed (BEP 16) */
     uint32_t gifts;           /* under way, when they were counted last (plan.h) */
     uint64_t gift_ms;         /* when we gave it a piece last; 0: never */
     uint32_t gift_latency_ms; /* how long our gifts to it take, averaged; 0: not known */

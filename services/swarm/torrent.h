@@ -22,7 +22,7 @@
  * to tell (torrent_verified()), each of the senders must next fetch a piece alone (picker.h)
  * instead.
  *
- * Sources: BEP 3, 6, 9, 10, 11, 21, 52, 54. Pure; allocates.
+ * Sources: BEP 3, 6, 9, 10, 11, 16, 21, 52, 54. Pure; allocates.
  */
 #pragma once
 
@@ -87,6 +87,7 @@ struct torrent_options {
     const struct choke_policy *fetch_policy; /* NULL: rate for rate */
     const struct choke_policy *seed_policy;  /* NULL: by turns */
     enum cooperate_mode mode;
+    bool super_seeding; /* BEP 16: a seed reveals first copies to strangers one by one */
 };
 
 enum torrent_action_kind {

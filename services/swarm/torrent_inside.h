@@ -3,7 +3,8 @@
  * torrent_peers.c: who joins and leaves. torrent_message.c: what peers say. torrent_pieces.c: what
  * becomes of pieces. torrent_turn.c: time. torrent_fetch.c: asking and taking. torrent_give.c:
  * choking, and requests; torrent_upload.c: whose blocks go out next; torrent_have.c: telling what
- * came; torrent_plan.c: peers that cooperate. torrent_exchange.c: extensions; torrent_report.c:
+ * came; torrent_plan.c: peers that cooperate;
+ * torrent_reveal.c: strangers of a lone seed. torrent_exchange.c: extensions; torrent_report.c:
  * what peers tell of themselves. torrent_suspect.c: bad pieces. torrent_hashes.c: BEP 52. Not for
  * others.
  *
@@ -177,6 +178,22 @@ void torrent_plan_turn(struct torrent *self, uint64_t now_ms);
 
 /* Give what is to be given now. */
 void torrent_plan_run(struct torrent *self, uint64_t now_ms);
+
+/* ---- torrent_reveal.c ---- */
+
+#define REVEAL_COMPANY_MS 1000u /* so long one alone waits for others */
+#define REVEAL_PIECES_MAX                                                                          \
+    16384u /* of more, telling of each would cost too much: nothing is hidden */
+
+/* Who joins now is not to be told what we have: peer->hidden. */
+bool torrent_reveal_hides(const struct torrent *self);
+
+/* A hidden peer may be given a piece. */
+bool torrent_reveal_may(const struct peer *peer);
+void torrent_reveal(struct torrent *self, struct peer *peer, uint32_t piece, uint64_t now_ms);
+
+/* From now on it sees all we have. */
+void torrent_reveal_all(struct torrent *self, struct peer *peer, uint64_t now_ms);
 
 /* ---- torrent_report.c ---- */
 

@@ -180,7 +180,8 @@ void torrent_tell_pieces(struct torrent *self, struct peer *peer, uint64_t now_m
 static void greet(struct torrent *self, struct peer *peer, bool dht, uint64_t now_ms)
 {
     const struct picker *picker = &self->picker;
-    const bool nothing = !self->has_metainfo || picker->have == 0;
+    peer->hidden = torrent_reveal_hides(self);
+    const bool nothing = !self->has_metainfo || picker->have == 0 || peer->hidden;
     if (nothing && peer->fast) {
         torrent_send_kind(self, peer, WIRE_HAVE_NONE, now_ms);
     } else if (!nothing && picker_has_all(picker) && peer->fast) {

@@ -128,6 +128,8 @@ void torrent_plan_hello(struct torrent *self, struct peer *peer, uint64_t now_ms
     torrent_plan_review(self);
     if (before == peer->cooperates)
         return;
+    if (peer->hidden)
+        torrent_reveal_all(self, peer, now_ms);
     if (!peer->cooperates)
         return;
     /* First the rule, then the leave: torrent_plan_run() may loosen it at once. */
@@ -172,16 +174,24 @@ void torrent_plan_review(struct torrent *self)
 /* Who does not say how long the metadata is has none yet, and can ask for nothing. */
 static bool may_be_given(const struct peer *peer)
 {
+    if (peer != NULL && peer->hidden)
+        return torrent_reveal_may(peer);
     return peer != NULL && peer->cooperates && !peer->everything && !peer->upload_only &&
            peer->metadata_size != 0;
 }
 
-static uint32_t count_givable(const struct torrent *self)
+/* One alone may as well choose for itself; a stranger only if no others come. */
+static bool has_company(const struct torrent *self, uint64_t now_ms)
 {
     uint32_t count = 0;
-    for (uint32_t i = 0; i < self->slots; i++)
-        count += may_be_given(self->peers[i]);
-    return count;
+    for (uint32_t i = 0; i < self->slots; i++) {
+        const struct peer *peer = self->peers[i];
+        if (peer != NULL && peer->hidden)
+            count += 1u + (now_ms - peer->joined_ms < REVEAL_COMPANY_MS);
+        else
+            count += may_be_given(peer);
+    }
+    return count > 1;
 }
 
 static void count_gifts(struct torrent *self)
@@ -220,6 +230,8 @@ static void tell_mode(struct torrent *self, bool plans, uint64_t now_ms)
 {
     for (uint32_t i = 0; i < self->slots; i++) {
         struct peer *peer = self->peers[i];
+        if (peer != NULL && peer->hidden && !plans)
+            torrent_reveal_all(self, peer, now_ms);
         if (peer == NULL || !peer->cooperates || peer->told_plans == plans)
             continue;
         peer->told_plans = plans;
@@ -234,7 +246,10 @@ static void give(struct torrent *self, uint32_t piece, struct plan_peer *to, uin
     to->under_way++;
     to->given_ms = now_ms;
     peer->gift_ms = now_ms;
-    tell(self, peer, PLAN_MESSAGE_GIVE, &piece, 1, now_ms);
+    if (peer->hidden)
+        torrent_reveal(self, peer, piece, now_ms);
+    else
+        tell(self, peer, PLAN_MESSAGE_GIVE, &piece, 1, now_ms);
 }
 
 static bool has_room(struct torrent *self, uint64_t now_ms)
@@ -247,7 +262,7 @@ static void give_more(struct torrent *self, uint64_t now_ms)
     struct plan_peer *peers = xcalloc(self->slots + 1, sizeof *peers);
     const uint32_t count = list_peers(self, peers);
     uint32_t piece = plan_piece(&self->plan, self->picker.available);
-    while (piece != PLAN_NOBODY && has_room(self, now_ms)) {
+    while (count > 0 && piece != PLAN_NOBODY && has_room(self, now_ms)) {
         give(self, piece, &peers[plan_choose(peers, count)], now_ms);
         piece = plan_piece(&self->plan, self->picker.available);
     }
@@ -268,9 +283,8 @@ void torrent_plan_run(struct torrent *self, uint64_t now_ms)
     if (!is_planning(self))
         plan_init(&self->plan, self->picker.shape.pieces, self->picker.shape.piece_size,
                   self->random);
-    /* One alone may as well choose for itself. */
     const bool plans =
-        plan_piece(&self->plan, self->picker.available) != PLAN_NOBODY && count_givable(self) > 1;
+        plan_piece(&self->plan, self->picker.available) != PLAN_NOBODY && has_company(self, now_ms);
     tell_mode(self, plans, now_ms);
     if (plans && has_room(self, now_ms))
         give_more(self, now_ms);
@@ -294,8 +308,8 @@ void torrent_plan_asked(struct torrent *self, struct peer *peer, uint32_t piece,
 {
     if (!is_planning(self))
         return;
-    if (peer->cooperates && self->picker.available[piece] == 0 && !self->plan.under_way[piece] &&
-        self->plan.ours_count < PLAN_GIFTS_MAX)
+    if ((peer->cooperates || peer->hidden) && self->picker.available[piece] == 0 &&
+        !self->plan.under_way[piece] && self->plan.ours_count < PLAN_GIFTS_MAX)
         plan_give(&self->plan, piece, peer->number, now_ms);
     plan_asked(&self->plan, piece);
 }

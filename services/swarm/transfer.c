@@ -209,6 +209,7 @@ static void begin_torrent(struct transfer *self)
         .announce_interval_ms = (uint32_t)config_number(config, CONFIG_SWARM_ANNOUNCE),
         .version = version,
         .mode = (enum cooperate_mode)config_number(config, CONFIG_SWARM_MODE),
+        .super_seeding = config_number(config, CONFIG_SWARM_SUPER_SEEDING) != 0,
         .host = owner->host,
         .limits = &self->share,
     };

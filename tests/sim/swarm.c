@@ -367,6 +367,7 @@ static void begin_torrent(struct swarm_member *member)
         .announce_interval_ms = 600000,
         .version = "Littlebird",
         .mode = self->options.mode,
+        .super_seeding = self->options.super_seeding,
     };
 
     random_init(&member->random, random_u64(&self->random));

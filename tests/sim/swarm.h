@@ -31,6 +31,7 @@ struct swarm_options {
     uint64_t kernel_bytes; /* of a connection's send buffer */
     uint32_t peers_max, peers_wanted, upload_slots, discovered;
     enum cooperate_mode mode;
+    bool super_seeding;
 };
 
 struct swarm_member_options {

@@ -22,7 +22,8 @@
 static const char usage[] =
     "usage: sim-swarm [SCENE] [--peers N] [--mbit R] [--origin-mbit R] [--size BYTES]\n"
     "                 [--piece BYTES] [--block BYTES] [--latency US] [--kernel BYTES] [--slots N]\n"
-    "                 [--mode auto|open|cooperative] [--phases] [--svg FILE] [--seed S]\n"
+    "                 [--mode auto|open|cooperative] [--super-seeding] [--phases] [--svg FILE]\n"
+    "                 [--seed S]\n"
     "Simulated swarms of the real scheduler on one virtual clock: when the first, the median and\n"
     "the last student has everything, beside the least time the links allow (the bound, on raw\n"
     "rates; headers alone cost 4.6 %), and how often the origin sent the content.\n"
@@ -50,6 +51,7 @@ struct arguments {
     bool phases;
     const char *svg;
     enum cooperate_mode mode;
+    bool super_seeding;
 };
 
 /* ---- arguments ---- */
@@ -123,6 +125,9 @@ static bool take_option(struct arguments *ret, int option, const char *text)
         return ret->slots > 0;
     case 'm':
         return parse_mode(text, &ret->mode);
+    case 'S':
+        ret->super_seeding = true;
+        return true;
     case 'g':
         ret->svg = text;
         return true;
@@ -151,6 +156,7 @@ static bool parse(int argc, char **argv, struct arguments *ret)
                                              { "slots", required_argument, NULL, 'u' },
                                              { "svg", required_argument, NULL, 'g' },
                                              { "mode", required_argument, NULL, 'm' },
+                                             { "super-seeding", no_argument, NULL, 'S' },
                                              { "phases", no_argument, NULL, 'f' },
                                              { "help", no_argument, NULL, 'H' },
                                              { NULL, 0, NULL, 0 } };
@@ -175,6 +181,7 @@ static void apply(struct swarm_scene *scene, const struct arguments *arguments)
 {
     scene->seed = arguments->seed;
     scene->mode = arguments->mode;
+    scene->super_seeding = arguments->super_seeding;
     if (arguments->peers > 0) {
         scene->slower = (uint32_t)((uint64_t)scene->slower * arguments->peers / scene->students);
         scene->killed = (uint32_t)((uint64_t)scene->killed * arguments->peers / scene->students);

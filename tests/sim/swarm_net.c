@@ -1,122 +1,12 @@
-#include "tests/sim/swarm_net.h"
-
 #include "libcommon/memory.h"
+#include "tests/sim/swarm_net_inside.h"
 
 #include <assert.h>
 #include <stdlib.h>
 
-#define NS_PER_US  1000u
-#define NS_PER_S   1000000000u
-#define WOKEN      2u /* of those a downlink had no room for, with each arrival */
-#define POOL_CHUNK 1024u
-
-struct pool {
-    size_t size; /* of an item */
-    void *unused;
-    char **chunks;
-    size_t chunks_count;
-};
-
-enum net_what { PARCEL_MESSAGE, PARCEL_HELLO, PARCEL_CLOSE };
-
-enum event_kind { EVENT_UPLINK, EVENT_ARRIVAL, EVENT_CALL };
-
-struct event {
-    struct entry entry; /* first: an entry is its event */
-    enum event_kind kind;
-};
-
-struct ring {
-    struct net_end *first, *last;
-    uint32_t count;
-};
-
-struct host {
-    struct event uplink; /* in the calendar while sending */
-    bool is_up, sending;
-    uint64_t up, down; /* bytes per second */
-    uint64_t up_free_ns, down_free_ns;
-    uint64_t down_pending, down_room; /* bytes on their way to it */
-    struct ring urgent, bulk;
-    struct ring blocked; /* ends of others, that want to send to it */
-    struct net_end *ends;
-    struct net_counts counts;
-};
-
-/* What the uplink sends at once: a block, or a packet of small messages. */
-struct frame {
-    struct event event;
-    struct net_end *to;
-    struct net_parcel *first;
-    uint64_t bytes, cost;
-};
-
-struct call {
-    struct event event;
-    net_fn *fn;
-    void *ctx;
-    uint64_t cookie;
-    uint32_t host;
-};
-
-struct net {
-    struct net_options options;
-    struct net_events events;
-    struct calendar calendar;
-    struct host **hosts;
-    uint32_t hosts_count, hosts_capacity;
-    struct pool parcels, frames, calls;
-    struct net_link *links;
-    uint64_t steps, hash;
-};
-
-/* ---- memory: pools, since there are hundreds of millions of these ---- */
-
-/* Items begin with a pointer, which links the unused ones. */
-static void *pool_take(struct pool *self)
-{
-    if (self->unused == NULL) {
-        char *chunk = xcalloc(POOL_CHUNK, self->size);
-        self->chunks = xrealloc(self->chunks, (self->chunks_count + 1) * sizeof(char *));
-        self->chunks[self->chunks_count++] = chunk;
-        for (size_t i = 0; i < POOL_CHUNK; i++) {
-            *(void **)(void *)(chunk + i * self->size) = self->unused;
-            self->unused = chunk + i * self->size;
-        }
-    }
-    void *item = self->unused;
-    self->unused = *(void **)item;
-    return item;
-}
-
-static void pool_give(struct pool *self, void *item)
-{
-    *(void **)item = self->unused;
-    self->unused = item;
-}
-
-static void pool_done(struct pool *self)
-{
-    for (size_t i = 0; i < self->chunks_count; i++) {
-        free(self->chunks[i]);
-    }
-    free(self->chunks);
-}
-
-static struct net_parcel *new_parcel(struct net *self, enum net_what what)
-{
-    struct net_parcel *parcel = pool_take(&self->parcels);
-
-    *parcel = (struct net_parcel){ .what = (uint8_t)what };
-    return parcel;
-}
-
-static void free_parcel(struct net *self, struct net_parcel *parcel)
-{
-    free(parcel->owned);
-    parcel->owned = NULL;
-    pool_give(&self->parcels, parcel);
-}
+#define NS_PER_US 1000u
+#define NS_PER_S  1000000000u
+#define WOKEN     2u /* of those a downlink had no room for, with each arrival */
 
 /* ---- sizes and times ---- */
 
@@ -164,98 +54,6 @@ static void add_event(struct net *self, struct event *event, uint64_t at_ns)
     calendar_add(&self->calendar, &event->entry);
 }
 
-/* ---- links ---- */
-
-static struct net_end *other_end(const struct net_end *end)
-{
-    return end == &end->link->ends[0] ? &end->link->ends[1] : &end->link->ends[0];
-}
-
-uint32_t net_other(const struct net_end *end)
-{
-    return other_end(end)->host;
-}
-
-static void drop_from(struct net *self, struct net_parcel *parcel)
-{
-    while (parcel != NULL) {
-        struct net_parcel *next = parcel->next;
-        free_parcel(self, parcel);
-        parcel = next;
-    }
-}
-
-static void unref(struct net *self, struct net_link *link)
-{
-    assert(link->refs > 0);
-    if (--link->refs > 0) {
-        return;
-    }
-    drop_from(self, link->ends[0].first);
-    drop_from(self, link->ends[1].first);
-    if (link->previous != NULL) {
-        link->previous->next = link->next;
-    } else {
-        self->links = link->next;
-    }
-    if (link->next != NULL) {
-        link->next->previous = link->previous;
-    }
-    free(link);
-}
-
-static void leave_host(struct net *self, struct net_end *end)
-{
-    end->gone = true;
-    if (end->previous != NULL) {
-        end->previous->next = end->next;
-    } else {
-        self->hosts[end->host]->ends = end->next;
-    }
-    if (end->next != NULL) {
-        end->next->previous = end->previous;
-    }
-}
-
-static void join_host(struct net *self, struct net_end *end)
-{
-    struct host *host = self->hosts[end->host];
-
-    end->next = host->ends;
-    if (host->ends != NULL) {
-        host->ends->previous = end;
-    }
-    host->ends = end;
-}
-
-static void ring_add(struct ring *ring, struct net_end *end, enum net_ring which)
-{
-    assert(end->ring == NET_RING_NONE);
-    end->ring = (uint8_t)which;
-    end->ring_next = NULL;
-    end->link->refs++;
-    if (ring->first == NULL) {
-        ring->first = end;
-    } else {
-        ring->last->ring_next = end;
-    }
-    ring->last = end;
-    ring->count++;
-}
-
-/* Its reference goes to the caller. */
-static struct net_end *ring_take(struct ring *ring)
-{
-    struct net_end *end = ring->first;
-
-    if (end != NULL) {
-        ring->first = end->ring_next;
-        end->ring = NET_RING_NONE;
-        ring->count--;
-    }
-    return end;
-}
-
 /* ---- sending ---- */
 
 static bool is_block(const struct net_parcel *parcel)
@@ -289,9 +87,9 @@ static void cut_frame(struct net_end *end, struct frame *frame)
 
 static void send_frame(struct net *self, struct net_end *end)
 {
-    struct host *from = self->hosts[end->host];
-    struct net_end *peer = other_end(end);
-    struct host *to = self->hosts[peer->host];
+    struct net_host *from = self->hosts[end->host];
+    struct net_end *peer = net_other_end(end);
+    struct net_host *to = self->hosts[peer->host];
     struct frame *frame = pool_take(&self->frames);
     const uint64_t latency_ns = self->options.latency_us * NS_PER_US;
 
@@ -310,20 +108,20 @@ static void send_frame(struct net *self, struct net_end *end)
 
 static void get_ready(struct net *self, struct net_end *end)
 {
-    struct host *host = self->hosts[end->host];
+    struct net_host *host = self->hosts[end->host];
 
     if (end->ring != NET_RING_NONE || !in_kernel(end)) {
         return;
     }
     if (is_block(end->first)) {
-        ring_add(&host->bulk, end, NET_RING_BULK);
+        net_ring_add(&host->bulk, end, NET_RING_BULK);
     } else {
-        ring_add(&host->urgent, end, NET_RING_URGENT);
+        net_ring_add(&host->urgent, end, NET_RING_URGENT);
     }
 }
 
 /* All small packets, then one block for whose receiver there is room; until that is out. */
-static void uplink(struct net *self, struct host *host)
+static void uplink(struct net *self, struct net_host *host)
 {
     struct net_end *end;
 
@@ -333,24 +131,24 @@ static void uplink(struct net *self, struct host *host)
     if (host->up_free_ns + NS_PER_US <= now_ns(self)) {
         host->up_free_ns = now_ns(self); /* it has been idle */
     }
-    while ((end = ring_take(&host->urgent)) != NULL) {
+    while ((end = net_ring_take(&host->urgent)) != NULL) {
         if (in_kernel(end)) {
             send_frame(self, end);
             get_ready(self, end);
         }
-        unref(self, end->link);
+        net_unref(self, end->link);
     }
     bool sent = false;
-    while (!sent && (end = ring_take(&host->bulk)) != NULL) {
-        struct host *to = self->hosts[net_other(end)];
+    while (!sent && (end = net_ring_take(&host->bulk)) != NULL) {
+        struct net_host *to = self->hosts[net_other(end)];
         if (in_kernel(end) && to->down_pending >= to->down_room) {
-            ring_add(&to->blocked, end, NET_RING_BLOCKED);
+            net_ring_add(&to->blocked, end, NET_RING_BLOCKED);
         } else if (in_kernel(end)) {
             send_frame(self, end);
             get_ready(self, end);
             sent = true;
         }
-        unref(self, end->link);
+        net_unref(self, end->link);
     }
     if (host->up_free_ns > now_ns(self)) {
         host->sending = true;
@@ -358,15 +156,15 @@ static void uplink(struct net *self, struct host *host)
     }
 }
 
-static void wake(struct net *self, struct host *to)
+static void wake(struct net *self, struct net_host *to)
 {
     uint32_t most = to->down_pending == 0 ? to->blocked.count : WOKEN;
     struct net_end *end;
 
-    while (most-- > 0 && (end = ring_take(&to->blocked)) != NULL) {
+    while (most-- > 0 && (end = net_ring_take(&to->blocked)) != NULL) {
         get_ready(self, end);
         uplink(self, self->hosts[end->host]);
-        unref(self, end->link);
+        net_unref(self, end->link);
     }
 }
 
@@ -411,7 +209,7 @@ static void append(struct net *self, struct net_end *end, struct net_parcel *par
 void net_send(struct net *self, struct net_end *end, const struct wire_message *message,
               bool spoilt)
 {
-    struct net_parcel *parcel = new_parcel(self, PARCEL_MESSAGE);
+    struct net_parcel *parcel = net_new_parcel(self, PARCEL_MESSAGE);
 
     assert(!end->gone);
     parcel->message = *message;
@@ -426,7 +224,7 @@ void net_send(struct net *self, struct net_end *end, const struct wire_message *
 void net_hello(struct net *self, struct net_end *end)
 {
     assert(!end->gone);
-    append(self, end, new_parcel(self, PARCEL_HELLO));
+    append(self, end, net_new_parcel(self, PARCEL_HELLO));
 }
 
 /* ---- making and closing ---- */
@@ -436,12 +234,12 @@ static void hear_close(struct net *self, struct net_end *end)
     if (end->gone) {
         return;
     }
-    leave_host(self, end);
-    drop_from(self, end->first);
+    net_leave_host(self, end);
+    net_drop_parcels(self, end->first);
     end->first = end->last = end->outside = NULL;
     self->events.closed(self->events.ctx, end);
     self->events.settle(self->events.ctx, end->host);
-    unref(self, end->link);
+    net_unref(self, end->link);
 }
 
 static void drop_outside(struct net *self, struct net_end *end)
@@ -460,7 +258,7 @@ static void drop_outside(struct net *self, struct net_end *end)
         at->next = NULL;
         end->last = at;
     }
-    drop_from(self, end->outside);
+    net_drop_parcels(self, end->outside);
     end->outside = NULL;
 }
 
@@ -471,17 +269,17 @@ void net_close(struct net *self, struct net_end **end)
     *end = NULL;
     assert(!closed->gone);
     drop_outside(self, closed);
-    leave_host(self, closed);
+    net_leave_host(self, closed);
     closed->kernel_bytes = 0; /* so that it is let in at once */
-    append(self, closed, new_parcel(self, PARCEL_CLOSE));
-    unref(self, closed->link);
+    append(self, closed, net_new_parcel(self, PARCEL_CLOSE));
+    net_unref(self, closed->link);
 }
 
 static void refuse(struct net *self, struct net_end *end)
 {
     if (!end->gone) {
-        leave_host(self, end);
-        unref(self, end->link);
+        net_leave_host(self, end);
+        net_unref(self, end->link);
     }
 }
 
@@ -499,24 +297,12 @@ static void on_connected(void *ctx, uint32_t host, uint64_t cookie)
     } else {
         net_hello(self, caller);
     }
-    unref(self, link);
-}
-
-static struct net_link *new_link(struct net *self)
-{
-    struct net_link *link = xcalloc(1, sizeof(*link));
-
-    link->next = self->links;
-    if (self->links != NULL) {
-        self->links->previous = link;
-    }
-    self->links = link;
-    return link;
+    net_unref(self, link);
 }
 
 struct net_end *net_connect(struct net *self, uint32_t from, uint32_t to)
 {
-    struct net_link *link = new_link(self);
+    struct net_link *link = net_new_link(self);
 
     link->refs = 3; /* both ends and the call below */
     for (unsigned i = 0; i < 2; i++) {
@@ -526,7 +312,7 @@ struct net_end *net_connect(struct net *self, uint32_t from, uint32_t to)
             .user = NET_NOBODY,
             .outgoing = i == 0,
         };
-        join_host(self, &link->ends[i]);
+        net_join_host(self, &link->ends[i]);
     }
     net_call(self, net_now_us(self) + 2 * self->options.latency_us, on_connected, self, to,
              (uintptr_t)link);
@@ -561,8 +347,8 @@ static void deliver(struct net *self, struct net_end *end, const struct net_parc
 
 static void arrive(struct net *self, struct frame *frame)
 {
-    struct net_end *end = frame->to, *sender = other_end(end);
-    struct host *host = self->hosts[end->host];
+    struct net_end *end = frame->to, *sender = net_other_end(end);
+    struct net_host *host = self->hosts[end->host];
     struct net_link *link = end->link;
 
     host->down_pending -= frame->cost;
@@ -572,7 +358,7 @@ static void arrive(struct net *self, struct frame *frame)
          parcel = parcel->next) {
         deliver(self, end, parcel);
     }
-    drop_from(self, frame->first);
+    net_drop_parcels(self, frame->first);
     if (end->gone) {
         hear_close(self, sender); /* as by a reset */
     } else {
@@ -583,7 +369,7 @@ static void arrive(struct net *self, struct frame *frame)
         self->events.settle(self->events.ctx, sender->host);
     }
     wake(self, host);
-    unref(self, link);
+    net_unref(self, link);
 }
 
 /* ---- time ---- */
@@ -624,7 +410,7 @@ bool net_step(struct net *self, uint64_t until_us)
     self->steps++;
     switch (event->kind) {
     case EVENT_UPLINK: {
-        struct host *host = (struct host *)event;
+        struct net_host *host = (struct net_host *)event;
         host->sending = false;
         uplink(self, host);
         break;
@@ -652,9 +438,9 @@ struct net *net_new(const struct net_options *options, const struct net_events *
 
     self->options = *options;
     self->events = *events;
-    self->parcels.size = sizeof(struct net_parcel);
-    self->frames.size = sizeof(struct frame);
-    self->calls.size = sizeof(struct call);
+    pool_init(&self->parcels, sizeof(struct net_parcel));
+    pool_init(&self->frames, sizeof(struct frame));
+    pool_init(&self->calls, sizeof(struct call));
     if (self->options.kernel_bytes < 2 * self->options.block_bytes) {
         self->options.kernel_bytes = 2 * self->options.block_bytes;
     }
@@ -674,11 +460,9 @@ void net_free(struct net **self)
         freed->links = link->next;
         free(link);
     }
-    for (size_t i = 0; i < freed->parcels.chunks_count; i++) {
-        struct net_parcel *parcels = (struct net_parcel *)(void *)freed->parcels.chunks[i];
-        for (size_t k = 0; k < POOL_CHUNK; k++) {
-            free(parcels[k].owned);
-        }
+    struct net_parcel *parcel;
+    for (size_t i = 0; (parcel = pool_item(&freed->parcels, i)) != NULL; i++) {
+        free(parcel->owned);
     }
     pool_done(&freed->parcels);
     pool_done(&freed->frames);
@@ -693,17 +477,17 @@ void net_free(struct net **self)
 
 uint32_t net_add(struct net *self, uint64_t up, uint64_t down)
 {
-    struct host *host = xcalloc(1, sizeof(*host));
+    struct net_host *host = xcalloc(1, sizeof(*host));
 
     if (self->hosts_count == self->hosts_capacity) {
         self->hosts_capacity = self->hosts_capacity == 0 ? 64 : 2 * self->hosts_capacity;
-        self->hosts = xrealloc(self->hosts, self->hosts_capacity * sizeof(struct host *));
+        self->hosts = xrealloc(self->hosts, self->hosts_capacity * sizeof(struct net_host *));
     }
-    *host = (struct host){ .uplink = { .kind = EVENT_UPLINK },
-                           .is_up = true,
-                           .up = up,
-                           .down = down,
-                           .down_room = later(down * NET_DOWN_MS / 1000, NET_DOWN_LEAST) };
+    *host = (struct net_host){ .uplink = { .kind = EVENT_UPLINK },
+                               .is_up = true,
+                               .up = up,
+                               .down = down,
+                               .down_room = later(down * NET_DOWN_MS / 1000, NET_DOWN_LEAST) };
     host->down_room = later(host->down_room, 2 * self->options.block_bytes);
     self->hosts[self->hosts_count] = host;
     return self->hosts_count++;

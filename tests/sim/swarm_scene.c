@@ -20,6 +20,7 @@ struct run {
     uint32_t first_late, first_poisoner, end; /* members: origin, students, late, poisoners */
     bool late_came, killed, restarted, origin_gone;
     uint64_t killed_us;
+    double again_bound_s; /* those started again cannot be done before */
     uint64_t tick_us;
     uint32_t ticks;
     struct swarm_point *points;
@@ -65,6 +66,7 @@ static void find_bounds(struct run *self)
     report->slower_bound_s =
         scene->slower > 0 ? bound_of(self, spread_s, scene->slower_rate, count) : 0;
     report->bound_s = larger(bound_of(self, spread_s, scene->rate, count), report->slower_bound_s);
+    report->bound_s = larger(report->bound_s, self->again_bound_s);
     for (uint32_t i = self->first_late; i < self->first_poisoner; i++) {
         const struct swarm_member_options *late = &self->swarm->members[i]->options;
         if (late->starts_us == SWARM_NEVER) {
@@ -132,6 +134,17 @@ static void let_late_in(struct run *self, double progress)
     }
 }
 
+/* What it still lacks has to come through its link. */
+static void start_again(struct run *self, uint32_t member)
+{
+    const uint64_t lacks = self->scene->size - swarm_have_bytes(self->swarm, member);
+    const double at_s = seconds(swarm_now_us(self->swarm)) +
+                        (double)lacks / (double)self->swarm->members[member]->options.down;
+
+    self->again_bound_s = larger(self->again_bound_s, at_s);
+    swarm_start(self->swarm, member);
+}
+
 static void kill_and_restart(struct run *self, double progress)
 {
     if (self->scene->killed == 0 || progress < 0.5) {
@@ -146,7 +159,7 @@ static void kill_and_restart(struct run *self, double progress)
         if (!self->killed) {
             swarm_kill(self->swarm, i + 1);
         } else if (again) {
-            swarm_start(self->swarm, i + 1);
+            start_again(self, i + 1);
         }
     }
     if (!self->killed) {
@@ -363,6 +376,7 @@ void swarm_scene_run(const struct swarm_scene *scene, struct swarm_report *ret_r
         .upload_slots = scene->upload_slots,
         .discovered = scene->discovered,
         .mode = scene->mode,
+        .super_seeding = scene->super_seeding,
     };
     struct run self = {
         .scene = scene,

@@ -4,7 +4,8 @@
  *
  * The bound is the fluid one, on the raw rates of the links, without headers: nobody can be done
  * before the origin has sent everything once (F / u), the slowest has received everything from when
- * it joined (t + F / d), and all together have sent what all need (N F / (u + sum of u_i)).
+ * it joined (t + F / d; who was started again: what it lacked then), and all together have sent
+ * what all need (N F / (u + sum of u_i)).
  */
 #pragma once
 
@@ -24,7 +25,8 @@ struct swarm_scene {
     uint64_t disk; /* bytes/s one writes; 0: no limit */
     uint64_t latency_us, kernel_bytes;
     uint32_t peers_max, peers_wanted, upload_slots, discovered;
-    enum cooperate_mode mode; /* of everybody; the addresses are private ones */
+    enum cooperate_mode mode;
+    bool super_seeding; /* of everybody; the addresses are private ones */
 
     uint32_t spread_ms;   /* students come within that time */
     uint32_t poisoners;   /* more, who send bad blocks; they count for nothing else */

@@ -21,9 +21,10 @@ static const struct row {
 } rows[] = {
     { "equal links", { 0 }, 1.15, 1.1 },
     { "equal links, rate for rate", { .mode = COOPERATE_NEVER }, 1.5, 1.6 },
+    { "equal links, super-seeding", { .mode = COOPERATE_NEVER, .super_seeding = true }, 1.35, 1.3 },
     { "a third on a quarter of the bandwidth", { .slower = 3, .slower_rate = RATE / 4 }, 1.1, 0 },
     { "one on a tenth of the bandwidth", { .slower = 1, .slower_rate = RATE / 10 }, 1.1, 0 },
-    { "a third killed half-way and restarted", { .killed = 3 }, 1.4, 0 },
+    { "a third killed half-way and restarted", { .killed = 3 }, 1.15, 0 },
     { "the origin killed when all is out once", { .origin_out = true }, 1.2, 1.1 },
     { "a crowd that comes within five seconds", { .spread_ms = 5000 }, 1.1, 0 },
     { "two more at 90 %", { .late = 2 }, 1.1, 0 },
@@ -45,6 +46,7 @@ static struct swarm_scene scene_of(const struct row *row)
     scene.poisoners = row->befalls.poisoners;
     scene.disk = row->befalls.disk;
     scene.mode = row->befalls.mode;
+    scene.super_seeding = row->befalls.super_seeding;
     return scene;
 }
 

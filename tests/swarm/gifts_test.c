@@ -32,7 +32,8 @@ struct scene {
     uint32_t given[PEERS_MAX]; /* pieces, all in all */
     uint32_t taking[PEERS_MAX];
     uint32_t fetched[PEERS_MAX];
-    bool fetches[PEERS_MAX]; /* has a piece as soon as it is given it */
+    uint32_t revealed[PEERS_MAX]; /* pieces we were said to have */
+    bool fetches[PEERS_MAX];      /* has a piece as soon as it is given it */
 };
 
 static void init(struct scene *scene, bool seed)
@@ -99,6 +100,18 @@ static uint32_t join(struct scene *scene, bool fetches, uint32_t metadata)
     return i;
 }
 
+/* Of another kind. */
+static uint32_t join_stranger(struct scene *scene)
+{
+    const uint32_t i = scene->peers++;
+    struct wire_handshake hello = { .fast = true };
+    hello.peer_id[0] = (uint8_t)('a' + i);
+    const struct torrent_hello join = { .address = address_v4(10, 0, 0, (uint8_t)(i + 1), 9),
+                                        .handshake = &hello };
+    assert_int_equal(torrent_join(&scene->torrent, &join, scene->now_ms, &scene->peer[i]), LB_OK);
+    return i;
+}
+
 static uint32_t index_of(const struct scene *scene, uint32_t peer)
 {
     for (uint32_t i = 0; i < scene->peers; i++)
@@ -134,6 +147,10 @@ static void drain(struct scene *scene, uint32_t most)
         if (action.kind == TORRENT_SEND && action.message.kind == WIRE_EXTENDED &&
             action.message.extended == THEIRS)
             hear(scene, index_of(scene, action.peer), action.message.payload);
+        if (action.kind == TORRENT_SEND && action.message.kind == WIRE_HAVE)
+            scene->revealed[index_of(scene, action.peer)]++;
+        if (action.kind == TORRENT_SEND && action.message.kind == WIRE_HAVE_ALL)
+            scene->revealed[index_of(scene, action.peer)] = PIECES;
     }
 }
 
@@ -217,6 +234,51 @@ static void test_who_gives_without_end_is_not_passed_on(void **state)
     torrent_done(&scene.torrent);
 }
 
+/* BEP 16: of a lone seed strangers see little, until everything is out; who is of our kind, all. */
+static void test_strangers_see_one_by_one(void **state)
+{
+    (void)state;
+    struct scene scene;
+    init(&scene, true);
+    scene.torrent.options.super_seeding = true;
+    drain(&scene, UINT32_MAX);
+    const uint32_t one = join_stranger(&scene);
+    const uint32_t other = join_stranger(&scene);
+    const uint32_t ours = join(&scene, false, 2);
+    drain(&scene, UINT32_MAX);
+    assert_true(scene.revealed[one] + scene.revealed[other] > 0);
+    assert_true(scene.revealed[one] + scene.revealed[other] < 20);
+    assert_int_equal(scene.revealed[ours], PIECES);
+    for (uint32_t i = 0; i < PIECES; i++) {
+        const struct wire_message have = { .kind = WIRE_HAVE, .piece = i };
+        (void)torrent_message(&scene.torrent, scene.peer[i % 2 == 0 ? one : other], &have,
+                              scene.now_ms);
+    }
+    drain(&scene, UINT32_MAX);
+    assert_true(scene.revealed[one] >= PIECES / 2);
+    assert_true(scene.revealed[other] >= PIECES / 2);
+    assert_true(scene.revealed[one] < PIECES);
+    torrent_done(&scene.torrent);
+}
+
+/* It is not kept waiting for others that do not come. */
+static void test_a_stranger_alone_sees_all(void **state)
+{
+    (void)state;
+    struct scene scene;
+    init(&scene, true);
+    scene.torrent.options.super_seeding = true;
+    drain(&scene, UINT32_MAX);
+    const uint32_t one = join_stranger(&scene);
+    drain(&scene, UINT32_MAX);
+    assert_true(scene.revealed[one] < 20);
+    scene.now_ms += 2000;
+    torrent_turn(&scene.torrent, scene.now_ms);
+    drain(&scene, UINT32_MAX);
+    assert_true(scene.revealed[one] >= PIECES);
+    torrent_done(&scene.torrent);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -224,6 +286,8 @@ int main(void)
         cmocka_unit_test(test_who_fetches_no_gift_is_given_few),
         cmocka_unit_test(test_who_has_no_metadata_is_given_nothing),
         cmocka_unit_test(test_who_gives_without_end_is_not_passed_on),
+        cmocka_unit_test(test_strangers_see_one_by_one),
+        cmocka_unit_test(test_a_stranger_alone_sees_all),
     };
     return cmocka_run_group_tests_name("gifts", tests, NULL, NULL);
 }
