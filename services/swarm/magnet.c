@@ -150,6 +150,14 @@ static void take_tracker(struct magnet *self, const struct value *value)
     memcpy(self->trackers[self->trackers_count++], value->text, value->size + 1);
 }
 
+static void take_web_seed(struct magnet *self, const struct value *value)
+{
+    if (self->web_seeds_count == MAGNET_WEB_SEEDS_MAX || value->size == 0 ||
+        value->size >= MAGNET_WEB_SEED_SIZE || !name_is_safe(bytes_of(value->text, value->size)))
+        return;
+    memcpy(self->web_seeds[self->web_seeds_count++], value->text, value->size + 1);
+}
+
 /* "3" or "4-6"; the end, or NULL. */
 static const char *skip_range(const char *text)
 {
@@ -215,6 +223,8 @@ static void take_pair(struct magnet *self, struct found *found, const char *pair
         take_peer(self, &value);
     else if (is_key(pair, key_size, "so"))
         take_select(self, &value);
+    else if (is_key(pair, key_size, "ws"))
+        take_web_seed(self, &value);
 }
 
 lb_err magnet_parse(const char *text, struct magnet *ret_self)
@@ -290,6 +300,17 @@ static void put_hashes(struct writer *to, const struct magnet *self)
     }
 }
 
+/* What does not fit is left out: the link is of use without. */
+static void put_web_seeds(struct writer *to, const struct magnet *self)
+{
+    for (uint32_t i = 0; i < self->web_seeds_count; i++) {
+        if (to->overflow || to->capacity - to->size < 3 * strlen(self->web_seeds[i]) + 8)
+            return;
+        put_text(to, "&ws=");
+        put_encoded(to, self->web_seeds[i]);
+    }
+}
+
 lb_err magnet_format(const struct magnet *self, char *ret_text, size_t size)
 {
     char text[MAGNET_TEXT_MAX + 1], peer[ADDRESS_TEXT_SIZE];
@@ -314,6 +335,7 @@ lb_err magnet_format(const struct magnet *self, char *ret_text, size_t size)
         put_text(&writer, "&so=");
         put_text(&writer, self->select);
     }
+    put_web_seeds(&writer, self);
     writer_u8(&writer, '\0');
     if (writer.overflow)
         return LB_TOO_BIG;

@@ -269,6 +269,24 @@ lb_err metainfo_parse_copy(struct bytes info, const uint8_t *infohash, struct me
     return err;
 }
 
+/* One string or a list of them (BEP 19); what cannot be used is left out. */
+static void read_web_seeds(struct metainfo *self, const struct bencode *bencode)
+{
+    const uint32_t list = bencode_find(bencode, 0, "url-list");
+    struct bytes url = bencode_string(bencode, list);
+
+    if (url.data)
+        (void)webseed_urls_add(&self->web_seeds, url);
+    if (list == BENCODE_NONE || bencode->tokens[list].type != BENCODE_LIST)
+        return;
+    for (uint32_t at = bencode_first(bencode, list); at != BENCODE_NONE;
+         at = bencode_after(bencode, list, at)) {
+        url = bencode_string(bencode, at);
+        if (url.data)
+            (void)webseed_urls_add(&self->web_seeds, url);
+    }
+}
+
 static lb_err parse_torrent(struct bytes torrent, const uint8_t *infohash,
                             struct metainfo **ret_self, struct metainfo_problem *problem)
 {
@@ -287,6 +305,8 @@ static lb_err parse_torrent(struct bytes torrent, const uint8_t *infohash,
         err = metainfo_parse_copy(bencode_raw(&bencode, info), infohash, &self, problem);
     if (err == LB_OK && (self->kind & METAINFO_V2))
         err = metainfo_read_layers(self, &bencode, layers, problem);
+    if (err == LB_OK)
+        read_web_seeds(self, &bencode);
     forget_tokens(&bencode);
     if (err == LB_OK)
         *ret_self = self;
@@ -331,6 +351,7 @@ void metainfo_free(struct metainfo **self)
         return;
     free((void *)freed->layout.files);
     free((void *)freed->paths);
+    webseed_urls_done(&freed->web_seeds);
     free(freed->path_text);
     free((void *)freed->name);
     free((void *)freed->roots);

@@ -20,6 +20,7 @@
 #include "libcommon/error.h"
 #include "services/swarm/layout.h"
 #include "services/swarm/merkle.h"
+#include "services/swarm/webseed.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -67,8 +68,10 @@ struct metainfo {
     bool has_piece_roots;        /* all of them */
     bool is_folder;              /* has a list of files */
     bool is_private;             /* BEP 27 */
-    unsigned references;         /* see metainfo_keep() */
-    char *path_text;             /* what paths point into */
+    struct webseed_urls
+        web_seeds;       /* BEP 19, outside the info; on the loop's thread alone once read */
+    unsigned references; /* see metainfo_keep() */
+    char *path_text;     /* what paths point into */
 };
 
 /*

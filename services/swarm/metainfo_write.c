@@ -268,10 +268,29 @@ static size_t layers_size(const struct metainfo *self)
     return size;
 }
 
+static size_t web_seeds_size(const struct metainfo *self)
+{
+    size_t size = 0;
+
+    for (uint32_t i = 0; i < self->web_seeds.count; i++)
+        size += strlen(self->web_seeds.items[i]) + 8;
+    return size;
+}
+
+static void put_web_seeds(struct writer *to, const struct metainfo *self)
+{
+    bencode_put_text(to, "url-list");
+    bencode_put_list(to);
+    for (uint32_t i = 0; i < self->web_seeds.count; i++)
+        bencode_put_text(to, self->web_seeds.items[i]);
+    bencode_put_end(to);
+}
+
 void metainfo_write_torrent(const struct metainfo *self, uint64_t created_s, uint8_t **ret_data,
                             size_t *ret_size)
 {
-    size_t capacity = self->info.size + layers_size(self) + 256; /* what is around it is shorter */
+    size_t capacity = self->info.size + layers_size(self) + web_seeds_size(self) +
+                      256; /* what is around it is shorter */
     uint8_t *data = xmalloc(capacity);
     struct writer writer;
 
@@ -287,6 +306,8 @@ void metainfo_write_torrent(const struct metainfo *self, uint64_t created_s, uin
     writer_put(&writer, self->info.data, self->info.size);
     if (self->has_piece_roots)
         put_layers(&writer, self);
+    if (self->web_seeds.count > 0)
+        put_web_seeds(&writer, self);
     bencode_put_end(&writer);
     assert(!writer.overflow);
     *ret_data = data;

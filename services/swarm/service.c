@@ -63,14 +63,16 @@ static void on_share(void *ctx, struct call *call, const void *body)
         call_fail(&call, LB_INVALID, "there is no such kind of torrent");
         return;
     }
-    if (share->is_private || share->n_web_seeds > 0) {
-        call_fail(&call, LB_UNSUPPORTED, "private torrents and web seeds cannot be made yet");
+    if (share->is_private) {
+        call_fail(&call, LB_UNSUPPORTED, "private torrents cannot be made yet");
         return;
     }
     const struct transfers_share order = {
         .path = share->path,
         .piece_length = share->piece_length,
         .kind = kinds[share->kind],
+        .web_seeds = (const char *const *)share->web_seeds,
+        .web_seeds_count = share->n_web_seeds,
     };
     transfers_share(self->transfers, &order, on_shared, call);
 }

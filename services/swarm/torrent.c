@@ -59,6 +59,7 @@ void torrent_done(struct torrent *self)
         picker_done(&self->picker);
     plan_done(&self->plan);
     free(self->held_ms);
+    torrent_webseed_done(self);
     *self = (struct torrent){ 0 };
 }
 

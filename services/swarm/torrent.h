@@ -69,6 +69,7 @@
 #define TORRENT_HOLD_MS            3000u /* pieces of suspects wait so long for a verdict */
 #define TORRENT_ALONE_MS           2000u /* silent for so long, a piece is no longer its alone */
 #define TORRENT_HELD_MAX           64u   /* such pieces; more are verified at once */
+#define TORRENT_WEBSEED_PEERS      4u    /* so many peers that send are enough without web seeds */
 
 struct torrent_options {
     uint8_t infohash[NODE_ID_SIZE];        /* the key: SHA-1 of the info, or SHA-256 cut */
@@ -174,6 +175,19 @@ struct torrent_leaves {
     uint64_t asked_ms;
 };
 
+/* torrent_webseed.c */
+struct torrent_webseed {
+    bool dropped;     /* it sent wrong data: never asked again */
+    bool may_receive; /* the limits have let it have a piece */
+    bool released;    /* others may fetch its piece, too */
+    bool proven;      /* a piece of it was good */
+    uint32_t piece;   /* PICKER_NOBODY: none */
+    uint32_t first;   /* until it is proven: the piece it gave last, or PICKER_NOBODY */
+    uint64_t begun_ms;
+    struct peer_rate received;
+    struct limits_flow receiving;
+};
+
 struct torrent {
     struct torrent_options options;
     struct random *random; /* borrowed */
@@ -217,6 +231,8 @@ struct torrent {
     uint32_t *held_ms; /* of each piece: when somebody told it has it (wave.h) */
     struct torrent_facts facts;
     struct outcomes outcomes;
+    struct torrent_webseed *webseeds;
+    uint32_t webseeds_count;
     struct torrent_departed departed[TORRENT_LEFT_MAX]; /* a ring */
     uint32_t departed_count;
 
@@ -331,6 +347,29 @@ enum torrent_verdict torrent_message(struct torrent *self, uint32_t peer,
 /* A block of TORRENT_SEND_BLOCK went out, or (sent false) could not be read. */
 void torrent_sent(struct torrent *self, uint32_t peer, const struct wire_message *block, bool sent,
                   uint64_t now_ms);
+
+/* ---- web seeds (BEP 19), by index ---- */
+
+/* There are so many, at most WEBSEEDS_MAX; once, after torrent_begin(). */
+void torrent_set_webseeds(struct torrent *self, uint32_t count, uint64_t now_ms);
+
+/*
+ * A piece for an idle web seed to fetch as a whole: the rarest. False: there is none for now, since
+ * enough peers send us and none is missing among them, a limit holds it back, it is dropped, or
+ * the verdict on its first piece is still to come.
+ */
+bool torrent_webseed_take(struct torrent *self, uint32_t index, uint64_t now_ms,
+                          uint32_t *ret_piece);
+
+/* A block of its piece came: TORRENT_TAKE as for torrent_message(). */
+enum torrent_verdict torrent_webseed_block(struct torrent *self, uint32_t index, uint32_t block,
+                                           uint64_t now_ms);
+
+/* Nothing of its piece is of use any more. */
+bool torrent_webseed_is_done(const struct torrent *self, uint32_t index);
+
+/* It is idle again: its piece came, or the rest of it will not. */
+void torrent_webseed_end(struct torrent *self, uint32_t index, uint64_t now_ms);
 
 /* ---- content ---- */
 

@@ -443,8 +443,8 @@ const char *torrent_fetch_suggested(struct torrent *self, struct peer *peer, uin
 
 /* ---- taking ---- */
 
-static void cancel_elsewhere(struct torrent *self, const struct peer *but, struct picker_ask block,
-                             uint64_t now_ms)
+void torrent_fetch_cancel(struct torrent *self, const struct peer *but, struct picker_ask block,
+                          uint64_t now_ms)
 {
     for (uint32_t i = 0; i < self->slots; i++) {
         struct peer *peer = self->peers[i];
@@ -498,7 +498,7 @@ const char *torrent_fetch_block(struct torrent *self, struct peer *peer,
         return waste(self, peer, message->length, false);
     *ret_verdict = TORRENT_TAKE;
     if (asked > (answer == PEER_ASKED ? 1u : 0u))
-        cancel_elsewhere(self, peer, block, now_ms);
+        torrent_fetch_cancel(self, peer, block, now_ms);
     if (verdict == PICKER_COMPLETE && !torrent_suspect_holds(self, block.piece, now_ms)) {
         const struct torrent_action verify = {
             .kind = TORRENT_VERIFY,

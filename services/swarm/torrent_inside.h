@@ -3,9 +3,9 @@
  * torrent_peers.c: who joins and leaves. torrent_message.c: what peers say. torrent_pieces.c: what
  * becomes of pieces. torrent_turn.c: time. torrent_fetch.c: asking and taking. torrent_give.c:
  * choking, and requests; torrent_upload.c: whose blocks go out next; torrent_have.c: telling what
- * came; torrent_plan.c: peers that cooperate;
- * torrent_reveal.c: strangers of a lone seed. torrent_exchange.c: extensions; torrent_report.c:
- * what peers tell of themselves. torrent_suspect.c: bad pieces. torrent_hashes.c: BEP 52. Not for
+ * came; torrent_plan.c: peers that cooperate; torrent_reveal.c: strangers of a lone seed.
+ * torrent_exchange.c: extensions; torrent_report.c: what peers tell of themselves.
+ * torrent_suspect.c: bad pieces. torrent_webseed.c: web seeds. torrent_hashes.c: BEP 52. Not for
  * others.
  *
  * Handlers of messages return NULL, or why the peer must go; the peer is dropped by the dispatcher
@@ -48,6 +48,10 @@ void torrent_fetch_interest(struct torrent *self, struct peer *peer, uint64_t no
 const char *torrent_fetch_block(struct torrent *self, struct peer *peer,
                                 const struct wire_message *message, uint64_t now_ms,
                                 enum torrent_verdict *ret_verdict);
+
+/* It came; who else is asked for it (but: not this one, or NULL) need not send it. */
+void torrent_fetch_cancel(struct torrent *self, const struct peer *but, struct picker_ask block,
+                          uint64_t now_ms);
 const char *torrent_fetch_reject(struct torrent *self, struct peer *peer,
                                  const struct wire_message *message, uint64_t now_ms);
 const char *torrent_fetch_allowed(struct torrent *self, struct peer *peer, uint32_t piece);
@@ -91,6 +95,15 @@ void torrent_suspect_unhold(struct torrent *self, uint32_t piece);
 /* The leaves of a piece that was bad, proved: who sent other blocks is convicted at once. */
 void torrent_suspect_leaves(struct torrent *self, uint32_t piece, const uint8_t *leaves,
                             uint64_t now_ms);
+
+/* ---- torrent_webseed.c ---- */
+
+/* False: it is no web seed's number. */
+bool torrent_webseed_convict(struct torrent *self, uint32_t number, uint64_t now_ms);
+void torrent_webseed_go_on(struct torrent *self, uint32_t number, uint64_t now_ms);
+bool torrent_webseed_is_busy(const struct torrent *self);
+void torrent_webseed_turn(struct torrent *self, uint64_t now_ms);
+void torrent_webseed_done(struct torrent *self);
 
 /* ---- torrent_hashes.c ---- */
 

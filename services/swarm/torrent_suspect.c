@@ -112,6 +112,10 @@ static void throw_away(struct torrent *self, uint32_t number)
 
 static void convict(struct torrent *self, uint32_t number, uint64_t now_ms)
 {
+    if (torrent_webseed_convict(self, number, now_ms)) {
+        throw_away(self, number);
+        return;
+    }
     struct peer *peer = torrent_find(self, number);
     const struct suspect *gone = suspects_find(&self->suspects, number);
     if (peer != NULL) {

@@ -76,6 +76,7 @@ void torrent_turn(struct torrent *self, uint64_t now_ms)
         torrent_suspect_turn(self, now_ms);
         torrent_plan_turn(self, now_ms);
         torrent_report_turn(self, now_ms);
+        torrent_webseed_turn(self, now_ms);
         if (now_ms >= choke_deadline_ms(&self->choke))
             torrent_give_round(self, now_ms);
         self->refill = !self->complete;
@@ -93,8 +94,10 @@ void torrent_go_on(struct torrent *self, uint32_t number, enum limits_direction 
 {
     struct peer *peer = torrent_find(self, number);
     struct limits_flow *flow = NULL;
-    if (peer == NULL)
+    if (peer == NULL) {
+        torrent_webseed_go_on(self, number, now_ms);
         return;
+    }
     if (direction == LIMITS_RECEIVE) {
         flow = &peer->receiving;
         torrent_fetch_fill(self, peer, now_ms);
@@ -112,7 +115,8 @@ uint64_t torrent_deadline_ms(const struct torrent *self)
     uint64_t other =
         self->haves_due_ms < self->next_turn_ms ? self->haves_due_ms : self->next_turn_ms;
     /* Rates fade out and addresses are tried by turns; without both nothing is due. */
-    if (self->peers_count == 0 && self->received.per_second == 0 && self->sent.per_second == 0)
+    if (self->peers_count == 0 && self->received.per_second == 0 && self->sent.per_second == 0 &&
+        !torrent_webseed_is_busy(self))
         other = self->candidates.connecting >= TORRENT_CONNECTING_MAX ||
                         self->candidates.connecting >= self->options.peers_wanted || self->paused
                     ? UINT64_MAX

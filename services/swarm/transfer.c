@@ -413,6 +413,7 @@ void transfer_start(struct transfer *self, uint8_t *record, size_t record_size)
         add_magnet_peers(self);
         return;
     }
+    transfer_learn_web_seeds(self);
     /* Nothing of v2 alone can be verified without the hashes of its pieces. */
     if (self->metainfo->kind == METAINFO_V2 && metainfo_lacks_layers(self->metainfo)) {
         if (!self->running) {
@@ -539,6 +540,8 @@ void transfer_settle(struct transfer *self)
     struct torrent_action action;
     while (self->running && torrent_next(&self->torrent, transfers_now_ms(self->owner), &action))
         perform(self, &action);
+    transfer_run_webseeds(self);
+    transfers_arm(self->owner, transfer_webseeds_deadline_ms(self));
     if (self->running)
         transfers_arm(self->owner, torrent_deadline_ms(&self->torrent));
 }
@@ -589,6 +592,8 @@ uint64_t transfer_deadline_ms(const struct transfer *self)
         deadline = torrent_deadline_ms(&self->torrent);
     if (self->running && self->torrent.complete && self->seed_until_ms < deadline)
         deadline = self->seed_until_ms;
+    if (transfer_webseeds_deadline_ms(self) < deadline)
+        deadline = transfer_webseeds_deadline_ms(self);
     if (self->retry && self->retry_ms < deadline)
         deadline = self->retry_ms;
     if (self->answer_by_ms != 0 && self->answer_by_ms < deadline)
@@ -633,6 +638,8 @@ void transfer_turn(struct transfer *self, uint64_t now_ms)
     }
     if (self->retry && now_ms >= self->retry_ms)
         transfer_retry_writing(self);
+    if (now_ms >= transfer_webseeds_deadline_ms(self))
+        transfers_touch(self);
     if (now_ms >= torrent_deadline_ms(&self->torrent)) {
         transfer_tell(self);
         torrent_turn(&self->torrent, now_ms);
@@ -658,6 +665,7 @@ void transfer_stop(struct transfer *self)
             connection_close(&self->connections[i]);
         connections_close_of(self->owner->connections, self);
         transfer_drop_outgoing(self);
+        transfer_drop_webseeds(self);
         struct torrent_stats stats;
         torrent_get_stats(&self->torrent, &stats);
         self->owner->received_before += stats.received_bytes;

@@ -10,6 +10,7 @@
 #include "libcommon/pool.h"
 #include "proto/storage.pb-c.h"
 #include "services/swarm/transfers_inside.h"
+#include "services/swarm/webseed_http.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -484,6 +485,7 @@ void transfers_free(struct transfers **self)
     for (size_t i = freed->count; i > 0; i--)
         transfer_stop(freed->items[i - 1]);
     connections_free(&freed->connections);
+    webseed_http_free(&freed->http);
     pool_free(&freed->pool);
     /* Ended in haste, some are still being closed: then they, and the disk, end with the process.
      */

@@ -41,9 +41,11 @@ void transfers_stop(struct transfers *self, void (*on_stopped)(void *ctx), void 
 void transfers_free(struct transfers **self);
 
 struct transfers_share {
-    const char *path;        /* absolute */
-    uint32_t piece_length;   /* 0: by size */
-    enum metainfo_kind kind; /* 0: v1 */
+    const char *path;             /* absolute */
+    uint32_t piece_length;        /* 0: by size */
+    enum metainfo_kind kind;      /* 0: v1 */
+    const char *const *web_seeds; /* http or https URLs */
+    size_t web_seeds_count;
 };
 
 /*

@@ -1,7 +1,7 @@
 /*
  * What the files of transfers share: transfers.c (all of them, their sockets and timers),
  * transfer.c (one, from its order to its actions), transfer_disk.c (its files),
- * transfer_blocks.c (its blocks),
+ * transfer_blocks.c (its blocks), transfer_webseeds.c (its web seeds),
  * transfer_peers.c (its connections), transfers_looking.c (what is to be seen of it),
  * transfers_outcomes.c (how it went for its peers), transfers_control.c (limits, turns, selections
  * and checks), transfers_order.c (sharing, fetching, removing), transfers_announce.c (finding
@@ -28,6 +28,8 @@
 struct link;
 struct pool;
 struct status_counter;
+struct transfer_webseed;
+struct webseed_http;
 
 /* A piece on its way in. */
 struct incoming {
@@ -116,6 +118,9 @@ struct transfer {
     struct connection **connections; /* by slot of the peer's number */
     uint32_t connections_size;
     bool announce_wanted;
+    struct transfer_webseed *webseeds; /* NULL: not begun, or it has none */
+    uint32_t webseeds_count;
+    uint64_t webseeds_dropped; /* a bit for each: while this process lives it is not asked again */
 
     bool touched; /* actions may be waiting */
     struct transfer *next_touched;
@@ -138,6 +143,7 @@ struct transfers {
     struct disk *disk;
     struct catalogue *catalogue;
     struct connections *connections;
+    struct webseed_http *http; /* NULL: not needed yet */
     struct link *storage;
     struct link *transport; /* NULL: no local discovery */
     bool local_stale;       /* what it was told of our torrents is no longer so */
@@ -301,6 +307,16 @@ void transfer_take_layers(struct transfer *self);
 void transfer_give_hashes(struct transfer *self, uint32_t peer, struct bytes payload);
 
 void transfer_save_order(struct transfer *self);
+
+/* ---- transfer_webseeds.c ---- */
+
+/* Those of its magnet link are its metainfo's, too. */
+void transfer_learn_web_seeds(struct transfer *self);
+
+/* Give idle ones something to do, drop the bad; when that is to be called again. */
+void transfer_run_webseeds(struct transfer *self);
+uint64_t transfer_webseeds_deadline_ms(const struct transfer *self);
+void transfer_drop_webseeds(struct transfer *self);
 
 /* ---- transfers_control.c ---- */
 

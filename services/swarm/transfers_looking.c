@@ -88,6 +88,11 @@ char *transfer_magnet(const struct transfer *self)
     magnet->has_v1 = self->has_v1;
     magnet->has_v2 = self->has_v2;
     snprintf(magnet->name, sizeof magnet->name, "%.*s", (int)sizeof magnet->name - 1, self->name);
+    for (uint32_t i = 0; self->metainfo != NULL && i < self->metainfo->web_seeds.count; i++) {
+        const char *url = self->metainfo->web_seeds.items[i];
+        if (strlen(url) < MAGNET_WEB_SEED_SIZE)
+            snprintf(magnet->web_seeds[magnet->web_seeds_count++], MAGNET_WEB_SEED_SIZE, "%s", url);
+    }
     if (magnet_format(magnet, text, MAGNET_FORMAT_SIZE) != LB_OK)
         text[0] = '\0';
     free(magnet);

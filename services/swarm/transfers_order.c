@@ -32,9 +32,10 @@ struct ordering {
     struct address *calls; /* fetching: peers to call at once */
     size_t calls_count;
     struct metainfo *metainfo;
-    struct create *create; /* sharing, while hashing */
-    char *path;            /* sharing: what was asked for */
-    uint8_t *record;       /* sharing: the resume record */
+    struct create *create;         /* sharing, while hashing */
+    char *path;                    /* sharing: what was asked for */
+    struct webseed_urls web_seeds; /* sharing */
+    uint8_t *record;               /* sharing: the resume record */
     size_t record_size;
     lb_err err;
     char reason[DEVICE_PROBLEM_SIZE];
@@ -69,6 +70,7 @@ static void ordering_end(struct ordering *self, lb_err err, const char *reason,
     free(self->path);
     free(self->record);
     free(self->calls);
+    webseed_urls_done(&self->web_seeds);
     free(self);
 }
 
@@ -295,6 +297,21 @@ static void share_again(struct ordering *self, struct transfer *transfer)
     }
 }
 
+static void add_urls(struct webseed_urls *self, const struct webseed_urls *more)
+{
+    for (uint32_t i = 0; i < more->count; i++)
+        (void)webseed_urls_add(self, bytes_of(more->items[i], strlen(more->items[i])));
+}
+
+/* It was shared before; web seeds told now are added to those it has. */
+static void share_also_from(struct transfer *transfer, const struct webseed_urls *urls)
+{
+    if (urls->count == 0 || transfer->metainfo == NULL)
+        return;
+    add_urls(&transfer->metainfo->web_seeds, urls);
+    transfer_save_metainfo(transfer, transfer->metainfo);
+}
+
 static void on_created(void *ctx, lb_err err, const struct create_result *result,
                        const char *problem)
 {
@@ -306,6 +323,7 @@ static void on_created(void *ctx, lb_err err, const struct create_result *result
         return;
     }
     self->metainfo = result->metainfo;
+    add_urls(&self->metainfo->web_seeds, &self->web_seeds);
     struct resume *resume = result->resume;
     resume_encode(resume, &self->record, &self->record_size);
     resume_free(&resume);
@@ -315,6 +333,7 @@ static void on_created(void *ctx, lb_err err, const struct create_result *result
     const bool failed =
         there != NULL && there->kind == ORDER_SHARE && there->state == TRANSFER_FAILED;
     if (there != NULL && !failed) {
+        share_also_from(there, &self->web_seeds);
         share_again(self, there);
         return;
     }
@@ -363,6 +382,15 @@ static struct resume *known_resume(const struct transfer *known)
 void transfers_share(struct transfers *self, const struct transfers_share *share,
                      transfers_fn *done, void *ctx)
 {
+    struct webseed_urls web_seeds = { 0 };
+    for (size_t i = 0; i < share->web_seeds_count; i++) {
+        if (webseed_urls_add(&web_seeds,
+                             bytes_of(share->web_seeds[i], strlen(share->web_seeds[i]))))
+            continue;
+        webseed_urls_done(&web_seeds);
+        done(ctx, LB_INVALID, "a web seed is an http or https URL; there may be 64", NULL);
+        return;
+    }
     char *clean = xstrdup(share->path);
     for (size_t size = strlen(clean); size > 1 && clean[size - 1] == '/'; size--)
         clean[size - 1] = '\0';
@@ -370,6 +398,8 @@ void transfers_share(struct transfers *self, const struct transfers_share *share
         if (at->path == NULL || strcmp(at->path, clean) != 0)
             continue;
         free(clean);
+        add_urls(&at->web_seeds, &web_seeds);
+        webseed_urls_done(&web_seeds);
         join_ordering(at, done, ctx);
         return;
     }
@@ -384,6 +414,7 @@ void transfers_share(struct transfers *self, const struct transfers_share *share
     };
     struct ordering *ordering = ordering_new(self, done, ctx);
     ordering->path = clean;
+    ordering->web_seeds = web_seeds;
     const lb_err err = create_start(self->pool, &request, on_created, ordering, &ordering->create);
     resume_free(&resume);
     if (err == LB_INVALID)

@@ -40,7 +40,10 @@ static const struct row {
       " 10.0.0.1:6881 [2001:db8::1]:6882" },
     { "peers that are none are left out",
       LINK XT "&x.pe=host:1&x.pe=10.0.0.1:0&x.pe=10.0.0.1&x.pe=10.0.0.1:6881%00x", LB_OK, "" },
-    { "unknown keys", LINK "xl=5&as=x&ws=y&" XT "&kt=a+b&x.pex=1", LB_OK, "" },
+    { "web seeds", LINK XT "&ws=http%3A%2F%2Fa%2Fb%2520c&ws=https://d", LB_OK,
+      " ws http://a/b%20c ws https://d" },
+    { "a web seed with a line feed is left out", LINK XT "&ws=http://a%0Ab", LB_OK, "" },
+    { "unknown keys", LINK "xl=5&as=x&" XT "&kt=a+b&x.pex=1", LB_OK, "" },
     { "keys without a value", LINK "dn&&" XT "&&tr", LB_OK, "" },
     { "a numbered topic", LINK "xt.1=urn:btih:" HEX, LB_OK, "" },
     { "v1 beside v2", LINK V2 "&" XT, LB_OK, " v2" },
@@ -94,6 +97,8 @@ static void describe(const struct magnet *magnet, char *ret_text, size_t size)
     }
     if (magnet->has_v2)
         used += (size_t)snprintf(ret_text + used, size - used, " v2");
+    for (uint32_t i = 0; i < magnet->web_seeds_count; i++)
+        used += (size_t)snprintf(ret_text + used, size - used, " ws %s", magnet->web_seeds[i]);
     if (magnet->select[0])
         snprintf(ret_text + used, size - used, " so %s", magnet->select);
 }
