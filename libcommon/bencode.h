@@ -2,10 +2,10 @@
  * Bencode (BEP 3): reading in place and writing into a fixed buffer. Pure; allocates nothing.
  *
  * The reader is a flat array of tokens over the caller's bytes, made in one pass without recursion:
- * depth and token count are bounded by the caller. Lengths are checked against what is left. Strict:
- * no leading zeros, no "-0", integers within int64; dictionary keys must be strings; unsorted or
- * duplicate keys are accepted when `strict_order` is false (real clients send them) and refused when
- * it is true. Trailing bytes are refused unless the caller asks where the value ended.
+ * depth and token count are bounded by the caller. Lengths are checked against what is left.
+ * Strict: no leading zeros, no "-0", integers within int64; dictionary keys must be strings;
+ * unsorted or duplicate keys are accepted when `strict_order` is false (real clients send them) and
+ * refused when it is true. Trailing bytes are refused unless the caller asks where the value ended.
  */
 #pragma once
 
@@ -20,11 +20,11 @@ enum bencode_type { BENCODE_INT, BENCODE_STRING, BENCODE_LIST, BENCODE_DICT };
 
 struct bencode_token {
     enum bencode_type type;
-    uint32_t start;    /* offset of its first byte, the 'i', digit, 'l' or 'd' */
-    uint32_t size;     /* bytes of the whole encoded value */
-    uint32_t header;   /* STRING: bytes of "123:" before the content */
-    uint32_t next;     /* index of the token after this value and all inside it */
-    int64_t number;    /* INT: the value */
+    uint32_t start;  /* offset of its first byte, the 'i', digit, 'l' or 'd' */
+    uint32_t size;   /* bytes of the whole encoded value */
+    uint32_t header; /* STRING: bytes of "123:" before the content */
+    uint32_t next;   /* index of the token after this value and all inside it */
+    int64_t number;  /* INT: the value */
 };
 
 struct bencode {
@@ -62,7 +62,7 @@ uint32_t bencode_find_type(const struct bencode *self, uint32_t dict, const char
                            enum bencode_type type);
 /* The first child of a list or dictionary (a key there), BENCODE_NONE when empty. */
 uint32_t bencode_first(const struct bencode *self, uint32_t parent);
-/* The sibling after child inside parent (in a dictionary keys and values alternate), or BENCODE_NONE. */
+/* The sibling after child inside parent (in a dictionary keys and values alternate), or NONE. */
 uint32_t bencode_after(const struct bencode *self, uint32_t parent, uint32_t child);
 /* The content of a string; size 0 and data NULL when it is none. */
 struct bytes bencode_string(const struct bencode *self, uint32_t token);

@@ -11,11 +11,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define SHA1_SIZE          20
-#define SHA256_SIZE        32
-#define ED25519_KEY_SIZE   32
-#define ED25519_SEED_SIZE  32
-#define ED25519_SIGN_SIZE  64
+#define SHA1_SIZE         20
+#define SHA256_SIZE       32
+#define ED25519_KEY_SIZE  32
+#define ED25519_SEED_SIZE 32
+#define ED25519_SIGN_SIZE 64
 
 void sha1(struct bytes data, uint8_t ret_digest[SHA1_SIZE]);
 void sha256(struct bytes data, uint8_t ret_digest[SHA256_SIZE]);

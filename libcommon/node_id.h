@@ -10,8 +10,8 @@
 #include <stdint.h>
 #include <string.h>
 
-#define NODE_ID_SIZE 20
-#define NODE_ID_BITS 160
+#define NODE_ID_SIZE      20
+#define NODE_ID_BITS      160
 #define NODE_ID_TEXT_SIZE (2 * NODE_ID_SIZE + 1)
 
 struct random;

@@ -1,11 +1,11 @@
 /*
- * presence.shm: which DHT targets lb-storage may hold, as a Bloom filter in shared memory, so that a
- * transport worker answers get and get_peers for unknown targets without asking storage.
+ * presence.shm: which DHT targets lb-storage may hold, as a Bloom filter in shared memory, so that
+ * a transport worker answers get and get_peers for unknown targets without asking storage.
  *
  * A clear bit proves absence; set bits prove nothing. Storage sets the bits of a target before it
- * acknowledges the store, and builds a fresh page (page.h, as routing_page.h does) when it starts and
- * when expiry has left many bits stale. Targets are hashes, so their own bits are the hash functions.
- * Pure: works on memory it is given.
+ * acknowledges the store, and builds a fresh page (page.h, as routing_page.h does) when it starts
+ * and when expiry has left many bits stale. Targets are hashes, so their own bits are the hash
+ * functions. Pure: works on memory it is given.
  */
 #pragma once
 

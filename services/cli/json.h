@@ -5,8 +5,8 @@
 #include <protobuf-c/protobuf-c.h>
 
 /*
- * Bytes become hexadecimal digits, enums their name without its first word in lower case ("seeding"), a
- * message that is not set null. The caller owns the result.
+ * Bytes become hexadecimal digits, enums their name without its first word in lower case
+ * ("seeding"), a message that is not set null. The caller owns the result.
  */
 json_t *json_of_message(const ProtobufCMessage *message);
 

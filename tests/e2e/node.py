@@ -177,6 +177,7 @@ class Lab:
             sys.exit(f"no programs in {BIN}: set LB_BIN to the bin folder of a build")
         self.folder = tempfile.mkdtemp(prefix="lb")  # short: ipc paths have at most 107 bytes
         self.running, self.processes = [], []
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # cleans up, as Ctrl-C does
 
     def __enter__(self):
         return self
