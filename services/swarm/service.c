@@ -63,14 +63,11 @@ static void on_share(void *ctx, struct call *call, const void *body)
         call_fail(&call, LB_INVALID, "there is no such kind of torrent");
         return;
     }
-    if (share->is_private) {
-        call_fail(&call, LB_UNSUPPORTED, "private torrents cannot be made yet");
-        return;
-    }
     const struct transfers_share order = {
         .path = share->path,
         .piece_length = share->piece_length,
         .kind = kinds[share->kind],
+        .is_private = share->is_private,
         .web_seeds = (const char *const *)share->web_seeds,
         .web_seeds_count = share->n_web_seeds,
     };
@@ -97,7 +94,7 @@ static void on_started(void *ctx, lb_err err, const char *reason, const struct t
     call_reply(&call, &reply.base);
 }
 
-/* Words for what of a fetch is not there yet; NULL: all is. */
+/* False: one of them is no address. */
 static bool read_peers(const Lb__Swarm__Fetch *fetch, struct address *addresses)
 {
     for (size_t i = 0; i < fetch->n_peers; i++)

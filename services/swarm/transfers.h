@@ -44,6 +44,7 @@ struct transfers_share {
     const char *path;             /* absolute */
     uint32_t piece_length;        /* 0: by size */
     enum metainfo_kind kind;      /* 0: v1 */
+    bool is_private;              /* BEP 27 */
     const char *const *web_seeds; /* http or https URLs */
     size_t web_seeds_count;
 };

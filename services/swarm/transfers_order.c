@@ -409,6 +409,7 @@ void transfers_share(struct transfers *self, const struct transfers_share *share
         .path = clean,
         .piece_length = share->piece_length,
         .kind = share->kind,
+        .is_private = share->is_private,
         .known = resume != NULL ? known->metainfo : NULL,
         .known_resume = resume,
     };

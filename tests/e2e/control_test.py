@@ -3,9 +3,11 @@
 
 import json
 import os
+import re
 import socket
 import time
 
+import bencode
 from node import Lab, same_content, wait_for
 
 HEX = "c12fe1c06bba254a9dc9f519b335aa7c1367a88a"
@@ -175,6 +177,40 @@ def turns(lab, c, a):
         assert same_content(lab.path("out", f"turn{i}"), lab.path("turns", f"turn{i}"))
 
 
+def known_peers(node, link):
+    """Those the node's hash table has for the torrent."""
+    host, port = node.address.rsplit(":", 1)
+    infohash = bytes.fromhex(re.search(r"urn:btih:([0-9a-f]{40})", link).group(1))
+    query = {"t": b"aa", "y": b"q", "q": b"get_peers", "a": {"id": b"i" * 20, "info_hash": infohash}}
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asker:
+        asker.connect((host, int(port)))
+        asker.settimeout(1)
+        for _ in range(20):
+            asker.send(bencode.encode(query))
+            try:
+                while True:
+                    reply = bencode.decode(asker.recv(4096))
+                    if reply.get("t") == b"aa" and "r" in reply:
+                        return reply["r"].get("values", [])
+            except TimeoutError:
+                continue
+    raise AssertionError("no reply to get_peers")
+
+
+def private_share(lab, a, b):
+    """BEP 27: it is not announced, and who is told of a peer fetches it all the same."""
+    open_link = a.share(lab.make_file("out/open.iso", 300_000, seed=41))
+    torrent = lab.path("private.torrent")
+    link = a.share(lab.make_file("out/private.iso", 300_000, seed=42), "--private", "--torrent", torrent)
+    with open(torrent, "rb") as file:
+        assert b"7:privatei1e" in file.read()
+    into = lab.make_folder("private")
+    b.cli("fetch", torrent, "--to", into, "--peer", a.address)
+    assert same_content(lab.path("out/private.iso"), os.path.join(into, "private.iso"))
+    wait_for("the open one to be announced", lambda: known_peers(b, open_link))
+    assert not known_peers(a, link) and not known_peers(b, link)
+
+
 with Lab() as lab:
     a, b, c = lab.node("a"), lab.node("b"), lab.node("c")
     a.up()
@@ -186,4 +222,5 @@ with Lab() as lab:
     outcomes(a, b, link)
     checks(lab, a, b, link)
     seeding_ends(lab, a, b)
+    private_share(lab, a, b)
     turns(lab, c, a)
