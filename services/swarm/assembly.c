@@ -404,7 +404,7 @@ static void start_write(struct assembly *self, bool whole)
     job->base.work = work_write;
     job->base.finished = finished_write;
     /* Writes of one piece stay in order, also those of an assembly that was freed meanwhile. */
-    job->base.job.lane = storage->number << 32 | (self->piece + 1);
+    job->base.lane = storage->number << 32 | (self->piece + 1);
     disk_submit(&job->base, storage, URGENCY_WRITE);
 }
 
