@@ -346,9 +346,8 @@ static void deny(struct actor *self, struct call *call, const struct sender *sen
     refuse(self, call, LB_DENIED, reason);
 }
 
-static bool check_sender(struct actor *self, struct call *call)
+static bool check_sender(struct actor *self, struct call *call, const char *address)
 {
-    const char *address = zmq_msg_gets(&call->sender, "Peer-Address");
     struct sender sender = senders_identify(&self->senders, address, actor_now_ms(self));
 
     if ((self->may_send[call->request_case] & 1u << sender.role) != 0)
@@ -357,7 +356,12 @@ static bool check_sender(struct actor *self, struct call *call)
     return false;
 }
 
-static void dispatch(struct actor *self, struct call *call, struct bytes body_frame)
+static struct bytes frame_bytes(zmq_msg_t *frame)
+{
+    return bytes_of(zmq_msg_data(frame), zmq_msg_size(frame));
+}
+
+static void dispatch(struct actor *self, struct call *call, zmq_msg_t *body_frame)
 {
     const struct service_definition *definition = self->definition;
     const ProtobufCMessage *request;
@@ -367,7 +371,7 @@ static void dispatch(struct actor *self, struct call *call, struct bytes body_fr
         refuse(self, call, LB_FULL, "too many requests are under way");
         return;
     }
-    request = message_unpack(definition->request, body_frame, &call->memory);
+    request = message_unpack(definition->request, frame_bytes(body_frame), &call->memory);
     call->counted_bytes = call->memory.taken;
     self->calls_bytes += call->counted_bytes;
     if (request == NULL) {
@@ -380,15 +384,10 @@ static void dispatch(struct actor *self, struct call *call, struct bytes body_fr
         refuse(self, call, LB_UNSUPPORTED, "unknown request");
         return;
     }
-    if (!check_sender(self, call))
+    if (!check_sender(self, call, zmq_msg_gets(body_frame, SENDERS_PROPERTY)))
         return;
     status_counter_add(self->requests, 1);
     definition->handlers[call->request_case](self->ctx, call, body);
-}
-
-static struct bytes frame_bytes(zmq_msg_t *frame)
-{
-    return bytes_of(zmq_msg_data(frame), zmq_msg_size(frame));
 }
 
 static struct call *call_new(struct actor *self)
@@ -449,7 +448,7 @@ static bool drain_mailbox(void *ctx, void *socket)
         call->id = header.call_id;
         call->timeout_ms = header.timeout_ms;
         if (count == 2)
-            dispatch(self, call, frame_bytes(&frames[1]));
+            dispatch(self, call, &frames[1]);
         else
             refuse(self, call, LB_INVALID, "a request has two frames");
     }

@@ -17,6 +17,12 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/*
+ * Of a frame that its sender wrote. The one with the routing id, which a ROUTER puts before it, has
+ * no properties when the socket was asked for its events before (router.cpp, xhas_in()).
+ */
+#define SENDERS_PROPERTY "Peer-Address"
+
 #define SENDERS_KNOWN_MAX 32 /* then the one known longest is looked up anew */
 #define SENDERS_GONE_MS   10000u
 #define SENDERS_GROUPS_MS 60000u
@@ -59,7 +65,7 @@ void senders_init(struct senders *self, const struct paths *paths, enum service 
                   const struct page *status);
 
 /*
- * address: the property Peer-Address of a message, or NULL. Whoever cannot be told is a stranger.
+ * address: the property of a frame, or NULL. Whoever cannot be told is a stranger.
  * May look up the groups of a person, which takes as long as the system's user database does.
  */
 struct sender senders_identify(struct senders *self, const char *address, uint64_t now_ms);
