@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include "libcommon/access.h"
 #include "libcommon/status_page.h"
 #include "services/gateway/code.h"
 
@@ -43,6 +44,7 @@ typedef void local_fn(const struct view *view, message_take_fn *respond, void *c
 
 struct method {
     const char *name;
+    enum access_level level; /* what a person must be let do for it; ACCESS_CHANGE: not said */
     const ProtobufCMessageDescriptor *request;
     enum service service; /* who does the work; SERVICE_GATEWAY: local */
     local_fn *local;
