@@ -611,6 +611,36 @@ void config_free(struct config **self)
     *self = NULL;
 }
 
+/* ---- beside another ---- */
+
+static bool is_number(enum config_type type)
+{
+    return type != CONFIG_TEXT && type != CONFIG_LIST && type != CONFIG_SUBNETS;
+}
+
+bool config_is_same(const struct config *a, const struct config *b, enum config_key key)
+{
+    const struct value *x = &a->values[key], *y = &b->values[key];
+
+    if (is_number(rows[key].type))
+        return x->number == y->number;
+    if (rows[key].type != CONFIG_LIST)
+        return strcmp(x->text, y->text) == 0;
+    for (size_t i = 0; i < x->items_count && i < y->items_count; i++) {
+        if (strcmp(x->items[i], y->items[i]) != 0)
+            return false;
+    }
+    return x->items_count == y->items_count;
+}
+
+void config_take(struct config *self, struct config *from, enum config_key key)
+{
+    struct value mine = self->values[key];
+
+    self->values[key] = from->values[key];
+    from->values[key] = mine;
+}
+
 /* ---- reading ---- */
 
 const char *config_text(const struct config *self, enum config_key key)

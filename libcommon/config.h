@@ -83,7 +83,9 @@ enum config_type {
     X(SWARM_SUBNET_LIMITS, "swarm", "subnet_limits", SUBNETS, "", 0, 0,                            \
       "Most between a subnet and the rest, each way: CIDR RATE, separated by commas")              \
     X(SWARM_ACTIVE_MAX, "swarm", "active_max", COUNT, "0", 0, 4096,                                \
-      "Most fetches at once, others wait for their turn; 0: no limit")
+      "Most fetches at once, others wait for their turn; 0: no limit")                             \
+    X(METRICS_LISTEN, "gateway", "metrics_listen", TEXT, "", 0, 0,                                 \
+      "Address of Prometheus metrics, /healthz and /readyz over HTTP, ADDR:PORT; none: off")
 
 #define LB_CONFIG_ENUM(name, ...) CONFIG_##name,
 enum config_key { LB_CONFIG(LB_CONFIG_ENUM) CONFIG_KEYS_COUNT };
@@ -123,6 +125,16 @@ const char *config_section_name(enum config_key key);
 const char *config_key_name(enum config_key key);
 const char *config_default(enum config_key key);
 const char *config_help(enum config_key key);
+
+/* Do both mean the same? Sizes, times and rates by their number: "1 GiB" is "1024 MiB". */
+bool config_is_same(const struct config *a, const struct config *b, enum config_key key);
+
+/* Exchange one value, with its origin: for config_reload.h. */
+void config_take(struct config *self, struct config *from, enum config_key key);
+
+/* What config_load() cannot see: addresses that are none. LB_INVALID and *ret_problem. */
+LB_MUST_CHECK lb_err config_check_addresses(const struct config *config,
+                                            struct config_problem *ret_problem);
 
 /* A value with its unit, as in the files: bytes, and milliseconds. LB_INVALID when it is none. */
 LB_MUST_CHECK lb_err config_parse_size(const char *text, uint64_t *ret_bytes);
