@@ -56,18 +56,24 @@ static lb_err open_valid(struct page *ret_page, const char *path, bool writable)
     return LB_OK;
 }
 
+/* In the system's run folder the file was made for us, empty (systemd/littlebird.tmpfiles). */
 static lb_err create(struct page *ret_page, const char *path)
 {
     struct page page;
     lb_err err = page_create(&page, path, sizeof(struct status_page));
+    bool adopted = err == LB_DENIED;
     struct status_page *self;
 
+    if (adopted)
+        err = page_adopt(&page, path, sizeof(struct status_page));
     if (err != LB_OK)
         return err;
     self = page.memory;
-    self->magic = STATUS_PAGE_MAGIC;
+    memset(self, 0, sizeof *self);
     self->layout = STATUS_PAGE_LAYOUT;
-    err = page_publish(&page, path);
+    self->magic = STATUS_PAGE_MAGIC;
+    if (!adopted)
+        err = page_publish(&page, path);
     if (err != LB_OK)
         page_close(&page);
     else
@@ -111,6 +117,26 @@ struct status_slot *status_page_slot(const struct page *page, enum service servi
     return &self->slots[service][instance];
 }
 
+unsigned status_page_active(const struct page *page, enum service service)
+{
+    const struct status_page *self = page->memory;
+    uint32_t active;
+
+    if (self == NULL || (unsigned)service >= SERVICES_COUNT)
+        return 1;
+    active = atomic_load(&self->active[service]);
+    if (active == 0)
+        return 1;
+    return active < STATUS_INSTANCES_MAX ? active : STATUS_INSTANCES_MAX;
+}
+
+void status_page_set_active(const struct page *page, enum service service, unsigned instances)
+{
+    struct status_page *self = page->memory;
+
+    atomic_store(&self->active[service], instances);
+}
+
 bool service_state_serves(enum service_state state)
 {
     return state == STATE_READY || state == STATE_DEGRADED;
@@ -151,6 +177,11 @@ void status_counter_add(struct status_counter *counter, uint64_t by)
 void status_counter_set(struct status_counter *counter, uint64_t value)
 {
     atomic_store_explicit(&counter->value, value, memory_order_relaxed);
+}
+
+void status_slot_clear(struct status_slot *slot)
+{
+    memset(slot, 0, sizeof *slot);
 }
 
 void status_slot_note(struct status_slot *slot, const char *format, ...)

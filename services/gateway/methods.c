@@ -61,6 +61,46 @@ static lb_err ask_scale(const void *request, message_take_fn *send, void *ctx,
     return LB_OK;
 }
 
+static lb_err ask_set_log_level(const void *request, message_take_fn *send, void *ctx,
+                                const char **ret_problem)
+{
+    const Littlebird__V1__SetLogLevelRequest *from = request;
+    Lb__Supervisor__SetLogLevel set = LB__SUPERVISOR__SET_LOG_LEVEL__INIT;
+    Lb__Supervisor__Request message = LB__SUPERVISOR__REQUEST__INIT;
+
+    if (check_service(from->service, ret_problem) != LB_OK)
+        return LB_INVALID;
+    if ((unsigned)from->level > LITTLEBIRD__V1__SET_LOG_LEVEL_REQUEST__LEVEL__LEVEL_DEBUG) {
+        *ret_problem = "there is no such level";
+        return LB_INVALID;
+    }
+    set.service = from->service;
+    if (from->which_case == LITTLEBIRD__V1__SET_LOG_LEVEL_REQUEST__WHICH_INSTANCE) {
+        set.which_case = LB__SUPERVISOR__SET_LOG_LEVEL__WHICH_INSTANCE;
+        set.instance = from->instance;
+    }
+    set.level = (uint32_t)from->level;
+    set.seconds = from->seconds;
+    message.body_case = LB__SUPERVISOR__REQUEST__BODY_SET_LOG_LEVEL;
+    message.set_log_level = &set;
+    send(ctx, &message.base);
+    return LB_OK;
+}
+
+static lb_err ask_reload(const void *request, message_take_fn *send, void *ctx,
+                         const char **ret_problem)
+{
+    Lb__Supervisor__Reload reload = LB__SUPERVISOR__RELOAD__INIT;
+    Lb__Supervisor__Request message = LB__SUPERVISOR__REQUEST__INIT;
+
+    (void)request;
+    (void)ret_problem;
+    message.body_case = LB__SUPERVISOR__REQUEST__BODY_RELOAD;
+    message.reload = &reload;
+    send(ctx, &message.base);
+    return LB_OK;
+}
+
 static lb_err ask_stop(const void *request, message_take_fn *send, void *ctx,
                        const char **ret_problem)
 {
@@ -101,6 +141,29 @@ static bool translate_scaled(const void *reply, message_take_fn *respond, void *
     return is_done(reply);
 }
 
+static bool translate_log_level_set(const void *reply, message_take_fn *respond, void *ctx)
+{
+    Littlebird__V1__SetLogLevelResponse response = LITTLEBIRD__V1__SET_LOG_LEVEL_RESPONSE__INIT;
+
+    if (is_done(reply))
+        respond(ctx, &response.base);
+    return is_done(reply);
+}
+
+static bool translate_reloaded(const void *reply, message_take_fn *respond, void *ctx)
+{
+    const Lb__Supervisor__Reply *from = reply;
+    Littlebird__V1__ReloadResponse response = LITTLEBIRD__V1__RELOAD_RESPONSE__INIT;
+
+    if (from->body_case != LB__SUPERVISOR__REPLY__BODY_RELOADED)
+        return false;
+    response.n_needs_restart = from->reloaded->n_needs_restart;
+    response.needs_restart = from->reloaded->needs_restart;
+    response.problem = from->reloaded->problem;
+    respond(ctx, &response.base);
+    return true;
+}
+
 static bool translate_stopping(const void *reply, message_take_fn *respond, void *ctx)
 {
     Littlebird__V1__StopResponse response = LITTLEBIRD__V1__STOP_RESPONSE__INIT;
@@ -126,75 +189,105 @@ static bool never(const void *request)
 
 const struct method api_methods[API_METHODS_COUNT] = {
     { .name = "littlebird.v1.NodeService/GetServerInfo",
+      .level = ACCESS_LOOK,
       .request = &littlebird__v1__get_server_info_request__descriptor,
       .service = SERVICE_GATEWAY,
       .local = view_server_info },
     { .name = "littlebird.v1.NodeService/GetStatus",
+      .level = ACCESS_LOOK,
       .request = &littlebird__v1__get_status_request__descriptor,
       .service = SERVICE_GATEWAY,
       .local = view_status },
     { .name = "littlebird.v1.NodeService/RestartService",
+      .level = ACCESS_CHANGE,
       .request = &littlebird__v1__restart_service_request__descriptor,
       .service = SERVICE_SUPERVISOR,
       .ask = ask_restart,
       .translate = translate_restarted,
       .may_repeat = never },
     { .name = "littlebird.v1.NodeService/ScaleService",
+      .level = ACCESS_CHANGE,
       .request = &littlebird__v1__scale_service_request__descriptor,
       .service = SERVICE_SUPERVISOR,
       .ask = ask_scale,
       .translate = translate_scaled,
       .may_repeat = always },
+    { .name = "littlebird.v1.NodeService/SetLogLevel",
+      .level = ACCESS_CHANGE,
+      .request = &littlebird__v1__set_log_level_request__descriptor,
+      .service = SERVICE_SUPERVISOR,
+      .ask = ask_set_log_level,
+      .translate = translate_log_level_set,
+      .may_repeat = always },
+    { .name = "littlebird.v1.NodeService/Reload",
+      .level = ACCESS_CHANGE,
+      .request = &littlebird__v1__reload_request__descriptor,
+      .service = SERVICE_SUPERVISOR,
+      .ask = ask_reload,
+      .translate = translate_reloaded,
+      .may_repeat = always },
     { .name = "littlebird.v1.NodeService/Stop",
+      .level = ACCESS_CHANGE,
       .request = &littlebird__v1__stop_request__descriptor,
       .service = SERVICE_SUPERVISOR,
       .ask = ask_stop,
       .translate = translate_stopping,
       .may_repeat = never },
     { .name = "littlebird.v1.StorageService/Put",
+      .level = ACCESS_USE,
       .request = &littlebird__v1__put_request__descriptor,
       .service = SERVICE_STORAGE,
       .ask = storage_ask_put,
       .translate = storage_translate_put,
+      .place = storage_place_put,
       .may_repeat = storage_put_may_repeat },
     { .name = "littlebird.v1.StorageService/Get",
+      .level = ACCESS_USE,
       .request = &littlebird__v1__get_request__descriptor,
       .service = SERVICE_STORAGE,
       .ask = storage_ask_get,
       .translate = storage_translate_get,
+      .place = storage_place_get,
       .may_repeat = always },
     { .name = "littlebird.v1.StorageService/Remove",
+      .level = ACCESS_USE,
       .request = &littlebird__v1__remove_request__descriptor,
       .service = SERVICE_STORAGE,
       .ask = storage_ask_remove,
       .translate = storage_translate_remove,
+      .place = storage_place_remove,
       .may_repeat = storage_remove_may_repeat,
       .done_before = LB_NOT_FOUND },
     { .name = "littlebird.v1.StorageService/AuditKeys",
+      .level = ACCESS_LOOK,
       .request = &littlebird__v1__audit_keys_request__descriptor,
       .service = SERVICE_STORAGE,
       .ask = storage_ask_audit,
       .translate = storage_translate_audit,
       .may_repeat = always },
     { .name = "littlebird.v1.SwarmService/Share",
+      .level = ACCESS_USE,
       .request = &littlebird__v1__share_request__descriptor,
       .service = SERVICE_SWARM,
       .ask = swarm_ask_share,
       .translate = swarm_translate_share,
       .may_repeat = always },
     { .name = "littlebird.v1.SwarmService/Fetch",
+      .level = ACCESS_USE,
       .request = &littlebird__v1__fetch_request__descriptor,
       .service = SERVICE_SWARM,
       .ask = swarm_ask_fetch,
       .translate = swarm_translate_fetch,
       .may_repeat = always },
     { .name = "littlebird.v1.SwarmService/ListTransfers",
+      .level = ACCESS_LOOK,
       .request = &littlebird__v1__list_transfers_request__descriptor,
       .service = SERVICE_SWARM,
       .ask = swarm_ask_list,
       .translate = swarm_translate_list,
       .may_repeat = always },
     { .name = "littlebird.v1.SwarmService/RemoveTransfer",
+      .level = ACCESS_USE,
       .request = &littlebird__v1__remove_transfer_request__descriptor,
       .service = SERVICE_SWARM,
       .ask = swarm_ask_remove,
@@ -202,42 +295,49 @@ const struct method api_methods[API_METHODS_COUNT] = {
       .may_repeat = always,
       .done_before = LB_NOT_FOUND },
     { .name = "littlebird.v1.SwarmService/GetMetainfo",
+      .level = ACCESS_LOOK,
       .request = &littlebird__v1__get_metainfo_request__descriptor,
       .service = SERVICE_SWARM,
       .ask = swarm_ask_metainfo,
       .translate = swarm_translate_metainfo,
       .may_repeat = always },
     { .name = "littlebird.v1.SwarmService/ListTransferPeers",
+      .level = ACCESS_LOOK,
       .request = &littlebird__v1__list_transfer_peers_request__descriptor,
       .service = SERVICE_SWARM,
       .ask = swarm_ask_peers,
       .translate = swarm_translate_peers,
       .may_repeat = always },
     { .name = "littlebird.v1.SwarmService/ListTransferFiles",
+      .level = ACCESS_LOOK,
       .request = &littlebird__v1__list_transfer_files_request__descriptor,
       .service = SERVICE_SWARM,
       .ask = swarm_ask_files,
       .translate = swarm_translate_files,
       .may_repeat = always },
     { .name = "littlebird.v1.SwarmService/SetTransferLimits",
+      .level = ACCESS_CHANGE,
       .request = &littlebird__v1__set_transfer_limits_request__descriptor,
       .service = SERVICE_SWARM,
       .ask = swarm_ask_limits,
       .translate = swarm_translate_limits,
       .may_repeat = always },
     { .name = "littlebird.v1.SwarmService/CheckTransfer",
+      .level = ACCESS_USE,
       .request = &littlebird__v1__check_transfer_request__descriptor,
       .service = SERVICE_SWARM,
       .ask = swarm_ask_check,
       .translate = swarm_translate_check,
       .may_repeat = always },
     { .name = "littlebird.v1.DhtService/Lookup",
+      .level = ACCESS_LOOK,
       .request = &littlebird__v1__lookup_request__descriptor,
       .service = SERVICE_ROUTING,
       .ask = dht_ask_lookup,
       .translate = dht_translate_lookup,
       .may_repeat = always },
     { .name = "littlebird.v1.DhtService/GetTable",
+      .level = ACCESS_LOOK,
       .request = &littlebird__v1__get_table_request__descriptor,
       .service = SERVICE_ROUTING,
       .ask = dht_ask_table,
