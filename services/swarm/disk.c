@@ -305,6 +305,22 @@ void disk_free(struct disk **self)
     uv_close((uv_handle_t *)&freed->clock, on_timer_closed);
 }
 
+struct disk_block *disk_block_take(struct disk *self, uint8_t **ret_data)
+{
+    struct disk_block *block;
+
+    if (blocks_room(&self->blocks) == 0)
+        cache_shrink(self, 1);
+    block = blocks_take(&self->blocks);
+    *ret_data = block->data;
+    return block;
+}
+
+void disk_block_drop(struct disk *self, struct disk_block **block)
+{
+    blocks_drop(&self->blocks, block);
+}
+
 bool disk_wants_pause(const struct disk *self)
 {
     return self->paused;
