@@ -674,6 +674,7 @@ static bool prepare(struct actor *self, int argc, char **argv, int *ret_exit)
 {
     struct config_problem problem;
     struct options options;
+    const char *old;
     lb_err err;
 
     if (!options_parse(&options, service_text(self->definition->service), argc, argv, ret_exit))
@@ -681,6 +682,17 @@ static bool prepare(struct actor *self, int argc, char **argv, int *ret_exit)
     log_init(service_text(self->definition->service), LOG_LEVEL_INFO);
     self->instance = options.instance;
     err = options_paths(&options, &self->paths);
+    if (err == LB_OK)
+        paths_of_service(&self->paths, self->definition->service);
+    if (err == LB_OK && paths_has_old_state(&self->paths, &old)) {
+        log_error(
+            "/var/lib/littlebird/%s is of a node that ran as one user; now lb-swarm keeps its "
+            "state in /var/lib/littlebird/net as _lb-net, and all others in "
+            "/var/lib/littlebird/data as _lb-data: move it there, or away",
+            old);
+        *ret_exit = EXIT_CONFIGURATION;
+        return false;
+    }
     if (err == LB_OK)
         err = paths_make(&self->paths);
     if (err != LB_OK) {

@@ -264,7 +264,7 @@ static bool read_node_id(struct gateway *self, struct node_id *ret_id)
     struct page page = { 0 };
     bool valid;
 
-    snprintf(path, sizeof(path), "%s/routing.shm", actor_paths(self->actor)->run_folder);
+    snprintf(path, sizeof(path), "%s/routing.shm", actor_paths(self->actor)->pages_folder);
     if (page_open(&page, path, sizeof(struct routing_page), false) != LB_OK)
         return false;
     valid = routing_page_is_valid(page.memory, page.size);
