@@ -3,8 +3,7 @@
  * What an administrator wants (requests.h) means the same with both and is carried out through
  * this.
  *
- * Nothing here waits: an order is given, and look() says later how far it has got. Whoever
- * implements it calls requests_advance() after anything happened.
+ * Nothing here waits: an order is given, and look() says later how far it has got.
  */
 #pragma once
 
@@ -43,9 +42,15 @@ struct manager {
      */
     void (*steer)(void *ctx, enum service service, unsigned active);
 
-    /* How it is. *ret_generation grows with every start of a process of it. */
+    /*
+     * How it is: after an order what has become of it, never how it was before (BUSY as long as
+     * that is not known). *ret_generation grows with every start of a process of it.
+     */
     enum manager_condition (*look)(void *ctx, enum service service, unsigned instance,
                                    uint32_t *ret_generation);
+
+    /* Something was asked: requests_advance(), and whatever else follows when anything happened. */
+    void (*settle)(void *ctx);
 
     /* Drain and stop the whole node; as SIGTERM to the supervisor does. */
     void (*stop_node)(void *ctx);

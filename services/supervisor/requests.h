@@ -17,8 +17,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define REQUESTS_WAITING_MAX 32 /* restarts and scalings that are waited for; one more is refused  \
-                                 */
+#define REQUESTS_WAITING_MAX                                                                       \
+    32 /* restarts and scalings that are waited for; one more is refused                           \
+        */
 #define REQUESTS_TIMEOUT_MS 60000u /* how long who does not say waits */
 
 /* Somebody waits for one of the two. */
@@ -31,7 +32,10 @@ struct request_waiting {
     unsigned instances;  /* ... and how many it is to have */
 };
 
-/* The first member of the state of lb-supervisor, so that its handlers find it. */
+/*
+ * The first member of the state of lb-supervisor, so that its handlers find it. Zeroed before
+ * requests_init().
+ */
 struct requests {
     struct actor *actor;     /* borrowed */
     const struct page *page; /* borrowed: the status page, writable */
@@ -43,8 +47,8 @@ struct requests {
 };
 
 /* The handlers of lb.supervisor.Request; their ctx begins with a struct requests. */
-extern handler_fn *const requests_handlers[];
-extern const size_t requests_handlers_count;
+#define REQUESTS_HANDLERS_COUNT 6
+extern handler_fn *const requests_handlers[REQUESTS_HANDLERS_COUNT];
 
 void requests_init(struct requests *self, struct actor *actor, const struct page *page,
                    const struct manager *manager, void *manager_ctx);

@@ -12,7 +12,7 @@
 
 enum restart_verb {
     RESTART_WAIT, /* for the condition of restart.instance to change */
-    RESTART_TELL, /* restart restart.instance now, then ask again */
+    RESTART_TELL, /* write its generation into restart.generation, restart it, then ask again */
     RESTART_DONE,
     RESTART_FAILED, /* restart.instance did not come back */
     RESTART_GONE    /* the one instance that was meant has been scaled away */
@@ -32,7 +32,7 @@ void restart_init(struct restart *self, enum service service, unsigned first, un
 
 /*
  * wanted: how many instances there are to be; condition and generation are those of self->instance,
- * as they are now.
+ * as they are now. On RESTART_TELL self->instance may be another than before.
  */
 enum restart_verb restart_next(struct restart *self, unsigned wanted,
                                enum manager_condition condition, uint32_t generation);
