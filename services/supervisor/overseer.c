@@ -11,6 +11,7 @@
 #include "services/supervisor/lifecycle.h"
 #include "services/supervisor/requests.h"
 #include "services/supervisor/roster.h"
+#include "services/supervisor/stall.h"
 #include "services/supervisor/unit.h"
 #include "services/supervisor/unit_slot.h"
 
@@ -21,13 +22,13 @@
 #include <string.h>
 #include <uv.h>
 
-#define TICK_MS       500
-#define UNANSWERED_MS 5000 /* so long the services are kept waiting for systemd's first answer */
-#define WATCHDOG_MORE_MS                                                                           \
-    5000 /* systemd's watchdog is first; this much later it has not struck, or is off */
+#define TICK_MS          500
+#define UNANSWERED_MS    5000 /* so long the services are kept waiting for systemd's first answer */
+#define WATCHDOG_MORE_MS 5000 /* from when systemd's watchdog should have struck to our SIGABRT */
 
 struct instance {
     struct unit unit;
+    struct stall stall;
     uint64_t retry_ms;   /* FAILED: when it is tried again */
     uint64_t aborted_ms; /* told to abort by us, because it hung; 0: not */
     bool refused;        /* the last order for it was not taken, and nobody was told so far */
@@ -279,8 +280,13 @@ static void on_report(void *ctx, enum service service, unsigned number,
     struct overseer *self = ctx;
     struct instance *instance = find_instance(self, service, number);
     enum unit_phase before = instance->unit.phase;
+    uint32_t starts = instance->unit.starts;
 
     unit_take(&instance->unit, report);
+    if (instance->unit.starts != starts) {
+        stall_init(&instance->stall, config_number(actor_config(self->actor), CONFIG_STUCK));
+        instance->aborted_ms = 0;
+    }
     if (instance->unit.phase == UNIT_STOPPED && number > 0 &&
         number >= requests_instances(&self->requests, service)) {
         unit_expect(&instance->unit, UNIT_ABSENT); /* one too many, and gone */
@@ -400,26 +406,41 @@ static const struct bus_events bus_events = {
 
 /* ---- what time tells ---- */
 
+/* systemd's own watchdog is first; then it has not struck, or is off. */
+static bool is_silent(const struct unit *unit, const struct status_slot *slot, uint64_t now_ms)
+{
+    uint64_t limit_ms = unit->watchdog_ms > STATUS_HUNG_MS ? unit->watchdog_ms : STATUS_HUNG_MS;
+
+    return status_slot_state(slot, now_ms) == STATE_HUNG &&
+           now_ms - atomic_load(&slot->heartbeat_ms) > limit_ms + WATCHDOG_MORE_MS;
+}
+
 /* As the supervisor does standalone: SIGABRT for a core file, then SIGKILL, which also ends what is
  * stopped. systemd starts it again. */
 static void end_hung(struct overseer *self, enum service service, unsigned number, uint64_t now_ms)
 {
     struct instance *instance = find_instance(self, service, number);
     const struct status_slot *slot = status_page_slot(&self->page, service, number);
-    uint64_t heartbeat_ms = atomic_load(&slot->heartbeat_ms);
-    uint64_t limit_ms =
-        instance->unit.watchdog_ms > STATUS_HUNG_MS ? instance->unit.watchdog_ms : STATUS_HUNG_MS;
+    bool silent, stuck;
 
-    if (instance->unit.phase != UNIT_RUNNING || status_slot_state(slot, now_ms) != STATE_HUNG ||
-        now_ms - heartbeat_ms < limit_ms + WATCHDOG_MORE_MS) {
-        instance->aborted_ms = 0;
-    } else if (instance->aborted_ms == 0) {
+    if (instance->unit.phase != UNIT_RUNNING) {
+        return;
+    }
+    if (instance->aborted_ms != 0) {
+        if (now_ms - instance->aborted_ms >= LIFECYCLE_ABORT_GRACE_MS) {
+            bus_kill(self->bus, service, number, SIGKILL);
+        }
+        return;
+    }
+    silent = is_silent(&instance->unit, slot, now_ms);
+    stuck = stall_look(&instance->stall, atomic_load(&slot->answered),
+                       atomic_load(&slot->overdue_ms), now_ms);
+    if (silent || stuck) {
         instance->aborted_ms = now_ms;
-        log_warn("%s-%u pid=%lu hangs and is sent SIGABRT", service_text(service), number,
-                 (unsigned long)instance->unit.pid);
+        log_error("%s-%u pid=%lu %s and is sent SIGABRT", service_text(service), number,
+                  (unsigned long)instance->unit.pid,
+                  silent ? "hangs" : "is stuck: its loop runs, but it answers nothing");
         bus_kill(self->bus, service, number, SIGABRT);
-    } else if (now_ms - instance->aborted_ms >= LIFECYCLE_ABORT_GRACE_MS) {
-        bus_kill(self->bus, service, number, SIGKILL);
     }
 }
 
