@@ -8,6 +8,7 @@
 #include "services/supervisor/children.h"
 #include "services/supervisor/claim.h"
 #include "services/supervisor/inbox.h"
+#include "services/supervisor/process.h"
 #include "services/supervisor/requests.h"
 #include "services/supervisor/sockets.h"
 
@@ -20,8 +21,9 @@
 #include <unistd.h>
 #include <uv.h>
 
-#define DRAIN_LIMIT_MS 60000u /* five services after one another, each killed after 10 s */
-#define NOTICES_BUDGET 64     /* datagrams a turn */
+#define DRAIN_LIMIT_MS  60000u /* five services after one another, each killed after 10 s */
+#define ORPHAN_GRACE_MS 500u   /* a service that is told twice ends at once */
+#define NOTICES_BUDGET  64     /* datagrams a turn */
 
 struct supervisor {
     struct requests requests; /* first: see there */
@@ -293,7 +295,7 @@ static lb_err bind_all(struct supervisor *self)
         log_error("the path of the run folder is too long: %s", paths->run_folder);
         return LB_TOO_BIG;
     }
-    claim_await_orphans(paths, self->inbox.address.sun_path);
+    process_end_orphans(self->inbox.address.sun_path, ORPHAN_GRACE_MS);
     err = inbox_bind(&self->inbox);
     if (err != LB_OK) {
         log_error("cannot bind %s: %s", self->inbox.address.sun_path, strerror(errno));
