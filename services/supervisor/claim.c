@@ -2,6 +2,7 @@
 
 #include "libcommon/listen.h"
 #include "libcommon/log.h"
+#include "services/supervisor/overseer.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -21,9 +22,9 @@ lb_err claim_run_folder(const struct paths *paths, int *ret_lock)
 {
     lb_err err;
 
-    if (systemd_manages(paths)) {
-        log_error("under systemd, littlebird.target starts the services; a supervisor that works "
-                  "beside systemd is not there yet");
+    if (systemd_manages(paths) && !overseer_is_wanted()) {
+        log_error("under systemd, littlebird.target starts the services; littlebird-supervisor."
+                  "service watches them");
         return LB_INVALID;
     }
     err = listen_lock(paths->run_folder, ret_lock);
