@@ -391,6 +391,21 @@ def test_scales_up_and_down():
         assert node.slot("transport")["pid"] == first and node.slot("transport")["restarts"] == 0
 
 
+def test_who_does_not_drain_is_killed_and_scaled_away():
+    with Node(**{"storage-2": "deaf"}) as node:
+        node.up("--set", "storage.workers=2")
+        node.await_ready()
+        wait_for("ready", node.all_ready)
+        assert node.ask(scale_request("storage", 3))[1] == 0
+        pid = node.slot("storage", 2)["pid"]
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            down = pool.submit(node.ask, scale_request("storage", 1))
+            wait_for("it drains", lambda: node.state("storage", 2) == "draining")
+            assert node.state("supervisor") == "ready"  # the others serve
+            assert down.result()[1] == 0 and pid_is_gone(pid)
+        assert node.mailboxes("storage") == ["storage-0.sock"] and node.active("storage") == 1
+
+
 def test_a_scaling_that_fails_is_taken_back():
     with Node(**{"transport-2": "code 78", "transport-3": "crash"}) as node:
         node.up()
