@@ -235,6 +235,23 @@ def test_a_stopped_process_is_killed():
         wait_for("ready", node.all_ready)
 
 
+def test_a_supervisor_that_was_stopped_aborts_nobody():
+    with Node() as node:
+        process = node.up()
+        node.await_ready()
+        wait_for("ready", node.all_ready)
+        pids = [node.slot(service)["pid"] for service in SERVICES]
+        process.send_signal(signal.SIGSTOP)
+        time.sleep(4)  # longer than the watchdog
+        process.send_signal(signal.SIGCONT)
+        wait_for("it to see that", lambda: "judged anew" in node.log())
+        assert node.ask(restart_request("swarm"))[1] == 0  # it has looked at everything since
+        assert [node.slot(service)["restarts"] for service in SERVICES] == [0, 0, 0, 1, 0]
+        assert node.ask(restart_request("swarm"))[1] == 0
+        del pids[3]
+        assert pids == [node.slot(s)["pid"] for s in SERVICES if s != "swarm"]
+
+
 def test_who_beats_but_answers_nothing_is_aborted():
     with Node() as node:
         node.up("--set", "supervisor.stuck=1s")
