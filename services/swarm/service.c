@@ -71,6 +71,7 @@ static void on_share(void *ctx, struct call *call, const void *body)
         .web_seeds = (const char *const *)share->web_seeds,
         .web_seeds_count = share->n_web_seeds,
     };
+    call_lasts(call); /* it hashes first */
     transfers_share(self->transfers, &order, on_shared, call);
 }
 
@@ -139,6 +140,7 @@ static void on_fetch(void *ctx, struct call *call, const void *body)
         order.has_seed_for = true;
         order.seed_for_s = fetch->seed_for_s;
     }
+    call_lasts(call); /* it writes the order to the disk, and looks at what is there */
     transfers_fetch(self->transfers, &order, on_started, call);
 }
 

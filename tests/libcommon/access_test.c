@@ -37,6 +37,7 @@ static const struct cell_row {
     { "transport.resolve", ".R....a.." },
     { "transport.get_info", ".R....a.." },
     { "transport.local_torrents", "....W...." },
+    { "transport.crossed", "..T......" },
     { "storage.questions", "..T......" },
     { "storage.put", ".....Ga.." },
     { "storage.get", ".....Ga.." },
