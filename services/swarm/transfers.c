@@ -198,12 +198,13 @@ static bool on_hello(void *ctx, struct connection *connection, const struct wire
     return transfer_hello(transfer, connection, hello);
 }
 
-static void on_message(void *ctx, struct connection *connection, const struct wire_message *message)
+static void on_message(void *ctx, struct connection *connection, const struct wire_message *message,
+                       struct disk_block **block)
 {
     (void)ctx;
     struct transfer *transfer = connection_user(connection);
     assert(transfer != NULL && transfer->running);
-    transfer_message(transfer, connection, message);
+    transfer_message(transfer, connection, message, block);
 }
 
 static void on_connection_closed(void *ctx, struct connection *connection, const char *reason)
@@ -389,7 +390,7 @@ static lb_err open_parts(struct transfers *self)
     self->pool = pool_new(loop, (unsigned)config_number(config, CONFIG_SWARM_DISK_WORKERS));
     self->disk = disk_new(loop, self->pool, 0);
     disk_on_resume(self->disk, on_disk_resume, self);
-    self->connections = connections_new(loop, &events);
+    self->connections = connections_new(loop, self->disk, &events);
     char *folder = NULL;
     if (actor_instance(self->actor) == 0)
         folder = xasprintf("%s/swarm", actor_paths(self->actor)->state_folder);
