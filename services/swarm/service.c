@@ -2,6 +2,7 @@
 
 #include "libcommon/memory.h"
 #include "proto/swarm.pb-c.h"
+#include "services/swarm/beneath.h"
 #include "services/swarm/create.h"
 #include "services/swarm/metainfo.h"
 #include "services/swarm/transfers.h"
@@ -489,6 +490,8 @@ static lb_err start(struct actor *actor, void **ret_ctx)
 {
     struct swarm *self = xcalloc(1, sizeof *self);
     self->actor = actor;
+    beneath_keep_out(actor_paths(actor)->state_folder);
+    beneath_keep_out(actor_paths(actor)->private_folder);
     const lb_err err = transfers_new(actor, &self->transfers);
     if (err != LB_OK) {
         free(self);
