@@ -8,5 +8,6 @@ enum exit_code {
     EXIT_NOT_RUNNING = 3,
     EXIT_NOT_FOUND = 4,
     EXIT_PARTLY = 5,
+    EXIT_CONFIG = 78,      /* EX_CONFIG of sysexits.h: the configuration is wrong */
     EXIT_INTERRUPTED = 130 /* Ctrl-C, as shells say it */
 };

@@ -77,8 +77,9 @@ static const struct args_command commands[] = {
       "Exit codes: 0 all are there, 1 some lack replicas or their check is late.",
       audit_options, command_audit_keys },
     { "config check", "[FILE]", 0, 1,
-      "Check a configuration file and its conf.d without starting anything.", dir_only,
-      command_config_check },
+      "Check a configuration file and its conf.d without starting anything.\n"
+      "Exit codes: 0 correct, 78 not; then the file and the line stand on stderr.",
+      dir_only, command_config_check },
     { "config show", "", 0, 0,
       "Show what files and defaults say; options of littlebird up go before them.", show_options,
       command_config_show },

@@ -1,6 +1,5 @@
 #include "services/cli/settings.h"
 
-#include "libcommon/address.h"
 #include "libcommon/memory.h"
 #include "services/cli/commands.h"
 #include "services/cli/exit.h"
@@ -12,54 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-static lb_err wrong_value(const struct config *config, enum config_key key, const char *value,
-                          const char *expected, struct config_problem *ret_problem)
-{
-    snprintf(ret_problem->text, sizeof ret_problem->text,
-             "%s: '%.60s' does not fit '%s' in [%s]: %s", config_origin(config, key), value,
-             config_key_name(key), config_section_name(key), expected);
-    return LB_INVALID;
-}
-
-/* HOST:PORT; the host is looked up later. */
-static bool is_host_and_port(const char *text)
-{
-    const char *colon = strrchr(text, ':');
-    struct address address;
-    uint64_t port;
-
-    if (text[0] == '[')
-        return address_parse(text, &address) == LB_OK;
-    return colon != NULL && colon != text && colon - text <= 253 &&
-           memchr(text, ':', (size_t)(colon - text)) == NULL &&
-           args_number(colon + 1, 65535, &port) && port > 0;
-}
-
-lb_err settings_check_addresses(const struct config *config, struct config_problem *ret_problem)
-{
-    unsigned v4_count = 0, v6_count = 0;
-
-    for (size_t i = 0; i < config_list_count(config, CONFIG_LISTEN); i++) {
-        const char *text = config_list_item(config, CONFIG_LISTEN, i);
-        struct address address;
-
-        if (address_parse(text, &address) != LB_OK)
-            return wrong_value(config, CONFIG_LISTEN, text,
-                               "expected ADDR:PORT, as 0.0.0.0:6881 or [::]:6881", ret_problem);
-        *(address_is_v4(&address) ? &v4_count : &v6_count) += 1;
-        if (v4_count > 1 || v6_count > 1)
-            return wrong_value(config, CONFIG_LISTEN, text, "at most one IPv4 and one IPv6 address",
-                               ret_problem);
-    }
-    for (size_t i = 0; i < config_list_count(config, CONFIG_BOOTSTRAP); i++) {
-        const char *text = config_list_item(config, CONFIG_BOOTSTRAP, i);
-
-        if (!is_host_and_port(text))
-            return wrong_value(config, CONFIG_BOOTSTRAP, text, "expected HOST:PORT", ret_problem);
-    }
-    return LB_OK;
-}
 
 /* ---- of littlebird up ---- */
 
@@ -89,7 +40,7 @@ static int check(const struct args *args, const char *file, const char *const *o
     lb_err err = config_load(&config, file, overrides, &problem);
 
     if (err == LB_OK)
-        err = settings_check_addresses(config, &problem);
+        err = config_check_addresses(config, &problem);
     config_free(&config);
     return err == LB_OK ? EXIT_DONE : args_failed(args, "%s", problem.text);
 }
@@ -121,13 +72,14 @@ static int load(const struct args *args, const char *file, struct config **ret_c
     lb_err err = config_load(&config, file, NULL, &problem);
 
     if (err == LB_OK)
-        err = settings_check_addresses(config, &problem);
+        err = config_check_addresses(config, &problem);
     if (err == LB_OK) {
         *ret_config = config;
         return EXIT_DONE;
     }
     config_free(&config);
-    return args_failed(args, "%s", problem.text);
+    (void)args_failed(args, "%s", problem.text);
+    return EXIT_CONFIG;
 }
 
 int command_config_check(const struct args *args)
@@ -139,8 +91,10 @@ int command_config_check(const struct args *args)
 
     if (file == NULL)
         code = session_paths(args, &paths);
-    else if (access(file, R_OK) != 0)
-        return args_failed(args, "%s: %s", file, strerror(errno));
+    else if (access(file, R_OK) != 0) {
+        (void)args_failed(args, "%s: %s", file, strerror(errno));
+        return EXIT_CONFIG;
+    }
     if (code == EXIT_DONE)
         code = load(args, file != NULL ? file : paths.config_file, &config);
     if (code == EXIT_DONE)

@@ -15,7 +15,3 @@ struct settings {
 /* Collect them and check the whole configuration with them; what is wrong is said on stderr. */
 int settings_check(struct settings *ret_self, const struct args *args, const struct paths *paths);
 void settings_done(struct settings *self);
-
-/* What config_load() cannot see: addresses that are none. LB_INVALID and *ret_problem. */
-LB_MUST_CHECK lb_err settings_check_addresses(const struct config *config,
-                                              struct config_problem *ret_problem);

@@ -1,5 +1,5 @@
 /* Addresses in the configuration: what config_load() takes for any list of texts. */
-#include "services/cli/settings.h"
+#include "libcommon/config.h"
 
 #include "tests/libcommon/cmocka_row.h"
 
@@ -22,6 +22,11 @@ static const struct address_row {
     { "two of one family", "node.listen=127.0.0.1:1,127.0.0.2:1",
       "command line: '127.0.0.2:1' does not fit 'listen' in [node]: at most one IPv4 and one IPv6 "
       "address" },
+    { "metrics on loopback", "gateway.metrics_listen=127.0.0.1:9881", NULL },
+    { "metrics on IPv6", "gateway.metrics_listen=[::1]:9881", NULL },
+    { "metrics without a port", "gateway.metrics_listen=127.0.0.1",
+      "command line: '127.0.0.1' does not fit 'metrics_listen' in [gateway]: expected ADDR:PORT, "
+      "as 127.0.0.1:9881 or [::1]:9881" },
     { "a bootstrap name", "node.bootstrap=teacher.example:6881", NULL },
     { "a bootstrap address", "node.bootstrap=192.0.2.1:6881 [2001:db8::1]:6881", NULL },
     { "a bootstrap without a port", "node.bootstrap=teacher",
@@ -40,7 +45,7 @@ static void addresses(void **state)
     struct config *config;
 
     assert_int_equal(config_load(&config, NULL, overrides, &problem), LB_OK);
-    assert_int_equal(settings_check_addresses(config, &problem),
+    assert_int_equal(config_check_addresses(config, &problem),
                      row->said != NULL ? LB_INVALID : LB_OK);
     assert_string_equal(problem.text, row->said != NULL ? row->said : "");
     config_free(&config);
