@@ -275,6 +275,7 @@ void catalogue_close(struct catalogue **self)
     for (size_t i = 0; i < closed->count; i++)
         free(closed->orders[i]);
     free(closed->orders);
+    free(closed->removing);
     free(closed);
 }
 
@@ -359,6 +360,15 @@ static void write_free(struct write *write)
     free(write);
 }
 
+static void removed(struct catalogue *self, const uint8_t infohash[20])
+{
+    size_t index = 0;
+
+    while (memcmp(self->removing[index], infohash, 20) != 0)
+        index++;
+    memmove(self->removing[index], self->removing[--self->removing_count], 20);
+}
+
 static void finished_write(struct job *job, void *ctx)
 {
     struct write *self = (struct write *)job;
@@ -366,6 +376,8 @@ static void finished_write(struct job *job, void *ctx)
     (void)ctx;
     if (self->err != LB_OK && self->is_new)
         catalogue_forget(self->catalogue, self->infohash);
+    if (self->unlocks)
+        removed(self->catalogue, self->infohash);
     if (self->gives)
         catalogue_forget(self->catalogue, self->infohash);
     /* Not while it is ordered: a removed one may be, again. */
@@ -444,7 +456,10 @@ lb_err catalogue_remove(struct catalogue *self, const uint8_t infohash[20], cata
     add_part(write, "resume", NULL, 0);
     add_part(write, "torrent", NULL, 0);
     err = catalogue_submit(write);
-    if (err == LB_OK)
-        catalogue_forget(self, infohash);
-    return err;
+    if (err != LB_OK)
+        return err;
+    catalogue_forget(self, infohash);
+    self->removing = xrealloc(self->removing, (self->removing_count + 1) * 20);
+    memcpy(self->removing[self->removing_count++], infohash, 20);
+    return LB_OK;
 }

@@ -19,6 +19,8 @@ struct catalogue {
     struct order **orders; /* CATALOGUE_MAX */
     size_t count;
     size_t damaged;
+    uint8_t (*removing)[20]; /* whose files are not gone yet */
+    size_t removing_count;
 };
 
 /* Files to write, or to remove where data is NULL, in this order. */

@@ -156,6 +156,15 @@ lb_err catalogue_peek(const struct catalogue *self, const uint8_t infohash[20],
 
 /* ---- taking and giving ---- */
 
+static bool is_being_removed(const struct catalogue *self, const uint8_t infohash[20])
+{
+    for (size_t i = 0; i < self->removing_count; i++) {
+        if (memcmp(self->removing[i], infohash, 20) == 0)
+            return true;
+    }
+    return false;
+}
+
 lb_err catalogue_take(struct catalogue *self, const uint8_t infohash[20])
 {
     char name[NAME_SIZE];
@@ -163,6 +172,8 @@ lb_err catalogue_take(struct catalogue *self, const uint8_t infohash[20])
 
     if (catalogue_find(self, infohash))
         return LB_OK;
+    if (is_being_removed(self, infohash))
+        return LB_NOT_FOUND;
     if (self->count == CATALOGUE_MAX)
         return LB_FULL;
     err = catalogue_lock(self, infohash);

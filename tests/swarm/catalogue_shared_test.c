@@ -151,6 +151,7 @@ static void what_is_removed_is_free(void **state)
     before = two.told.done;
     assert_int_equal(catalogue_remove(two.workers[0], ones, on_done, &two.told), LB_OK);
     assert_int_equal(catalogue_take(two.workers[1], ones), LB_EXISTS); /* while it goes */
+    assert_int_equal(catalogue_take(two.workers[0], ones), LB_NOT_FOUND);
     world_wait(&two.world, &two.told.done, before + 1);
     assert_int_equal(catalogue_take(two.workers[1], ones), LB_NOT_FOUND);
     assert_int_equal(put(&two, 1, 8), LB_OK);
