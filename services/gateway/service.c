@@ -1,8 +1,10 @@
 #include "services/gateway/service.h"
 
+#include "libcommon/instances.h"
 #include "libcommon/listen.h"
 #include "libcommon/log.h"
 #include "libcommon/memory.h"
+#include "libcommon/owner.h"
 #include "libcommon/routing_page.h"
 #include "proto/littlebird/v1/node.pb-c.h"
 #include "proto/routing.pb-c.h"
@@ -32,7 +34,8 @@
 
 struct gateway {
     struct actor *actor;
-    struct link *links[SERVICES_COUNT]; /* NULL: nothing is asked there */
+    struct instances
+        services[SERVICES_COUNT]; /* those of neighbours[]; nothing is asked of others */
     struct page status;
     struct requests requests;
     struct dedupe dedupe;
@@ -175,7 +178,7 @@ static void pause_or_fail(struct work *work, bool may_repeat, const char *reason
         arm_due_timer(self);
         return;
     }
-    if (reason != NULL && link_is_up(self->links[service]))
+    if (reason != NULL && instances_are_up(&self->services[service]))
         answer = answer_error(LB_UNAVAILABLE, "%s", reason);
     else
         answer = answer_error(LB_UNAVAILABLE, "lb-%s is not there", service_text(service));
@@ -208,6 +211,16 @@ static void on_reply(void *ctx, lb_err err, const char *reason, const void *repl
     }
 }
 
+/* The instance that is to do it, or another while that is not there. */
+static struct link *link_for(const struct work *work)
+{
+    const struct method *method = work->envelope.method;
+    const struct instances *instances = &work->gateway->services[method->service];
+    uint16_t place = method->place != NULL ? method->place(work->envelope.request) : 0;
+
+    return instances_pick(instances, owner_of_place(place, instances->active));
+}
+
 /* A message_take_fn. */
 static void ask_service(void *ctx, const ProtobufCMessage *message)
 {
@@ -221,7 +234,7 @@ static void ask_service(void *ctx, const ProtobufCMessage *message)
     work->request->state = REQUEST_ASKED;
     if (work->request->sent++ > 0)
         status_counter_add(self->repeated, 1);
-    link_call(self->links[work->envelope.method->service], message, left_ms, on_reply, work);
+    link_call(link_for(work), message, left_ms, on_reply, work);
 }
 
 static void relay(struct work *work)
@@ -230,7 +243,7 @@ static void relay(struct work *work)
     const char *problem = "";
     lb_err err;
 
-    if (!link_is_up(work->gateway->links[method->service])) {
+    if (!link_is_up(link_for(work))) {
         pause_or_fail(work, true, NULL); /* nothing was sent */
         return;
     }
@@ -435,7 +448,8 @@ static void on_neighbours(uv_timer_t *timer)
     for (size_t i = 0; i < NEIGHBOURS; i++) {
         enum service service = neighbours[i].service;
 
-        if (neighbours[i].needed && !link_is_up(self->links[service]) && size < sizeof(missing))
+        if (neighbours[i].needed && !instances_are_up(&self->services[service]) &&
+            size < sizeof(missing))
             size += (size_t)snprintf(missing + size, sizeof(missing) - size, "%s%s",
                                      size > 0 ? ", " : "", service_text(service));
     }
@@ -469,19 +483,28 @@ lb_err gateway_start(struct actor *actor, void **ret_ctx)
     open_timer(self, &self->due_timer);
     open_timer(self, &self->neighbour_timer);
     for (size_t i = 0; i < NEIGHBOURS; i++)
-        self->links[neighbours[i].service] =
-            actor_link(actor, neighbours[i].service, 0, neighbours[i].reply);
+        instances_init(&self->services[neighbours[i].service], actor, neighbours[i].service,
+                       neighbours[i].reply);
     err = status_page_open(&self->status, actor_paths(actor)->run_folder, false);
     if (err == LB_OK)
         err = socket_open(actor, ZMQ_ROUTER, LISTEN_API, FRAME_MAX, &self->socket);
     if (err == LB_OK)
-        err = publisher_new(&self->publisher, actor, self->links[SERVICE_SWARM], &self->status);
+        err = publisher_new(&self->publisher, actor,
+                            instances_pick(&self->services[SERVICE_SWARM], 0), &self->status);
     if (err != LB_OK)
         return err;
     self->watch = watch_new(actor_loop(actor), self->socket, on_message, self);
     uv_timer_start(&self->neighbour_timer, on_neighbours, MISSING_MS, MISSING_MS);
     on_neighbours(&self->neighbour_timer);
     return LB_OK;
+}
+
+void gateway_scaled(void *ctx)
+{
+    struct gateway *self = ctx;
+
+    for (size_t i = 0; i < NEIGHBOURS; i++)
+        (void)instances_follow(&self->services[neighbours[i].service]);
 }
 
 /* To restart us is what is being done now: say so while we can. */

@@ -450,7 +450,7 @@ lb_err transfers_new(struct actor *actor, struct transfers **ret_self)
     }
     self->dht_port = find_dht_port(self);
     transfers_open_limits(self);
-    self->storage = actor_link(actor, SERVICE_STORAGE, 0, &lb__storage__reply__descriptor);
+    instances_init(&self->storages, actor, SERVICE_STORAGE, &lb__storage__reply__descriptor);
     transfers_local_open(self);
     workers_opened(self->workers);
     transfers_load(self);

@@ -11,6 +11,7 @@
  */
 #pragma once
 
+#include "libcommon/instances.h"
 #include "libcommon/random.h"
 #include "services/swarm/catalogue.h"
 #include "services/swarm/connection.h"
@@ -157,7 +158,7 @@ struct transfers {
     struct catalogue *catalogue;
     struct connections *connections;
     struct webseed_http *http; /* NULL: not needed yet */
-    struct link *storage;
+    struct instances storages;
     struct link *transport; /* NULL: no local discovery */
     bool local_stale;       /* what it was told of our torrents is no longer so */
     uint32_t local_asks;    /* how often it was asked */
