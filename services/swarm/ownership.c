@@ -1,15 +1,10 @@
 #include "services/swarm/ownership.h"
 
-#include <assert.h>
-
-#define PARTS 65536u /* what two bytes can say */
+#include "libcommon/owner.h"
 
 unsigned ownership_of(const uint8_t infohash[20], unsigned active)
 {
-    const unsigned part = (unsigned)infohash[0] << 8 | infohash[1];
-
-    assert(active >= 1);
-    return part * active / PARTS;
+    return owner_of_place((uint16_t)(infohash[0] << 8 | infohash[1]), active);
 }
 
 enum ownership_step ownership_step(const struct ownership_facts *facts)

@@ -13,7 +13,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* The first 16 bits of the infohash say which part of the whole it lies in. active: at least 1. */
+/* As libcommon/owner.h says: by the first two bytes. active: at least 1. */
 unsigned ownership_of(const uint8_t infohash[20], unsigned active);
 
 /* What a worker has of a transfer. */

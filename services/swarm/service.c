@@ -25,6 +25,12 @@ static bool is_ours(const struct swarm *self, struct call **call,
     return false;
 }
 
+/* Another worker is to have it, and this one has it no more. */
+static bool is_elsewhere(const struct swarm *self, const ProtobufCBinaryData *infohash)
+{
+    return infohash->len == 20 && transfers_is_elsewhere(self->transfers, infohash->data);
+}
+
 /* ---- Share ---- */
 
 void swarm_on_shared(void *ctx, lb_err err, const char *reason, const struct transfer *transfer)
@@ -214,6 +220,11 @@ static void on_list(void *ctx, struct call *call, const void *body)
         free(all);
         return;
     }
+    if (list->of_all && is_elsewhere(self, &list->infohash)) {
+        const struct transfer *mirror = transfers_mirror(self->transfers, list->infohash.data);
+        reply_list(&call, &mirror, mirror != NULL ? 1 : 0);
+        return;
+    }
     if (!is_ours(self, &call, &list->infohash))
         return;
     const struct transfer *one = transfers_find(self->transfers, list->infohash.data);
@@ -355,7 +366,7 @@ static void on_list_peers(void *ctx, struct call *call, const void *body)
 {
     struct swarm *self = ctx;
     const Lb__Swarm__ListPeers *list = body;
-    if (list->mirrors && list->infohash.len == 20) {
+    if (list->of_all && is_elsewhere(self, &list->infohash)) {
         reply_peers(&call, transfers_mirror(self->transfers, list->infohash.data));
         return;
     }

@@ -115,6 +115,9 @@ void transfers_scaled(struct transfers *self);
 LB_MUST_CHECK lb_err transfers_answers_for(const struct transfers *self,
                                            const uint8_t infohash[20]);
 
+/* Another worker is to have it, and it does not run here, but perhaps as a mirror. */
+bool transfers_is_elsewhere(const struct transfers *self, const uint8_t infohash[20]);
+
 /* The worker to pass an order to fetch on to; NULL: do it here, or find what is wrong with it. */
 struct link *transfers_fetch_elsewhere(const struct transfers *self,
                                        const struct transfers_fetch *fetch);

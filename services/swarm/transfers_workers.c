@@ -431,6 +431,14 @@ lb_err transfers_answers_for(const struct transfers *transfers, const uint8_t in
     return LB_OK;
 }
 
+bool transfers_is_elsewhere(const struct transfers *transfers, const uint8_t infohash[20])
+{
+    const struct workers *self = transfers->workers;
+    const struct transfer *here = transfers_get(transfers, infohash);
+    return here != NULL ? here->place == OWNERSHIP_MIRROR || here->place == OWNERSHIP_LEFT
+                        : workers_owner(self, infohash) != self->instance;
+}
+
 struct link *transfers_fetch_elsewhere(const struct transfers *transfers,
                                        const struct transfers_fetch *fetch)
 {
