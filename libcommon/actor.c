@@ -454,6 +454,7 @@ static void on_heartbeat(uv_timer_t *timer)
         self->watchdog_due_ms = now_ms + self->watchdog_interval_ms;
         notify_watchdog();
     }
+    notify_again();
     if (read_active(self) && self->definition->scaled != NULL)
         self->definition->scaled(self->ctx);
 }

@@ -173,6 +173,11 @@ void status_counter_set(struct status_counter *counter, uint64_t value)
     atomic_store_explicit(&counter->value, value, memory_order_relaxed);
 }
 
+void status_slot_clear(struct status_slot *slot)
+{
+    memset(slot, 0, sizeof *slot);
+}
+
 void status_slot_note(struct status_slot *slot, const char *format, ...)
 {
     char note[STATUS_NOTE_SIZE];

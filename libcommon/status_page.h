@@ -122,5 +122,8 @@ bool service_state_serves(enum service_state state);
 struct status_counter *status_slot_counter(struct status_slot *slot, const char *name);
 void status_counter_add(struct status_counter *counter, uint64_t by);
 void status_counter_set(struct status_counter *counter, uint64_t value);
+
+/* As if nothing had ever run there: for lb-supervisor. */
+void status_slot_clear(struct status_slot *slot);
 void status_slot_note(struct status_slot *slot, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
