@@ -416,6 +416,9 @@ void transfers_share(struct transfers *self, const struct transfers_share *share
     const struct transfer *known = find_share(self, clean);
     if (known == NULL && workers_find_share(ordering))
         return;
+    ordering->has_before = known != NULL;
+    if (known != NULL)
+        memcpy(ordering->before, known->infohash, sizeof ordering->before);
     struct resume *resume = known_resume(known);
     ordering_create(ordering, resume != NULL ? known->metainfo : NULL, resume);
     resume_free(&resume);

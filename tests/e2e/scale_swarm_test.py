@@ -148,9 +148,9 @@ def by_path(lab, a):
         path = lab.make_file("out/again.iso", 100_000 + turn, seed=turn)
         link = a.share(path)
         assert a.share(path) == link
-        row = [row for row in a.transfers() if row["path"] == path]
-        assert len(row) == 1 and row[0]["magnet"] == link, row
-        wait_for("what it was before to go", lambda: len(a.transfers()) == len(before) + 1)
+        wait_for("what it was before to go", lambda: [row["magnet"] for row in a.transfers() if row["path"] == path] ==
+                 [link])
+        assert len(a.transfers()) == len(before) + 1
     a.cli("remove", link)
     assert hashes(a) == before
 
