@@ -96,7 +96,10 @@ struct status_page {
     struct status_slot slots[SERVICES_COUNT][STATUS_INSTANCES_MAX];
 };
 
-/* Open run_folder/status.shm, creating it when it is not there or not valid. */
+/*
+ * Open run_folder/status.shm; for a writer it is made when it is not there or not valid: a new
+ * file, or, where no file may be made, in the one that is there.
+ */
 LB_MUST_CHECK lb_err status_page_open(struct page *ret_page, const char *run_folder, bool writable);
 
 struct status_slot *status_page_slot(const struct page *page, enum service service,

@@ -171,7 +171,7 @@ static void read_node_id(struct processes *self, const struct paths *paths)
     char path[PATHS_SIZE + 32];
     struct page page;
 
-    snprintf(path, sizeof path, "%s/routing.shm", paths->run_folder);
+    snprintf(path, sizeof path, "%s/routing.shm", paths->pages_folder);
     if (page_open(&page, path, sizeof(struct routing_page), false) != LB_OK)
         return;
     if (routing_page_is_valid(page.memory, page.size)) {

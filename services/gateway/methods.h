@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include "libcommon/access.h"
 #include "libcommon/status_page.h"
 #include "services/gateway/code.h"
 
@@ -49,6 +50,7 @@ typedef uint16_t place_fn(const void *request);
 
 struct method {
     const char *name;
+    enum access_level level; /* what a person must be let do for it; ACCESS_CHANGE: not said */
     const ProtobufCMessageDescriptor *request;
     enum service service; /* who does the work; SERVICE_GATEWAY: local */
     local_fn *local;

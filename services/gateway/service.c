@@ -11,6 +11,7 @@
 #include "proto/storage.pb-c.h"
 #include "proto/supervisor.pb-c.h"
 #include "proto/swarm.pb-c.h"
+#include "services/gateway/callers.h"
 #include "services/gateway/dedupe.h"
 #include "services/gateway/envelope.h"
 #include "services/gateway/gather.h"
@@ -39,6 +40,7 @@ struct gateway {
         services[SERVICES_COUNT]; /* those of neighbours[]; nothing is asked of others */
     struct gather gather;         /* lb-swarm's workers */
     struct page status;
+    struct callers callers;
     struct requests requests;
     struct dedupe dedupe;
     void *socket;
@@ -282,7 +284,7 @@ static bool read_node_id(struct gateway *self, struct node_id *ret_id)
     struct page page = { 0 };
     bool valid;
 
-    snprintf(path, sizeof(path), "%s/routing.shm", actor_paths(self->actor)->run_folder);
+    snprintf(path, sizeof(path), "%s/routing.shm", actor_paths(self->actor)->pages_folder);
     if (page_open(&page, path, sizeof(struct routing_page), false) != LB_OK)
         return false;
     valid = routing_page_is_valid(page.memory, page.size);
@@ -376,15 +378,33 @@ static void admit(struct work *work, const struct asker *asker, size_t bytes)
     }
 }
 
-static void take_call(struct gateway *self, struct asker *asker, struct bytes header,
-                      struct bytes payload)
+static struct bytes content(zmq_msg_t *frame)
+{
+    return bytes_of(zmq_msg_data(frame), zmq_msg_size(frame));
+}
+
+static bool open_call(struct work *work, struct asker *asker, zmq_msg_t frames[FRAMES],
+                      struct answer *ret_refusal)
+{
+    struct envelope *envelope = &work->envelope;
+    uint32_t uid;
+
+    if (!envelope_open(envelope, content(&frames[1]), content(&frames[2]), asker, ret_refusal) ||
+        !callers_admit(&work->gateway->callers, &frames[1], envelope->method, envelope->request,
+                       &uid, ret_refusal))
+        return false;
+    envelope->fingerprint += uid; /* nobody gets the answer to a call of another */
+    return true;
+}
+
+static void take_call(struct gateway *self, struct asker *asker, zmq_msg_t frames[FRAMES])
 {
     struct work *work = xcalloc(1, sizeof(*work));
     struct answer refusal;
 
     work->gateway = self;
     status_counter_add(self->calls, 1);
-    if (!envelope_open(&work->envelope, header, payload, asker, &refusal)) {
+    if (!open_call(work, asker, frames, &refusal)) {
         send_answer(self, asker, &refusal);
         work_free_if_done(work);
     } else if (self->stopping) {
@@ -392,7 +412,7 @@ static void take_call(struct gateway *self, struct asker *asker, struct bytes he
         send_answer(self, asker, &refusal);
         work_free_if_done(work);
     } else {
-        admit(work, asker, header.size + payload.size);
+        admit(work, asker, zmq_msg_size(&frames[1]) + zmq_msg_size(&frames[2]));
     }
 }
 
@@ -415,11 +435,6 @@ static unsigned receive(void *socket, zmq_msg_t frames[FRAMES])
     return count;
 }
 
-static struct bytes content(zmq_msg_t *frame)
-{
-    return bytes_of(zmq_msg_data(frame), zmq_msg_size(frame));
-}
-
 static void on_message(void *ctx, void *socket)
 {
     struct gateway *self = ctx;
@@ -433,7 +448,7 @@ static void on_message(void *ctx, void *socket)
     if (count == FRAMES && zmq_msg_size(&frames[0]) <= REQUESTS_IDENTITY_MAX) {
         asker.identity_size = (uint8_t)zmq_msg_size(&frames[0]);
         memcpy(asker.identity, zmq_msg_data(&frames[0]), asker.identity_size);
-        take_call(self, &asker, content(&frames[1]), content(&frames[2]));
+        take_call(self, &asker, frames);
     } else {
         status_counter_add(self->malformed, 1);
         log_debug("message dropped frames=%u", count);
@@ -479,6 +494,7 @@ lb_err gateway_start(struct actor *actor, void **ret_ctx)
 
     *ret_ctx = self; /* also on failure: gateway_free() takes what there is */
     self->actor = actor;
+    callers_init(&self->callers, actor);
     dedupe_init(&self->dedupe);
     self->calls = actor_counter(actor, "calls");
     self->refused = actor_counter(actor, "calls_refused");

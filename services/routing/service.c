@@ -407,7 +407,7 @@ static lb_err routing_start(struct actor *actor, void **ret_ctx)
     self->router = router_new(&id, actor_random_seed(actor), expects, now_ms);
     self->router->paths = (unsigned)config_number(actor_config(actor), CONFIG_ROUTING_PATHS);
     (void)names_open(&self->names, self);
-    err = publisher_open(&self->publisher, paths->run_folder, self->router, now_ms);
+    err = publisher_open(&self->publisher, paths->pages_folder, self->router, now_ms);
     if (err != LB_OK) {
         log_error("cannot make %s: %s", self->publisher.path, lb_err_text(err));
         goto out;

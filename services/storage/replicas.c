@@ -577,7 +577,7 @@ struct replicas *replicas_new(struct storage *storage)
     self->storage = storage;
     self->least_s = config_number(config, CONFIG_STORAGE_CHECK_INTERVAL) / MS_PER_S;
     self->contacts = xcalloc(ROUTING_PAGE_CONTACTS_MAX, sizeof *self->contacts);
-    page_reader_init(&self->reader, actor_paths(storage->actor)->run_folder, "routing.shm");
+    page_reader_init(&self->reader, actor_paths(storage->actor)->pages_folder, "routing.shm");
     uv_timer_init(actor_loop(storage->actor), &self->timer);
     self->timer.data = self;
     return self;

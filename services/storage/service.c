@@ -353,7 +353,7 @@ static void open_presence(struct storage *self)
 {
     lb_err err;
 
-    presence_init(&self->presence, actor_paths(self->actor)->run_folder);
+    presence_init(&self->presence, actor_paths(self->actor)->pages_folder);
     if (actor_instance(self->actor) > 0 && presence_open(&self->presence) == LB_OK)
         return;
     err = presence_build(&self->presence, self->db);

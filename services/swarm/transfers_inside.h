@@ -383,7 +383,8 @@ extern const char transfers_passing[];
 
 /* Take up what stands in the catalogue, or one of it. */
 void transfers_load(struct transfers *self);
-struct transfer *transfers_load_one(struct transfers *self, const struct order *order);
+struct transfer *transfers_load_one(struct transfers *self, const struct order *order,
+                                    enum ownership_place place);
 
 /* What an order to fetch is of: by its link or its metainfo. The problem is for a person. */
 LB_MUST_CHECK lb_err transfers_read_source(const struct transfers_fetch *fetch,

@@ -163,8 +163,7 @@ static struct transfer *begin(struct workers *self, const uint8_t infohash[20])
         order->kind = ORDER_SHARE;
         order->has_seed_for = false;
         order->select[0] = '\0';
-        mirror = transfers_load_one(transfers, order);
-        mirror->place = OWNERSHIP_MIRROR;
+        mirror = transfers_load_one(transfers, order, OWNERSHIP_MIRROR);
         transfer_log(mirror, "is seeded here too");
     }
     free(order);

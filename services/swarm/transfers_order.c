@@ -132,9 +132,11 @@ static void load_done(struct job *job, void *ctx)
     free(self);
 }
 
-struct transfer *transfers_load_one(struct transfers *self, const struct order *order)
+struct transfer *transfers_load_one(struct transfers *self, const struct order *order,
+                                    enum ownership_place place)
 {
     struct transfer *transfer = transfer_new(self, order);
+    transfer->place = place;
     transfers_put_in(self, transfer);
     struct loading *loading = xcalloc(1, sizeof *loading);
     loading->owner = self;
@@ -153,7 +155,7 @@ struct transfer *transfers_load_one(struct transfers *self, const struct order *
 void transfers_load(struct transfers *self)
 {
     for (size_t i = 0; i < catalogue_count(self->catalogue); i++)
-        (void)transfers_load_one(self, catalogue_at(self->catalogue, i));
+        (void)transfers_load_one(self, catalogue_at(self->catalogue, i), OWNERSHIP_HELD);
     if (catalogue_damaged(self->catalogue) > 0)
         log_warn("%zu damaged orders were put aside", catalogue_damaged(self->catalogue));
     if (self->count > 0)

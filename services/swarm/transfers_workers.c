@@ -219,7 +219,8 @@ static void take(struct workers *self, const uint8_t infohash[20])
     if (before != NULL)
         transfers_take_out(transfers, before);
     if (err == LB_OK)
-        transfer_log(transfers_load_one(transfers, catalogue_find(transfers->catalogue, key)),
+        transfer_log(transfers_load_one(transfers, catalogue_find(transfers->catalogue, key),
+                                        OWNERSHIP_HELD),
                      "is taken over");
     else if (err != LB_NOT_FOUND)
         log_warn("a transfer cannot be taken over: %s", lb_err_text(err));

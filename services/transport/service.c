@@ -296,7 +296,7 @@ static void open_endpoint(struct transport *self)
     uint8_t key[TOKENS_KEY_SIZE];
 
     random_init(&self->random, actor_random_seed(self->actor));
-    token_key_load(actor_paths(self->actor)->run_folder, key);
+    token_key_load(actor_paths(self->actor)->private_folder, key);
     limits.transactions.worker = actor_instance(self->actor);
     endpoint_init(&self->endpoint, &limits, key, &self->random);
     self->endpoint.read_only = config_number(actor_config(self->actor), CONFIG_CLIENT) != 0;
@@ -346,7 +346,7 @@ static lb_err transport_start(struct actor *actor, void **ret_ctx)
     instances_init(&self->storages, actor, SERVICE_STORAGE, &lb__storage__reply__descriptor);
     self->reports.routing = self->routing;
     questions_init(&self->questions, self);
-    pages_init(&self->pages, actor_paths(actor)->run_folder);
+    pages_init(&self->pages, actor_paths(actor)->pages_folder);
     open_endpoint(self);
     open_handles(self);
     shaping_init(&self->shaping, self);

@@ -49,6 +49,35 @@ static void every_rpc_has_a_row(void **state)
     assert_null(method_find(""));
 }
 
+/* What a person must be let do for each: change how the node runs, use it, or look. */
+static void every_method_has_its_level(void **state)
+{
+    static const char *const levels[] = {
+        [ACCESS_CHANGE] = "NodeService/RestartService NodeService/ScaleService "
+                          "NodeService/SetLogLevel NodeService/Reload NodeService/Stop "
+                          "SwarmService/SetTransferLimits ",
+        [ACCESS_USE] = "StorageService/Put StorageService/Get StorageService/Remove "
+                       "SwarmService/Share SwarmService/Fetch SwarmService/RemoveTransfer "
+                       "SwarmService/CheckTransfer ",
+        [ACCESS_LOOK] = "NodeService/GetServerInfo NodeService/GetStatus StorageService/AuditKeys "
+                        "SwarmService/ListTransfers SwarmService/GetMetainfo "
+                        "SwarmService/ListTransferPeers SwarmService/ListTransferFiles "
+                        "DhtService/Lookup DhtService/GetTable ",
+    };
+
+    (void)state;
+    for (size_t i = 0; i < API_METHODS_COUNT; i++) {
+        const struct method *method = &api_methods[i];
+        char word[128];
+
+        snprintf(word, sizeof(word), "%s ", method->name + strlen("littlebird.v1."));
+        for (int level = ACCESS_CHANGE; level <= ACCESS_LOOK; level++) {
+            if ((strstr(levels[level], word) != NULL) != ((int)method->level == level))
+                fail_msg("%s: level %d", method->name, (int)method->level);
+        }
+    }
+}
+
 /* A message as its receiver would unpack it. */
 static void keep(void *ctx, const ProtobufCMessage *message)
 {
@@ -777,6 +806,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_rpc_has_a_row),
+        cmocka_unit_test(every_method_has_its_level),
         cmocka_unit_test(put_under_a_key),
         cmocka_unit_test(put_with_cas),
         cmocka_unit_test(put_without_a_key),
