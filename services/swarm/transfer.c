@@ -682,6 +682,7 @@ void transfer_stop(struct transfer *self)
     self->trouble = LB_OK;
     self->syncing = false;
     self->reading_back = false;
+    self->bases_asked = 0;
     answer_open(self, LB_UNAVAILABLE, "it was stopped");
     /* Made later, they would outlive it. */
     transfers_forget_wishes(self->owner, self);

@@ -6,8 +6,9 @@
  * transfers_outcomes.c (how it went for its peers), transfers_control.c (limits, turns, selections
  * and checks), transfers_order.c (sharing, fetching, removing), transfers_announce.c (finding
  * peers), transfers_local.c (on the local net); among several workers of a node
- * transfers_workers.c (who has what), transfers_adopt.c (shares for others), transfers_mirror.c
- * (seeding what another has), transfers_allot.c (parts of the node's limits). Not for others.
+ * transfers_workers.c (who has what), transfers_adopt.c (shares for others), transfers_bases.c
+ * (what they have of the same name), transfers_mirror.c (seeding what another has),
+ * transfers_allot.c (parts of the node's limits). Not for others.
  */
 #pragma once
 
@@ -105,7 +106,8 @@ struct transfer {
     bool removed;
     bool again; /* to be opened again at again_ms */
     uint64_t again_ms;
-    bool reuse_wanted; /* not yet looked for what is on this disk */
+    bool reuse_wanted;    /* not yet looked for what is on this disk */
+    uint64_t bases_asked; /* the question what of it other workers hold; 0: none is under way */
     uint64_t reused_bytes;
     bool syncing;             /* every piece is here, and not yet known to be on the disk */
     bool reading_back;        /* from the disk */
@@ -274,6 +276,9 @@ bool transfer_is_refused(const struct transfer *self, lb_err err);
 
 /* What lies in its files is known: take what lies elsewhere on this disk, then go on. */
 void transfer_take_up(struct transfer *self);
+
+/* Then: from its own bases, those of transfers here, and more (copied). */
+void transfer_reuse(struct transfer *self, const struct storage_base *more, uint32_t more_count);
 void transfer_on_reused(void *ctx, uint32_t piece);
 void transfer_on_reuse_done(void *ctx, lb_err err);
 
@@ -433,6 +438,11 @@ bool workers_hand_share(struct ordering *ordering, const char *folder);
 
 /* What the path held before is another worker's: it ends that. */
 void workers_replace_share(struct ordering *ordering);
+
+/* ---- transfers_bases.c ---- */
+
+/* Look for what other workers hold under its name; true: transfer_reuse() follows. */
+bool workers_find_bases(struct workers *self, struct transfer *transfer);
 
 /* ---- transfers_mirror.c ---- */
 

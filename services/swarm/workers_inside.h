@@ -1,5 +1,5 @@
 /*
- * One swarm worker among those of its node: shared by transfers_workers.c, transfers_adopt.c,
+ * One swarm worker among those of its node: shared by transfers_workers.c, transfers_adopt.c, transfers_bases.c,
  * transfers_mirror.c and transfers_allot.c. Not for others.
  *
  * While there is one worker and nothing passes, nothing of this runs. Otherwise one timer looks
