@@ -33,6 +33,7 @@ enum config_effect {
     X(LAN_DISCOVERY, ANEW, LB_ONLY(TRANSPORT))                                                     \
     X(LOG_LEVEL, LIVE, 0)                                                                          \
     X(WATCHDOG, NODE, 0)                                                                           \
+    X(STUCK, NODE, 0)                                                                              \
     X(TRANSPORT_WORKERS, SCALED, LB_ONLY(TRANSPORT))                                               \
     X(ROUTING_PATHS, LIVE, LB_ONLY(ROUTING))                                                       \
     X(STORAGE_WORKERS, SCALED, LB_ONLY(STORAGE))                                                   \

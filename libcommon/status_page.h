@@ -22,7 +22,7 @@
 #include <stdint.h>
 
 #define STATUS_PAGE_MAGIC    0x4c42535441545553ULL /* "LBSTATUS" */
-#define STATUS_PAGE_LAYOUT   3u
+#define STATUS_PAGE_LAYOUT   4u
 #define STATUS_INSTANCES_MAX 16
 #define STATUS_COUNTERS_MAX  32
 #define STATUS_NAME_SIZE     24
@@ -85,6 +85,8 @@ struct status_slot {
         log_until_ms;            /* CLOCK_MONOTONIC, ms: log_level holds until then; 0: for good */
     char note[STATUS_NOTE_SIZE]; /* one line for a person */
     struct status_counter counters[STATUS_COUNTERS_MAX];
+    _Atomic uint64_t answered;   /* requests taken in and answered, of this process */
+    _Atomic uint32_t overdue_ms; /* how long the oldest of `queue` has outlived its caller's time */
 };
 
 struct status_page {

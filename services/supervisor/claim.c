@@ -4,6 +4,7 @@
 #include "libcommon/log.h"
 #include "libcommon/page.h"
 #include "libcommon/status_page.h"
+#include "services/supervisor/overseer.h"
 #include "services/supervisor/process.h"
 
 #include <errno.h>
@@ -27,9 +28,9 @@ lb_err claim_run_folder(const struct paths *paths, int *ret_lock)
 {
     lb_err err;
 
-    if (systemd_manages(paths)) {
-        log_error("under systemd, littlebird.target starts the services; a supervisor that works "
-                  "beside systemd is not there yet");
+    if (systemd_manages(paths) && !overseer_is_wanted()) {
+        log_error("under systemd, littlebird.target starts the services; littlebird-supervisor."
+                  "service watches them");
         return LB_INVALID;
     }
     err = listen_lock(paths->run_folder, ret_lock);

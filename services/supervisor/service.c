@@ -373,6 +373,7 @@ static void add_children(struct supervisor *self)
     children->paths = actor_paths(self->actor);
     children->page = &self->page;
     children->watchdog_ms = config_number(config, CONFIG_WATCHDOG);
+    children->surroundings.stuck_ms = config_number(config, CONFIG_STUCK);
     children->surroundings.sockets = &self->sockets;
     children->surroundings.arguments = actor_arguments(self->actor);
     children->surroundings.notify_socket = self->inbox.address.sun_path;

@@ -40,6 +40,7 @@ struct disk_job {
     void (*finished)(struct disk_job *self);
     struct disk_job *next;
     enum urgency urgency;
+    uint64_t lane; /* not 0: those of one lane run one after the other, in order */
     lb_err err;
     uint32_t problem_file; /* UINT32_MAX: of no file */
     uint32_t touched_count, touched_capacity;
@@ -67,13 +68,16 @@ struct line;
 struct disk {
     struct uv_loop_s *loop;
     struct pool *pool;
+    struct pool *sync_pool; /* NULL: nothing was synced yet */
     struct files *files;
     struct blocks blocks;
     size_t dirty;   /* blocks held by assemblies */
     size_t writing; /* of these: in a write job */
 
     struct disk_job *queue[URGENCIES], **queue_end[URGENCIES];
+    struct disk_job *running; /* in the pool */
     uint32_t jobs_waiting, jobs_running, jobs_picked;
+    uint32_t jobs_syncing; /* in that of its own */
 
     struct line *lines[LINES_BUCKETS];
     struct line *newest, *oldest;        /* ready lines by use */

@@ -76,6 +76,7 @@ static void on_share(void *ctx, struct call *call, const void *body)
         .web_seeds = (const char *const *)share->web_seeds,
         .web_seeds_count = share->n_web_seeds,
     };
+    call_lasts(call); /* it hashes first */
     transfers_share(self->transfers, &order, swarm_on_shared, call);
 }
 
@@ -134,6 +135,7 @@ static void on_fetch(void *ctx, struct call *call, const void *body)
         order.has_seed_for = true;
         order.seed_for_s = fetch->seed_for_s;
     }
+    call_lasts(call); /* it writes the order to the disk, and looks at what is there */
     if (!swarm_fetch_elsewhere(self, &call, fetch, &order))
         transfers_fetch(self->transfers, &order, on_started, call);
 }

@@ -79,9 +79,11 @@ void swarm_on_adopt(void *ctx, struct call *call, const void *body)
         return;
     if (transfers_answers_for(self->transfers, adopt->infohash.data) != LB_OK)
         call_fail(&call, LB_UNAVAILABLE, "it is another worker's, or passes to this one");
-    else
-        transfers_adopt(self->transfers, adopt->infohash.data, adopt->folder, adopt->from,
-                        swarm_on_shared, call);
+    if (call == NULL)
+        return;
+    call_lasts(call); /* until it is seeded and announced */
+    transfers_adopt(self->transfers, adopt->infohash.data, adopt->folder, adopt->from,
+                    swarm_on_shared, call);
 }
 
 /* ---- mirrors ---- */

@@ -198,12 +198,13 @@ static bool on_hello(void *ctx, struct connection *connection, const struct wire
     return transfer_hello(transfer, connection, hello);
 }
 
-static void on_message(void *ctx, struct connection *connection, const struct wire_message *message)
+static void on_message(void *ctx, struct connection *connection, const struct wire_message *message,
+                       struct disk_block **block)
 {
     (void)ctx;
     struct transfer *transfer = connection_user(connection);
     assert(transfer != NULL && transfer->running);
-    transfer_message(transfer, connection, message);
+    transfer_message(transfer, connection, message, block);
 }
 
 static void on_connection_closed(void *ctx, struct connection *connection, const char *reason)
@@ -421,7 +422,7 @@ static lb_err open_parts(struct transfers *self)
     self->pool = pool_new(loop, (unsigned)config_number(config, CONFIG_SWARM_DISK_WORKERS));
     self->disk = disk_new(loop, self->pool, 0);
     disk_on_resume(self->disk, on_disk_resume, self);
-    self->connections = connections_new(loop, &events);
+    self->connections = connections_new(loop, self->disk, &events);
     lb_err err = workers_open(self);
     if (err == LB_OK)
         err = listen_inherited(self);

@@ -290,7 +290,9 @@ void transfer_read_back_done(struct transfer *self);
 
 /* ---- transfer_blocks.c ---- */
 
-void transfer_take_block(struct transfer *self, const struct wire_message *message);
+/* memory: of a block of its own, which it may keep (connection.h), or NULL. */
+void transfer_take_block(struct transfer *self, const struct wire_message *message,
+                         struct disk_block **memory);
 void transfer_verify(struct transfer *self, uint32_t piece);
 void transfer_free_incoming(struct transfer *self, uint32_t piece);
 void transfer_retry_writing(struct transfer *self);
@@ -306,7 +308,7 @@ void transfer_drop_outgoing(struct transfer *self);
 bool transfer_hello(struct transfer *self, struct connection *connection,
                     const struct wire_handshake *hello);
 void transfer_message(struct transfer *self, struct connection *connection,
-                      const struct wire_message *message);
+                      const struct wire_message *message, struct disk_block **block);
 void transfer_closed(struct transfer *self, struct connection *connection, const char *reason);
 void transfer_disconnect(struct transfer *self, const struct torrent_action *action);
 

@@ -235,6 +235,21 @@ def test_a_stopped_process_is_killed():
         wait_for("ready", node.all_ready)
 
 
+def test_who_beats_but_answers_nothing_is_aborted():
+    with Node() as node:
+        node.up("--set", "supervisor.stuck=1s")
+        node.await_ready()
+        wait_for("ready", node.all_ready)
+        pid = node.slot("storage")["pid"]
+        status_page.write_overdue(os.path.join(node.folder, "d", "run"), "storage", 5000)
+        wait_for("a restart", lambda: node.slot("storage")["restarts"] > 0)
+        assert pid_is_gone(pid) and node.slot("storage")["last_exit"] == -signal.SIGABRT
+        assert "storage-0 is stuck" in node.log(), node.log()
+        wait_for("ready", node.all_ready)
+        time.sleep(1.5)  # the new one is not overdue
+        assert node.slot("storage")["restarts"] == 1
+
+
 def test_sockets_outlive_the_process():
     with Node(swarm="accept") as node:
         node.up()
