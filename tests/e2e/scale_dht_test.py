@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """The workers of transport and the instances of storage become more and fewer, and are started anew one after the
-other, while a node is asked and written to: each query is answered, each value that was acknowledged is there at the end, and what compares and sets loses nothing.
+other, while a node is asked and written to: each query is answered, each value that was acknowledged is there at the
+end, and what compares and sets loses nothing.
 """
 
 import itertools
