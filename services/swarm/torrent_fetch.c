@@ -59,6 +59,7 @@ static struct picker_view view_of(struct torrent *self, const struct peer *peer,
         .peer = peer->number,
         .bitfield = peer->everything ? NULL : peer->pieces,
         .alone = peer->alone,
+        .idle = peer->asks_count == peer->asks_late,
         .proven = peer->received.total > 0 && !peer->snubbed,
         .only = peer->choking ? peer->allowed
                 : peer->plans ? peer->given
