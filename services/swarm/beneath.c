@@ -1,9 +1,12 @@
 #include "services/swarm/beneath.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/openat2.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -11,6 +14,55 @@
 
 #define INSIDE (RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS)
 #define TRIES  3 /* of a file that somebody makes or removes at the same moment */
+
+/* Set once, at the start: which folders are the node's own is the same for all who open files. */
+static struct {
+    char paths[BENEATH_KEPT_MAX][PATH_MAX];
+    size_t count;
+} kept;
+
+void beneath_keep_out(const char *folder)
+{
+    char real[PATH_MAX];
+
+    if (realpath(folder, real) == NULL)
+        return;
+    assert(kept.count < BENEATH_KEPT_MAX);
+    memcpy(kept.paths[kept.count++], real, sizeof real);
+}
+
+/* By where the kernel says that it lies, now that it is open: no symlink can be put in between. */
+static bool is_kept(int fd)
+{
+    char link[64], path[PATH_MAX];
+    ssize_t size;
+
+    if (kept.count == 0)
+        return false;
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    size = readlink(link, path, sizeof path - 1);
+    if (size < 0)
+        return true; /* not known: better not */
+    path[size] = '\0';
+    for (size_t i = 0; i < kept.count; i++) {
+        size_t length = strlen(kept.paths[i]);
+
+        if (strncmp(path, kept.paths[i], length) == 0 &&
+            (path[length] == '/' || path[length] == '\0'))
+            return true;
+    }
+    return false;
+}
+
+/* fd, or -1 with errno set when it is of a folder that is kept out. */
+static int unless_kept(int fd)
+{
+    if (fd < 0 || !is_kept(fd))
+        return fd;
+    close(fd);
+    errno = EPERM;
+    return -1;
+}
 
 lb_err beneath_error(int number)
 {
@@ -40,7 +92,7 @@ lb_err beneath_error(int number)
 
 lb_err beneath_open_root(const char *folder, int *ret_fd)
 {
-    int fd = open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    int fd = unless_kept(open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC));
 
     if (fd < 0)
         return beneath_error(errno);
@@ -99,7 +151,9 @@ static int open_inside(int root_fd, const char *path, int flags, mode_t mode)
     do
         fd = syscall(SYS_openat2, root_fd, path, &how, sizeof(how));
     while (fd < 0 && (errno == EAGAIN || errno == EINTR));
-    return fd < 0 && errno == ENOSYS ? walk_inside(root_fd, path, flags, mode) : (int)fd;
+    if (fd < 0 && errno == ENOSYS)
+        fd = walk_inside(root_fd, path, flags, mode);
+    return unless_kept((int)fd);
 }
 
 /* Make one folder: `name` has no "/", so mkdirat(2) follows nothing. */

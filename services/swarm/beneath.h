@@ -16,6 +16,15 @@
 
 struct stat;
 
+/*
+ * Keep this folder of the node's own (its state, its keys) out of all torrents: from now on nothing
+ * in it is opened here, however a path leads there. Who may ask a node to share may not read its
+ * keys by that. Called at the start of the process, before any thread; BENEATH_KEPT_MAX folders. A
+ * folder that is not there needs no keeping.
+ */
+#define BENEATH_KEPT_MAX 4
+void beneath_keep_out(const char *folder);
+
 /* The folder itself, by an absolute path; symlinks on the way to it are the user's own choice. */
 LB_MUST_CHECK lb_err beneath_open_root(const char *folder, int *ret_fd);
 
