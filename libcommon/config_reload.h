@@ -55,6 +55,7 @@ enum config_effect {
     X(SWARM_SEND_LIMIT, LIVE, LB_ONLY(SWARM))                                                      \
     X(SWARM_SUBNET_LIMITS, ANEW, LB_ONLY(SWARM))                                                   \
     X(SWARM_ACTIVE_MAX, LIVE, LB_ONLY(SWARM))                                                      \
+    X(SWARM_HOT_RATE, LIVE, LB_ONLY(SWARM))                                                        \
     X(METRICS_LISTEN, NODE, 0)
 
 enum config_effect config_effect(enum config_key key);
