@@ -87,6 +87,8 @@ enum config_type {
       "Most between a subnet and the rest, each way: CIDR RATE, separated by commas")              \
     X(SWARM_ACTIVE_MAX, "swarm", "active_max", COUNT, "0", 0, 4096,                                \
       "Most fetches at once, others wait for their turn; 0: no limit")                             \
+    X(SWARM_HOT_RATE, "swarm", "hot_rate", RATE, "200 MB/s", 0, 0,                                 \
+      "A complete torrent that is sent faster is seeded by all workers; none: any that is sent")   \
     X(METRICS_LISTEN, "gateway", "metrics_listen", TEXT, "", 0, 0,                                 \
       "Address of Prometheus metrics, /healthz and /readyz over HTTP, ADDR:PORT; none: off")
 
