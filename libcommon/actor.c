@@ -24,7 +24,6 @@
 #include <uv.h>
 #include <zmq.h>
 
-#define HEARTBEAT_MS    500
 #define DRAIN_MS        5000
 #define LINGER_MS       100
 #define CALL_BUFFER     640                  /* most requests fit: no second allocation */
@@ -80,6 +79,7 @@ struct actor {
     struct page status_page;
     struct status_slot *slot;
     struct status_counter spare_counter; /* when the slot is full */
+    unsigned active[SERVICES_COUNT];     /* as last read in the page */
     struct status_counter *requests, *refused, *replies_lost;
     enum service_state state;
     bool said_ready;
@@ -127,6 +127,12 @@ struct status_slot *actor_status(const struct actor *self)
 uint64_t actor_now_ms(const struct actor *self)
 {
     return uv_now(&self->loop);
+}
+
+unsigned actor_active(const struct actor *self, enum service service)
+{
+    assert((unsigned)service < SERVICES_COUNT);
+    return self->active[service];
 }
 
 uint64_t actor_random_seed(const struct actor *self)
@@ -421,6 +427,20 @@ static bool drain_mailbox(void *ctx, void *socket)
 
 /* ---- life ---- */
 
+/* Has a service grown or shrunk since the last time? */
+static bool read_active(struct actor *self)
+{
+    bool changed = false;
+
+    for (int i = 0; i < SERVICES_COUNT; i++) {
+        unsigned active = status_page_active(&self->status_page, (enum service)i);
+
+        changed = changed || active != self->active[i];
+        self->active[i] = active;
+    }
+    return changed;
+}
+
 static void on_heartbeat(uv_timer_t *timer)
 {
     struct actor *self = timer->data;
@@ -434,6 +454,8 @@ static void on_heartbeat(uv_timer_t *timer)
         self->watchdog_due_ms = now_ms + self->watchdog_interval_ms;
         notify_watchdog();
     }
+    if (read_active(self) && self->definition->scaled != NULL)
+        self->definition->scaled(self->ctx);
 }
 
 static void on_drain_limit(uv_timer_t *timer)
@@ -521,6 +543,7 @@ static lb_err open_status(struct actor *self)
     atomic_fetch_add(&self->slot->generation, 1);
     atomic_store(&self->slot->state, STATE_STARTING);
     status_slot_note(self->slot, "starting");
+    read_active(self);
     self->requests = actor_counter(self, "requests");
     self->refused = actor_counter(self, "requests_refused");
     self->replies_lost = actor_counter(self, "replies_lost");
@@ -552,7 +575,7 @@ static lb_err start(struct actor *self)
         return err;
     self->mailbox_watch = watch_new_drain(&self->loop, self->mailbox, drain_mailbox, self);
     self->watchdog_interval_ms = notify_watchdog_interval_ms();
-    uv_timer_start(&self->heartbeat, on_heartbeat, 0, HEARTBEAT_MS);
+    uv_timer_start(&self->heartbeat, on_heartbeat, 0, STATUS_HEARTBEAT_MS);
     uv_signal_start(&self->sigterm, on_signal, SIGTERM);
     uv_signal_start(&self->sigint, on_signal, SIGINT);
     if (self->state == STATE_ABSENT) /* it had nothing to say */

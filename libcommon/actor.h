@@ -65,6 +65,13 @@ struct service_definition {
      */
     lb_err (*claim)(struct actor *actor, void **ret_ctx);
     uint32_t drain_limit_ms; /* the drain ends then, finished or not; 0: after 5 s */
+
+    /*
+     * Called from the loop when actor_active() of any service has changed, its own too; may be
+     * NULL. Links to further instances may be made then. Not called before start has returned, nor
+     * for what actor_active() said there.
+     */
+    void (*scaled)(void *ctx);
 };
 
 /*
@@ -94,6 +101,12 @@ char *const *actor_arguments(const struct actor *self); /* argv after the progra
 struct status_slot *actor_status(const struct actor *self);
 uint64_t actor_now_ms(const struct actor *self); /* monotonic, of this turn of the loop */
 uint64_t actor_random_seed(const struct actor *self);
+
+/*
+ * How many instances of a service there are to be sent to, 0 .. this - 1: at least 1. It changes
+ * between two turns of the loop only; see status_page.h and service_definition.scaled.
+ */
+unsigned actor_active(const struct actor *self, enum service service);
 
 /* A counter in the status page; made at first use, cached by the caller. Never NULL. */
 struct status_counter *actor_counter(struct actor *self, const char *name);
@@ -128,7 +141,9 @@ uint32_t call_time_left_ms(const struct call *call);
 /* reply is the other service's Reply (its oneof is set), or NULL when err is not LB_OK. */
 typedef void reply_fn(void *ctx, lb_err err, const char *reason, const void *reply);
 
-/* Made at start; lives as long as the actor. Connecting is not awaited. */
+/* Made at start or in scaled(), once for each; lives as long as the actor. Connecting is not
+ * awaited.
+ */
 struct link *actor_link(struct actor *self, enum service service, unsigned instance,
                         const ProtobufCMessageDescriptor *reply);
 

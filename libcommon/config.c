@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <ini.h>
 #include <limits.h>
+#include <sched.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -124,6 +125,17 @@ static lb_err parse_count(const char *text, uint64_t *ret_count)
     return parse_number(text, none, ret_count);
 }
 
+static lb_err parse_workers(const char *text, uint64_t *ret_count)
+{
+    if (strcmp(text, "auto") == 0) {
+        *ret_count = 0;
+        return LB_OK;
+    }
+    if (parse_count(text, ret_count) != LB_OK || *ret_count == 0)
+        return LB_INVALID;
+    return LB_OK;
+}
+
 static lb_err parse_bool(const char *text, uint64_t *ret_number)
 {
     if (strcmp(text, "yes") == 0 || strcmp(text, "true") == 0 || strcmp(text, "on") == 0)
@@ -199,6 +211,8 @@ static const char *expectation(enum config_type type)
     switch (type) {
     case CONFIG_COUNT:
         return "a whole number";
+    case CONFIG_WORKERS:
+        return "a whole number from 1 on, or auto";
     case CONFIG_SIZE:
         return "a size such as 512 MiB, 10 GB or 4096";
     case CONFIG_TIME:
@@ -226,6 +240,8 @@ static lb_err parse_value(const struct row *row, const char *text, struct value 
     switch (row->type) {
     case CONFIG_COUNT:
         return parse_count(text, &value->number);
+    case CONFIG_WORKERS:
+        return parse_workers(text, &value->number);
     case CONFIG_SIZE:
         return config_parse_size(text, &value->number);
     case CONFIG_TIME:
@@ -253,12 +269,25 @@ static bool has_limits(enum config_type type)
     return type == CONFIG_COUNT || type == CONFIG_SIZE || type == CONFIG_TIME;
 }
 
+/* auto, which is 0, is within the limits of any number of workers. */
+static bool is_within_limits(const struct row *row, uint64_t number)
+{
+    if (row->type == CONFIG_WORKERS)
+        return number <= row->most;
+    return !has_limits(row->type) || (number >= row->least && number <= row->most);
+}
+
+static bool has_units(enum config_type type)
+{
+    return type == CONFIG_SIZE || type == CONFIG_TIME;
+}
+
 /* A limit as a person writes it: in the largest unit that it is a whole number of. */
 static const char *limit_text(enum config_type type, uint64_t number, char ret_text[LIMIT_SIZE])
 {
     const struct unit *units = type == CONFIG_SIZE ? size_units : time_units, *best = NULL;
 
-    for (const struct unit *unit = units; type != CONFIG_COUNT && unit->name != NULL; unit++) {
+    for (const struct unit *unit = units; has_units(type) && unit->name != NULL; unit++) {
         if (number % unit->factor == 0 && unit->name[0] != '\0' &&
             (best == NULL || unit->factor > best->factor))
             best = unit;
@@ -295,7 +324,7 @@ static lb_err set_value(struct config *self, enum config_key key, const char *te
     if (parse_value(row, text, value) != LB_OK)
         return problem(ret_problem, "%s: '%.100s' does not fit '%s' in [%s]: expected %s", origin,
                        text, row->key, row->section, expectation(row->type));
-    if (has_limits(row->type) && (value->number < row->least || value->number > row->most))
+    if (!is_within_limits(row, value->number))
         return problem(ret_problem, "%s: '%.100s' does not fit '%s' in [%s]: least %s, most %s",
                        origin, text, row->key, row->section,
                        limit_text(row->type, row->least, least),
@@ -622,6 +651,16 @@ const char *config_text(const struct config *self, enum config_key key)
 uint64_t config_number(const struct config *self, enum config_key key)
 {
     return self->values[key].number;
+}
+
+unsigned config_workers(const struct config *self, enum config_key key)
+{
+    uint64_t workers = self->values[key].number;
+    cpu_set_t cores;
+
+    if (workers == 0)
+        workers = sched_getaffinity(0, sizeof cores, &cores) == 0 ? (uint64_t)CPU_COUNT(&cores) : 1;
+    return (unsigned)(workers < rows[key].most ? workers : rows[key].most);
 }
 
 size_t config_list_count(const struct config *self, enum config_key key)

@@ -15,16 +15,17 @@
 #include <stdint.h>
 
 enum config_type {
-    CONFIG_TEXT,   /* any one line */
-    CONFIG_COUNT,  /* a whole number */
-    CONFIG_SIZE,   /* bytes */
-    CONFIG_TIME,   /* milliseconds */
-    CONFIG_BOOL,   /* yes or no */
-    CONFIG_LEVEL,  /* error, warn, info, debug */
-    CONFIG_MODE,   /* auto, open, cooperative: 0, 1, 2 */
-    CONFIG_LIST,   /* texts separated by commas or spaces */
-    CONFIG_RATE,   /* bytes per second, 0: none */
-    CONFIG_SUBNETS /* subnets with a rate each, see rate.h; read with subnet_rates_parse() */
+    CONFIG_TEXT,    /* any one line */
+    CONFIG_COUNT,   /* a whole number */
+    CONFIG_WORKERS, /* a whole number, or auto: 0; read with config_workers() */
+    CONFIG_SIZE,    /* bytes */
+    CONFIG_TIME,    /* milliseconds */
+    CONFIG_BOOL,    /* yes or no */
+    CONFIG_LEVEL,   /* error, warn, info, debug */
+    CONFIG_MODE,    /* auto, open, cooperative: 0, 1, 2 */
+    CONFIG_LIST,    /* texts separated by commas or spaces */
+    CONFIG_RATE,    /* bytes per second, 0: none */
+    CONFIG_SUBNETS  /* subnets with a rate each, see rate.h; read with subnet_rates_parse() */
 };
 
 /* X(name, section, key, type, default, least, most, help): limits are for the number types. */
@@ -42,9 +43,12 @@ enum config_type {
     X(LOG_LEVEL, "node", "log_level", LEVEL, "info", 0, 0, "error, warn, info or debug")           \
     X(WATCHDOG, "supervisor", "watchdog", TIME, "10s", 3000, 600000,                               \
       "A service whose event loop is silent for so long is killed and started again")              \
-    X(TRANSPORT_WORKERS, "transport", "workers", COUNT, "1", 1, 16, "UDP workers")                 \
+    X(TRANSPORT_WORKERS, "transport", "workers", WORKERS, "1", 1, 16,                              \
+      "Processes that answer UDP queries, at the start; auto: one for each core")                  \
     X(ROUTING_PATHS, "routing", "paths", COUNT, "1", 1, 8,                                         \
       "Disjoint paths of a lookup against nodes that lie; four cost two and a half times as much") \
+    X(STORAGE_WORKERS, "storage", "workers", WORKERS, "1", 1, 16,                                  \
+      "Processes that share the DHT store, at the start; auto: one for each core")                 \
     X(STORAGE_SIZE, "storage", "max_size", SIZE, "1 GiB", 1048576, 1099511627776,                  \
       "Most disk space of the DHT store")                                                          \
     X(STORAGE_ITEM_TTL, "storage", "item_ttl", TIME, "2h", 60000, 604800000,                       \
@@ -56,6 +60,8 @@ enum config_type {
       "lacking")                                                                                   \
     X(STORAGE_PEER_TTL, "storage", "peer_ttl", TIME, "30min", 60000, 86400000,                     \
       "How long a peer announcement is kept after it was last made")                               \
+    X(SWARM_WORKERS, "swarm", "workers", WORKERS, "1", 1, 16,                                      \
+      "Processes that share and fetch files, at the start; auto: one for each core")               \
     X(SWARM_PEERS_MAX, "swarm", "peers_max", COUNT, "200", 1, 10000, "Most peers of one torrent")  \
     X(SWARM_MODE, "swarm", "mode", MODE, "auto", 0, 0,                                             \
       "With whom to work for the finish of all: auto (our kind on the local net), open (nobody), " \
@@ -103,8 +109,13 @@ LB_MUST_CHECK lb_err config_load(struct config **ret_self, const char *file,
 void config_free(struct config **self);
 
 const char *config_text(const struct config *self, enum config_key key); /* all types: as written */
-uint64_t config_number(const struct config *self,
-                       enum config_key key); /* COUNT, SIZE, TIME, BOOL, LEVEL, MODE, RATE */
+uint64_t
+config_number(const struct config *self,
+              enum config_key key); /* COUNT, SIZE, TIME, BOOL, LEVEL, MODE, RATE; WORKERS */
+
+/* Of a WORKERS key: the number, or for auto the cores this process may use, at most the key's most.
+ */
+unsigned config_workers(const struct config *self, enum config_key key);
 size_t config_list_count(const struct config *self, enum config_key key);
 const char *config_list_item(const struct config *self, enum config_key key, size_t index);
 

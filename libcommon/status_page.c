@@ -111,6 +111,26 @@ struct status_slot *status_page_slot(const struct page *page, enum service servi
     return &self->slots[service][instance];
 }
 
+unsigned status_page_active(const struct page *page, enum service service)
+{
+    const struct status_page *self = page->memory;
+    uint32_t active;
+
+    if (self == NULL || (unsigned)service >= SERVICES_COUNT)
+        return 1;
+    active = atomic_load(&self->active[service]);
+    if (active == 0)
+        return 1;
+    return active < STATUS_INSTANCES_MAX ? active : STATUS_INSTANCES_MAX;
+}
+
+void status_page_set_active(const struct page *page, enum service service, unsigned instances)
+{
+    struct status_page *self = page->memory;
+
+    atomic_store(&self->active[service], instances);
+}
+
 bool service_state_serves(enum service_state state)
 {
     return state == STATE_READY || state == STATE_DEGRADED;

@@ -5,6 +5,12 @@
  * The file has a fixed size and is created by whoever comes first; a slot's place follows from the
  * service and the instance, so nothing is allocated. Single fields are atomic; a note may be torn
  * and is only ever printed.
+ *
+ * How many instances of a service others may send to stands in active[], written by lb-supervisor
+ * alone, standalone and under systemd alike. When a service grows, active is raised once the new
+ * instance is ready; when it shrinks, active is lowered first, and the last instance is asked to
+ * drain STATUS_SETTLE_MS later: by then everybody has seen it, since services look at it at every
+ * heartbeat.
  */
 #pragma once
 
@@ -16,11 +22,13 @@
 #include <stdint.h>
 
 #define STATUS_PAGE_MAGIC    0x4c42535441545553ULL /* "LBSTATUS" */
-#define STATUS_PAGE_LAYOUT   2u
+#define STATUS_PAGE_LAYOUT   3u
 #define STATUS_INSTANCES_MAX 16
 #define STATUS_COUNTERS_MAX  32
 #define STATUS_NAME_SIZE     24
 #define STATUS_NOTE_SIZE     120
+#define STATUS_HEARTBEAT_MS  500  /* how often a service writes heartbeat_ms and reads active[] */
+#define STATUS_SETTLE_MS     1000 /* after so long everybody has seen a new active[]: two of them */
 
 /* X(name, text): every process of a node, in the order in which they are started. */
 #define LB_SERVICES(X)                                                                             \
@@ -71,8 +79,11 @@ struct status_slot {
     _Atomic uint32_t queue;        /* requests taken in and not yet answered */
     _Atomic uint32_t backlog_ms;   /* age of the oldest of these */
     _Atomic int32_t last_exit; /* exit code, or minus the signal, of the last process; 0 at first */
+    _Atomic uint32_t log_level; /* by the supervisor: 0 as configured, else enum log_level + 1 */
     _Atomic uint64_t next_start_ms; /* BACKOFF, FAILED: when it is tried again; 0: not by itself */
-    char note[STATUS_NOTE_SIZE];    /* one line for a person */
+    _Atomic uint64_t
+        log_until_ms;            /* CLOCK_MONOTONIC, ms: log_level holds until then; 0: for good */
+    char note[STATUS_NOTE_SIZE]; /* one line for a person */
     struct status_counter counters[STATUS_COUNTERS_MAX];
 };
 
@@ -80,6 +91,8 @@ struct status_page {
     uint64_t magic;
     uint32_t layout;
     uint32_t reserved;
+    _Atomic uint32_t
+        active[SERVICES_COUNT]; /* instances 0 .. active-1 may be sent to; 0: not said */
     struct status_slot slots[SERVICES_COUNT][STATUS_INSTANCES_MAX];
 };
 
@@ -88,6 +101,13 @@ LB_MUST_CHECK lb_err status_page_open(struct page *ret_page, const char *run_fol
 
 struct status_slot *status_page_slot(const struct page *page, enum service service,
                                      unsigned instance);
+
+/* How many instances of it others may send to: 1 to STATUS_INSTANCES_MAX; 1 when it was not said.
+ */
+unsigned status_page_active(const struct page *page, enum service service);
+
+/* For lb-supervisor. */
+void status_page_set_active(const struct page *page, enum service service, unsigned instances);
 
 #define STATUS_HUNG_MS 10000 /* heartbeats come twice a second */
 

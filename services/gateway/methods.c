@@ -61,6 +61,46 @@ static lb_err ask_scale(const void *request, message_take_fn *send, void *ctx,
     return LB_OK;
 }
 
+static lb_err ask_set_log_level(const void *request, message_take_fn *send, void *ctx,
+                                const char **ret_problem)
+{
+    const Littlebird__V1__SetLogLevelRequest *from = request;
+    Lb__Supervisor__SetLogLevel set = LB__SUPERVISOR__SET_LOG_LEVEL__INIT;
+    Lb__Supervisor__Request message = LB__SUPERVISOR__REQUEST__INIT;
+
+    if (check_service(from->service, ret_problem) != LB_OK)
+        return LB_INVALID;
+    if ((unsigned)from->level > LITTLEBIRD__V1__SET_LOG_LEVEL_REQUEST__LEVEL__LEVEL_DEBUG) {
+        *ret_problem = "there is no such level";
+        return LB_INVALID;
+    }
+    set.service = from->service;
+    if (from->which_case == LITTLEBIRD__V1__SET_LOG_LEVEL_REQUEST__WHICH_INSTANCE) {
+        set.which_case = LB__SUPERVISOR__SET_LOG_LEVEL__WHICH_INSTANCE;
+        set.instance = from->instance;
+    }
+    set.level = (uint32_t)from->level;
+    set.seconds = from->seconds;
+    message.body_case = LB__SUPERVISOR__REQUEST__BODY_SET_LOG_LEVEL;
+    message.set_log_level = &set;
+    send(ctx, &message.base);
+    return LB_OK;
+}
+
+static lb_err ask_reload(const void *request, message_take_fn *send, void *ctx,
+                         const char **ret_problem)
+{
+    Lb__Supervisor__Reload reload = LB__SUPERVISOR__RELOAD__INIT;
+    Lb__Supervisor__Request message = LB__SUPERVISOR__REQUEST__INIT;
+
+    (void)request;
+    (void)ret_problem;
+    message.body_case = LB__SUPERVISOR__REQUEST__BODY_RELOAD;
+    message.reload = &reload;
+    send(ctx, &message.base);
+    return LB_OK;
+}
+
 static lb_err ask_stop(const void *request, message_take_fn *send, void *ctx,
                        const char **ret_problem)
 {
@@ -99,6 +139,29 @@ static bool translate_scaled(const void *reply, message_take_fn *respond, void *
     if (is_done(reply))
         respond(ctx, &response.base);
     return is_done(reply);
+}
+
+static bool translate_log_level_set(const void *reply, message_take_fn *respond, void *ctx)
+{
+    Littlebird__V1__SetLogLevelResponse response = LITTLEBIRD__V1__SET_LOG_LEVEL_RESPONSE__INIT;
+
+    if (is_done(reply))
+        respond(ctx, &response.base);
+    return is_done(reply);
+}
+
+static bool translate_reloaded(const void *reply, message_take_fn *respond, void *ctx)
+{
+    const Lb__Supervisor__Reply *from = reply;
+    Littlebird__V1__ReloadResponse response = LITTLEBIRD__V1__RELOAD_RESPONSE__INIT;
+
+    if (from->body_case != LB__SUPERVISOR__REPLY__BODY_RELOADED)
+        return false;
+    response.n_needs_restart = from->reloaded->n_needs_restart;
+    response.needs_restart = from->reloaded->needs_restart;
+    response.problem = from->reloaded->problem;
+    respond(ctx, &response.base);
+    return true;
 }
 
 static bool translate_stopping(const void *reply, message_take_fn *respond, void *ctx)
@@ -144,6 +207,18 @@ const struct method api_methods[API_METHODS_COUNT] = {
       .service = SERVICE_SUPERVISOR,
       .ask = ask_scale,
       .translate = translate_scaled,
+      .may_repeat = always },
+    { .name = "littlebird.v1.NodeService/SetLogLevel",
+      .request = &littlebird__v1__set_log_level_request__descriptor,
+      .service = SERVICE_SUPERVISOR,
+      .ask = ask_set_log_level,
+      .translate = translate_log_level_set,
+      .may_repeat = always },
+    { .name = "littlebird.v1.NodeService/Reload",
+      .request = &littlebird__v1__reload_request__descriptor,
+      .service = SERVICE_SUPERVISOR,
+      .ask = ask_reload,
+      .translate = translate_reloaded,
       .may_repeat = always },
     { .name = "littlebird.v1.NodeService/Stop",
       .request = &littlebird__v1__stop_request__descriptor,

@@ -350,7 +350,7 @@ static void on_prepare(uv_prepare_t *handle)
 
 static void open_links(struct routing *self)
 {
-    self->workers = (unsigned)config_number(actor_config(self->actor), CONFIG_TRANSPORT_WORKERS);
+    self->workers = config_workers(actor_config(self->actor), CONFIG_TRANSPORT_WORKERS);
     for (unsigned i = 0; i < self->workers; i++) {
         self->transports[i] =
             actor_link(self->actor, SERVICE_TRANSPORT, i, &lb__transport__reply__descriptor);

@@ -349,7 +349,7 @@ static void open_presence(struct storage *self)
 
 static void open_links(struct storage *self)
 {
-    self->workers = (unsigned)config_number(actor_config(self->actor), CONFIG_TRANSPORT_WORKERS);
+    self->workers = config_workers(actor_config(self->actor), CONFIG_TRANSPORT_WORKERS);
     if (self->workers > STORAGE_WORKERS_MAX)
         self->workers = STORAGE_WORKERS_MAX;
     self->routing = actor_link(self->actor, SERVICE_ROUTING, 0, &lb__routing__reply__descriptor);

@@ -28,7 +28,8 @@ struct roster_row {
     const char *program;
     unsigned sockets;  /* of enum roster_sockets */
     unsigned needs;    /* a bit for each service, 1u << SERVICE_ROUTING ... */
-    int instances_key; /* enum config_key with their number, or -1: one */
+    int instances_key; /* enum config_key with their number at the start, or -1: it is always one */
+    bool scales;       /* several can share the work; else one runs, whatever the key says */
 };
 
 const struct roster_row *roster_rows(size_t *ret_count);

@@ -345,6 +345,21 @@ static void on_scale(void *ctx, struct call *call, const void *body)
     }
 }
 
+static void on_set_log_level(void *ctx, struct call *call, const void *body)
+{
+    (void)ctx;
+    (void)body;
+    call_fail(&call, LB_UNSUPPORTED, "log levels are not changed at run time yet");
+}
+
+static void on_reload(void *ctx, struct call *call, const void *body)
+{
+    (void)ctx;
+    (void)body;
+    call_fail(&call, LB_UNSUPPORTED,
+              "the configuration is read when the node starts, not yet later");
+}
+
 static void on_stop(void *ctx, struct call *call, const void *body)
 {
     (void)ctx;
@@ -358,6 +373,8 @@ static handler_fn *const handlers[] = {
     [LB__SUPERVISOR__REQUEST__BODY_RESTART] = on_restart,
     [LB__SUPERVISOR__REQUEST__BODY_SCALE] = on_scale,
     [LB__SUPERVISOR__REQUEST__BODY_STOP] = on_stop,
+    [LB__SUPERVISOR__REQUEST__BODY_SET_LOG_LEVEL] = on_set_log_level,
+    [LB__SUPERVISOR__REQUEST__BODY_RELOAD] = on_reload,
 };
 
 /* ---- life of the supervisor ---- */
@@ -521,6 +538,18 @@ static void add_children(struct supervisor *self)
     }
 }
 
+static void publish_active(struct supervisor *self)
+{
+    size_t count, first;
+    const struct roster_row *rows = roster_rows(&count);
+
+    status_page_set_active(&self->page, SERVICE_SUPERVISOR, 1);
+    for (size_t i = 0; i < count; i++) {
+        status_page_set_active(&self->page, rows[i].service,
+                               (unsigned)find_children(self, rows[i].service, &first));
+    }
+}
+
 static lb_err supervisor_start(struct actor *actor, void **ret_ctx)
 {
     struct supervisor *self = *ret_ctx;
@@ -533,6 +562,7 @@ static lb_err supervisor_start(struct actor *actor, void **ret_ctx)
         return err;
     }
     add_children(self);
+    publish_active(self);
     for (size_t i = 0; i < self->sockets.listen_count; i++) {
         log_info("listening on %s", self->sockets.listen[i]);
     }

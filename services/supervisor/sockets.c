@@ -34,10 +34,10 @@ unsigned sockets_instances(const struct config *config, enum service service)
     const struct roster_row *row = roster_find(service);
 
     assert(row);
-    if (row->instances_key < 0) {
+    if (!row->scales || row->instances_key < 0) {
         return 1;
     }
-    return (unsigned)config_number(config, (enum config_key)row->instances_key);
+    return config_workers(config, (enum config_key)row->instances_key);
 }
 
 static lb_err keep(struct sockets *self, const struct kept_socket *socket)

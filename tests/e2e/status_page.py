@@ -5,7 +5,13 @@ import struct
 SERVICES = ["supervisor", "routing", "transport", "storage", "swarm", "gateway"]
 STATES = ["absent", "starting", "ready", "degraded", "draining", "backoff", "failed", "stopped",
           "hung"]
-HEADER_SIZE, SLOT_SIZE, INSTANCES, NOTE_AT, NOTE_SIZE = 16, 1200, 16, 56, 120
+HEADER_SIZE, SLOT_SIZE, INSTANCES, NOTE_AT, NOTE_SIZE = 16 + 4 * len(SERVICES), 1208, 16, 64, 120
+
+
+def read_active(run_folder, service):
+    """How many instances of it others may send to."""
+    with open(os.path.join(run_folder, "status.shm"), "rb") as file:
+        return struct.unpack_from("=I", file.read(), 16 + 4 * SERVICES.index(service))[0]
 
 
 def read_slot(run_folder, service, instance=0):

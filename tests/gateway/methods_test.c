@@ -674,6 +674,63 @@ static void a_restart_is_of_one_or_all(void **state)
     drop(translate(name, &reply));
 }
 
+static void a_log_level_is_of_one_or_all(void **state)
+{
+    Littlebird__V1__SetLogLevelRequest request = LITTLEBIRD__V1__SET_LOG_LEVEL_REQUEST__INIT;
+    Lb__Supervisor__Done done = LB__SUPERVISOR__DONE__INIT;
+    Lb__Supervisor__Reply reply = LB__SUPERVISOR__REPLY__INIT;
+    Lb__Supervisor__Request *asked;
+    const char *name = "littlebird.v1.NodeService/SetLogLevel";
+
+    (void)state;
+    request.service = TEXT("tranport");
+    ask(name, &request, LB_INVALID);
+    request.service = TEXT("storage");
+    request.level = 5;
+    ask(name, &request, LB_INVALID);
+    request.level = LITTLEBIRD__V1__SET_LOG_LEVEL_REQUEST__LEVEL__LEVEL_DEBUG;
+    request.seconds = 600;
+    asked = ask(name, &request, LB_OK);
+    assert_int_equal(asked->set_log_level->which_case,
+                     LB__SUPERVISOR__SET_LOG_LEVEL__WHICH__NOT_SET);
+    assert_int_equal(asked->set_log_level->level, 4);
+    assert_int_equal(asked->set_log_level->seconds, 600);
+    drop(asked);
+    request.which_case = LITTLEBIRD__V1__SET_LOG_LEVEL_REQUEST__WHICH_INSTANCE;
+    request.instance = 2;
+    asked = ask(name, &request, LB_OK);
+    assert_int_equal(asked->set_log_level->instance, 2);
+    drop(asked);
+    assert_null(translate(name, &reply));
+    reply.body_case = LB__SUPERVISOR__REPLY__BODY_DONE;
+    reply.done = &done;
+    drop(translate(name, &reply));
+}
+
+static void a_reload_is_told(void **state)
+{
+    Littlebird__V1__ReloadRequest request = LITTLEBIRD__V1__RELOAD_REQUEST__INIT;
+    Lb__Supervisor__Reloaded reloaded = LB__SUPERVISOR__RELOADED__INIT;
+    Lb__Supervisor__Reply reply = LB__SUPERVISOR__REPLY__INIT;
+    Littlebird__V1__ReloadResponse *response;
+    char *keys[] = { TEXT("node.listen") };
+    const char *name = "littlebird.v1.NodeService/Reload";
+
+    (void)state;
+    drop(ask(name, &request, LB_OK));
+    assert_null(translate(name, &reply));
+    reply.body_case = LB__SUPERVISOR__REPLY__BODY_RELOADED;
+    reply.reloaded = &reloaded;
+    reloaded.n_needs_restart = 1;
+    reloaded.needs_restart = keys;
+    reloaded.problem = TEXT("why");
+    response = translate(name, &reply);
+    assert_int_equal(response->n_needs_restart, 1);
+    assert_string_equal(response->needs_restart[0], "node.listen");
+    assert_string_equal(response->problem, "why");
+    drop(response);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -702,6 +759,8 @@ int main(void)
         cmocka_unit_test(a_table_is_told),
         cmocka_unit_test(a_lookup_is_for_twenty_bytes),
         cmocka_unit_test(a_restart_is_of_one_or_all),
+        cmocka_unit_test(a_log_level_is_of_one_or_all),
+        cmocka_unit_test(a_reload_is_told),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
