@@ -119,6 +119,37 @@ static void raise_buffer(int fd)
         (void)set_option(fd, SOL_SOCKET, SO_RCVBUF, UDP_RECEIVE_BYTES);
 }
 
+static int bind_udp(const struct address *address)
+{
+    int fd = bind_socket(address, SOCK_DGRAM, SO_REUSEPORT);
+
+    if (fd >= 0)
+        raise_buffer(fd);
+    return fd;
+}
+
+lb_err listen_udp_join(const struct address *bound, int *ret_fd)
+{
+    int fd;
+
+    if (bound->port == 0)
+        return LB_INVALID;
+    fd = bind_udp(bound);
+    if (fd < 0)
+        return from_errno();
+    *ret_fd = fd;
+    return LB_OK;
+}
+
+lb_err listen_udp_steer(int fd, unsigned workers)
+{
+    struct address bound;
+
+    if (workers == 0 || read_bound(fd, &bound) != LB_OK)
+        return LB_INVALID;
+    return steer(fd, address_is_v4(&bound), workers) == 0 ? LB_OK : from_errno();
+}
+
 lb_err listen_udp(const struct address *address, unsigned workers, int *ret_fds,
                   struct address *ret_bound)
 {
@@ -132,16 +163,16 @@ lb_err listen_udp(const struct address *address, unsigned workers, int *ret_fds,
     if (workers == 0 || workers > sizeof fds / sizeof fds[0])
         return LB_INVALID;
     for (; count < workers && err == LB_OK; count++) {
-        fds[count] = bind_socket(&bound, SOCK_DGRAM, SO_REUSEPORT);
+        fds[count] = bind_udp(&bound);
         if (fds[count] < 0) {
             err = from_errno();
             break;
         }
-        raise_buffer(fds[count]);
         if (count == 0)
             err = read_bound(fds[0], &bound);
     }
-    if (err == LB_OK && workers > 1 && steer(fds[0], address_is_v4(&bound), workers) != 0)
+    /* One alone too: what joins it later gets nothing before it is steered to. */
+    if (err == LB_OK && steer(fds[0], address_is_v4(&bound), workers) != 0)
         err = from_errno();
     if (err != LB_OK) {
         code = errno;

@@ -16,12 +16,34 @@
 
 /*
  * One UDP socket per worker on one address, SO_REUSEPORT, IPv6 ones v6-only, receive buffer raised.
- * With several workers the kernel steers by source address (classic BPF on the reuseport group, the
- * same sum as address_worker()). LB_IO (or LB_DENIED) with errno left set when one cannot be bound;
- * then none is. Port 0 takes a free port, the same for all; *ret_bound is the address in the end.
+ * The kernel steers by source address (classic BPF on the reuseport group, the same sum as
+ * address_worker()). LB_IO (or LB_DENIED) with errno left set when one cannot be bound; then none
+ * is. Port 0 takes a free port, the same for all; *ret_bound is the address in the end.
+ *
+ * The number of workers changes at run time in this order, so that no datagram meets a socket that
+ * nobody reads (the group of sockets counts them in the order of their binding, and when one is
+ * closed the last takes its place):
+ *
+ *     more:  listen_udp_join() for each new worker; nothing is steered to it yet. The worker starts
+ *            and is READY; then listen_udp_steer() with the new number.
+ *     fewer: listen_udp_steer() with the new number; the workers that are too many read what is
+ *            left in their sockets and end; then their sockets are closed, the last one first.
+ *
+ * Whoever binds (lb-supervisor, or systemd) need not steer: each transport worker does, at its
+ * start and whenever the number of active workers has changed. It does no harm twice.
  */
 LB_MUST_CHECK lb_err listen_udp(const struct address *address, unsigned workers, int *ret_fds,
                                 struct address *ret_bound);
+
+/* One more socket for an address that listen_udp() has bound: port included, by the same user. */
+LB_MUST_CHECK lb_err listen_udp_join(const struct address *bound, int *ret_fd);
+
+/*
+ * Steer to the first `workers` of the group that fd is one of: at once, for all of them, instead of
+ * what was said before. LB_IO or LB_DENIED, errno is set, when the kernel refuses; then all stays
+ * as it was.
+ */
+LB_MUST_CHECK lb_err listen_udp_steer(int fd, unsigned workers);
 
 /* A listening TCP socket, SO_REUSEADDR, IPv6 ones v6-only. */
 LB_MUST_CHECK lb_err listen_tcp(const struct address *address, int *ret_fd,

@@ -90,6 +90,89 @@ static void ipv4_datagrams_reach_the_worker_of_their_source(void **state)
 }
 
 /*
+ * The number of workers as it changes: `bound` sockets there are, the kernel steers to `steered` of
+ * them. A digit is a socket, in the order of binding; all sources are tried after each step.
+ */
+enum step { JOIN, STEER, CLOSE_LAST };
+static const struct scaling {
+    const char *what;
+    enum step step;
+    unsigned bound, steered;
+} scalings[] = {
+    { "one alone gets all", STEER, 1, 1 },
+    { "a socket that joins gets nothing yet", JOIN, 2, 1 },
+    { "nor do two more", JOIN, 4, 1 },
+    { "steered to four, each has its share", STEER, 4, 4 },
+    { "steered to two, the last two get nothing", STEER, 4, 2 },
+    { "and may be closed", CLOSE_LAST, 2, 2 },
+    { "one may join in their place", JOIN, 3, 2 },
+    { "and is steered to", STEER, 3, 3 },
+    { "down to one", STEER, 3, 1 },
+    { "who stays when the others are closed", CLOSE_LAST, 1, 1 },
+};
+
+static void take_step(const struct scaling *row, const struct address *bound, int fds[WORKERS],
+                      unsigned *count)
+{
+    while (*count < row->bound)
+        assert_int_equal(listen_udp_join(bound, &fds[(*count)++]), LB_OK);
+    while (*count > row->bound)
+        close(fds[--*count]);
+    if (row->step == STEER)
+        assert_int_equal(listen_udp_steer(fds[0], row->steered), LB_OK);
+    for (unsigned i = *count; i < WORKERS; i++)
+        fds[i] = -1; /* poll() passes over it */
+}
+
+static void the_number_of_workers_changes_under_way(void **state)
+{
+    struct address any = address_v4(127, 0, 0, 1, 0), bound;
+    int fds[WORKERS];
+    unsigned count = 1;
+
+    (void)state;
+    assert_int_equal(listen_udp(&any, 1, fds, &bound), LB_OK);
+    for (size_t i = 0; i < sizeof scalings / sizeof *scalings; i++) {
+        take_step(&scalings[i], &bound, fds, &count);
+        for (uint8_t n = 1; n <= SOURCES; n++) {
+            struct address source = address_v4(127, 0, n, n, 0);
+
+            assert_true(send_from(&source, &bound));
+            if (receive(fds) != address_worker(&source, scalings[i].steered))
+                fail_msg("%s: source %u", scalings[i].what, n);
+        }
+    }
+    close(fds[0]);
+}
+
+/* A newer worker may steer; one that ends may, too: the program is the group's, not the socket's.
+ */
+static void any_socket_of_the_group_steers_for_all(void **state)
+{
+    struct address any = address_v4(127, 0, 0, 1, 0), source = address_v4(127, 0, 7, 7, 0), bound;
+    int fds[WORKERS];
+
+    (void)state;
+    assert_int_equal(listen_udp(&any, WORKERS, fds, &bound), LB_OK);
+    for (unsigned i = 0; i < WORKERS; i++) {
+        assert_int_equal(listen_udp_steer(fds[i], i + 1), LB_OK);
+        assert_true(send_from(&source, &bound));
+        assert_int_equal(receive(fds), address_worker(&source, i + 1));
+    }
+    close_all(fds);
+}
+
+static void who_joins_names_a_port(void **state)
+{
+    struct address any = address_v4(127, 0, 0, 1, 0);
+    int fd = -7;
+
+    (void)state;
+    assert_int_equal(listen_udp_join(&any, &fd), LB_INVALID);
+    assert_int_equal(fd, -7);
+}
+
+/*
  * ::1 is the only IPv6 address of loopback, and would leave most of the filter untried: in a
  * network of our own every address of fd00::/8 is loopback, too.
  */
@@ -309,6 +392,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ipv4_datagrams_reach_the_worker_of_their_source),
+        cmocka_unit_test(the_number_of_workers_changes_under_way),
+        cmocka_unit_test(any_socket_of_the_group_steers_for_all),
+        cmocka_unit_test(who_joins_names_a_port),
         cmocka_unit_test(ipv6_datagrams_reach_the_worker_of_their_source),
         cmocka_unit_test(ipv6_source_ports_do_not_matter),
         cmocka_unit_test(an_ipv6_socket_leaves_ipv4_alone),

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """The units of systemd/: that systemd takes them without a word, and how exposed it finds them.
 
-usage: units_test.py BUILT-SYSTEMD-FOLDER SYSTEMD-FOLDER
+usage: units_test.py BUILD-FOLDER
 """
 import glob
 import os
@@ -11,8 +11,9 @@ import subprocess
 import sys
 import tempfile
 
-# The most exposure, in tenths: services with network 1.5, those without 0.7.
-EXPOSURE = {"routing": 7, "storage": 7, "gateway": 7, "transport": 15, "swarm": 15}
+# The most exposure, in tenths: services with network 1.5, those without 0.7, the supervisor 2.0.
+EXPOSURE = {"routing": 7, "storage@0": 7, "gateway": 7, "transport@0": 15, "transport@1": 15,
+            "swarm@0": 15, "swarm@1": 15, "supervisor": 20}
 
 
 def run(folder, *command):
@@ -21,20 +22,27 @@ def run(folder, *command):
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60)
 
 
-def copy_units(built, source, folder):
-    """Into folder, with programs that exist on this machine too."""
-    for path in glob.glob(os.path.join(source, "*.target")) + \
-            glob.glob(os.path.join(source, "*.socket")):
-        shutil.copy(path, folder)
-    shutil.copytree(os.path.join(source, "littlebird-.service.d"),
-                    os.path.join(folder, "littlebird-.service.d"))
-    for path in glob.glob(os.path.join(built, "*.service")):
+def install(build, folder):
+    """As cmake --install lays them out, but with programs that exist on this machine too."""
+    subprocess.run(["cmake", "--install", os.path.join(build, "systemd")], check=True,
+                   env=dict(os.environ, DESTDIR=folder), stdout=subprocess.DEVNULL)
+    units, = glob.glob(os.path.join(folder, "**", "systemd", "system"), recursive=True)
+    for path in glob.glob(os.path.join(units, "*.service")):
         with open(path, encoding="utf-8") as file:
             text = file.read()
-        assert re.search(r"^ExecStart=/\S+/littlebird/lb-\w+ --system$", text, re.M), path
+        assert re.search(r"^ExecStart=/\S+/littlebird/lb-\w+ --system( --instance %i)?$", text, re.M), path
         text = re.sub(r"^ExecStart=\S+", "ExecStart=/bin/true", text, flags=re.M)
-        with open(os.path.join(folder, os.path.basename(path)), "w", encoding="utf-8") as file:
+        with open(path, "w", encoding="utf-8") as file:
             file.write(text)
+    return units
+
+
+def named_units(folder):
+    """A template is looked at as two of its instances."""
+    for name in sorted(os.listdir(folder)):
+        if not name.endswith(".d"):
+            for instance in ("0", "1") if "@" in name else ("",):
+                yield name.replace("@", "@" + instance)
 
 
 def main():
@@ -42,25 +50,26 @@ def main():
         print("skipped: there is no systemd-analyze")
         return 77
     problems = []
-    with tempfile.TemporaryDirectory() as folder:
-        copy_units(sys.argv[1], sys.argv[2], folder)
-        units = sorted(glob.glob(os.path.join(folder, "*.*[a-z]")))
-        units = [unit for unit in units if os.path.isfile(unit)]
-        assert len(units) == 5 + 5 + 4 + 1, units
+    with tempfile.TemporaryDirectory() as root:
+        folder = install(sys.argv[1], root)
+        units = list(named_units(folder))
+        for wanted in ("littlebird.target", "littlebird-api.socket", "littlebird-transport-udp@1.socket",
+                       *(f"littlebird-{service}.service" for service in EXPOSURE)):
+            assert wanted in units, (wanted, units)
         verify = run(folder, "verify", "--man=no", *units)
         words = [line for line in verify.stdout.splitlines() if "littlebird" in line]
         if verify.returncode != 0 or words:
             problems.append(f"systemd-analyze verify ({verify.returncode}):\n{verify.stdout}")
         for service, most in EXPOSURE.items():
-            unit = os.path.join(folder, f"littlebird-{service}.service")
-            security = run(folder, "security", "--offline=true", f"--threshold={most}",
-                           "--no-pager", unit)
+            security = run(folder, "security", "--offline=true", f"--threshold={most}", "--no-pager",
+                           f"littlebird-{service}.service")
             lines = security.stdout.strip().splitlines()
             print(lines[-1] if lines else "nothing said")
             if security.returncode != 0:
                 problems.append(f"{service} is more exposed than {most / 10}")
-            if "PrivateUsers=yes" in open(unit, encoding="utf-8").read():
-                problems.append(f"{service}: PrivateUsers= hides who calls")
+        for path in glob.glob(os.path.join(folder, "**"), recursive=True):
+            if os.path.isfile(path) and re.search(r"^PrivateUsers=(?!no)", open(path, encoding="utf-8").read(), re.M):
+                problems.append(f"{path}: PrivateUsers= hides who calls")
     for problem in problems:
         print(problem)
     return 1 if problems else 0
