@@ -35,11 +35,13 @@ enum config_effect {
     X(WATCHDOG, NODE, 0)                                                                           \
     X(TRANSPORT_WORKERS, SCALED, LB_ONLY(TRANSPORT))                                               \
     X(ROUTING_PATHS, LIVE, LB_ONLY(ROUTING))                                                       \
+    X(STORAGE_WORKERS, SCALED, LB_ONLY(STORAGE))                                                   \
     X(STORAGE_SIZE, ANEW, LB_ONLY(STORAGE))                                                        \
     X(STORAGE_ITEM_TTL, LIVE, LB_ONLY(STORAGE))                                                    \
     X(STORAGE_VALUE_TTL, LIVE, LB_ONLY(STORAGE))                                                   \
     X(STORAGE_CHECK_INTERVAL, LIVE, LB_ONLY(STORAGE))                                              \
     X(STORAGE_PEER_TTL, LIVE, LB_ONLY(STORAGE))                                                    \
+    X(SWARM_WORKERS, SCALED, LB_ONLY(SWARM))                                                       \
     X(SWARM_PEERS_MAX, LIVE, LB_ONLY(SWARM))                                                       \
     X(SWARM_MODE, ANEW, LB_ONLY(SWARM))                                                            \
     X(SWARM_SUPER_SEEDING, ANEW, LB_ONLY(SWARM))                                                   \

@@ -173,6 +173,16 @@ void status_counter_set(struct status_counter *counter, uint64_t value)
     atomic_store_explicit(&counter->value, value, memory_order_relaxed);
 }
 
+/* One line; what is no text is shown as '?'. */
+static void set_line(char to[STATUS_NOTE_SIZE], char *line)
+{
+    for (char *c = line; *c != '\0'; c++) {
+        if ((unsigned char)*c < 0x20 || *c == 0x7f)
+            *c = '?';
+    }
+    memcpy(to, line, strlen(line) + 1);
+}
+
 void status_slot_note(struct status_slot *slot, const char *format, ...)
 {
     char note[STATUS_NOTE_SIZE];
@@ -181,9 +191,13 @@ void status_slot_note(struct status_slot *slot, const char *format, ...)
     va_start(arguments, format);
     vsnprintf(note, sizeof note, format, arguments);
     va_end(arguments);
-    for (char *c = note; *c != '\0'; c++) {
-        if ((unsigned char)*c < 0x20 || *c == 0x7f)
-            *c = '?';
-    }
-    memcpy(slot->note, note, strlen(note) + 1);
+    set_line(slot->note, note);
+}
+
+void status_slot_listens(struct status_slot *slot, const char *text)
+{
+    char line[STATUS_NOTE_SIZE];
+
+    snprintf(line, sizeof line, "%s", text);
+    set_line(slot->listens, line);
 }

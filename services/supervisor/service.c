@@ -8,6 +8,8 @@
 #include "services/supervisor/child.h"
 #include "services/supervisor/claim.h"
 #include "services/supervisor/inbox.h"
+#include "services/supervisor/log_levels.h"
+#include "services/supervisor/reload.h"
 #include "services/supervisor/sockets.h"
 
 #include <assert.h>
@@ -44,6 +46,7 @@ struct supervisor {
     struct child children[CHILDREN_MAX];
     size_t children_count;
     struct restart restarts[RESTARTS_MAX];
+    struct reload *reload;
     uv_poll_t *notices;
     uv_signal_t *ended;
     uv_timer_t *timer;
@@ -347,17 +350,24 @@ static void on_scale(void *ctx, struct call *call, const void *body)
 
 static void on_set_log_level(void *ctx, struct call *call, const void *body)
 {
-    (void)ctx;
-    (void)body;
-    call_fail(&call, LB_UNSUPPORTED, "log levels are not changed at run time yet");
+    const struct supervisor *self = ctx;
+
+    log_levels_set(&self->page, call, body, clock_monotonic_ms());
 }
 
 static void on_reload(void *ctx, struct call *call, const void *body)
 {
-    (void)ctx;
-    (void)body;
-    call_fail(&call, LB_UNSUPPORTED,
-              "the configuration is read when the node starts, not yet later");
+    struct supervisor *self = ctx;
+    const Lb__Supervisor__Reload *wanted = body;
+
+    reload_ask(self->reload, call, wanted->dry_run);
+}
+
+static void supervisor_hangup(void *ctx)
+{
+    struct supervisor *self = ctx;
+
+    reload_hangup(self->reload);
 }
 
 static void on_stop(void *ctx, struct call *call, const void *body)
@@ -403,6 +413,7 @@ static void supervisor_free(void *ctx)
             uv_close(handles[i], free_handle);
         }
     }
+    reload_free(&self->reload);
     inbox_close(&self->inbox);
     sockets_close(&self->sockets);
     page_close(&self->page);
@@ -561,6 +572,7 @@ static lb_err supervisor_start(struct actor *actor, void **ret_ctx)
     if (err != LB_OK) {
         return err;
     }
+    self->reload = reload_new(actor, &self->page);
     add_children(self);
     publish_active(self);
     for (size_t i = 0; i < self->sockets.listen_count; i++) {
@@ -593,4 +605,5 @@ const struct service_definition supervisor_definition = {
     .free = supervisor_free,
     .claim = supervisor_claim,
     .drain_limit_ms = DRAIN_LIMIT_MS,
+    .hangup = supervisor_hangup,
 };
