@@ -567,7 +567,7 @@ static lb_err open_status(struct actor *self)
     atomic_fetch_add(&self->slot->generation, 1);
     atomic_store(&self->slot->state, STATE_STARTING);
     status_slot_note(self->slot, "starting");
-    status_slot_listens(self->slot, "");
+    memset(self->slot->listens, 0, sizeof self->slot->listens);
     read_active(self);
     orders_init(&self->orders, &self->status_page, self->slot, self->config);
     self->orders.file = self->paths.config_file;

@@ -173,16 +173,6 @@ void status_counter_set(struct status_counter *counter, uint64_t value)
     atomic_store_explicit(&counter->value, value, memory_order_relaxed);
 }
 
-/* One line; what is no text is shown as '?'. */
-static void set_line(char to[STATUS_NOTE_SIZE], char *line)
-{
-    for (char *c = line; *c != '\0'; c++) {
-        if ((unsigned char)*c < 0x20 || *c == 0x7f)
-            *c = '?';
-    }
-    memcpy(to, line, strlen(line) + 1);
-}
-
 void status_slot_note(struct status_slot *slot, const char *format, ...)
 {
     char note[STATUS_NOTE_SIZE];
@@ -191,13 +181,19 @@ void status_slot_note(struct status_slot *slot, const char *format, ...)
     va_start(arguments, format);
     vsnprintf(note, sizeof note, format, arguments);
     va_end(arguments);
-    set_line(slot->note, note);
+    for (char *c = note; *c != '\0'; c++) {
+        if ((unsigned char)*c < 0x20 || *c == 0x7f)
+            *c = '?';
+    }
+    memcpy(slot->note, note, strlen(note) + 1);
 }
 
-void status_slot_listens(struct status_slot *slot, const char *text)
+void status_slot_listens(struct status_slot *slot, const char *protocol, const char *address)
 {
     char line[STATUS_NOTE_SIZE];
+    int size = snprintf(line, sizeof line, "%s%s%s %s", slot->listens,
+                        slot->listens[0] != '\0' ? ", " : "", protocol, address);
 
-    snprintf(line, sizeof line, "%s", text);
-    set_line(slot->listens, line);
+    if (size > 0 && (size_t)size < sizeof line)
+        memcpy(slot->listens, line, (size_t)size + 1);
 }

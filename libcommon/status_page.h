@@ -130,4 +130,7 @@ void status_counter_add(struct status_counter *counter, uint64_t by);
 void status_counter_set(struct status_counter *counter, uint64_t value);
 void status_slot_note(struct status_slot *slot, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
-void status_slot_listens(struct status_slot *slot, const char *text);
+
+/* One more address the network reaches it at: "UDP", "0.0.0.0:6881". What does not fit is left out.
+ */
+void status_slot_listens(struct status_slot *slot, const char *protocol, const char *address);
