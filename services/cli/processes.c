@@ -1,8 +1,8 @@
 #include "services/cli/processes.h"
 
 #include "libcommon/clock.h"
+#include "libcommon/node_self.h"
 #include "libcommon/page.h"
-#include "libcommon/routing_page.h"
 #include "services/cli/units.h"
 
 #include <stdio.h>
@@ -165,22 +165,6 @@ static bool read_row(const struct page *page, enum service service, unsigned ins
     return true;
 }
 
-/* The id stands in the routing table's page. */
-static void read_node_id(struct processes *self, const struct paths *paths)
-{
-    char path[PATHS_SIZE + 32];
-    struct page page;
-
-    snprintf(path, sizeof path, "%s/routing.shm", paths->run_folder);
-    if (page_open(&page, path, sizeof(struct routing_page), false) != LB_OK)
-        return;
-    if (routing_page_is_valid(page.memory, page.size)) {
-        self->node_id = ((const struct routing_page *)page.memory)->self_id;
-        self->has_node_id = true;
-    }
-    page_close(&page);
-}
-
 enum level processes_level(const struct process *rows, size_t count)
 {
     bool serving[SERVICES_COUNT] = { [SERVICE_SUPERVISOR] = true };
@@ -219,7 +203,7 @@ lb_err processes_read(struct processes *ret_self, const struct paths *paths)
                 read_row(&self->page, (enum service)service, i, now_ms, &self->rows[self->count]);
     }
     self->level = processes_level(self->rows, self->count);
-    read_node_id(self, paths);
+    self->has_node_id = node_self_id(paths->run_folder, &self->node_id);
     return LB_OK;
 }
 

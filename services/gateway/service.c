@@ -3,7 +3,7 @@
 #include "libcommon/listen.h"
 #include "libcommon/log.h"
 #include "libcommon/memory.h"
-#include "libcommon/routing_page.h"
+#include "libcommon/node_self.h"
 #include "proto/littlebird/v1/node.pb-c.h"
 #include "proto/routing.pb-c.h"
 #include "proto/storage.pb-c.h"
@@ -11,6 +11,7 @@
 #include "proto/swarm.pb-c.h"
 #include "services/gateway/dedupe.h"
 #include "services/gateway/envelope.h"
+#include "services/gateway/http.h"
 #include "services/gateway/publisher.h"
 #include "services/gateway/requests.h"
 #include "services/gateway/sockets.h"
@@ -39,6 +40,8 @@ struct gateway {
     void *socket;
     struct watch *watch;
     struct publisher *publisher;
+    struct http *http;          /* NULL: off */
+    bool http_failed;           /* it was wanted, the log says why it is not */
     uv_timer_t due_timer;       /* runs while requests are paused or joined */
     uv_timer_t neighbour_timer; /* how we are */
     bool stopping;
@@ -258,27 +261,11 @@ static void on_due(uv_timer_t *timer)
 
 /* ---- what is known here ---- */
 
-static bool read_node_id(struct gateway *self, struct node_id *ret_id)
-{
-    char path[PATHS_SIZE + 32];
-    struct page page = { 0 };
-    bool valid;
-
-    snprintf(path, sizeof(path), "%s/routing.shm", actor_paths(self->actor)->run_folder);
-    if (page_open(&page, path, sizeof(struct routing_page), false) != LB_OK)
-        return false;
-    valid = routing_page_is_valid(page.memory, page.size);
-    if (valid)
-        *ret_id = ((const struct routing_page *)page.memory)->self_id;
-    page_close(&page);
-    return valid;
-}
-
 static void answer_here(struct work *work)
 {
     struct gateway *self = work->gateway;
     struct node_id id;
-    bool known = read_node_id(self, &id);
+    bool known = node_self_id(actor_paths(self->actor)->run_folder, &id);
     struct view view = { .status = &self->status,
                          .now_ms = actor_now_ms(self->actor),
                          .node_id = known ? &id : NULL };
@@ -441,6 +428,8 @@ static void on_neighbours(uv_timer_t *timer)
     }
     if (size > 0)
         actor_state(self->actor, STATE_DEGRADED, "waiting for %s", missing);
+    else if (self->http_failed)
+        actor_state(self->actor, STATE_DEGRADED, "no metrics: see the log");
     else
         actor_state(self->actor, STATE_READY, "%s", "");
     uv_timer_set_repeat(timer, size > 0 ? MISSING_MS : THERE_MS);
@@ -478,6 +467,7 @@ lb_err gateway_start(struct actor *actor, void **ret_ctx)
         err = publisher_new(&self->publisher, actor, self->links[SERVICE_SWARM], &self->status);
     if (err != LB_OK)
         return err;
+    self->http_failed = http_new(actor, &self->status, &self->http) != LB_OK;
     self->watch = watch_new(actor_loop(actor), self->socket, on_message, self);
     uv_timer_start(&self->neighbour_timer, on_neighbours, MISSING_MS, MISSING_MS);
     on_neighbours(&self->neighbour_timer);
@@ -525,6 +515,7 @@ void gateway_free(void *ctx)
     struct gateway *self = ctx;
 
     assert(self->requests.count == 0);
+    http_free(&self->http);
     publisher_free(&self->publisher);
     watch_free(&self->watch);
     if (self->socket)

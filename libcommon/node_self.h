@@ -1,0 +1,9 @@
+/* Who the node of a run folder is: its id, from the page of its routing table. */
+#pragma once
+
+#include "libcommon/node_id.h"
+
+#include <stdbool.h>
+
+/* False while lb-routing has not started there yet. */
+bool node_self_id(const char *run_folder, struct node_id *ret_id);
