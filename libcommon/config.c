@@ -72,8 +72,8 @@ static const struct unit size_units[] = {
 };
 
 static const struct unit time_units[] = {
-    { "", 1000 },     { "ms", 1 },       { "s", 1000 },      { "sec", 1000 }, { "min", 60000 },
-    { "h", 3600000 }, { "d", 86400000 }, { "w", 604800000 }, { NULL, 0 },
+    { "", 1000 },     { "ms", 1 },      { "s", 1000 },     { "sec", 1000 },    { "m", 60000 },
+    { "min", 60000 }, { "h", 3600000 }, { "d", 86400000 }, { "w", 604800000 }, { NULL, 0 },
 };
 
 /* Digits, perhaps spaces, a unit; the product within 64 bits. */
