@@ -10,6 +10,7 @@
 #include "libcommon/notify.h"
 #include "libcommon/options.h"
 #include "libcommon/orders.h"
+#include "libcommon/senders.h"
 #include "libcommon/usage.h"
 #include "libcommon/watch.h"
 
@@ -84,7 +85,9 @@ struct actor {
     struct status_slot *slot;
     struct status_counter spare_counter; /* when the slot is full */
     unsigned active[SERVICES_COUNT];     /* as last read in the page */
-    struct status_counter *requests, *refused, *replies_lost;
+    struct status_counter *requests, *refused, *denied, *replies_lost;
+    struct senders senders;
+    unsigned *may_send; /* by the oneof case: a bit for each role */
     enum service_state state;
     bool said_ready;
     bool draining;
@@ -336,7 +339,39 @@ static void refuse(struct actor *self, struct call *call, lb_err err, const char
     call_fail(&call, err, "%s", reason);
 }
 
-static void dispatch(struct actor *self, struct call *call, struct bytes body_frame)
+/* The request is not this sender's to send. */
+static void deny(struct actor *self, struct call *call, const struct sender *sender)
+{
+    const char *name = message_case_name(self->definition->request, call->request_case);
+    const char *role = access_role_text(sender->role);
+    const char *service = service_text(self->definition->service);
+    char reason[MESSAGE_REASON_MAX + 1];
+    uint32_t unsaid;
+
+    status_counter_add(self->denied, 1);
+    if (senders_say_denied(&self->senders, sender, actor_now_ms(self), &unsaid))
+        log_warn("request denied from=%s uid=%u pid=%u request=%s unsaid=%u", role,
+                 (unsigned)sender->peer.uid, (unsigned)sender->peer.pid, name, (unsigned)unsaid);
+    snprintf(reason, sizeof reason, "%s may not send %s to %s", role, name, service);
+    refuse(self, call, LB_DENIED, reason);
+}
+
+static bool check_sender(struct actor *self, struct call *call, const char *address)
+{
+    struct sender sender = senders_identify(&self->senders, address, actor_now_ms(self));
+
+    if ((self->may_send[call->request_case] & 1u << sender.role) != 0)
+        return true;
+    deny(self, call, &sender);
+    return false;
+}
+
+static struct bytes frame_bytes(zmq_msg_t *frame)
+{
+    return bytes_of(zmq_msg_data(frame), zmq_msg_size(frame));
+}
+
+static void dispatch(struct actor *self, struct call *call, zmq_msg_t *body_frame)
 {
     const struct service_definition *definition = self->definition;
     const ProtobufCMessage *request;
@@ -346,7 +381,7 @@ static void dispatch(struct actor *self, struct call *call, struct bytes body_fr
         refuse(self, call, LB_FULL, "too many requests are under way");
         return;
     }
-    request = message_unpack(definition->request, body_frame, &call->memory);
+    request = message_unpack(definition->request, frame_bytes(body_frame), &call->memory);
     call->counted_bytes = call->memory.taken;
     self->calls_bytes += call->counted_bytes;
     if (request == NULL) {
@@ -359,13 +394,10 @@ static void dispatch(struct actor *self, struct call *call, struct bytes body_fr
         refuse(self, call, LB_UNSUPPORTED, "unknown request");
         return;
     }
+    if (!check_sender(self, call, zmq_msg_gets(body_frame, SENDERS_PROPERTY)))
+        return;
     status_counter_add(self->requests, 1);
     definition->handlers[call->request_case](self->ctx, call, body);
-}
-
-static struct bytes frame_bytes(zmq_msg_t *frame)
-{
-    return bytes_of(zmq_msg_data(frame), zmq_msg_size(frame));
 }
 
 static struct call *call_new(struct actor *self)
@@ -426,7 +458,7 @@ static bool drain_mailbox(void *ctx, void *socket)
         call->id = header.call_id;
         call->timeout_ms = header.timeout_ms;
         if (count == 2)
-            dispatch(self, call, frame_bytes(&frames[1]));
+            dispatch(self, call, &frames[1]);
         else
             refuse(self, call, LB_INVALID, "a request has two frames");
     }
@@ -464,6 +496,7 @@ static void on_heartbeat(uv_timer_t *timer)
         self->watchdog_due_ms = now_ms + self->watchdog_interval_ms;
         notify_watchdog();
     }
+    notify_again();
     if (read_active(self) && self->definition->scaled != NULL)
         self->definition->scaled(self->ctx);
     if (orders_look(&self->orders, now_ms) && self->definition->reload != NULL)
@@ -569,13 +602,30 @@ static lb_err open_status(struct actor *self)
     status_slot_note(self->slot, "starting");
     memset(self->slot->listens, 0, sizeof self->slot->listens);
     read_active(self);
-    orders_init(&self->orders, &self->status_page, self->slot, self->config);
+    orders_init(&self->orders, &self->status_page, self->definition->service, self->slot,
+                self->config);
     self->orders.file = self->paths.config_file;
     self->orders.overrides = self->options.overrides;
     self->requests = actor_counter(self, "requests");
     self->refused = actor_counter(self, "requests_refused");
+    self->denied = actor_counter(self, "requests_denied");
     self->replies_lost = actor_counter(self, "replies_lost");
     return LB_OK;
+}
+
+/* Once the page is open: it tells services apart. */
+static void open_senders(struct actor *self)
+{
+    const struct service_definition *definition = self->definition;
+
+    senders_init(&self->senders, &self->paths, definition->service, &self->status_page);
+    self->may_send = xcalloc(definition->handlers_count, sizeof *self->may_send);
+    for (unsigned i = 0; i < definition->request->n_fields; i++) {
+        const ProtobufCFieldDescriptor *field = &definition->request->fields[i];
+
+        if (field->id < definition->handlers_count)
+            self->may_send[field->id] = access_senders(definition->service, field->name);
+    }
 }
 
 static void open_loop(struct actor *self)
@@ -677,6 +727,8 @@ static lb_err run(struct actor *self)
     if (err == LB_OK)
         err = open_status(self);
     if (err == LB_OK)
+        open_senders(self);
+    if (err == LB_OK)
         err = open_mailbox(self);
     if (err == LB_OK)
         err = start(self);
@@ -705,6 +757,7 @@ static void prepare_process(void)
 static bool prepare(struct actor *self, int argc, char **argv, int *ret_exit)
 {
     struct config_problem problem;
+    const char *old;
     lb_err err;
 
     if (!options_parse(&self->options, service_text(self->definition->service), argc, argv,
@@ -713,6 +766,17 @@ static bool prepare(struct actor *self, int argc, char **argv, int *ret_exit)
     log_init(service_text(self->definition->service), LOG_LEVEL_INFO);
     self->instance = self->options.instance;
     err = options_paths(&self->options, &self->paths);
+    if (err == LB_OK)
+        paths_of_service(&self->paths, self->definition->service);
+    if (err == LB_OK && paths_has_old_state(&self->paths, &old)) {
+        log_error(
+            "/var/lib/littlebird/%s is of a node that ran as one user; now lb-swarm keeps its "
+            "state in /var/lib/littlebird/net as _lb-net, and all others in "
+            "/var/lib/littlebird/data as _lb-data: move it there, or away",
+            old);
+        *ret_exit = EXIT_CONFIGURATION;
+        return false;
+    }
     if (err == LB_OK)
         err = paths_make(&self->paths);
     if (err != LB_OK) {
@@ -764,6 +828,7 @@ int actor_main(const struct service_definition *definition, int argc, char **arg
     if (prepare(self, argc, argv, &result))
         result = exit_code(run(self));
     config_free(&self->config);
+    free(self->may_send);
     free(self);
     return result;
 }

@@ -5,7 +5,8 @@
  * ZeroMQ ROUTER socket (the mailbox, ipc://RUN/SERVICE-INSTANCE.sock) and one DEALER socket per
  * link. Messages are two frames: lb.Header, then the service's Request or Reply. The dispatcher
  * unpacks the request, finds the handler by its oneof case and hands it a call; an unknown case or
- * a malformed frame is answered with an error and counted, and costs nothing else.
+ * a malformed frame is answered with an error and counted, and costs nothing else. So is a request
+ * that its sender may not send: libcommon/access.c says who may, the kernel who it is.
  *
  * ZMQ_FD is edge-triggered: ZMQ_EVENTS is read again before every sleep, sockets are drained with a
  * budget per turn, and the loop stays awake while anything is left (DESIGN, "Event loop").

@@ -6,11 +6,11 @@
 #include <limits.h>
 #include <stdio.h>
 
-bool node_self_id(const char *run_folder, struct node_id *ret_id)
+bool node_self_id(const char *pages_folder, struct node_id *ret_id)
 {
     char path[PATH_MAX];
     struct page page = { 0 };
-    int size = snprintf(path, sizeof path, "%s/routing.shm", run_folder);
+    int size = snprintf(path, sizeof path, "%s/routing.shm", pages_folder);
     bool valid;
 
     if (size < 0 || (size_t)size >= sizeof path ||

@@ -1,41 +1,104 @@
 #include "libcommon/notify.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <systemd/sd-daemon.h>
+#include <unistd.h>
+
+#define STATUS_SIZE 256
+
+/* What the manager has not been told yet. A process has one manager. */
+static struct {
+    bool ready, watchdog, stopping;
+    char status[STATUS_SIZE]; /* "": nothing */
+} untold;
+
+/* $NOTIFY_SOCKET: a path, or an abstract address after '@'. 0: there is none. */
+static socklen_t find_manager(struct sockaddr_un *ret_name)
+{
+    const char *path = getenv("NOTIFY_SOCKET");
+    size_t size = path != NULL ? strlen(path) : 0;
+
+    if (size < 2 || size >= sizeof ret_name->sun_path || (path[0] != '/' && path[0] != '@'))
+        return 0;
+    *ret_name = (struct sockaddr_un){ .sun_family = AF_UNIX };
+    memcpy(ret_name->sun_path, path, size);
+    if (path[0] != '@')
+        return (socklen_t)sizeof *ret_name;
+    ret_name->sun_path[0] = '\0';
+    return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + size);
+}
+
+/* False: its queue is full. To a manager that is not there nothing will ever be sent. */
+static bool send_to_manager(const char *message)
+{
+    struct sockaddr_un name;
+    socklen_t size = find_manager(&name);
+    int fd = size > 0 ? socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0) : -1;
+    bool sent = true;
+
+    if (fd < 0)
+        return true;
+    if (sendto(fd, message, strlen(message), MSG_NOSIGNAL, (struct sockaddr *)&name, size) < 0)
+        sent = errno != EAGAIN && errno != ENOBUFS;
+    close(fd);
+    return sent;
+}
+
+void notify_again(void)
+{
+    char message[STATUS_SIZE + 64];
+    int size =
+        snprintf(message, sizeof message, "%s%s%s%s%s", untold.ready ? "READY=1\n" : "",
+                 untold.stopping ? "STOPPING=1\n" : "", untold.watchdog ? "WATCHDOG=1\n" : "",
+                 untold.status, untold.status[0] != '\0' ? "\n" : "");
+
+    if (size <= 0)
+        return;
+    message[size - 1] = '\0'; /* the last line needs no end */
+    if (send_to_manager(message))
+        memset(&untold, 0, sizeof untold);
+}
 
 void notify_ready(void)
 {
-    (void)sd_notify(0, "READY=1");
+    untold.ready = true;
+    notify_again();
 }
 
 void notify_status(const char *format, ...)
 {
-    char message[256] = "STATUS=";
-    size_t used = strlen(message);
+    size_t used = strlen("STATUS=");
     va_list arguments;
 
+    memcpy(untold.status, "STATUS=", used + 1);
     va_start(arguments, format);
-    vsnprintf(message + used, sizeof message - used, format, arguments);
+    vsnprintf(untold.status + used, sizeof untold.status - used, format, arguments);
     va_end(arguments);
-    for (char *c = message + used; *c != '\0'; c++) {
+    for (char *c = untold.status + used; *c != '\0'; c++) {
         if (*c == '\n') /* would begin another assignment */
             *c = ' ';
     }
-    (void)sd_notify(0, message);
+    notify_again();
 }
 
 void notify_stopping(void)
 {
-    (void)sd_notify(0, "STOPPING=1");
+    untold.stopping = true;
+    notify_again();
 }
 
 void notify_watchdog(void)
 {
-    (void)sd_notify(0, "WATCHDOG=1");
+    untold.watchdog = true;
+    notify_again();
 }
 
 uint64_t notify_watchdog_interval_ms(void)

@@ -11,12 +11,13 @@ static uint32_t configured_level(const struct orders *self)
     return (uint32_t)config_number(self->config, CONFIG_LOG_LEVEL) + 1;
 }
 
-void orders_init(struct orders *self, const struct page *page, struct status_slot *slot,
-                 struct config *config)
+void orders_init(struct orders *self, const struct page *page, enum service service,
+                 struct status_slot *slot, struct config *config)
 {
     *self = (struct orders){ .page = page->memory, .slot = slot, .config = config };
     self->config_version = atomic_load(&self->page->config_version);
     atomic_store(&slot->config_version, self->config_version);
+    atomic_store(&slot->config_digest, config_digest_of(config, service));
     self->level = configured_level(self);
 }
 
@@ -97,18 +98,11 @@ uint32_t orders_publish_config(const struct page *page, uint64_t digest)
 static bool take_over(struct orders *self, struct config *now)
 {
     struct config_changes changes;
-    char line[CONFIG_CHANGE_SIZE];
     bool changed = false;
 
     config_compare(self->config, now, &changes);
-    for (size_t i = 0; i < changes.count; i++) {
-        bool live = config_effect(changes.keys[i]) == CONFIG_LIVE;
-
-        log_debug("configuration: %s%s",
-                  config_change_text(self->config, now, changes.keys[i], line),
-                  live ? "" : "; not yet");
-        changed |= live;
-    }
+    for (size_t i = 0; i < changes.count; i++)
+        changed |= config_effect(changes.keys[i]) == CONFIG_LIVE;
     config_adopt(self->config, now);
     return changed;
 }

@@ -28,8 +28,8 @@ struct orders {
 
 /* A process that starts has read the files as they are: it has nothing to catch up with. file and
  * overrides are the caller's to set. */
-void orders_init(struct orders *self, const struct page *page, struct status_slot *slot,
-                 struct config *config);
+void orders_init(struct orders *self, const struct page *page, enum service service,
+                 struct status_slot *slot, struct config *config);
 
 /* Obey. True: values in config are new, the service is to be told. now_ms: monotonic. */
 bool orders_look(struct orders *self, uint64_t now_ms);

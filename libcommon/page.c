@@ -34,32 +34,49 @@ static lb_err temporary_name(char ret_name[PATH_MAX], const char *path)
     return size >= 0 && size < PATH_MAX ? LB_OK : LB_TOO_BIG;
 }
 
+/* Reserve the space and map it; takes fd. */
+static lb_err map_new(struct page *ret_self, int fd, size_t size)
+{
+    int code = posix_fallocate(fd, 0, (off_t)size);
+    void *memory = MAP_FAILED;
+
+    if (code == 0) {
+        memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+        code = memory == MAP_FAILED ? errno : 0;
+    }
+    close(fd);
+    if (code != 0)
+        return from_errno(code);
+    ret_self->memory = memory;
+    ret_self->size = size;
+    return LB_OK;
+}
+
 lb_err page_create(struct page *ret_self, const char *path, size_t size)
 {
     char name[PATH_MAX];
     lb_err err = temporary_name(name, path);
-    void *memory;
-    int fd, code;
+    int fd;
 
     if (err != LB_OK)
         return err;
     if (unlink(name) != 0 && errno != ENOENT)
         return from_errno(errno);
-    fd = open(name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0640);
+    fd = open(name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0644);
     if (fd < 0)
         return from_errno(errno);
-    code = posix_fallocate(fd, 0, (off_t)size);
-    memory = code == 0 ? mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0) : MAP_FAILED;
-    if (code == 0 && memory == MAP_FAILED)
-        code = errno;
-    close(fd);
-    if (code != 0) {
+    (void)fchmod(fd, 0644); /* whatever the umask is: the run folder says who may come here */
+    err = map_new(ret_self, fd, size);
+    if (err != LB_OK)
         unlink(name);
-        return from_errno(code);
-    }
-    ret_self->memory = memory;
-    ret_self->size = size;
-    return LB_OK;
+    return err;
+}
+
+lb_err page_adopt(struct page *ret_self, const char *path, size_t size)
+{
+    int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+
+    return fd >= 0 ? map_new(ret_self, fd, size) : from_errno(errno);
 }
 
 lb_err page_publish(struct page *self, const char *path)

@@ -19,6 +19,12 @@ struct page {
  */
 LB_MUST_CHECK lb_err page_create(struct page *ret_self, const char *path, size_t size);
 
+/*
+ * For a file that may be written, in a folder where none may be made: map it, grown to size if it
+ * is shorter (never cut: others may have mapped it), with what is in it.
+ */
+LB_MUST_CHECK lb_err page_adopt(struct page *ret_self, const char *path, size_t size);
+
 /* Rename the temporary file over path: readers that open it from now on find this one. */
 LB_MUST_CHECK lb_err page_publish(struct page *self, const char *path);
 

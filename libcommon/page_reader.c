@@ -5,10 +5,10 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
-void page_reader_init(struct page_reader *self, const char *run_folder, const char *name)
+void page_reader_init(struct page_reader *self, const char *folder, const char *name)
 {
     *self = (struct page_reader){ 0 };
-    snprintf(self->path, sizeof(self->path), "%s/%s", run_folder, name);
+    snprintf(self->path, sizeof(self->path), "%s/%s", folder, name);
 }
 
 void page_reader_done(struct page_reader *self)

@@ -20,8 +20,8 @@ struct page_reader {
 
 typedef bool page_valid_fn(const void *memory, size_t size);
 
-/* name: of a file in the run folder, "routing.shm". */
-void page_reader_init(struct page_reader *self, const char *run_folder, const char *name);
+/* name: of a file in that folder, "routing.shm". */
+void page_reader_init(struct page_reader *self, const char *folder, const char *name);
 void page_reader_done(struct page_reader *self);
 
 /* Map the file if it is another one: true, and what pointed into the old page is not valid any

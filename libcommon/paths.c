@@ -1,7 +1,5 @@
 #include "libcommon/paths.h"
 
-#include "libcommon/status_page.h"
-
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +9,15 @@
 
 #define SYSTEM_STATE "/var/lib/littlebird"
 #define SYSTEM_RUN   "/run/littlebird"
+
+/* Below the system's folders: the part of each user. */
+static const char *const compartments[SERVICES_COUNT] = {
+    [SERVICE_ROUTING] = "/data",
+    [SERVICE_TRANSPORT] = "/net",
+    [SERVICE_STORAGE] = "/data",
+    [SERVICE_SWARM] = "/net",
+};
+#define PAGES_WRITER SERVICE_ROUTING
 
 /* Join into one of the fixed buffers. */
 static lb_err join(char ret_path[PATHS_SIZE], const char *folder, const char *name)
@@ -121,11 +128,28 @@ void paths_system(struct paths *ret_self)
     snprintf(ret_self->config_file, PATHS_SIZE, "/etc/littlebird/littlebird.conf");
     snprintf(ret_self->state_folder, PATHS_SIZE, SYSTEM_STATE);
     snprintf(ret_self->run_folder, PATHS_SIZE, SYSTEM_RUN);
+    snprintf(ret_self->pages_folder, PATHS_SIZE, SYSTEM_RUN "%s", compartments[PAGES_WRITER]);
+    snprintf(ret_self->private_folder, PATHS_SIZE, SYSTEM_RUN);
+}
+
+bool paths_is_system(const struct paths *self)
+{
+    return strcmp(self->run_folder, SYSTEM_RUN) == 0;
+}
+
+void paths_of_service(struct paths *self, enum service service)
+{
+    const char *compartment = compartments[service];
+
+    if (!paths_is_system(self) || compartment == NULL)
+        return;
+    snprintf(self->state_folder, PATHS_SIZE, SYSTEM_STATE "%s", compartment);
+    snprintf(self->private_folder, PATHS_SIZE, SYSTEM_RUN "%s", compartment);
 }
 
 lb_err paths_find(struct paths *ret_self, const char *dir)
 {
-    struct paths found = { { 0 }, { 0 }, { 0 } };
+    struct paths found = { .config_file = "" };
     lb_err err = LB_OK;
 
     if (dir == NULL || dir[0] == '\0')
@@ -138,9 +162,14 @@ lb_err paths_find(struct paths *ret_self, const char *dir)
         err = paths_of_user(&found);
     if (err == LB_OK)
         err = check_run_folder(&found);
-    if (err == LB_OK)
-        *ret_self = found;
-    return err;
+    if (err != LB_OK)
+        return err;
+    if (!paths_is_system(&found)) {
+        memcpy(found.pages_folder, found.run_folder, PATHS_SIZE);
+        memcpy(found.private_folder, found.run_folder, PATHS_SIZE);
+    }
+    *ret_self = found;
+    return LB_OK;
 }
 
 static lb_err make_folder(const char *path, mode_t mode)
@@ -167,11 +196,54 @@ static lb_err make_folder(const char *path, mode_t mode)
     return stat(path, &info) == 0 && S_ISDIR(info.st_mode) ? LB_OK : LB_IO;
 }
 
+/* Of the user's own run folder: see paths_make(). */
+static lb_err close_to_others(const char *path)
+{
+    struct stat info;
+
+    if (stat(path, &info) != 0)
+        return LB_IO;
+    if (info.st_uid != geteuid())
+        return LB_DENIED;
+    return (info.st_mode & 077) == 0 || chmod(path, 0700) == 0 ? LB_OK : LB_DENIED;
+}
+
+static lb_err make_system(const struct paths *self)
+{
+    bool apart = strcmp(self->state_folder, SYSTEM_STATE) != 0;
+    lb_err err = make_folder(self->state_folder, apart ? 0700 : 0755);
+
+    if (err == LB_OK)
+        err = make_folder(self->run_folder, 0750);
+    if (err == LB_OK && apart)
+        err = make_folder(self->private_folder,
+                          strcmp(self->private_folder, self->pages_folder) == 0 ? 0755 : 0700);
+    return err;
+}
+
 lb_err paths_make(const struct paths *self)
 {
-    bool system = strcmp(self->run_folder, SYSTEM_RUN) == 0;
-    mode_t mode = system ? 0750 : 0700;
-    lb_err err = make_folder(self->state_folder, mode);
+    lb_err err;
 
-    return err == LB_OK ? make_folder(self->run_folder, mode) : err;
+    if (paths_is_system(self))
+        return make_system(self);
+    err = make_folder(self->state_folder, 0700);
+    if (err == LB_OK)
+        err = make_folder(self->run_folder, 0700);
+    return err == LB_OK ? close_to_others(self->run_folder) : err;
+}
+
+bool paths_has_old_state(const struct paths *self, const char **ret_what)
+{
+    static const char *const names[] = { "storage", "swarm", "keys" };
+
+    for (size_t i = 0; paths_is_system(self) && i < sizeof names / sizeof names[0]; i++) {
+        char path[PATHS_SIZE];
+
+        if (join(path, SYSTEM_STATE "/", names[i]) == LB_OK && access(path, F_OK) == 0) {
+            *ret_what = names[i];
+            return true;
+        }
+    }
+    return false;
 }

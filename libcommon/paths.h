@@ -3,10 +3,16 @@
  *
  * With a folder D: D/littlebird.conf, D/data, D/run. System: /etc, /var/lib, /run/littlebird.
  * Otherwise per user: $XDG_CONFIG_HOME, $XDG_DATA_HOME and $XDG_RUNTIME_DIR with their defaults.
+ *
+ * The system's node runs under several users (libcommon/access.h), each with folders of its own:
+ * below /var/lib/littlebird and /run/littlebird, "net" is that of transport and swarm, "data" that
+ * of routing and storage. The run folder itself is root's, so that no service can put another
+ * socket or page in the place of one. Anywhere else all belongs to one user.
  */
 #pragma once
 
 #include "libcommon/error.h"
+#include "libcommon/status_page.h"
 
 #include <stdbool.h>
 
@@ -16,7 +22,9 @@
 struct paths {
     char config_file[PATHS_SIZE];
     char state_folder[PATHS_SIZE];
-    char run_folder[PATHS_SIZE];
+    char run_folder[PATHS_SIZE];     /* sockets, status.shm */
+    char pages_folder[PATHS_SIZE];   /* routing.shm and presence.shm */
+    char private_folder[PATHS_SIZE]; /* gone with the run folder; for the service's own user */
 };
 
 /*
@@ -29,6 +37,20 @@ LB_MUST_CHECK lb_err paths_find(struct paths *ret_self, const char *dir);
 
 /* For the system node, whatever the environment says. */
 void paths_system(struct paths *ret_self);
+bool paths_is_system(const struct paths *self);
 
-/* mkdir -p with mode 0700 for state and run folder (0750 when they are system folders). */
+/* As this service sees them: of the system's node, the folders of its user. */
+void paths_of_service(struct paths *self, enum service service);
+
+/*
+ * mkdir -p, with mode 0700 (the system's: as systemd/littlebird.tmpfiles). LB_DENIED when the run
+ * folder is another user's: who owns it could take our sockets' names. One of ours that others may
+ * enter is closed to them.
+ */
 LB_MUST_CHECK lb_err paths_make(const struct paths *self);
+
+/*
+ * Does the system's state folder hold what a node of one single user left there? Services of
+ * several users could not read it; ret_what: a name, for a person.
+ */
+bool paths_has_old_state(const struct paths *self, const char **ret_what);

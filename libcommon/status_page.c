@@ -56,18 +56,24 @@ static lb_err open_valid(struct page *ret_page, const char *path, bool writable)
     return LB_OK;
 }
 
+/* In the system's run folder the file was made for us, empty (systemd/littlebird.tmpfiles). */
 static lb_err create(struct page *ret_page, const char *path)
 {
     struct page page;
     lb_err err = page_create(&page, path, sizeof(struct status_page));
+    bool adopted = err == LB_DENIED;
     struct status_page *self;
 
+    if (adopted)
+        err = page_adopt(&page, path, sizeof(struct status_page));
     if (err != LB_OK)
         return err;
     self = page.memory;
-    self->magic = STATUS_PAGE_MAGIC;
+    memset(self, 0, sizeof *self);
     self->layout = STATUS_PAGE_LAYOUT;
-    err = page_publish(&page, path);
+    self->magic = STATUS_PAGE_MAGIC;
+    if (!adopted)
+        err = page_publish(&page, path);
     if (err != LB_OK)
         page_close(&page);
     else
@@ -171,6 +177,11 @@ void status_counter_add(struct status_counter *counter, uint64_t by)
 void status_counter_set(struct status_counter *counter, uint64_t value)
 {
     atomic_store_explicit(&counter->value, value, memory_order_relaxed);
+}
+
+void status_slot_clear(struct status_slot *slot)
+{
+    memset(slot, 0, sizeof *slot);
 }
 
 void status_slot_note(struct status_slot *slot, const char *format, ...)

@@ -87,6 +87,7 @@ struct status_slot {
     _Atomic uint64_t memory_bytes;   /* resident; shared pages are counted in each process */
     _Atomic uint32_t config_version; /* the last it has taken over, of struct status_page */
     _Atomic uint32_t config_refused; /* the last it could not; the log says why */
+    _Atomic uint64_t config_digest;  /* what it runs with until it starts anew: config_reload.h */
     char note[STATUS_NOTE_SIZE];     /* one line for a person */
     char listens[STATUS_NOTE_SIZE];  /* where the network reaches it, "UDP 0.0.0.0:6881"; or "" */
     struct status_counter counters[STATUS_COUNTERS_MAX];
@@ -102,7 +103,10 @@ struct status_page {
     struct status_slot slots[SERVICES_COUNT][STATUS_INSTANCES_MAX];
 };
 
-/* Open run_folder/status.shm, creating it when it is not there or not valid. */
+/*
+ * Open run_folder/status.shm; for a writer it is made when it is not there or not valid: a new
+ * file, or, where no file may be made, in the one that is there.
+ */
 LB_MUST_CHECK lb_err status_page_open(struct page *ret_page, const char *run_folder, bool writable);
 
 struct status_slot *status_page_slot(const struct page *page, enum service service,
@@ -128,6 +132,9 @@ bool service_state_serves(enum service_state state);
 struct status_counter *status_slot_counter(struct status_slot *slot, const char *name);
 void status_counter_add(struct status_counter *counter, uint64_t by);
 void status_counter_set(struct status_counter *counter, uint64_t value);
+
+/* As if nothing had ever run there: for lb-supervisor. */
+void status_slot_clear(struct status_slot *slot);
 void status_slot_note(struct status_slot *slot, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 

@@ -62,9 +62,17 @@ static const struct args_command commands[] = {
       "Exit codes: 0 well, 1 degraded, 2 down, 3 not running.",
       status_options, command_status },
     { "restart", "SERVICE[@N]", 1, 1,
-      "Restart a service, or one instance of it. Returns when it is ready again.", dir_only,
-      command_restart },
-    { "scale", "SERVICE=N", 1, 1, "Run N instances of a service.", dir_only, command_scale },
+      "Restart a service, or one instance of it. Returns when it is ready again. Of several "
+      "instances\n"
+      "the next is restarted once the one before is ready: the others serve meanwhile.",
+      dir_only, command_restart },
+    { "scale", "SERVICE=N [SERVICE=N]...", 1, 3,
+      "Run N instances of transport, storage or swarm, from 1 to 16. Returns when the new ones "
+      "are\n"
+      "ready, or when those that are too many have finished and are gone; nothing is lost.\n"
+      "It lasts until the node is started again: with how many it starts, the configuration says.\n"
+      "Exit codes: 0 done, 1 refused or failed, 5 some are done.",
+      dir_only, command_scale },
     { "wait", "", 0, 0, "Wait until the node is ready. Exit code 1 when the time is over.",
       wait_options, command_wait },
     { "health", "", 0, 0,

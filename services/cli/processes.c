@@ -235,11 +235,7 @@ static uint64_t age_of_node(const struct processes *self)
 
 static bool is_system_node(const struct paths *paths)
 {
-    struct paths system;
-
-    paths_system(&system);
-    return strcmp(paths->run_folder, system.run_folder) == 0 &&
-           access("/run/systemd/system", F_OK) == 0; /* sd_booted(3) */
+    return paths_is_system(paths) && access("/run/systemd/system", F_OK) == 0; /* sd_booted(3) */
 }
 
 enum level processes_level(const struct process *rows, size_t count)
@@ -282,7 +278,7 @@ lb_err processes_read(struct processes *ret_self, const struct paths *paths)
     }
     self->level = processes_level(self->rows, self->count);
     self->since_ms = age_of_node(self);
-    self->has_node_id = node_self_id(paths->run_folder, &self->node_id);
+    self->has_node_id = node_self_id(paths->pages_folder, &self->node_id);
     return LB_OK;
 }
 

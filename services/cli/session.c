@@ -1,5 +1,6 @@
 #include "services/cli/session.h"
 
+#include "libcommon/access.h"
 #include "services/cli/exit.h"
 
 #include <errno.h>
@@ -69,8 +70,10 @@ int session_open(struct session *ret_self, const struct args *args)
     if (code != EXIT_DONE)
         return code;
     if (!may_use(&paths))
-        return args_failed(args, "you may not use the node in %s: it belongs to somebody else",
-                           paths.run_folder);
+        return args_failed(args, "you may not use the node in %s: %s", paths.run_folder,
+                           paths_is_system(&paths)
+                               ? "it is for members of the group " ACCESS_GROUP_USER
+                               : "it belongs to somebody else");
     if (!client_node_runs(&paths))
         return not_running(args, &paths);
     *ret_self = (struct session){ .args = args, .paths = paths, .json = args_has(args, "json") };
@@ -83,19 +86,27 @@ void session_close(struct session *self)
     client_free(&self->client);
 }
 
-/* It is the node that reads and writes, and it may run as another user than the one who asks. */
+/*
+ * Either the call is not for who asks, and the answer names the group it is for; or it is the node
+ * that reads and writes, and may not: it may run as another user than the one who asks.
+ */
 static int denied(const struct session *self)
 {
+    const char *problem = client_problem(self->client);
     char path[PATHS_SIZE + 32];
     const struct passwd *owner;
     struct stat info;
 
     snprintf(path, sizeof path, "%s/api.sock", self->paths.run_folder);
+    if (strstr(problem, "the group " ACCESS_GROUP_USER) != NULL)
+        return args_failed(self->args, "you may not: %s", problem);
+    if (paths_is_system(&self->paths))
+        return args_failed(self->args, "%s: the node runs as %s, which needs the right to", problem,
+                           access_user_name(SERVICE_SWARM));
     if (stat(path, &info) != 0 || info.st_uid == geteuid())
-        return args_failed(self->args, "%s", client_problem(self->client));
+        return args_failed(self->args, "%s", problem);
     owner = getpwuid(info.st_uid);
-    return args_failed(self->args, "%s: the node runs as %s, which needs the right to",
-                       client_problem(self->client),
+    return args_failed(self->args, "%s: the node runs as %s, which needs the right to", problem,
                        owner != NULL ? owner->pw_name : "another user");
 }
 

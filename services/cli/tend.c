@@ -92,33 +92,59 @@ int command_restart(const struct args *args)
     return code;
 }
 
-int command_scale(const struct args *args)
+/* "swarm=3" */
+static bool parse_scale(const char *text, enum service *ret_service, uint64_t *ret_instances)
+{
+    const char *equals = strchr(text, '=');
+    char name[32];
+
+    if (equals == NULL || (size_t)(equals - text) >= sizeof name)
+        return false;
+    snprintf(name, sizeof name, "%.*s", (int)(equals - text), text);
+    return service_parse(name, ret_service) == LB_OK &&
+           args_number(equals + 1, STATUS_INSTANCES_MAX, ret_instances) && *ret_instances > 0;
+}
+
+static int scale(struct session *session, enum service service, uint64_t instances)
 {
     Littlebird__V1__ScaleServiceRequest request = LITTLEBIRD__V1__SCALE_SERVICE_REQUEST__INIT;
     struct client_call call = { .method = "NodeService/ScaleService",
                                 .request = &request.base,
                                 .response = &littlebird__v1__scale_service_response__descriptor,
                                 .timeout_ms = SESSION_TIMEOUT_MS };
-    const char *equals = strchr(args->words[0], '=');
-    char name[32];
-    struct session session;
-    enum service service;
-    uint64_t instances;
     const void *response;
-    int code;
 
-    snprintf(name, sizeof name, "%.*s", equals != NULL ? (int)(equals - args->words[0]) : 0,
-             args->words[0]);
-    if (equals == NULL || service_parse(name, &service) != LB_OK ||
-        !args_number(equals + 1, STATUS_INSTANCES_MAX, &instances) || instances == 0)
-        return args_usage(args, "'%s' is not SERVICE=N, with N from 1 to %d", args->words[0],
-                          STATUS_INSTANCES_MAX);
     request.service = (char *)(uintptr_t)service_text(service);
     request.instances = (uint32_t)instances;
+    return session_call(session, &call, &response);
+}
+
+/* All of them are looked at before any is asked for; then one after the other, to the last. */
+int command_scale(const struct args *args)
+{
+    enum service services[ARGS_WORDS_MAX];
+    uint64_t instances[ARGS_WORDS_MAX];
+    unsigned done = 0;
+    struct session session;
+    int code, worst = EXIT_DONE;
+
+    for (unsigned i = 0; i < args->words_count; i++) {
+        if (!parse_scale(args->words[i], &services[i], &instances[i]))
+            return args_usage(args, "'%s' is not SERVICE=N, with N from 1 to %d", args->words[i],
+                              STATUS_INSTANCES_MAX);
+        for (unsigned before = 0; before < i; before++) {
+            if (services[before] == services[i])
+                return args_usage(args, "%s is given twice", service_text(services[i]));
+        }
+    }
     code = session_open(&session, args);
     if (code != EXIT_DONE)
         return code;
-    code = session_call(&session, &call, &response);
+    for (unsigned i = 0; i < args->words_count; i++) {
+        code = scale(&session, services[i], instances[i]);
+        done += code == EXIT_DONE;
+        worst = code != EXIT_DONE ? code : worst;
+    }
     session_close(&session);
-    return code;
+    return worst != EXIT_DONE && done > 0 ? EXIT_PARTLY : worst;
 }

@@ -23,6 +23,7 @@
 
 #define LIBRARY    "libmicrohttpd.so.12"
 #define TEXT_PLAIN "text/plain; charset=utf-8"
+#define LOOK_MS    250u /* at most, between two looks at who has been there for too long */
 
 /* What is used of libmicrohttpd, by the types of its own header. */
 struct library {
@@ -155,7 +156,7 @@ static struct page_text find_page(struct http *self, const char *path, const cha
 
     if (strcmp(method, MHD_HTTP_METHOD_GET) != 0 && strcmp(method, MHD_HTTP_METHOD_HEAD) != 0)
         return plain(MHD_HTTP_METHOD_NOT_ALLOWED, xstrdup("GET is all there is\n"));
-    if (node_self_id(actor_paths(self->actor)->run_folder, &id))
+    if (node_self_id(actor_paths(self->actor)->pages_folder, &id))
         view.node_id = &id;
     for (size_t i = 0; i < sizeof pages / sizeof pages[0]; i++) {
         if (strcmp(path, pages[i].path) == 0)
@@ -230,28 +231,34 @@ static void end_old_visitors(struct http *self)
 
 /* ---- on the loop ---- */
 
-static bool has_visitors(const struct http *self)
+static unsigned count_visitors(const struct http *self)
 {
-    for (size_t i = 0; i < HTTP_CONNECTIONS_MAX; i++) {
-        if (self->visitors[i].connection != NULL)
-            return true;
-    }
-    return false;
+    unsigned count = 0;
+
+    for (size_t i = 0; i < HTTP_CONNECTIONS_MAX; i++)
+        count += self->visitors[i].connection != NULL;
+    return count;
 }
 
 static void on_timer(uv_timer_t *timer);
 
 static void go_on(struct http *self)
 {
-    MHD_UNSIGNED_LONG_LONG due_ms = 0;
+    unsigned before = count_visitors(self), after;
+    MHD_UNSIGNED_LONG_LONG due_ms = LOOK_MS;
+    enum MHD_Result is_due;
 
     (void)self->mhd.run(self->daemon);
-    if (self->mhd.get_timeout(self->daemon, &due_ms) != MHD_YES && !has_visitors(self)) {
+    after = count_visitors(self);
+    is_due = self->mhd.get_timeout(self->daemon, &due_ms);
+    /* At its limit it does not listen, and begins to only in the turn after somebody left. */
+    if (after < before)
+        due_ms = 0;
+    else if (is_due != MHD_YES && after == 0) {
         uv_timer_stop(self->timer);
         return;
     }
-    /* At least a look a second, for end_old_visitors(). */
-    uv_timer_start(self->timer, on_timer, due_ms < 1000 ? due_ms : 1000, 0);
+    uv_timer_start(self->timer, on_timer, due_ms < LOOK_MS ? due_ms : LOOK_MS, 0);
 }
 
 static void on_timer(uv_timer_t *timer)

@@ -11,8 +11,8 @@
 
 #include "libcommon/actor.h"
 
-#define HTTP_CONNECTIONS_MAX 16
-#define HTTP_LIFE_MS         5000u /* of a connection, from accept to its end */
+#define HTTP_CONNECTIONS_MAX 32
+#define HTTP_LIFE_MS         3000u /* of a connection, from accept to its end */
 #define HTTP_MEMORY_BYTES    16384 /* for the head of a request */
 
 struct http; /* opaque */

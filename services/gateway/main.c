@@ -16,6 +16,7 @@ static const struct service_definition definition = {
     .start = gateway_start,
     .stop = gateway_stop,
     .free = gateway_free,
+    .scaled = gateway_scaled,
 };
 
 int main(int argc, char **argv)

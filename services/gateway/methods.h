@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include "libcommon/access.h"
 #include "libcommon/status_page.h"
 #include "services/gateway/code.h"
 
@@ -41,13 +42,21 @@ typedef bool translate_fn(const void *reply, message_take_fn *respond, void *ctx
 /* Hand the public response to `respond`. */
 typedef void local_fn(const struct view *view, message_take_fn *respond, void *ctx);
 
+/*
+ * Where what the request is about stands, so that all requests about it go to one instance of the
+ * service (libcommon/owner.h).
+ */
+typedef uint16_t place_fn(const void *request);
+
 struct method {
     const char *name;
+    enum access_level level; /* what a person must be let do for it; ACCESS_CHANGE: not said */
     const ProtobufCMessageDescriptor *request;
     enum service service; /* who does the work; SERVICE_GATEWAY: local */
     local_fn *local;
     ask_fn *ask;
     translate_fn *translate;
+    place_fn *place;                         /* NULL: the first instance is asked */
     bool (*may_repeat)(const void *request); /* does carrying it out twice do no harm? */
     lb_err
         done_before; /* the error that means "done already" when it was sent twice; LB_OK: none */

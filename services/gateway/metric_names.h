@@ -15,6 +15,8 @@
       "Requests of other services that were taken in.")                                            \
     X(ANY, "requests_refused", "requests_refused_total", COUNTER, "", NUMBER,                      \
       "Requests that were malformed, unknown or too many.")                                        \
+    X(ANY, "requests_denied", "requests_denied_total", COUNTER, "", NUMBER,                        \
+      "Requests of those who may not make them.")                                                  \
     X(ANY, "replies_lost", "replies_lost_total", COUNTER, "", NUMBER,                              \
       "Replies whose receiver was gone or did not read.")                                          \
     X(TRANSPORT, "packets_in", "udp_packets_received_total", COUNTER, "", NUMBER,                  \
@@ -57,6 +59,8 @@
       "")                                                                                          \
     X(TRANSPORT, "questions", "dht_storage_questions_total", COUNTER, "", NUMBER,                  \
       "Queries that transport handed to storage.")                                                 \
+    X(TRANSPORT, "forwarded", "udp_packets_forwarded_total", COUNTER, "", NUMBER,                  \
+      "UDP datagrams handed to the worker they are for.")                                          \
     X(TRANSPORT, "sent_queries", "dht_queries_sent_total", COUNTER, "", NUMBER,                    \
       "Queries of our own.")                                                                       \
     X(TRANSPORT, "resent", "dht_queries_resent_total", COUNTER, "", NUMBER,                        \
@@ -153,6 +157,8 @@
     X(GATEWAY, "calls", "api_calls_total", COUNTER, "", NUMBER, "Calls of the public API.")        \
     X(GATEWAY, "calls_refused", "api_calls_refused_total", COUNTER, "", NUMBER,                    \
       "Of these, those answered with an error.")                                                   \
+    X(GATEWAY, "calls_denied", "api_calls_denied_total", COUNTER, "", NUMBER,                      \
+      "Of these, those of people who may not make them.")                                          \
     X(GATEWAY, "messages_malformed", "api_messages_malformed_total", COUNTER, "", NUMBER,          \
       "Messages that are no call.")                                                                \
     X(GATEWAY, "answers_lost", "api_answers_lost_total", COUNTER, "", NUMBER,                      \

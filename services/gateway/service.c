@@ -1,14 +1,17 @@
 #include "services/gateway/service.h"
 
+#include "libcommon/instances.h"
 #include "libcommon/listen.h"
 #include "libcommon/log.h"
 #include "libcommon/memory.h"
 #include "libcommon/node_self.h"
+#include "libcommon/owner.h"
 #include "proto/littlebird/v1/node.pb-c.h"
 #include "proto/routing.pb-c.h"
 #include "proto/storage.pb-c.h"
 #include "proto/supervisor.pb-c.h"
 #include "proto/swarm.pb-c.h"
+#include "services/gateway/callers.h"
 #include "services/gateway/dedupe.h"
 #include "services/gateway/envelope.h"
 #include "services/gateway/http.h"
@@ -33,8 +36,10 @@
 
 struct gateway {
     struct actor *actor;
-    struct link *links[SERVICES_COUNT]; /* NULL: nothing is asked there */
+    struct instances
+        services[SERVICES_COUNT]; /* those of neighbours[]; nothing is asked of others */
     struct page status;
+    struct callers callers;
     struct requests requests;
     struct dedupe dedupe;
     void *socket;
@@ -178,7 +183,7 @@ static void pause_or_fail(struct work *work, bool may_repeat, const char *reason
         arm_due_timer(self);
         return;
     }
-    if (reason != NULL && link_is_up(self->links[service]))
+    if (reason != NULL && instances_are_up(&self->services[service]))
         answer = answer_error(LB_UNAVAILABLE, "%s", reason);
     else
         answer = answer_error(LB_UNAVAILABLE, "lb-%s is not there", service_text(service));
@@ -211,6 +216,16 @@ static void on_reply(void *ctx, lb_err err, const char *reason, const void *repl
     }
 }
 
+/* The instance that is to do it, or another while that is not there. */
+static struct link *link_for(const struct work *work)
+{
+    const struct method *method = work->envelope.method;
+    const struct instances *instances = &work->gateway->services[method->service];
+    uint16_t place = method->place != NULL ? method->place(work->envelope.request) : 0;
+
+    return instances_pick(instances, owner_of_place(place, instances->active));
+}
+
 /* A message_take_fn. */
 static void ask_service(void *ctx, const ProtobufCMessage *message)
 {
@@ -224,7 +239,7 @@ static void ask_service(void *ctx, const ProtobufCMessage *message)
     work->request->state = REQUEST_ASKED;
     if (work->request->sent++ > 0)
         status_counter_add(self->repeated, 1);
-    link_call(self->links[work->envelope.method->service], message, left_ms, on_reply, work);
+    link_call(link_for(work), message, left_ms, on_reply, work);
 }
 
 static void relay(struct work *work)
@@ -233,7 +248,7 @@ static void relay(struct work *work)
     const char *problem = "";
     lb_err err;
 
-    if (!link_is_up(work->gateway->links[method->service])) {
+    if (!link_is_up(link_for(work))) {
         pause_or_fail(work, true, NULL); /* nothing was sent */
         return;
     }
@@ -265,7 +280,7 @@ static void answer_here(struct work *work)
 {
     struct gateway *self = work->gateway;
     struct node_id id;
-    bool known = node_self_id(actor_paths(self->actor)->run_folder, &id);
+    bool known = node_self_id(actor_paths(self->actor)->pages_folder, &id);
     struct view view = { .status = &self->status,
                          .now_ms = actor_now_ms(self->actor),
                          .node_id = known ? &id : NULL };
@@ -345,15 +360,33 @@ static void admit(struct work *work, const struct asker *asker, size_t bytes)
     }
 }
 
-static void take_call(struct gateway *self, struct asker *asker, struct bytes header,
-                      struct bytes payload)
+static struct bytes content(zmq_msg_t *frame)
+{
+    return bytes_of(zmq_msg_data(frame), zmq_msg_size(frame));
+}
+
+static bool open_call(struct work *work, struct asker *asker, zmq_msg_t frames[FRAMES],
+                      struct answer *ret_refusal)
+{
+    struct envelope *envelope = &work->envelope;
+    uint32_t uid;
+
+    if (!envelope_open(envelope, content(&frames[1]), content(&frames[2]), asker, ret_refusal) ||
+        !callers_admit(&work->gateway->callers, &frames[1], envelope->method, envelope->request,
+                       &uid, ret_refusal))
+        return false;
+    envelope->fingerprint += uid; /* nobody gets the answer to a call of another */
+    return true;
+}
+
+static void take_call(struct gateway *self, struct asker *asker, zmq_msg_t frames[FRAMES])
 {
     struct work *work = xcalloc(1, sizeof(*work));
     struct answer refusal;
 
     work->gateway = self;
     status_counter_add(self->calls, 1);
-    if (!envelope_open(&work->envelope, header, payload, asker, &refusal)) {
+    if (!open_call(work, asker, frames, &refusal)) {
         send_answer(self, asker, &refusal);
         work_free_if_done(work);
     } else if (self->stopping) {
@@ -361,7 +394,7 @@ static void take_call(struct gateway *self, struct asker *asker, struct bytes he
         send_answer(self, asker, &refusal);
         work_free_if_done(work);
     } else {
-        admit(work, asker, header.size + payload.size);
+        admit(work, asker, zmq_msg_size(&frames[1]) + zmq_msg_size(&frames[2]));
     }
 }
 
@@ -384,11 +417,6 @@ static unsigned receive(void *socket, zmq_msg_t frames[FRAMES])
     return count;
 }
 
-static struct bytes content(zmq_msg_t *frame)
-{
-    return bytes_of(zmq_msg_data(frame), zmq_msg_size(frame));
-}
-
 static void on_message(void *ctx, void *socket)
 {
     struct gateway *self = ctx;
@@ -402,7 +430,7 @@ static void on_message(void *ctx, void *socket)
     if (count == FRAMES && zmq_msg_size(&frames[0]) <= REQUESTS_IDENTITY_MAX) {
         asker.identity_size = (uint8_t)zmq_msg_size(&frames[0]);
         memcpy(asker.identity, zmq_msg_data(&frames[0]), asker.identity_size);
-        take_call(self, &asker, content(&frames[1]), content(&frames[2]));
+        take_call(self, &asker, frames);
     } else {
         status_counter_add(self->malformed, 1);
         log_debug("message dropped frames=%u", count);
@@ -422,7 +450,8 @@ static void on_neighbours(uv_timer_t *timer)
     for (size_t i = 0; i < NEIGHBOURS; i++) {
         enum service service = neighbours[i].service;
 
-        if (neighbours[i].needed && !link_is_up(self->links[service]) && size < sizeof(missing))
+        if (neighbours[i].needed && !instances_are_up(&self->services[service]) &&
+            size < sizeof(missing))
             size += (size_t)snprintf(missing + size, sizeof(missing) - size, "%s%s",
                                      size > 0 ? ", " : "", service_text(service));
     }
@@ -449,6 +478,7 @@ lb_err gateway_start(struct actor *actor, void **ret_ctx)
 
     *ret_ctx = self; /* also on failure: gateway_free() takes what there is */
     self->actor = actor;
+    callers_init(&self->callers, actor);
     dedupe_init(&self->dedupe);
     self->calls = actor_counter(actor, "calls");
     self->refused = actor_counter(actor, "calls_refused");
@@ -458,13 +488,14 @@ lb_err gateway_start(struct actor *actor, void **ret_ctx)
     open_timer(self, &self->due_timer);
     open_timer(self, &self->neighbour_timer);
     for (size_t i = 0; i < NEIGHBOURS; i++)
-        self->links[neighbours[i].service] =
-            actor_link(actor, neighbours[i].service, 0, neighbours[i].reply);
+        instances_init(&self->services[neighbours[i].service], actor, neighbours[i].service,
+                       neighbours[i].reply);
     err = status_page_open(&self->status, actor_paths(actor)->run_folder, false);
     if (err == LB_OK)
         err = socket_open(actor, ZMQ_ROUTER, LISTEN_API, FRAME_MAX, &self->socket);
     if (err == LB_OK)
-        err = publisher_new(&self->publisher, actor, self->links[SERVICE_SWARM], &self->status);
+        err = publisher_new(&self->publisher, actor,
+                            instances_pick(&self->services[SERVICE_SWARM], 0), &self->status);
     if (err != LB_OK)
         return err;
     self->http_failed = http_new(actor, &self->status, &self->http) != LB_OK;
@@ -472,6 +503,14 @@ lb_err gateway_start(struct actor *actor, void **ret_ctx)
     uv_timer_start(&self->neighbour_timer, on_neighbours, MISSING_MS, MISSING_MS);
     on_neighbours(&self->neighbour_timer);
     return LB_OK;
+}
+
+void gateway_scaled(void *ctx)
+{
+    struct gateway *self = ctx;
+
+    for (size_t i = 0; i < NEIGHBOURS; i++)
+        (void)instances_follow(&self->services[neighbours[i].service]);
 }
 
 /* To restart us is what is being done now: say so while we can. */

@@ -6,3 +6,4 @@
 lb_err gateway_start(struct actor *actor, void **ret_ctx);
 void gateway_stop(void *ctx);
 void gateway_free(void *ctx);
+void gateway_scaled(void *ctx);

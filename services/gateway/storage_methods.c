@@ -3,6 +3,7 @@
 #include "libcommon/memory.h"
 #include "proto/littlebird/v1/storage.pb-c.h"
 #include "proto/storage.pb-c.h"
+#include "services/gateway/dedupe.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -69,6 +70,37 @@ lb_err storage_ask_put(const void *request, message_take_fn *send, void *ctx,
     message.put = &put;
     send(ctx, &message.base);
     return LB_OK;
+}
+
+static uint16_t place_of(struct bytes name)
+{
+    uint64_t hash = dedupe_fingerprint(bytes_of(NULL, 0), name);
+
+    return (uint16_t)(hash >> 48 ^ hash >> 32 ^ hash >> 16 ^ hash);
+}
+
+uint16_t storage_place_put(const void *request)
+{
+    const Littlebird__V1__PutRequest *put = request;
+
+    return put->key[0] != '\0' ? place_of(bytes_of_text(put->key))
+                               : place_of(bytes_of(put->value.data, put->value.len));
+}
+
+uint16_t storage_place_get(const void *request)
+{
+    const Littlebird__V1__GetRequest *get = request;
+
+    if (get->name_case == LITTLEBIRD__V1__GET_REQUEST__NAME_KEY)
+        return place_of(bytes_of_text(get->key));
+    if (get->name_case != LITTLEBIRD__V1__GET_REQUEST__NAME_TARGET || get->target.len < 2)
+        return 0;
+    return (uint16_t)(get->target.data[0] << 8 | get->target.data[1]);
+}
+
+uint16_t storage_place_remove(const void *request)
+{
+    return place_of(bytes_of_text(((const Littlebird__V1__RemoveRequest *)request)->key));
 }
 
 bool storage_put_may_repeat(const void *request)

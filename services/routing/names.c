@@ -112,8 +112,8 @@ static void ask(struct names *self, size_t index)
     body.host = host;
     request.body_case = LB__TRANSPORT__REQUEST__BODY_RESOLVE;
     request.resolve = &body;
-    link_call(self->routing->transports[0], &request.base, RESOLVE_TIMEOUT_MS, on_addresses,
-              asking);
+    link_call(instances_pick(&self->routing->transports, 0), &request.base, RESOLVE_TIMEOUT_MS,
+              on_addresses, asking);
 }
 
 uint64_t names_update(struct names *self, uint64_t now_ms)

@@ -82,11 +82,11 @@ static void ask_old_contacts(const struct routing_page *old, struct router *rout
     }
 }
 
-lb_err publisher_open(struct publisher *self, const char *run_folder, struct router *router,
+lb_err publisher_open(struct publisher *self, const char *pages_folder, struct router *router,
                       uint64_t now_ms)
 {
     *self = (struct publisher){ .started_ms = now_ms, .version = UINT64_MAX };
-    snprintf(self->path, sizeof(self->path), "%s/routing.shm", run_folder);
+    snprintf(self->path, sizeof(self->path), "%s/routing.shm", pages_folder);
     if (page_open(&self->old, self->path, sizeof(struct routing_page), true) == LB_OK) {
         const struct routing_page *old = self->old.memory;
         if (!routing_page_is_valid(old, self->old.size)) {

@@ -31,7 +31,7 @@ struct publisher {
  * Find the earlier page; its contacts are added to the router as addresses to ask. Without one ours
  * is published at once, so that transport can answer from the first moment.
  */
-LB_MUST_CHECK lb_err publisher_open(struct publisher *self, const char *run_folder,
+LB_MUST_CHECK lb_err publisher_open(struct publisher *self, const char *pages_folder,
                                     struct router *router, uint64_t now_ms);
 
 /* Publish what changed if it is time to. Returns when it is to be called again; UINT64_MAX: not. */

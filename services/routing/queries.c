@@ -167,7 +167,8 @@ static void call_transport(struct outgoing *outgoing, const struct query *query)
 void queries_send(struct routing *self, const struct query *query)
 {
     bool is_v4 = address_is_v4(&query->to);
-    struct link *link = self->transports[address_worker(&query->to, self->workers)];
+    struct link *link =
+        instances_pick(&self->transports, address_worker(&query->to, self->transports.active));
 
     if (!link_is_up(link) || is_unserved(self, is_v4)) {
         struct reply reply = { .outcome = link_is_up(link) ? REPLY_UNREACHABLE : REPLY_UNSENT };
@@ -204,7 +205,7 @@ void queries_learn_families(struct routing *self)
     Lb__Transport__GetInfo body = LB__TRANSPORT__GET_INFO__INIT;
     Lb__Transport__Request request = LB__TRANSPORT__REQUEST__INIT;
 
-    if (!link_is_up(self->transports[0])) {
+    if (!instances_are_up(&self->transports)) {
         self->families_known = false;
         return;
     }
@@ -214,5 +215,5 @@ void queries_learn_families(struct routing *self)
     self->families_asked = 1;
     request.body_case = LB__TRANSPORT__REQUEST__BODY_GET_INFO;
     request.get_info = &body;
-    link_call(self->transports[0], &request.base, QUERY_TIMEOUT_MS, on_info, self);
+    link_call(instances_pick(&self->transports, 0), &request.base, QUERY_TIMEOUT_MS, on_info, self);
 }

@@ -150,21 +150,11 @@ static handler_fn *const handlers[] = {
 
 /* ---- what the router finished ---- */
 
-static bool transport_is_up(const struct routing *self)
-{
-    for (unsigned i = 0; i < self->workers; i++) {
-        if (link_is_up(self->transports[i])) {
-            return true;
-        }
-    }
-    return false;
-}
-
 static void answer_search(struct routing *self, struct search *search)
 {
     struct call *call = search->order.ctx;
 
-    if (search_effort(search).answers == 0 && !transport_is_up(self) &&
+    if (search_effort(search).answers == 0 && !instances_are_up(&self->transports) &&
         router_view(self->router).contacts > 0) {
         call_fail(&call, LB_UNAVAILABLE, "transport is not there");
         return;
@@ -278,7 +268,7 @@ static void check_id(struct routing *self, uint64_t now_ms)
 static uint64_t tell(struct routing *self, uint64_t now_ms)
 {
     struct join_view view = router_view(self->router);
-    bool up = transport_is_up(self);
+    bool up = instances_are_up(&self->transports);
     uint64_t key = (up ? 1u : 0u) | (view.live > 0 ? 2u : 0u) |
                    (router_is_joined(self->router) ? 4u : 0u) | (uint64_t)view.contacts << 3;
 
@@ -348,15 +338,6 @@ static void on_prepare(uv_prepare_t *handle)
 
 /* ---- life ---- */
 
-static void open_links(struct routing *self)
-{
-    self->workers = config_workers(actor_config(self->actor), CONFIG_TRANSPORT_WORKERS);
-    for (unsigned i = 0; i < self->workers; i++) {
-        self->transports[i] =
-            actor_link(self->actor, SERVICE_TRANSPORT, i, &lb__transport__reply__descriptor);
-    }
-}
-
 static void open_counters(struct routing *self)
 {
 #define ROUTING_COUNTER_NAME(name, text) [ROUTING_COUNT_##name] = text,
@@ -412,7 +393,7 @@ static lb_err routing_start(struct actor *actor, void **ret_ctx)
     self->told_view = UINT64_MAX;
     open_counters(self);
     open_handles(self);
-    open_links(self);
+    instances_init(&self->transports, actor, SERVICE_TRANSPORT, &lb__transport__reply__descriptor);
     bool is_public = find_public_address(actor_config(actor), &address);
     lb_err err = keeper_open(&self->keeper, paths->state_folder, is_public ? &address : NULL,
                              now_ms, &id, snapshot);
@@ -426,7 +407,7 @@ static lb_err routing_start(struct actor *actor, void **ret_ctx)
     self->router = router_new(&id, actor_random_seed(actor), expects, now_ms);
     self->router->paths = (unsigned)config_number(actor_config(actor), CONFIG_ROUTING_PATHS);
     (void)names_open(&self->names, self);
-    err = publisher_open(&self->publisher, paths->run_folder, self->router, now_ms);
+    err = publisher_open(&self->publisher, paths->pages_folder, self->router, now_ms);
     if (err != LB_OK) {
         log_error("cannot make %s: %s", self->publisher.path, lb_err_text(err));
         goto out;
@@ -467,6 +448,13 @@ static void routing_stop(void *ctx)
     actor_stopped(self->actor);
 }
 
+static void routing_scaled(void *ctx)
+{
+    struct routing *self = ctx;
+
+    (void)instances_follow(&self->transports);
+}
+
 static void routing_free(void *ctx)
 {
     struct routing *self = ctx;
@@ -482,6 +470,13 @@ static void routing_free(void *ctx)
     actor_free_later(self->actor, self);
 }
 
+static void routing_reload(void *ctx, const struct config *now)
+{
+    struct routing *self = ctx;
+
+    self->router->paths = (unsigned)config_number(now, CONFIG_ROUTING_PATHS); /* of new lookups */
+}
+
 const struct service_definition routing_service = {
     .service = SERVICE_ROUTING,
     .request = &lb__routing__request__descriptor,
@@ -491,4 +486,6 @@ const struct service_definition routing_service = {
     .start = routing_start,
     .stop = routing_stop,
     .free = routing_free,
+    .scaled = routing_scaled,
+    .reload = routing_reload,
 };

@@ -12,6 +12,7 @@
 #pragma once
 
 #include "libcommon/actor.h"
+#include "libcommon/instances.h"
 #include "services/routing/keeper.h"
 #include "services/routing/names.h"
 #include "services/routing/publisher.h"
@@ -21,7 +22,6 @@
 #include <stdint.h>
 #include <uv.h>
 
-#define ROUTING_WORKERS_MAX 16 /* of transport: the limit of the setting */
 
 /* X(NAME, text): shown in the status page. */
 #define ROUTING_COUNTERS(X)                                                                        \
@@ -49,9 +49,8 @@ struct routing {
     struct publisher publisher;
     struct keeper keeper;
     struct names names;
-    struct link *transports[ROUTING_WORKERS_MAX];
-    unsigned workers;
-    unsigned families_asked; /* GetInfo is on its way to worker 0 */
+    struct instances transports;
+    unsigned families_asked; /* GetInfo is on its way to a worker */
     bool families_known;     /* ... and has been answered since its link came up */
     bool has_v4, has_v6;     /* the families transport serves, when known */
     uv_timer_t timer;

@@ -64,7 +64,7 @@ static void reply(struct auditing *self)
     audited.replicas_min = sum.replicas_min;
     audited.replicas_median = sum.replicas_median;
     audited.short_count = sum.short_count;
-    audited.overdue = replicas_overdue(self->storage);
+    audited.overdue = replicas_overdue_in_all(self->storage);
     audited.failed = sum.failed;
     audited.n_keys = sum.rows_count;
     audited.keys = pointers;

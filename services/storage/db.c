@@ -43,7 +43,7 @@ static int sweep_apply(struct db_write *write, struct db_op *op)
         for (; left > 0 && rc == 0; left--) {
             bool removed = false;
 
-            rc = db_due_first(write->txn, write->db->due, kinds[i], op->now_s, &due, id);
+            rc = db_due_first(write->txn, write->db->due, kinds[i], NULL, op->now_s, &due, id);
             if (rc == 0)
                 rc = sweep_one(write, &due, op->now_s, &removed);
             op->sweep.removed += removed;
@@ -258,19 +258,21 @@ void db_read_end(struct db *self)
     self->is_reading = false;
 }
 
-bool db_read_is_due(struct db *self, enum due_kind kind, uint64_t now_s)
+bool db_read_is_due(struct db *self, enum due_kind kind, const struct db_range *range,
+                    uint64_t now_s)
 {
     uint8_t id[RECORD_DUE_ID_MAX];
     struct due_record due;
 
     assert(self->is_reading);
-    return db_due_first(self->reader, self->due, kind, now_s, &due, id) == 0;
+    return db_due_first(self->reader, self->due, kind, range, now_s, &due, id) == 0;
 }
 
-uint32_t db_read_overdue(struct db *self, uint64_t before_s, uint32_t max)
+uint32_t db_read_overdue(struct db *self, const struct db_range *range, uint64_t before_s,
+                         uint32_t max)
 {
     assert(self->is_reading);
-    return db_due_count(self->reader, self->due, DUE_CHECK, before_s, max);
+    return db_due_count(self->reader, self->due, DUE_CHECK, range, before_s, max);
 }
 
 static uint64_t entries_of(MDB_txn *txn, MDB_dbi table)
@@ -298,4 +300,12 @@ void db_check_readers(struct db *self)
     int dead = 0;
 
     (void)mdb_reader_check(self->env, &dead);
+}
+
+uint64_t db_last_commit(const struct db *self)
+{
+    MDB_envinfo info;
+
+    mdb_env_info(self->env, &info);
+    return info.me_last_txnid;
 }

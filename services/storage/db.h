@@ -25,6 +25,11 @@
 
 struct db; /* opaque */
 
+/* The targets from first to last, those included. Where a pointer to one is wanted NULL is all. */
+struct db_range {
+    struct node_id first, last;
+};
+
 struct db_options {
     const char *folder; /* made when it is missing */
     uint64_t map_bytes; /* the most the data file may take */
@@ -40,7 +45,10 @@ LB_MUST_CHECK lb_err db_open(struct db **ret_db, const struct db_options *option
                              const struct store_moment *now);
 void db_close(struct db **self);
 
-/* Move a file that is LB_CORRUPT aside, so that nothing is lost and db_open can begin a new one. */
+/*
+ * Move a file that is LB_CORRUPT aside, so that nothing is lost and db_open can begin a new one.
+ * LB_EXISTS: another process has it open, and would go on writing to it.
+ */
 LB_MUST_CHECK lb_err db_set_aside(const char *folder);
 
 /* The store clock at this monotonic time. */
@@ -123,8 +131,9 @@ struct db_taken {
 struct db_take {
     uint32_t wanted; /* at most DB_TAKE_MAX */
     uint64_t retry_s;
-    struct db_taken *taken; /* the submitter's array of DB_TAKE_MAX */
-    uint32_t taken_count;   /* result */
+    const struct db_range *range; /* of the groups; the submitter's */
+    struct db_taken *taken;       /* the submitter's array of DB_TAKE_MAX */
+    uint32_t taken_count;         /* result */
 };
 
 struct db_sweep {
@@ -189,15 +198,19 @@ LB_MUST_CHECK lb_err db_read_next_item(struct db *self, const struct node_id *fr
                                        struct node_id *ret_target, struct item_record *ret_record);
 
 /*
- * In the order of their check_s, the item behind `skip` others that have not ended either.
- * LB_NOT_FOUND, too, when more than DB_ENDED_WALK_MAX that wait for the sweep are in the way.
+ * Of the items in this range, in the order of their check_s, the one behind `skip` others that have
+ * not ended either. LB_NOT_FOUND, too, when more than DB_ENDED_WALK_MAX that wait for the sweep, or
+ * DB_OTHERS_WALK_MAX that lie outside, are in the way.
  */
-#define DB_ENDED_WALK_MAX 1024u
-LB_MUST_CHECK lb_err db_read_check(struct db *self, uint32_t skip, uint64_t now_s,
-                                   struct node_id *ret_target, struct item_record *ret_record);
+#define DB_ENDED_WALK_MAX  1024u
+#define DB_OTHERS_WALK_MAX 16384u
+LB_MUST_CHECK lb_err db_read_check(struct db *self, const struct db_range *range, uint32_t skip,
+                                   uint64_t now_s, struct node_id *ret_target,
+                                   struct item_record *ret_record);
 
-/* How many items have a check_s before that; counts to max. */
-uint32_t db_read_overdue(struct db *self, uint64_t before_s, uint32_t max);
+/* How many items of this range have a check_s before that; looks at max, of all, at most. */
+uint32_t db_read_overdue(struct db *self, const struct db_range *range, uint64_t before_s,
+                         uint32_t max);
 
 /* The highest number that once stood there and is remembered, 0 when none is. */
 uint64_t db_read_seen(struct db *self, const struct node_id *target, uint64_t now_s);
@@ -233,8 +246,15 @@ void db_each_peer(struct db *self, const struct node_id *infohash, uint64_t now_
 void db_read_samples(struct db *self, uint64_t now_s, struct random *random,
                      struct samples *ret_samples);
 
-/* Is anything of this kind due? */
-bool db_read_is_due(struct db *self, enum due_kind kind, uint64_t now_s);
+/*
+ * Is anything of this kind due, the id of which begins with a target of this range? Looks at
+ * DB_OTHERS_WALK_MAX that do not.
+ */
+bool db_read_is_due(struct db *self, enum due_kind kind, const struct db_range *range,
+                    uint64_t now_s);
+
+/* Grows with each commit of any process: is it another than before, something was written. */
+uint64_t db_last_commit(const struct db *self);
 
 struct db_stats {
     uint64_t items;

@@ -487,10 +487,11 @@ lb_err db_read_item(struct db *self, const struct node_id *target, uint64_t now_
 /* The look for the item behind `skip` others. */
 struct check_look {
     struct db *db;
+    const struct db_range *range;
     uint64_t now_s;
     uint32_t skip;
-    uint32_t ended; /* passed over so far */
-    lb_err err;     /* LB_OK: found */
+    uint32_t ended, others; /* passed over so far */
+    lb_err err;             /* LB_OK: found */
     struct node_id target;
     struct item_record record;
 };
@@ -502,6 +503,8 @@ static bool look_at_check(void *ctx, const struct due_record *due)
 {
     struct check_look *self = ctx;
 
+    if (!db_range_has(self->range, &due->id))
+        return ++self->others < DB_OTHERS_WALK_MAX;
     self->target = node_id_from(due->id.data);
     self->err = db_read_item(self->db, &self->target, self->now_s, &self->record);
     if (self->err == LB_OK && self->record.check_s != due->due_s)
@@ -515,10 +518,12 @@ static bool look_at_check(void *ctx, const struct due_record *due)
     return true;
 }
 
-lb_err db_read_check(struct db *self, uint32_t skip, uint64_t now_s, struct node_id *ret_target,
-                     struct item_record *ret_record)
+lb_err db_read_check(struct db *self, const struct db_range *range, uint32_t skip, uint64_t now_s,
+                     struct node_id *ret_target, struct item_record *ret_record)
 {
-    struct check_look look = { .db = self, .now_s = now_s, .skip = skip, .err = LB_NOT_FOUND };
+    struct check_look look = {
+        .db = self, .range = range, .now_s = now_s, .skip = skip, .err = LB_NOT_FOUND
+    };
 
     assert(self->is_reading);
     if (db_due_walk(self->reader, self->due, DUE_CHECK, look_at_check, &look) != 0)

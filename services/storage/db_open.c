@@ -3,11 +3,13 @@
 #include "services/storage/db_tables.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 #define SCHEMA        2u /* 1 is taken over: its records are read, and rewritten as they change */
 #define SCHEMA_OLDEST 1u
@@ -222,11 +224,30 @@ void db_close(struct db **self)
     *self = NULL;
 }
 
+/* LMDB holds a lock on this file, shared, as long as the environment is open (lmdb.h, Caveats). */
+static bool is_open_elsewhere(const char *folder)
+{
+    struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_len = 1 };
+    char path[DB_PATH_SIZE];
+    bool locked;
+    int fd;
+
+    snprintf(path, sizeof path, "%s/lock.mdb", folder);
+    fd = open(path, O_RDWR | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    locked = fcntl(fd, F_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
+    close(fd); /* ours is closed by now: no lock of this process is lost with it */
+    return locked;
+}
+
 lb_err db_set_aside(const char *folder)
 {
     char from[DB_PATH_SIZE];
     char to[DB_PATH_SIZE];
 
+    if (is_open_elsewhere(folder))
+        return LB_EXISTS;
     snprintf(from, sizeof from, "%s/" DB_DATA_FILE, folder);
     snprintf(to, sizeof to, "%s/" DB_DATA_FILE ".damaged", folder);
     return rename(from, to) == 0 ? LB_OK : LB_IO;

@@ -204,7 +204,8 @@ int db_take_apply(struct db_write *write, struct db_op *op)
     op->take.taken_count = 0;
     for (uint32_t looked = 0; looked < 2 * DB_TAKE_MAX && op->take.taken_count < op->take.wanted;
          looked++) {
-        rc = db_due_first(write->txn, write->db->due, DUE_PUBLISH, op->now_s, &due, id);
+        rc = db_due_first(write->txn, write->db->due, DUE_PUBLISH, op->take.range, op->now_s, &due,
+                          id);
         if (rc == 0)
             rc = take_one(write, op, &due);
         if (rc != 0)

@@ -82,8 +82,23 @@ int db_due_walk(MDB_txn *txn, MDB_dbi due, enum due_kind kind, db_due_fn *each, 
     return rc == MDB_NOTFOUND ? 0 : rc;
 }
 
+bool db_range_has(const struct db_range *range, const struct bytes *id)
+{
+    struct node_id target;
+
+    if (range == NULL)
+        return true;
+    if (id->size < NODE_ID_SIZE)
+        return false;
+    target = node_id_from(id->data);
+    return node_id_compare(&range->first, &target) <= 0 &&
+           node_id_compare(&target, &range->last) <= 0;
+}
+
 struct due_copying {
     uint64_t now_s;
+    const struct db_range *range;
+    uint32_t others;
     struct due_record *due;
     uint8_t *id;
     int rc;
@@ -95,6 +110,8 @@ static bool copy_due(void *ctx, const struct due_record *due)
 
     if (due->due_s > self->now_s)
         return false;
+    if (!db_range_has(self->range, &due->id))
+        return ++self->others < DB_OTHERS_WALK_MAX;
     memcpy(self->id, due->id.data, due->id.size);
     *self->due = *due;
     self->due->id = bytes_of(self->id, due->id.size);
@@ -102,34 +119,37 @@ static bool copy_due(void *ctx, const struct due_record *due)
     return false;
 }
 
-int db_due_first(MDB_txn *txn, MDB_dbi due, enum due_kind kind, uint64_t now_s,
-                 struct due_record *ret_due, uint8_t ret_id[RECORD_DUE_ID_MAX])
+int db_due_first(MDB_txn *txn, MDB_dbi due, enum due_kind kind, const struct db_range *range,
+                 uint64_t now_s, struct due_record *ret_due, uint8_t ret_id[RECORD_DUE_ID_MAX])
 {
-    struct due_copying copying = { now_s, ret_due, ret_id, MDB_NOTFOUND };
+    struct due_copying copying = {
+        .now_s = now_s, .range = range, .due = ret_due, .id = ret_id, .rc = MDB_NOTFOUND
+    };
     int rc = db_due_walk(txn, due, kind, copy_due, &copying);
 
     return rc != 0 ? rc : copying.rc;
 }
 
 struct due_counting {
+    const struct db_range *range;
     uint64_t before_s;
-    uint32_t count, max;
+    uint32_t count, looked, max;
 };
 
 static bool count_due(void *ctx, const struct due_record *due)
 {
     struct due_counting *self = ctx;
 
-    if (due->due_s >= self->before_s || self->count == self->max)
+    if (due->due_s >= self->before_s || self->looked++ == self->max)
         return false;
-    self->count++;
+    self->count += db_range_has(self->range, &due->id);
     return true;
 }
 
-uint32_t db_due_count(MDB_txn *txn, MDB_dbi due, enum due_kind kind, uint64_t before_s,
-                      uint32_t max)
+uint32_t db_due_count(MDB_txn *txn, MDB_dbi due, enum due_kind kind, const struct db_range *range,
+                      uint64_t before_s, uint32_t max)
 {
-    struct due_counting counting = { .before_s = before_s, .max = max };
+    struct due_counting counting = { .range = range, .before_s = before_s, .max = max };
 
     return db_due_walk(txn, due, kind, count_due, &counting) == 0 ? counting.count : 0;
 }

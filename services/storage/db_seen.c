@@ -63,7 +63,7 @@ static int make_seen_room(struct db_write *write)
 
     if (rc != 0 || stat.ms_entries < policy_seen_max(write->db->options.map_bytes))
         return rc;
-    rc = db_due_first(write->txn, write->db->due, DUE_SEEN, UINT64_MAX, &due, id);
+    rc = db_due_first(write->txn, write->db->due, DUE_SEEN, NULL, UINT64_MAX, &due, id);
     if (rc != 0)
         return rc == MDB_NOTFOUND ? 0 : rc;
     rc = db_due_drop(write, DUE_SEEN, due.due_s, due.id);

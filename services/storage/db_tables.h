@@ -60,16 +60,21 @@ struct node_id db_target_of(const MDB_val *val);
 /* A row of `due`, set or taken away; a row that is not there is no error. */
 int db_due_set(struct db_write *write, enum due_kind kind, uint64_t due_s, struct bytes id);
 int db_due_drop(struct db_write *write, enum due_kind kind, uint64_t due_s, struct bytes id);
-/* The first row of this kind that is due, copied; MDB_NOTFOUND when there is none. */
-int db_due_first(MDB_txn *txn, MDB_dbi due, enum due_kind kind, uint64_t now_s,
-                 struct due_record *ret_due, uint8_t ret_id[RECORD_DUE_ID_MAX]);
+bool db_range_has(const struct db_range *range, const struct bytes *id);
+
+/*
+ * The first row of this kind that is due, its id in the range, copied; MDB_NOTFOUND when there is
+ * none, or behind more than DB_OTHERS_WALK_MAX others.
+ */
+int db_due_first(MDB_txn *txn, MDB_dbi due, enum due_kind kind, const struct db_range *range,
+                 uint64_t now_s, struct due_record *ret_due, uint8_t ret_id[RECORD_DUE_ID_MAX]);
 
 /* Call each() for the rows of this kind in their order, due or not, until it returns false. */
 typedef bool db_due_fn(void *ctx, const struct due_record *due);
 int db_due_walk(MDB_txn *txn, MDB_dbi due, enum due_kind kind, db_due_fn *each, void *ctx);
-/* How many rows of this kind are due before that; counts to max. */
-uint32_t db_due_count(MDB_txn *txn, MDB_dbi due, enum due_kind kind, uint64_t before_s,
-                      uint32_t max);
+/* How many rows of this kind and range are due before that; looks at max, of all, at most. */
+uint32_t db_due_count(MDB_txn *txn, MDB_dbi due, enum due_kind kind, const struct db_range *range,
+                      uint64_t before_s, uint32_t max);
 
 int db_quota_read(struct db_write *write, const struct policy_key *key,
                   struct quota_record *ret_quota);

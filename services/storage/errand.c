@@ -271,7 +271,7 @@ static void send_query(struct errand *self, const struct spread_action *action)
     struct sending *sending = &self->sendings[action->node];
     uint8_t compact[ADDRESS_COMPACT_V6];
     size_t compact_size = address_to_compact(&node->contact.address, compact);
-    unsigned worker = address_worker(&node->contact.address, self->storage->workers);
+    struct link *transport = storage_transport(self->storage, &node->contact.address);
     struct bytes token = bytes_of(node->token, node->token_size);
     Lb__Transport__Request request = LB__TRANSPORT__REQUEST__INIT;
     Lb__Transport__Query query = LB__TRANSPORT__QUERY__INIT;
@@ -304,8 +304,7 @@ static void send_query(struct errand *self, const struct spread_action *action)
     request.query = &query;
     *sending = (struct sending){ .errand = self, .node = action->node };
     self->under_way++;
-    link_call(self->storage->transports[worker], &request.base, query_time_ms(self), on_stored,
-              sending);
+    link_call(transport, &request.base, query_time_ms(self), on_stored, sending);
 }
 
 /* ---- storing here ---- */

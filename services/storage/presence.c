@@ -6,10 +6,10 @@
 #include <stdatomic.h>
 #include <stdio.h>
 
-void presence_init(struct presence *self, const char *run_folder)
+void presence_init(struct presence *self, const char *pages_folder)
 {
     *self = (struct presence){ 0 };
-    snprintf(self->path, sizeof self->path, "%s/presence.shm", run_folder);
+    snprintf(self->path, sizeof self->path, "%s/presence.shm", pages_folder);
 }
 
 void presence_done(struct presence *self)

@@ -25,7 +25,7 @@ struct presence {
     uint64_t targets;  /* counted while building */
 };
 
-void presence_init(struct presence *self, const char *run_folder);
+void presence_init(struct presence *self, const char *pages_folder);
 void presence_done(struct presence *self);
 
 /* Make a new page from the database. When that fails the old page goes on: it says too much, never

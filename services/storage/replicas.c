@@ -64,13 +64,21 @@ static struct upkeep_item item_of(const struct node_id *target, const struct ite
                                  .calm = record->calm };
 }
 
+/* Of our share. */
 static bool store_next(void *ctx, const struct node_id *from, struct upkeep_item *ret_item)
 {
     struct storage *storage = ctx;
+    const struct share *share = &storage->share;
+    const struct node_id *first = &share->range.first;
     struct item_record record;
     struct node_id target;
 
-    if (db_read_next_item(storage->db, from, storage_now_s(storage), &target, &record) != LB_OK)
+    if (node_id_compare(from, first) > 0)
+        first = from;
+    if (!share->is_any ||
+        db_read_next_item(storage->db, first, storage_now_s(storage), &target, &record) != LB_OK)
+        return false;
+    if (node_id_compare(&target, &share->range.last) > 0)
         return false;
     *ret_item = item_of(&target, &record);
     return true;
@@ -82,7 +90,8 @@ static bool store_due(void *ctx, uint32_t skip, struct upkeep_item *ret_item)
     struct item_record record;
     struct node_id target;
 
-    if (db_read_check(storage->db, skip, storage_now_s(storage), &target, &record) != LB_OK)
+    if (!storage->share.is_any || db_read_check(storage->db, &storage->share.range, skip,
+                                                storage_now_s(storage), &target, &record) != LB_OK)
         return false;
     *ret_item = item_of(&target, &record);
     return true;
@@ -92,7 +101,9 @@ static uint32_t store_overdue(void *ctx, uint64_t before_s)
 {
     struct storage *storage = ctx;
 
-    return db_read_overdue(storage->db, before_s, OVERDUE_MAX);
+    if (!storage->share.is_any)
+        return 0;
+    return db_read_overdue(storage->db, &storage->share.range, before_s, OVERDUE_MAX);
 }
 
 /* ---- writing ---- */
@@ -222,13 +233,11 @@ static void on_answered(void *ctx, lb_err err, const char *reason, const void *r
     free(asking);
 }
 
-/* Only the worker that serves an address may send to it. */
 static void send_query(struct replicas *self, const struct upkeep_action *action,
                        Lb__Transport__Query *query)
 {
     struct storage *storage = self->storage;
     const struct contact *contact = &action->contact;
-    unsigned worker = address_worker(&contact->address, storage->workers);
     uint8_t compact[ADDRESS_COMPACT_V6];
     size_t compact_size = address_to_compact(&contact->address, compact);
     Lb__Transport__Request request = LB__TRANSPORT__REQUEST__INIT;
@@ -240,7 +249,8 @@ static void send_query(struct replicas *self, const struct upkeep_action *action
     query->node_id = binary_of_id(&contact->id);
     request.body_case = LB__TRANSPORT__REQUEST__BODY_QUERY;
     request.query = query;
-    link_call(storage->transports[worker], &request.base, QUERY_MS, on_answered, asking);
+    link_call(storage_transport(storage, &contact->address), &request.base, QUERY_MS, on_answered,
+              asking);
 }
 
 static void ping(struct replicas *self, const struct upkeep_action *action)
@@ -318,8 +328,7 @@ static void on_timer(uv_timer_t *timer);
 
 static void arm(struct replicas *self, uint64_t delay_ms)
 {
-    if (self->upkeep == NULL || self->storage->is_stopping ||
-        actor_instance(self->storage->actor) > 0)
+    if (self->upkeep == NULL || self->storage->is_stopping || !self->storage->share.is_any)
         return;
     uv_timer_start(&self->timer, on_timer, delay_ms, 0);
 }
@@ -450,6 +459,32 @@ uint32_t replicas_overdue(struct storage *storage)
     return storage->replicas->overdue;
 }
 
+uint32_t replicas_overdue_in_all(struct storage *storage)
+{
+    struct replicas *self = storage->replicas;
+    uint32_t overdue;
+
+    if (self->upkeep == NULL || db_read_begin(storage->db) != LB_OK)
+        return self->overdue;
+    overdue = db_read_overdue(storage->db, NULL,
+                              upkeep_late_s(self->upkeep, storage_now_s(storage)), OVERDUE_MAX);
+    db_read_end(storage->db);
+    return overdue;
+}
+
+void replicas_shared(struct storage *storage)
+{
+    struct replicas *self = storage->replicas;
+
+    if (self->upkeep == NULL)
+        return;
+    upkeep_shared(self->upkeep, core_now_ms(storage));
+    if (storage->share.is_any)
+        wake(self);
+    else
+        uv_timer_stop(&self->timer);
+}
+
 /* ---- what others say ---- */
 
 void replicas_set_times(struct storage *storage, struct db_put *put)
@@ -542,7 +577,7 @@ struct replicas *replicas_new(struct storage *storage)
     self->storage = storage;
     self->least_s = config_number(config, CONFIG_STORAGE_CHECK_INTERVAL) / MS_PER_S;
     self->contacts = xcalloc(ROUTING_PAGE_CONTACTS_MAX, sizeof *self->contacts);
-    page_reader_init(&self->reader, actor_paths(storage->actor)->run_folder, "routing.shm");
+    page_reader_init(&self->reader, actor_paths(storage->actor)->pages_folder, "routing.shm");
     uv_timer_init(actor_loop(storage->actor), &self->timer);
     self->timer.data = self;
     return self;
@@ -570,7 +605,7 @@ void replicas_drain(struct storage *storage)
 {
     struct replicas *self = storage->replicas;
 
-    if (self->upkeep == NULL || actor_instance(storage->actor) > 0)
+    if (self->upkeep == NULL || !storage->share.is_any)
         return;
     self->is_draining = true;
     upkeep_drain(self->upkeep);

@@ -1,7 +1,7 @@
 /*
  * Replicas: upkeep.h over this node's store and the network. It follows the routing table by its
  * page, carries checks out as errands and offers, puts and gets through transport, and writes what
- * came of it. Only the first instance of lb-storage sees to the keys, which all share.
+ * came of it. Each instance of lb-storage sees to its share of the keys (share.h).
  */
 #pragma once
 
@@ -41,12 +41,19 @@ void replicas_heard(struct storage *storage, const struct node_id *target,
 void replicas_answer_offer(struct storage *storage, const uint8_t *digests, size_t count,
                            uint8_t *ret_need);
 
-/* We are asked to stop: begin to hand over. */
+/* The share is another: what is due among its keys, and whom they are to be offered to. */
+void replicas_shared(struct storage *storage);
+
+/* The node leaves: begin to hand over. */
 void replicas_drain(struct storage *storage);
 bool replicas_are_drained(const struct storage *storage);
 
 /* Log how far it came. */
 void replicas_log_drain(const struct storage *storage);
 
-/* Keys held whose check is late by more than half its longest interval; counted to 100,000. */
+/*
+ * Keys of our share whose check is late by more than half its longest interval, as they were
+ * counted lately; of all shares, now. Among the 100,000 that were due first.
+ */
 uint32_t replicas_overdue(struct storage *storage);
+uint32_t replicas_overdue_in_all(struct storage *storage);

@@ -3,7 +3,9 @@
  * (BEP 44, "Expiration"), sooner while few nodes hold it, the holders are counted and those that
  * lack it given it, as any holder would do. Once a quarter of the life it was put for is used up it
  * is put on all of them again, for a whole one. Few at once, so that a thousand values make a
- * trickle. When the network holds a newer version the node forgets its own: another publishes.
+ * trickle. When the network holds a newer version the node forgets its own: another publishes. Each
+ * instance of lb-storage sees to the groups of its share; what one has taken is set back in the
+ * same transaction, so that no other takes it meanwhile.
  */
 #include "libcommon/config.h"
 #include "libcommon/log.h"
@@ -22,6 +24,7 @@
 struct taking {
     struct commit commit;
     struct storage *storage;
+    struct db_range range; /* as our share was when we looked */
     struct db_taken taken[DB_TAKE_MAX];
 };
 
@@ -177,7 +180,7 @@ static bool is_any_due(struct storage *self)
 
     if (db_read_begin(self->db) != LB_OK)
         return false;
-    due = db_read_is_due(self->db, DUE_PUBLISH, storage_now_s(self));
+    due = db_read_is_due(self->db, DUE_PUBLISH, &self->share.range, storage_now_s(self));
     db_read_end(self->db);
     return due;
 }
@@ -186,16 +189,19 @@ void republish_tick(struct storage *self)
 {
     struct taking *taking;
 
-    if (self->is_taking || self->is_stopping || self->republishing >= STORAGE_REPUBLISH_MAX ||
-        !link_is_up(self->routing) || !is_any_due(self))
+    if (self->is_taking || self->is_asked_to_stop || !self->share.is_any ||
+        self->republishing >= STORAGE_REPUBLISH_MAX || !link_is_up(self->routing) ||
+        !is_any_due(self))
         return;
     taking = xcalloc(1, sizeof *taking);
     taking->storage = self;
+    taking->range = self->share.range;
     taking->commit.done = on_taken;
     taking->commit.op.kind = DB_TAKE_DUE;
     taking->commit.op.now_s = storage_now_s(self);
     taking->commit.op.take = (struct db_take){ .wanted = STORAGE_REPUBLISH_MAX - self->republishing,
                                                .retry_s = RETRY_S,
+                                               .range = &taking->range,
                                                .taken = taking->taken };
     if (commits_submit(self->commits, &taking->commit) == LB_OK)
         self->is_taking = true;

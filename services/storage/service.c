@@ -25,8 +25,9 @@
 #define DEADLINE_MARGIN 250u /* ms between our answer and the caller's patience */
 #define REBUILD_LEAST   4096u
 #define DRAIN_MS        2000u /* for what programs have asked */
-#define HAND_OVER_MS    4500u /* for handing the keys over; the actor ends us after 5 s */
-#define DRAIN_LOOK_MS   10u
+#define HAND_OVER_MS    4500u /* for handing the keys over, and for all; the actor ends us after 5 s \
+                               */
+#define DRAIN_LOOK_MS 10u
 
 static const char *const counter_names[] = {
     [COUNTER_ITEMS] = "items",
@@ -99,14 +100,20 @@ uint64_t storage_deadline_ms(const struct storage *self, const struct call *call
     return storage_now_ms(self) + left_ms - margin_ms;
 }
 
+struct link *storage_transport(const struct storage *self, const struct address *address)
+{
+    return instances_pick(&self->transports, address_worker(address, self->transports.active));
+}
+
 static void on_pace(uv_timer_t *timer)
 {
     struct storage *self = timer->data;
     bool errands_wait = errand_pace(self);
     bool finds_wait = find_pace(self);
+    bool watches_wait = watches_pace(self);
 
     audits_pace(self);
-    if (errands_wait || finds_wait)
+    if (errands_wait || finds_wait || watches_wait)
         storage_need_pace(self, STORAGE_PACE_MS);
 }
 
@@ -128,9 +135,9 @@ static bool is_anything_expired(struct storage *self)
 
     if (db_read_begin(self->db) != LB_OK)
         return false;
-    expired = db_read_is_due(self->db, DUE_ITEM, now_s) ||
-              db_read_is_due(self->db, DUE_PEER, now_s) ||
-              db_read_is_due(self->db, DUE_SEEN, now_s);
+    expired = db_read_is_due(self->db, DUE_ITEM, NULL, now_s) ||
+              db_read_is_due(self->db, DUE_PEER, NULL, now_s) ||
+              db_read_is_due(self->db, DUE_SEEN, NULL, now_s);
     db_read_end(self->db);
     return expired;
 }
@@ -158,7 +165,7 @@ static void on_swept(struct commit *commit)
         return;
     storage_count(self, COUNTER_EXPIRED, commit->op.sweep.removed);
     self->removed += commit->op.sweep.removed;
-    if (commit->op.sweep.more && !self->is_draining)
+    if (commit->op.sweep.more && !self->is_asked_to_stop)
         begin_sweep(self);
 }
 
@@ -166,6 +173,16 @@ static void sweep(struct storage *self)
 {
     if (!self->is_sweeping && is_anything_expired(self))
         begin_sweep(self);
+}
+
+/* Of the whole store: one instance tells it, so that the counters of all can be added up. */
+static void tell_stats(struct storage *self, const struct db_stats *stats)
+{
+    storage_set_counter(self, COUNTER_ITEMS, stats->items);
+    storage_set_counter(self, COUNTER_ITEM_BYTES, stats->item_bytes);
+    storage_set_counter(self, COUNTER_PEERS, stats->peers);
+    storage_set_counter(self, COUNTER_PUBLISHED, stats->published);
+    storage_set_counter(self, COUNTER_DISK_BYTES, stats->disk_bytes);
 }
 
 static void count_store(struct storage *self)
@@ -177,11 +194,8 @@ static void count_store(struct storage *self)
         return;
     db_read_stats(self->db, &stats);
     db_read_end(self->db);
-    storage_set_counter(self, COUNTER_ITEMS, stats.items);
-    storage_set_counter(self, COUNTER_ITEM_BYTES, stats.item_bytes);
-    storage_set_counter(self, COUNTER_PEERS, stats.peers);
-    storage_set_counter(self, COUNTER_PUBLISHED, stats.published);
-    storage_set_counter(self, COUNTER_DISK_BYTES, stats.disk_bytes);
+    if (actor_instance(self->actor) == 0)
+        tell_stats(self, &stats);
     storage_set_counter(self, COUNTER_COMMITS, commits.commits);
     storage_set_counter(self, COUNTER_COMMIT_US, commits.last_us);
     if (self->removed > REBUILD_LEAST && self->removed > (stats.items + stats.peers) / 2) {
@@ -252,9 +266,9 @@ static void do_tick(struct storage *self)
     count_store(self);
     watches_tick(self);
     replicas_tick(self);
+    republish_tick(self);
     if (actor_instance(self->actor) == 0) {
         sweep(self);
-        republish_tick(self);
         if (self->ticks % CARE_TICKS == CARE_TICKS - 1) {
             db_check_readers(self->db);
             save_clock(self);
@@ -321,7 +335,7 @@ static lb_err open_db(struct storage *self)
     err = db_open(&self->db, &options, &now);
     if (err == LB_CORRUPT && actor_instance(self->actor) == 0) {
         log_error("%s/data.mdb is damaged: set aside as data.mdb.damaged, beginning anew", folder);
-        err = db_set_aside(folder);
+        err = db_set_aside(folder); /* LB_EXISTS: until the others have met the damage too */
         if (err == LB_OK)
             err = db_open(&self->db, &options, &now);
     }
@@ -339,7 +353,7 @@ static void open_presence(struct storage *self)
 {
     lb_err err;
 
-    presence_init(&self->presence, actor_paths(self->actor)->run_folder);
+    presence_init(&self->presence, actor_paths(self->actor)->pages_folder);
     if (actor_instance(self->actor) > 0 && presence_open(&self->presence) == LB_OK)
         return;
     err = presence_build(&self->presence, self->db);
@@ -349,13 +363,9 @@ static void open_presence(struct storage *self)
 
 static void open_links(struct storage *self)
 {
-    self->workers = config_workers(actor_config(self->actor), CONFIG_TRANSPORT_WORKERS);
-    if (self->workers > STORAGE_WORKERS_MAX)
-        self->workers = STORAGE_WORKERS_MAX;
     self->routing = actor_link(self->actor, SERVICE_ROUTING, 0, &lb__routing__reply__descriptor);
-    for (unsigned i = 0; i < self->workers; i++)
-        self->transports[i] =
-            actor_link(self->actor, SERVICE_TRANSPORT, i, &lb__transport__reply__descriptor);
+    instances_init(&self->transports, self->actor, SERVICE_TRANSPORT,
+                   &lb__transport__reply__descriptor);
 }
 
 static void open_local_address(struct storage *self)
@@ -399,6 +409,7 @@ static lb_err storage_start(struct actor *actor, void **ret_ctx)
     open_presence(self);
     self->commits = commits_new(actor_loop(actor), self->db, &self->presence);
     open_links(self);
+    (void)share_follow(self);
     self->replicas = replicas_new(self);
     open_local_address(self);
     open_timers(self);
@@ -407,19 +418,55 @@ static lb_err storage_start(struct actor *actor, void **ret_ctx)
     return LB_OK;
 }
 
+static void storage_scaled(void *ctx)
+{
+    struct storage *self = ctx;
+
+    (void)instances_follow(&self->transports);
+    if (share_follow(self))
+        replicas_shared(self);
+    db_check_readers(self->db);
+}
+
+/* ---- the end ---- */
+
+static void begin_to_leave(struct storage *self)
+{
+    self->is_draining = true;
+    replicas_drain(self);
+}
+
+/* What programs have asked for, and more time for it when nobody is in a hurry. */
+static bool is_busy(const struct storage *self, uint64_t drained_ms)
+{
+    unsigned asked = self->puttings_count + self->gettings_count;
+
+    if (!link_is_up(self->routing) || drained_ms >= HAND_OVER_MS)
+        return false;
+    if (!self->share.is_any)
+        return asked + self->errands_count + self->finds_count > 0;
+    return asked > 0 && drained_ms < DRAIN_MS;
+}
+
 /*
  * What is acknowledged is on disk already; what is under way may finish within a moment, and others
- * get the keys that they become responsible for.
+ * get the keys that they become responsible for. But when other instances go on serving our keys,
+ * they stay on this node, and nothing is refused meanwhile.
  */
 static void on_drained(uv_timer_t *timer)
 {
     struct storage *self = timer->data;
     uint64_t drained_ms = storage_now_ms(self) - self->drain_ms;
-    bool is_busy = self->puttings_count + self->gettings_count > 0 && link_is_up(self->routing) &&
-                   drained_ms < DRAIN_MS;
     bool hands_over = !replicas_are_drained(self) && drained_ms < HAND_OVER_MS;
+    bool writes = !commits_is_idle(self->commits) && drained_ms < HAND_OVER_MS;
 
-    if (is_busy || hands_over || !commits_is_idle(self->commits))
+    if (!self->is_draining && drained_ms < SHARE_LOOK_MS)
+        return;
+    if (!self->is_draining && share_is_leaving(self)) {
+        begin_to_leave(self);
+        return;
+    }
+    if (is_busy(self, drained_ms) || hands_over || writes)
         return;
     replicas_log_drain(self);
     actor_stopped(self->actor);
@@ -431,11 +478,12 @@ static void storage_stop(void *ctx)
 
     if (actor_instance(self->actor) == 0)
         save_clock(self);
-    self->is_draining = true;
     watches_cancel(self);
     audits_cancel(self);
+    self->is_asked_to_stop = true;
     self->drain_ms = storage_now_ms(self);
-    replicas_drain(self);
+    if (actor_active(self->actor, SERVICE_STORAGE) == 1 && self->share.is_any)
+        begin_to_leave(self);
     uv_timer_start(&self->tick, on_drained, 0, DRAIN_LOOK_MS);
 }
 
@@ -480,4 +528,5 @@ const struct service_definition storage_definition = {
     .start = storage_start,
     .stop = storage_stop,
     .free = storage_free,
+    .scaled = storage_scaled,
 };

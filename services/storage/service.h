@@ -10,10 +10,27 @@
  *     find.c        one lookup
  *     republish.c   what was put here is kept alive while we run
  *     commits.c     the way to disk
+ *     share.c       what this instance sees to, when there are several
+ *
+ * Several instances share one LMDB environment, and any of them can carry out any request: what
+ * decides (versions, sequence numbers seen, compare-and-set, quotas, what gives way) is read and
+ * written in one write transaction, and LMDB has one writer at a time, over all processes. So it
+ * does no harm when two hold themselves for the owner of a key while their number changes.
+ *
+ *     in the environment   items, peers, numbers seen, quotas, publications, what is due and when,
+ *                          the store clock
+ *     in shared memory     the presence page: made by the first instance, added to by all
+ *     in each instance     requests under way, the commits' queue, watches, lookups and errands;
+ * the upkeep of its share of the keys (share.h), whose times stand in the environment; the samples
+ * of BEP 51, asked of the first alone
+ *
+ * The first instance sweeps, keeps the clock, clears readers that dead processes left and tells the
+ * figures of the whole store, so that the counters of all instances add up.
  */
 #pragma once
 
 #include "libcommon/actor.h"
+#include "libcommon/instances.h"
 #include "libcommon/random.h"
 #include "proto/routing.pb-c.h"
 #include "proto/storage.pb-c.h"
@@ -22,6 +39,7 @@
 #include "services/storage/db.h"
 #include "services/storage/node_key.h"
 #include "services/storage/presence.h"
+#include "services/storage/share.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -37,7 +55,6 @@
 #define STORAGE_REPUBLISH_MAX 4u
 #define STORAGE_TIME_MS       60000u /* for a caller that names no time */
 #define STORAGE_PACE_MS       50u
-#define STORAGE_WORKERS_MAX   STATUS_INSTANCES_MAX
 
 struct answer_memory;
 struct auditing;
@@ -54,8 +71,8 @@ struct storage {
     struct presence presence;
     struct commits *commits;
     struct link *routing;
-    struct link *transports[STORAGE_WORKERS_MAX];
-    unsigned workers;
+    struct instances transports;
+    struct share share;
     struct random random;
     struct node_key key;
     lb_err key_err;
@@ -73,12 +90,14 @@ struct storage {
     unsigned gettings_count;
     struct getting *watches;
     unsigned watches_count;    /* those being answered too */
+    uint64_t watched_commit;   /* they were looked for after this one (db_last_commit) */
     struct auditing *auditing; /* NULL: none */
     unsigned republishing;
     bool is_taking; /* a look for what is to be put again is under way */
     bool is_sweeping;
     bool is_saving_clock;
-    bool is_draining;  /* asked to stop: nothing new */
+    bool is_asked_to_stop;
+    bool is_draining;  /* and nothing serves in our place: nothing new */
     bool is_stopping;  /* the process ends now */
     uint64_t drain_ms; /* when we were asked to stop */
     uint64_t removed;  /* since the presence page was built */
@@ -136,6 +155,9 @@ uint64_t storage_deadline_ms(const struct storage *self, const struct call *call
 
 /* See that errand_pace() and find_pace() are called after this time, at the latest. */
 void storage_need_pace(struct storage *self, uint64_t delay_ms);
+
+/* Who asks at this address. */
+struct link *storage_transport(const struct storage *self, const struct address *address);
 
 handler_fn on_questions, on_put, on_get, on_remove, on_audit, on_announce, on_get_stats;
 

@@ -115,6 +115,14 @@ struct upkeep_transfer *upkeep_transfer_of(struct upkeep *self, uint32_t ticket)
 
 /* ---- the conversation ---- */
 
+void upkeep_shared(struct upkeep *self, uint64_t now_ms)
+{
+    self->look_ms = 0;
+    self->knows_overdue = false;
+    upkeep_serve_anew(self, now_ms);
+    upkeep_wake(self, 0);
+}
+
 bool upkeep_next(struct upkeep *self, uint64_t now_ms, struct upkeep_action *ret_action)
 {
     bool acts;

@@ -177,6 +177,13 @@ void upkeep_free(struct upkeep **self);
 void upkeep_view(struct upkeep *self, enum routing_family family, const struct contact *sorted,
                  uint32_t count, uint64_t now_ms);
 
+/*
+ * The store answers for other keys than before: several processes share them out. What is due among
+ * them is looked for anew; and who came within UPKEEP_SETTLE_MS is served once more, in case that
+ * whoever had these keys before had not got to it.
+ */
+void upkeep_shared(struct upkeep *self, uint64_t now_ms);
+
 /* What to do now; false: nothing, until an answer comes or the deadline. */
 bool upkeep_next(struct upkeep *self, uint64_t now_ms, struct upkeep_action *ret_action);
 

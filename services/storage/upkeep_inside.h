@@ -143,6 +143,9 @@ bool upkeep_is_among(const struct upkeep *self, const struct node_id *target, si
 /* Bits from `from` on become zeros, or ones. */
 void upkeep_fill_bits(struct node_id *id, unsigned from, bool ones);
 
+/* Those who came lately wait to be served as if they came now. */
+void upkeep_serve_anew(struct upkeep *self, uint64_t now_ms);
+
 /* ---- parts of upkeep_next() ---- */
 
 bool upkeep_next_write(struct upkeep *self, struct upkeep_action *ret_action);

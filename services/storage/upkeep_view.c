@@ -71,6 +71,28 @@ void upkeep_view(struct upkeep *self, enum routing_family family, const struct c
     upkeep_wake(self, 0);
 }
 
+static bool is_settled(const struct upkeep_mark *mark, uint64_t now_ms)
+{
+    return mark->since_ms == 0 || now_ms >= mark->since_ms + UPKEEP_SETTLE_MS;
+}
+
+void upkeep_serve_anew(struct upkeep *self, uint64_t now_ms)
+{
+    for (size_t f = 0; f < ROUTING_FAMILIES; f++) {
+        for (uint32_t i = 0; i < self->families[f].count; i++) {
+            struct upkeep_mark *mark = &self->families[f].marks[i];
+
+            if (!is_settled(mark, now_ms))
+                *mark = (struct upkeep_mark){
+                    .since_ms = mark->since_ms,
+                    .due_ms = now_ms + FIRST_STEP_MS * random_below(&self->random, FIRST_STEPS),
+                    .pass = 1
+                };
+        }
+    }
+    self->waiting = count_waiting(self);
+}
+
 /* ---- places in it ---- */
 
 /* The first contact whose id is not less. */
@@ -98,11 +120,6 @@ bool upkeep_find(const struct upkeep_family *family, const struct node_id *id, u
         return false;
     *ret_index = index;
     return true;
-}
-
-static bool is_settled(const struct upkeep_mark *mark, uint64_t now_ms)
-{
-    return mark->since_ms == 0 || now_ms >= mark->since_ms + UPKEEP_SETTLE_MS;
 }
 
 /*

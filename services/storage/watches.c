@@ -129,8 +129,10 @@ void watch_start(struct getting *self, uint64_t after_seq)
     if (self->after != NULL)
         self->after->before = self;
     storage->watches = self;
-    if (!look_here(self))
-        look_up(self);
+    if (look_here(self))
+        return;
+    look_up(self);
+    storage_need_pace(storage, STORAGE_PACE_MS);
 }
 
 void watches_stored(struct storage *storage, const struct node_id *target)
@@ -155,6 +157,23 @@ void watches_tick(struct storage *storage)
         else if (watch->look == NULL && now_ms >= watch->look_ms)
             look_up(watch);
     }
+}
+
+bool watches_pace(struct storage *storage)
+{
+    uint64_t last_commit;
+
+    if (storage->watches == NULL || actor_active(storage->actor, SERVICE_STORAGE) == 1)
+        return false;
+    last_commit = db_last_commit(storage->db);
+    if (last_commit == storage->watched_commit)
+        return true;
+    storage->watched_commit = last_commit;
+    for (struct getting *watch = storage->watches, *after; watch != NULL; watch = after) {
+        after = watch->after;
+        (void)look_here(watch);
+    }
+    return true;
 }
 
 void watches_cancel(struct storage *storage)

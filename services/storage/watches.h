@@ -9,6 +9,7 @@
 
 #include "libcommon/node_id.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct getting;
@@ -22,6 +23,12 @@ void watches_stored(struct storage *storage, const struct node_id *target);
 
 /* Every second: what other instances stored, whose time to look has come, whose time is over. */
 void watches_tick(struct storage *storage);
+
+/*
+ * With several instances what another stored is looked for whenever anybody has committed anything,
+ * every STORAGE_PACE_MS. True while there are watches to look for.
+ */
+bool watches_pace(struct storage *storage);
 
 /* We end: the callers are told LB_UNAVAILABLE, so that they ask the next process. */
 void watches_cancel(struct storage *storage);

@@ -19,7 +19,7 @@ void child_init(struct child *self, const struct child_surroundings *surrounding
     *self = (struct child){
         .surroundings = surroundings, .row = row, .instance = instance, .slot = slot
     };
-    memset(slot, 0, sizeof *slot);
+    status_slot_clear(slot);
 }
 
 /* ---- the status page ---- */

@@ -21,8 +21,8 @@
 
 /* What there is to say about one reading, in lines for a person. */
 struct account {
-    char lines[CONFIG_KEYS_COUNT][CONFIG_CHANGE_SIZE];
-    char *applied[CONFIG_KEYS_COUNT], *needs_restart[CONFIG_KEYS_COUNT];
+    char lines[CONFIG_KEYS_COUNT + SERVICES_COUNT][CONFIG_CHANGE_SIZE];
+    char *applied[CONFIG_KEYS_COUNT], *needs_restart[CONFIG_KEYS_COUNT + SERVICES_COUNT];
     size_t applied_count, needs_restart_count;
     char late_names[LATE_MAX][NAME_SIZE];
     char *late[LATE_MAX];
@@ -65,22 +65,79 @@ static void answer(struct call **call, const struct account *account, const char
     call_reply(call, &reply.base);
 }
 
-static struct account *account_of(const struct config *before, const struct config *now)
+static bool serves(const struct status_slot *slot)
+{
+    return service_state_serves((enum service_state)atomic_load(&slot->state)) &&
+           atomic_load(&slot->pid) != 0;
+}
+
+/* The services of which a process runs with other values than it would start with now. */
+static unsigned find_outdated(const struct page *page, const struct config *now)
+{
+    unsigned outdated = 0;
+
+    for (int service = 0; service < SERVICES_COUNT; service++) {
+        uint64_t digest = config_digest_of(now, (enum service)service);
+
+        for (unsigned i = 0; i < STATUS_INSTANCES_MAX; i++) {
+            const struct status_slot *slot = status_page_slot(page, (enum service)service, i);
+
+            if (serves(slot) && atomic_load(&slot->config_digest) != digest)
+                outdated |= 1u << service;
+        }
+    }
+    return outdated;
+}
+
+/* Does something remain to be done for it? What was scaled or restarted since is in use. */
+static bool waits(const struct page *page, const struct config *now, enum config_key key,
+                  unsigned outdated)
+{
+    unsigned services = config_services(key);
+
+    for (int i = 0; config_effect(key) == CONFIG_SCALED && i < SERVICES_COUNT; i++) {
+        if (services == 1u << i)
+            return status_page_active(page, (enum service)i) != config_workers(now, key);
+    }
+    return config_effect(key) != CONFIG_ANEW || (services & outdated) != 0;
+}
+
+/* What was changed, used by a restart, and changed back is no change to us. */
+static void add_outdated(struct account *self, unsigned outdated)
+{
+    for (int i = 0; i < SERVICES_COUNT; i++) {
+        char *line = self->lines[CONFIG_KEYS_COUNT + i];
+
+        if ((outdated & (1u << i)) == 0)
+            continue;
+        snprintf(line, CONFIG_CHANGE_SIZE, "%s runs with other values: lb-admin restart %s",
+                 service_text((enum service)i), service_text((enum service)i));
+        self->needs_restart[self->needs_restart_count++] = line;
+    }
+}
+
+static struct account *account_of(const struct page *page, const struct config *before,
+                                  const struct config *now)
 {
     struct account *self = xcalloc(1, sizeof *self);
+    unsigned outdated = find_outdated(page, now), told = 0;
     struct config_changes changes;
 
     config_compare(before, now, &changes);
     for (size_t i = 0; i < changes.count; i++) {
         enum config_key key = changes.keys[i];
+        unsigned services = config_services(key) & outdated;
         char *line = self->lines[i];
 
-        config_change_text(before, now, key, line);
-        if (config_effect(key) == CONFIG_LIVE)
+        config_change_text(before, now, key, services, line);
+        if (config_effect(key) == CONFIG_LIVE) {
             self->applied[self->applied_count++] = line;
-        else
+        } else if (waits(page, now, key, outdated)) {
             self->needs_restart[self->needs_restart_count++] = line;
+            told |= services;
+        }
     }
+    add_outdated(self, outdated & ~told);
     return self;
 }
 
@@ -100,12 +157,6 @@ static void log_account(const struct account *self)
 static bool has_reached(uint32_t seen, uint32_t version)
 {
     return (int32_t)(seen - version) >= 0;
-}
-
-static bool serves(const struct status_slot *slot)
-{
-    return service_state_serves((enum service_state)atomic_load(&slot->state)) &&
-           atomic_load(&slot->pid) != 0;
 }
 
 /* Those that serve and have not taken it over; `over`: those that could not are among them. */
@@ -204,7 +255,7 @@ static void reload(struct reload *self, struct call *call, bool dry_run)
             answer(&call, NULL, problem.text);
         return;
     }
-    account = account_of(actor_config(self->actor), now);
+    account = account_of(self->page, actor_config(self->actor), now);
     config_free(&now);
     if (dry_run) {
         answer(&call, account, "");

@@ -5,11 +5,10 @@
 #include "libcommon/log.h"
 #include "libcommon/memory.h"
 #include "proto/supervisor.pb-c.h"
-#include "services/supervisor/child.h"
+#include "services/supervisor/children.h"
 #include "services/supervisor/claim.h"
 #include "services/supervisor/inbox.h"
-#include "services/supervisor/log_levels.h"
-#include "services/supervisor/reload.h"
+#include "services/supervisor/requests.h"
 #include "services/supervisor/sockets.h"
 
 #include <assert.h>
@@ -21,32 +20,17 @@
 #include <unistd.h>
 #include <uv.h>
 
-#define CHILDREN_MAX       48
-#define RESTARTS_MAX       16     /* requested restarts under way; one more is refused */
-#define RESTART_TIMEOUT_MS 60000u /* when the caller does not say how long it waits */
-#define DRAIN_LIMIT_MS     60000u /* five services after one another, each killed after 10 s */
-#define NOTICES_BUDGET     64     /* datagrams a turn */
-
-/* A requested restart: its instances one after the other. */
-struct restart {
-    struct call *call; /* NULL: a free place */
-    size_t child;      /* the one that is being restarted */
-    size_t last_child;
-    uint32_t generation; /* it is done once it is ready with a higher one */
-    uint64_t deadline_ms;
-};
+#define DRAIN_LIMIT_MS 60000u /* five services after one another, each killed after 10 s */
+#define NOTICES_BUDGET 64     /* datagrams a turn */
 
 struct supervisor {
+    struct requests requests; /* first: see there */
     struct actor *actor;
     int lock;
     struct sockets sockets;
     struct inbox inbox;
     struct page page;
-    struct child_surroundings surroundings;
-    struct child children[CHILDREN_MAX];
-    size_t children_count;
-    struct restart restarts[RESTARTS_MAX];
-    struct reload *reload;
+    struct children children;
     uv_poll_t *notices;
     uv_signal_t *ended;
     uv_timer_t *timer;
@@ -54,70 +38,24 @@ struct supervisor {
     bool stopped;
 };
 
-/* ---- requested restarts ---- */
-
-static void reply_done(struct call **call)
-{
-    Lb__Supervisor__Done done = LB__SUPERVISOR__DONE__INIT;
-    Lb__Supervisor__Reply reply = LB__SUPERVISOR__REPLY__INIT;
-
-    reply.body_case = LB__SUPERVISOR__REPLY__BODY_DONE;
-    reply.done = &done;
-    call_reply(call, &reply.base);
-}
-
-static void restart_child(struct supervisor *self, struct restart *restart)
-{
-    struct child *child = &self->children[restart->child];
-
-    restart->generation = child->life.generation;
-    child_tell(child, LIFE_ON_RESTART, 0);
-}
-
-static void restart_advance(struct supervisor *self, struct restart *restart, uint64_t now_ms)
-{
-    const struct child *child = &self->children[restart->child];
-    const char *service = service_text(child->row->service);
-
-    if (self->stopping) {
-        call_fail(&restart->call, LB_CANCELLED, "the node is being stopped");
-    } else if (child->life.generation > restart->generation && child->life.state == LIFE_READY) {
-        if (restart->child == restart->last_child) {
-            reply_done(&restart->call);
-        } else {
-            restart->child++;
-            restart_child(self, restart);
-        }
-    } else if (child->life.state == LIFE_FAILED || child->life.state == LIFE_REFUSED) {
-        call_fail(&restart->call, LB_UNAVAILABLE, "%s-%u failed: %s", service, child->instance,
-                  child->slot->note);
-    } else if (now_ms >= restart->deadline_ms) {
-        call_fail(&restart->call, LB_TIMEOUT, "%s-%u is not ready again yet", service,
-                  child->instance);
-    }
-}
-
-static void restarts_advance(struct supervisor *self)
-{
-    uint64_t now_ms = clock_monotonic_ms();
-
-    for (size_t i = 0; i < RESTARTS_MAX; i++) {
-        if (self->restarts[i].call) {
-            restart_advance(self, &self->restarts[i], now_ms);
-        }
-    }
-}
-
 /* ---- the node as a whole ---- */
+
+/* Those that are being taken away are no part of it any more. */
+static bool is_wanted(const struct supervisor *self, const struct child *child)
+{
+    return child->instance < requests_instances(&self->requests, child->row->service);
+}
 
 /* READY once every service has been: a node that only just starts is not called degraded. */
 static void say_how_we_are(struct supervisor *self)
 {
     const struct child *worst = NULL;
+    const struct child *child = NULL;
 
-    for (size_t i = 0; i < self->children_count; i++) {
-        const struct child *child = &self->children[i];
-
+    while ((child = children_next(&self->children, child)) != NULL) {
+        if (!is_wanted(self, child)) {
+            continue;
+        }
         if (!child_has_settled(child)) {
             return;
         }
@@ -133,26 +71,13 @@ static void say_how_we_are(struct supervisor *self)
     }
 }
 
-static unsigned services_running(const struct supervisor *self)
-{
-    unsigned running = 0;
-
-    for (size_t i = 0; i < self->children_count; i++) {
-        if (lifecycle_has_process(&self->children[i].life)) {
-            running |= 1u << self->children[i].row->service;
-        }
-    }
-    return running;
-}
-
 /* Tell to stop whom nothing needs any more, and who only waits to be started again. */
 static void stop_advance(struct supervisor *self)
 {
-    unsigned running = services_running(self);
+    unsigned running = children_running(&self->children);
+    struct child *child = NULL;
 
-    for (size_t i = 0; i < self->children_count; i++) {
-        struct child *child = &self->children[i];
-
+    while ((child = children_next(&self->children, child)) != NULL) {
         if (!lifecycle_has_process(&child->life) || roster_may_stop(child->row->service, running)) {
             child_tell(child, LIFE_ON_STOP, 0);
         }
@@ -168,18 +93,10 @@ static void on_timer(uv_timer_t *timer);
 static void arm(struct supervisor *self)
 {
     uint64_t now_ms = clock_monotonic_ms();
-    uint64_t due_ms = LIFECYCLE_NEVER;
+    uint64_t due_ms = children_deadline_ms(&self->children);
+    uint64_t asked_ms = requests_deadline_ms(&self->requests, now_ms);
 
-    for (size_t i = 0; i < self->children_count; i++) {
-        uint64_t deadline_ms = lifecycle_deadline_ms(&self->children[i].life);
-
-        due_ms = deadline_ms < due_ms ? deadline_ms : due_ms;
-    }
-    for (size_t i = 0; i < RESTARTS_MAX; i++) {
-        if (self->restarts[i].call && self->restarts[i].deadline_ms < due_ms) {
-            due_ms = self->restarts[i].deadline_ms;
-        }
-    }
+    due_ms = asked_ms < due_ms ? asked_ms : due_ms;
     if (due_ms == LIFECYCLE_NEVER) {
         uv_timer_stop(self->timer);
         return;
@@ -191,7 +108,7 @@ static void arm(struct supervisor *self)
 /* After anything happened: what follows from it for the others. */
 static void settle(struct supervisor *self)
 {
-    restarts_advance(self);
+    requests_advance(&self->requests, clock_monotonic_ms());
     if (self->stopping) {
         stop_advance(self);
     } else {
@@ -205,21 +122,12 @@ static void settle(struct supervisor *self)
 static void on_timer(uv_timer_t *timer)
 {
     struct supervisor *self = timer->data;
+    struct child *child = NULL;
 
-    for (size_t i = 0; i < self->children_count; i++) {
-        child_tell(&self->children[i], LIFE_ON_TIMER, 0);
+    while ((child = children_next(&self->children, child)) != NULL) {
+        child_tell(child, LIFE_ON_TIMER, 0);
     }
     settle(self);
-}
-
-static struct child *child_by_pid(struct supervisor *self, pid_t pid)
-{
-    for (size_t i = 0; i < self->children_count; i++) {
-        if (pid > 0 && self->children[i].pid == pid) {
-            return &self->children[i];
-        }
-    }
-    return NULL;
 }
 
 static void receive_notices(struct supervisor *self)
@@ -228,7 +136,7 @@ static void receive_notices(struct supervisor *self)
     pid_t sender;
 
     for (int i = 0; i < NOTICES_BUDGET && inbox_receive(&self->inbox, &notice, &sender); i++) {
-        struct child *child = child_by_pid(self, sender);
+        struct child *child = children_by_pid(&self->children, sender);
 
         if (child) {
             child_take_notice(child, &notice);
@@ -251,140 +159,82 @@ static void on_notices(uv_poll_t *poll, int status, int events)
 static void on_ended(uv_signal_t *signal, int number)
 {
     struct supervisor *self = signal->data;
+    struct child *child = NULL;
 
     (void)number;
     receive_notices(self); /* their last words first */
-    for (size_t i = 0; i < self->children_count; i++) {
-        child_reap(&self->children[i]);
+    while ((child = children_next(&self->children, child)) != NULL) {
+        child_reap(child);
     }
     settle(self);
 }
 
-/* ---- requests ---- */
+/* ---- as manager.h wants it ---- */
 
-static struct restart *free_restart(struct supervisor *self)
-{
-    for (size_t i = 0; i < RESTARTS_MAX; i++) {
-        if (!self->restarts[i].call) {
-            return &self->restarts[i];
-        }
-    }
-    return NULL;
-}
-
-/* How many instances there are; they stand side by side from *ret_first on. */
-static size_t find_children(const struct supervisor *self, enum service service, size_t *ret_first)
-{
-    size_t count = 0;
-
-    for (size_t i = 0; i < self->children_count; i++) {
-        if (self->children[i].row->service == service) {
-            *ret_first = count == 0 ? i : *ret_first;
-            count++;
-        }
-    }
-    return count;
-}
-
-static void on_restart(void *ctx, struct call *call, const void *body)
-{
-    struct supervisor *self = ctx;
-    const Lb__Supervisor__Restart *wanted = body;
-    struct restart *restart = free_restart(self);
-    bool one = wanted->which_case == LB__SUPERVISOR__RESTART__WHICH_INSTANCE;
-    uint32_t left_ms = call_time_left_ms(call);
-    enum service service;
-    size_t first = 0;
-    size_t count;
-
-    if (self->stopping) {
-        call_fail(&call, LB_CANCELLED, "the node is being stopped");
-        return;
-    }
-    if (service_parse(wanted->service, &service) != LB_OK) {
-        call_fail(&call, LB_NOT_FOUND, "there is no such service");
-        return;
-    }
-    if (service == SERVICE_SUPERVISOR) {
-        call_fail(&call, LB_UNSUPPORTED,
-                  "the supervisor restarts with its node: littlebird down, littlebird up");
-        return;
-    }
-    count = find_children(self, service, &first);
-    if (count == 0 || (one && wanted->instance >= count)) {
-        call_fail(&call, LB_NOT_FOUND, "%s has no such instance", service_text(service));
-        return;
-    }
-    if (!restart) {
-        call_fail(&call, LB_FULL, "%d restarts are under way", RESTARTS_MAX);
-        return;
-    }
-    restart->call = call;
-    restart->child = one ? first + wanted->instance : first;
-    restart->last_child = one ? restart->child : first + count - 1;
-    restart->deadline_ms =
-        clock_monotonic_ms() + (left_ms == UINT32_MAX ? RESTART_TIMEOUT_MS : left_ms);
-    restart_child(self, restart);
-    settle(self);
-}
-
-static void on_scale(void *ctx, struct call *call, const void *body)
-{
-    const struct supervisor *self = ctx;
-    const Lb__Supervisor__Scale *wanted = body;
-    enum service service;
-    size_t first;
-    size_t count;
-
-    if (service_parse(wanted->service, &service) != LB_OK ||
-        (count = find_children(self, service, &first)) == 0) {
-        call_fail(&call, LB_NOT_FOUND, "there is no such service to scale");
-    } else if (wanted->instances != count) {
-        call_fail(&call, LB_UNSUPPORTED, "%s runs with %zu; a running node is not scaled yet%s",
-                  service_text(service), count,
-                  service == SERVICE_TRANSPORT ? ": set transport.workers and start it anew" : "");
-    } else {
-        reply_done(&call);
-    }
-}
-
-static void on_set_log_level(void *ctx, struct call *call, const void *body)
-{
-    const struct supervisor *self = ctx;
-
-    log_levels_set(&self->page, call, body, clock_monotonic_ms());
-}
-
-static void on_reload(void *ctx, struct call *call, const void *body)
-{
-    struct supervisor *self = ctx;
-    const Lb__Supervisor__Reload *wanted = body;
-
-    reload_ask(self->reload, call, wanted->dry_run);
-}
-
-static void supervisor_hangup(void *ctx)
+static lb_err manager_start(void *ctx, enum service service, unsigned instance,
+                            const char **ret_problem)
 {
     struct supervisor *self = ctx;
 
-    reload_hangup(self->reload);
+    return children_start(&self->children, service, instance, ret_problem);
 }
 
-static void on_stop(void *ctx, struct call *call, const void *body)
+static void manager_restart(void *ctx, enum service service, unsigned instance)
+{
+    struct supervisor *self = ctx;
+
+    children_restart(&self->children, service, instance);
+}
+
+static void manager_stop(void *ctx, enum service service, unsigned instance)
+{
+    struct supervisor *self = ctx;
+
+    children_stop(&self->children, service, instance);
+}
+
+static void manager_release(void *ctx, enum service service, unsigned instance)
+{
+    struct supervisor *self = ctx;
+
+    children_release(&self->children, service, instance);
+}
+
+static void manager_steer(void *ctx, enum service service, unsigned active)
+{
+    struct supervisor *self = ctx;
+
+    children_steer(&self->children, service, active);
+}
+
+static enum manager_condition manager_look(void *ctx, enum service service, unsigned instance,
+                                           uint32_t *ret_generation)
+{
+    struct supervisor *self = ctx;
+
+    return children_look(&self->children, service, instance, ret_generation);
+}
+
+static void manager_settle(void *ctx)
+{
+    settle(ctx);
+}
+
+static void manager_stop_node(void *ctx)
 {
     (void)ctx;
-    (void)body;
-    log_info("asked to stop");
-    reply_done(&call);
     raise(SIGTERM); /* the one way in which a service begins to drain */
 }
 
-static handler_fn *const handlers[] = {
-    [LB__SUPERVISOR__REQUEST__BODY_RESTART] = on_restart,
-    [LB__SUPERVISOR__REQUEST__BODY_SCALE] = on_scale,
-    [LB__SUPERVISOR__REQUEST__BODY_STOP] = on_stop,
-    [LB__SUPERVISOR__REQUEST__BODY_SET_LOG_LEVEL] = on_set_log_level,
-    [LB__SUPERVISOR__REQUEST__BODY_RELOAD] = on_reload,
+static const struct manager manager = {
+    .start = manager_start,
+    .restart = manager_restart,
+    .stop = manager_stop,
+    .release = manager_release,
+    .steer = manager_steer,
+    .look = manager_look,
+    .settle = manager_settle,
+    .stop_node = manager_stop_node,
 };
 
 /* ---- life of the supervisor ---- */
@@ -399,21 +249,18 @@ static void supervisor_free(void *ctx)
     struct supervisor *self = ctx;
     uv_handle_t *handles[] = { (uv_handle_t *)self->timer, (uv_handle_t *)self->ended,
                                (uv_handle_t *)self->notices };
+    struct child *child = NULL;
 
-    for (size_t i = 0; i < self->children_count; i++) {
-        child_kill(&self->children[i]); /* there is none after a drain */
+    while ((child = children_next(&self->children, child)) != NULL) {
+        child_kill(child); /* there is none after a drain */
     }
-    for (size_t i = 0; i < RESTARTS_MAX; i++) {
-        if (self->restarts[i].call) {
-            call_fail(&self->restarts[i].call, LB_CANCELLED, "the node is being stopped");
-        }
-    }
+    requests_stop(&self->requests);
     for (size_t i = 0; i < sizeof handles / sizeof handles[0]; i++) {
         if (handles[i]) {
             uv_close(handles[i], free_handle);
         }
     }
-    reload_free(&self->reload);
+    requests_done(&self->requests);
     inbox_close(&self->inbox);
     sockets_close(&self->sockets);
     page_close(&self->page);
@@ -479,7 +326,7 @@ static lb_err supervisor_claim(struct actor *actor, void **ret_ctx)
     self->lock = lock;
     self->inbox.fd = -1;
     *ret_ctx = self;
-    err = find_program_folder(self->surroundings.program_folder);
+    err = find_program_folder(self->children.surroundings.program_folder);
     return err == LB_OK ? bind_all(self) : err;
 }
 
@@ -516,54 +363,33 @@ static lb_err watch_events(struct supervisor *self)
     return LB_OK;
 }
 
-static void add_service(struct supervisor *self, const struct roster_row *row)
-{
-    const struct config *config = actor_config(self->actor);
-    unsigned instances = sockets_instances(config, row->service);
-
-    for (unsigned i = 0; i < STATUS_INSTANCES_MAX; i++) {
-        struct status_slot *slot = status_page_slot(&self->page, row->service, i);
-        struct child unused;
-        bool used = i < instances;
-
-        assert(!used || self->children_count < CHILDREN_MAX);
-        child_init(used ? &self->children[self->children_count++] : &unused, &self->surroundings,
-                   row, i, slot);
-    }
-}
-
 static void add_children(struct supervisor *self)
 {
-    uint64_t watchdog_ms = config_number(actor_config(self->actor), CONFIG_WATCHDOG);
+    const struct config *config = actor_config(self->actor);
+    struct children *children = &self->children;
     size_t count;
     const struct roster_row *rows = roster_rows(&count);
 
-    self->surroundings.sockets = &self->sockets;
-    self->surroundings.arguments = actor_arguments(self->actor);
-    self->surroundings.notify_socket = self->inbox.address.sun_path;
+    children->sockets = &self->sockets;
+    children->paths = actor_paths(self->actor);
+    children->page = &self->page;
+    children->watchdog_ms = config_number(config, CONFIG_WATCHDOG);
+    children->surroundings.sockets = &self->sockets;
+    children->surroundings.arguments = actor_arguments(self->actor);
+    children->surroundings.notify_socket = self->inbox.address.sun_path;
+    requests_init(&self->requests, self->actor, &self->page, &manager, self);
     for (size_t i = 0; i < count; i++) {
-        add_service(self, &rows[i]);
-    }
-    for (size_t i = 0; i < self->children_count; i++) {
-        lifecycle_init(&self->children[i].life, watchdog_ms, clock_entropy());
-    }
-}
+        unsigned instances = sockets_instances(config, rows[i].service);
 
-static void publish_active(struct supervisor *self)
-{
-    size_t count, first;
-    const struct roster_row *rows = roster_rows(&count);
-
-    status_page_set_active(&self->page, SERVICE_SUPERVISOR, 1);
-    for (size_t i = 0; i < count; i++) {
-        status_page_set_active(&self->page, rows[i].service,
-                               (unsigned)find_children(self, rows[i].service, &first));
+        children_set(children, rows[i].service, instances);
+        requests_set_instances(&self->requests, rows[i].service, instances);
     }
 }
 
 static lb_err supervisor_start(struct actor *actor, void **ret_ctx)
 {
     struct supervisor *self = *ret_ctx;
+    struct child *child = NULL;
     lb_err err = status_page_open(&self->page, actor_paths(actor)->run_folder, true);
 
     if (err == LB_OK) {
@@ -572,15 +398,13 @@ static lb_err supervisor_start(struct actor *actor, void **ret_ctx)
     if (err != LB_OK) {
         return err;
     }
-    self->reload = reload_new(actor, &self->page);
     add_children(self);
-    publish_active(self);
     for (size_t i = 0; i < self->sockets.listen_count; i++) {
         log_info("listening on %s", self->sockets.listen[i]);
     }
     actor_state(actor, STATE_STARTING, "starting the services");
-    for (size_t i = 0; i < self->children_count; i++) {
-        child_tell(&self->children[i], LIFE_ON_START, 0);
+    while ((child = children_next(&self->children, child)) != NULL) {
+        child_tell(child, LIFE_ON_START, 0);
     }
     settle(self);
     return LB_OK;
@@ -591,6 +415,7 @@ static void supervisor_stop(void *ctx)
     struct supervisor *self = ctx;
 
     self->stopping = true;
+    requests_stop(&self->requests);
     settle(self);
 }
 
@@ -598,12 +423,12 @@ const struct service_definition supervisor_definition = {
     .service = SERVICE_SUPERVISOR,
     .request = &lb__supervisor__request__descriptor,
     .reply = &lb__supervisor__reply__descriptor,
-    .handlers = handlers,
-    .handlers_count = sizeof handlers / sizeof handlers[0],
+    .handlers = requests_handlers,
+    .handlers_count = REQUESTS_HANDLERS_COUNT,
     .start = supervisor_start,
     .stop = supervisor_stop,
     .free = supervisor_free,
     .claim = supervisor_claim,
     .drain_limit_ms = DRAIN_LIMIT_MS,
-    .hangup = supervisor_hangup,
+    .hangup = requests_hangup,
 };

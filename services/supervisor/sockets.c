@@ -43,12 +43,14 @@ unsigned sockets_instances(const struct config *config, enum service service)
 static lb_err keep(struct sockets *self, const struct kept_socket *socket)
 {
     int fd = fcntl(socket->fd, F_DUPFD_CLOEXEC, SOCKETS_FD_LEAST);
+    int error = errno;
 
     assert(self->count < SOCKETS_MAX);
+    close(socket->fd);
     if (fd < 0) {
+        errno = error;
         return LB_IO;
     }
-    close(socket->fd);
     self->kept[self->count] = *socket;
     self->kept[self->count++].fd = fd;
     return LB_OK;
@@ -72,6 +74,35 @@ void sockets_close(struct sockets *self)
         unlink_path(self->kept[self->count].fd);
         close(self->kept[self->count].fd);
     }
+}
+
+void sockets_remove(struct sockets *self, enum service service, unsigned instance)
+{
+    size_t left = 0;
+
+    for (size_t i = 0; i < self->count; i++) {
+        const struct kept_socket *kept = &self->kept[i];
+
+        if (kept->service == service && kept->instance == instance) {
+            unlink_path(kept->fd);
+            close(kept->fd);
+        } else {
+            self->kept[left++] = *kept;
+        }
+    }
+    self->count = left;
+}
+
+lb_err sockets_steer(const struct sockets *self, unsigned workers)
+{
+    lb_err err = LB_OK;
+
+    for (size_t i = 0; i < self->count && err == LB_OK; i++) { /* the first of each group */
+        if (self->kept[i].instance == 0 && strcmp(self->kept[i].name, LISTEN_UDP) == 0) {
+            err = listen_udp_steer(self->kept[i].fd, workers);
+        }
+    }
+    return err;
 }
 
 static const char *why(int error)
@@ -150,6 +181,7 @@ static lb_err bind_address(struct sockets *self, const struct address *address, 
     if (err != LB_OK) {
         return refuse(ret_problem, err, "cannot keep a socket: %s", strerror(errno));
     }
+    self->bound[self->listen_count] = bound;
     address_format(&bound, self->listen[self->listen_count++]);
     return LB_OK;
 }
@@ -252,25 +284,113 @@ static lb_err bind_metrics(struct sockets *self, const struct config *config,
     return LB_OK;
 }
 
-static lb_err bind_service(struct sockets *self, const struct roster_row *row, unsigned instances,
-                           const struct paths *paths, struct sockets_problem *ret_problem)
+static lb_err bind_udp_of(struct sockets *self, unsigned instance,
+                          struct sockets_problem *ret_problem)
 {
-    lb_err err = LB_OK;
+    for (size_t i = 0; i < self->listen_count; i++) {
+        int fd;
+        lb_err err = listen_udp_join(&self->bound[i], &fd);
 
-    for (unsigned i = 0; i < instances && err == LB_OK; i++) {
-        char file[64];
-
-        snprintf(file, sizeof file, "%s-%u.sock", service_text(row->service), i);
-        err = bind_ipc(self, paths, file,
-                       &(struct kept_socket){ -1, row->service, i, LISTEN_MAILBOX }, ret_problem);
+        if (err == LB_OK) {
+            err = keep(self, &(struct kept_socket){ fd, SERVICE_TRANSPORT, instance, LISTEN_UDP });
+        }
+        if (err != LB_OK) {
+            return refuse(ret_problem, err, "cannot listen on %s, UDP (transport): %s",
+                          self->listen[i], why(errno));
+        }
     }
+    return LB_OK;
+}
+
+/* A port of its own for each instance: who connects means this one. */
+static lb_err listen_tcp_of(const struct address *first, unsigned instance, int *ret_fd)
+{
+    struct address address = *first;
+    struct address bound;
+
+    address.port = (uint16_t)(first->port + instance);
+    if (address.port > first->port && listen_tcp(&address, ret_fd, &bound) == LB_OK) {
+        return LB_OK;
+    }
+    address.port = 0;
+    return listen_tcp(&address, ret_fd, &bound);
+}
+
+static lb_err bind_tcp_of(struct sockets *self, unsigned instance,
+                          struct sockets_problem *ret_problem)
+{
+    for (size_t i = 0; i < self->listen_count; i++) {
+        int fd;
+        lb_err err = listen_tcp_of(&self->bound[i], instance, &fd);
+
+        if (err == LB_OK) {
+            err = keep(self, &(struct kept_socket){ fd, SERVICE_SWARM, instance, LISTEN_TCP });
+        }
+        if (err != LB_OK) {
+            return refuse(ret_problem, err, "no TCP port for another swarm beside %s: %s",
+                          self->listen[i], why(errno));
+        }
+    }
+    return LB_OK;
+}
+
+/* All but what bind_addresses() has bound: UDP, and the TCP of the first. */
+static lb_err bind_instance(struct sockets *self, const struct roster_row *row, unsigned instance,
+                            const struct paths *paths, struct sockets_problem *ret_problem)
+{
+    char file[64];
+    lb_err err;
+
+    snprintf(file, sizeof file, "%s-%u.sock", service_text(row->service), instance);
+    err =
+        bind_ipc(self, paths, file,
+                 &(struct kept_socket){ -1, row->service, instance, LISTEN_MAILBOX }, ret_problem);
     if (err == LB_OK && (row->sockets & ROSTER_API)) {
-        err = bind_ipc(self, paths, "api.sock",
-                       &(struct kept_socket){ -1, row->service, 0, LISTEN_API }, ret_problem);
+        err =
+            bind_ipc(self, paths, "api.sock",
+                     &(struct kept_socket){ -1, row->service, instance, LISTEN_API }, ret_problem);
     }
     if (err == LB_OK && (row->sockets & ROSTER_API)) {
         err = bind_ipc(self, paths, "events.sock",
-                       &(struct kept_socket){ -1, row->service, 0, LISTEN_EVENTS }, ret_problem);
+                       &(struct kept_socket){ -1, row->service, instance, LISTEN_EVENTS },
+                       ret_problem);
+    }
+    if (err == LB_OK && (row->sockets & ROSTER_TCP) && instance > 0) {
+        err = bind_tcp_of(self, instance, ret_problem);
+    }
+    return err;
+}
+
+lb_err sockets_add(struct sockets *self, enum service service, unsigned instance,
+                   const struct paths *paths, struct sockets_problem *ret_problem)
+{
+    const struct roster_row *row = roster_find(service);
+    lb_err err;
+
+    assert(row && row->scales && instance > 0);
+    err = bind_instance(self, row, instance, paths, ret_problem);
+    if (err == LB_OK && (row->sockets & ROSTER_UDP)) {
+        err = bind_udp_of(self, instance, ret_problem);
+    }
+    if (err != LB_OK) {
+        sockets_remove(self, service, instance);
+    }
+    return err;
+}
+
+static lb_err bind_services(struct sockets *self, const struct config *config,
+                            const struct paths *paths, struct sockets_problem *ret_problem)
+{
+    size_t count;
+    const struct roster_row *rows = roster_rows(&count);
+    lb_err err = LB_OK;
+
+    for (size_t i = 0; i < count; i++) {
+        unsigned instances = sockets_instances(config, rows[i].service);
+
+        for (unsigned instance = 0; instance < instances && err == LB_OK; instance++) {
+            err = bind_instance(self, &rows[i], instance, paths, ret_problem);
+        }
     }
     return err;
 }
@@ -279,16 +399,13 @@ lb_err sockets_bind(struct sockets *ret_self, const struct config *config,
                     const struct paths *paths, struct sockets_problem *ret_problem)
 {
     struct sockets self = { .count = 0 };
-    size_t count;
-    const struct roster_row *rows = roster_rows(&count);
     lb_err err = bind_addresses(&self, config, ret_problem);
 
     if (err == LB_OK) {
         err = bind_metrics(&self, config, ret_problem);
     }
-    for (size_t i = 0; i < count && err == LB_OK; i++) {
-        err = bind_service(&self, &rows[i], sockets_instances(config, rows[i].service), paths,
-                           ret_problem);
+    if (err == LB_OK) {
+        err = bind_services(&self, config, paths, ret_problem);
     }
     if (err != LB_OK) {
         sockets_close(&self);

@@ -1,9 +1,14 @@
 /*
  * Every socket of the node but the supervisor's own mailbox, bound once and kept: a service that
  * ends leaves its port, its queue and its peers' flows behind for the process that follows it.
+ *
+ * Instances come and go while the node runs, the last one first. UDP sockets of one address are one
+ * group: see libcommon/listen.h for the order in which it grows and shrinks. Swarm instance N
+ * listens on the TCP port of node.listen + N, or on any that is free when that is taken.
  */
 #pragma once
 
+#include "libcommon/address.h"
 #include "libcommon/error.h"
 #include "libcommon/paths.h"
 #include "libcommon/status_page.h"
@@ -11,7 +16,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#define SOCKETS_MAX           96 /* 16 workers x 2 addresses, 2 TCP, 2 API, metrics, a mailbox each */
+#define SOCKETS_MAX 128 /* 16 workers x 2 addresses, UDP and TCP; 2 API, metrics, a mailbox each   \
+                         */
 #define SOCKETS_ADDRESSES_MAX 2   /* one IPv4 and one IPv6 */
 #define SOCKETS_FD_LEAST      256 /* kept above what a child is handed, so that dup2 never collides */
 
@@ -33,7 +39,8 @@ struct sockets {
      * it differs from the configuration when a port was 0 or the host has no IPv6.
      */
     char listen_override[160];
-    char listen[SOCKETS_ADDRESSES_MAX][64];
+    struct address bound[SOCKETS_ADDRESSES_MAX];
+    char listen[SOCKETS_ADDRESSES_MAX][64]; /* the same, for a person */
     size_t listen_count;
 };
 
@@ -50,5 +57,18 @@ LB_MUST_CHECK lb_err sockets_bind(struct sockets *ret_self, const struct config 
                                   const struct paths *paths, struct sockets_problem *ret_problem);
 void sockets_close(struct sockets *self);
 
-/* How many instances of a service the configuration wants. */
+/*
+ * Those of one more instance of a service; datagrams do not reach it before sockets_steer().
+ * LB_DENIED, LB_IO, LB_FULL: a socket could not be bound; then none is.
+ */
+LB_MUST_CHECK lb_err sockets_add(struct sockets *self, enum service service, unsigned instance,
+                                 const struct paths *paths, struct sockets_problem *ret_problem);
+
+/* Close those of the last instance of a service. */
+void sockets_remove(struct sockets *self, enum service service, unsigned instance);
+
+/* Share datagrams out among so many transport workers, from now on. LB_IO, LB_DENIED with errno. */
+LB_MUST_CHECK lb_err sockets_steer(const struct sockets *self, unsigned workers);
+
+/* How many instances of a service the configuration wants at the start. */
 unsigned sockets_instances(const struct config *config, enum service service);

@@ -516,6 +516,13 @@ static void done(void *ctx)
     free(self);
 }
 
+static void reload(void *ctx, const struct config *now)
+{
+    struct swarm *self = ctx;
+    (void)now; /* actor_config() is the same */
+    transfers_reload(self->transfers);
+}
+
 const struct service_definition swarm_service = {
     .service = SERVICE_SWARM,
     .request = &lb__swarm__request__descriptor,
@@ -525,4 +532,5 @@ const struct service_definition swarm_service = {
     .start = start,
     .stop = stop,
     .free = done,
+    .reload = reload,
 };

@@ -429,7 +429,7 @@ lb_err transfers_new(struct actor *actor, struct transfers **ret_self)
         return err;
     }
     transfers_open_limits(self);
-    self->storage = actor_link(actor, SERVICE_STORAGE, 0, &lb__storage__reply__descriptor);
+    instances_init(&self->storages, actor, SERVICE_STORAGE, &lb__storage__reply__descriptor);
     transfers_local_open(self);
     transfers_load(self);
     *ret_self = self;

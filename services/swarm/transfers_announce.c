@@ -1,6 +1,7 @@
 #include "libcommon/actor.h"
 #include "libcommon/log.h"
 #include "libcommon/memory.h"
+#include "libcommon/owner.h"
 #include "proto/storage.pb-c.h"
 #include "services/swarm/transfers_inside.h"
 
@@ -77,7 +78,11 @@ static void announce(struct transfers *self, struct transfer *transfer, bool sec
     announcement->second = second;
     memcpy(announcement->infohash, transfer->infohash, sizeof announcement->infohash);
     self->announcing++;
-    link_call(self->storage, &request.base, TRANSFERS_ANNOUNCE_MS, on_announced, announcement);
+    (void)instances_follow(&self->storages);
+    struct node_id infohash = node_id_from(body.infohash.data);
+    struct link *storage =
+        instances_pick(&self->storages, owner_of(&infohash, self->storages.active));
+    link_call(storage, &request.base, TRANSFERS_ANNOUNCE_MS, on_announced, announcement);
 }
 
 /* A hybrid takes part in both swarms, and each has a name of its own in the DHT. */

@@ -9,6 +9,7 @@
  */
 #pragma once
 
+#include "libcommon/instances.h"
 #include "libcommon/random.h"
 #include "services/swarm/catalogue.h"
 #include "services/swarm/connection.h"
@@ -144,13 +145,14 @@ struct transfers {
     struct catalogue *catalogue;
     struct connections *connections;
     struct webseed_http *http; /* NULL: not needed yet */
-    struct link *storage;
+    struct instances storages;
     struct link *transport; /* NULL: no local discovery */
     bool local_stale;       /* what it was told of our torrents is no longer so */
     uint32_t local_asks;    /* how often it was asked */
     size_t local_told;      /* torrents that it was told of last */
     struct random random;
     struct limits limits;
+    uint64_t configured[LIMITS_DIRECTIONS]; /* of these: what the configuration said last */
     char host[TRANSFERS_HOST_SIZE];
     uint8_t peer_id[WIRE_PEER_ID_SIZE];
     struct address own[TRANSFERS_OWN_MAX];
@@ -319,6 +321,9 @@ uint64_t transfer_webseeds_deadline_ms(const struct transfer *self);
 void transfer_drop_webseeds(struct transfer *self);
 
 /* ---- transfers_control.c ---- */
+
+/* The numbers of every torrent, as configured. */
+struct torrent_numbers transfers_numbers(const struct transfers *self);
 
 /* The limits of the configuration. */
 void transfers_open_limits(struct transfers *self);

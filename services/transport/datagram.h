@@ -56,6 +56,8 @@ struct datagram_ops {
     void (*discard)(void *self);     /* what waits to be read; not from within receive() */
     /* Hear some sources in part only (overload.h); false: that is not to be had. */
     bool (*shape)(void *self, const struct overload_rule *rules, unsigned count);
+    /* Of the workers that share the address, only the first so many get anything from now on. */
+    bool (*steer)(void *self, unsigned workers);
     void (*close)(void *self); /* frees it; from the loop's thread */
 };
 

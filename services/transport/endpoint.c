@@ -131,6 +131,19 @@ static void receive_answer(struct endpoint *self, const struct address *from, ui
     }
 }
 
+/* It came to us, since the number of workers changed or the kernel counts them otherwise. */
+static bool is_of_another(struct endpoint *self, struct endpoint_result *result)
+{
+    unsigned worker = transactions_worker(result->message.transaction);
+
+    if (worker == self->transactions.limits.worker || (self->others & 1u << worker) == 0)
+        return false;
+    self->counters[COUNT_FORWARDED]++;
+    result->verdict = ENDPOINT_FORWARD;
+    result->worker = worker;
+    return true;
+}
+
 void endpoint_receive(struct endpoint *self, const struct address *from, struct bytes datagram,
                       uint64_t now_us, uint8_t ret_reply[KRPC_SEND_MAX],
                       struct endpoint_result *ret_result)
@@ -145,7 +158,17 @@ void endpoint_receive(struct endpoint *self, const struct address *from, struct 
     }
     if (ret_result->message.type == KRPC_QUERY)
         receive_query(self, from, now_us / 1000, ret_reply, ret_result);
-    else
+    else if (!is_of_another(self, ret_result))
+        receive_answer(self, from, now_us, ret_result);
+}
+
+void endpoint_forwarded(struct endpoint *self, const struct address *from, struct bytes datagram,
+                        uint64_t now_us, struct endpoint_result *ret_result)
+{
+    ret_result->verdict = ENDPOINT_NOTHING;
+    ret_result->sightings_count = 0;
+    if (address_is_usable(from) && krpc_decode(datagram, &ret_result->message) == LB_OK &&
+        ret_result->message.type != KRPC_QUERY)
         receive_answer(self, from, now_us, ret_result);
 }
 

@@ -9,6 +9,7 @@
  *     endpoint_start()     a query of our own; send the datagram it gives
  *     endpoint_next()      what is due by now: send again, or a query that stayed unanswered
  *     endpoint_deadline()  when to call that again
+ *     endpoint_forwarded() one answer that reached another worker of this node
  *
  * Who is told of (THREATS 2.4): a node that answered our own query, whatever it said; one that did
  * not; and, now and then, one that asks us and is not read-only (BEP 43). Never ourselves. Whether
@@ -49,8 +50,9 @@
     X(REPLIES, "replies") /* to our own */                                                         \
     X(ERRORS, "errors")   /* likewise, KRPC errors */                                              \
     X(TIMEOUTS, "timeouts")                                                                        \
-    X(LATE, "late")       /* replies after the time-out */                                         \
-    X(STRANGE, "strange") /* replies to nothing we asked, or from elsewhere */                     \
+    X(LATE, "late")           /* replies after the time-out */                                     \
+    X(STRANGE, "strange")     /* replies to nothing we asked, or from elsewhere */                 \
+    X(FORWARDED, "forwarded") /* replies to what another worker asked, handed on to it */          \
     X(BYTES_OUT, "bytes_out")                                                                      \
     X(PACKETS_OUT, "packets_out")                                                                  \
     X(SEND_FAILED, "send_failed") /* the kernel did not take them */
@@ -78,7 +80,8 @@ struct endpoint {
     struct responder responder; /* .routing and .presence are set by the owner, at any time */
     struct transactions transactions;
     struct sightings sightings;
-    bool read_only; /* set by the owner: BEP 43, we ask and do not answer */
+    bool read_only;  /* set by the owner: BEP 43, we ask and do not answer */
+    uint16_t others; /* set by the owner: a bit for each other worker whose answers it hands on */
     uint64_t counters[COUNTERS_COUNT];
 };
 
@@ -92,6 +95,7 @@ enum endpoint_verdict {
     ENDPOINT_SEND,     /* reply_size bytes stand in the reply buffer: send them back */
     ENDPOINT_ASK,      /* message and ask are set: ask storage, then endpoint_answer() */
     ENDPOINT_ANSWERED, /* message and end are set: our query was answered, by reply or error */
+    ENDPOINT_FORWARD,  /* worker is set: it asked, give it the datagram for endpoint_forwarded() */
     ENDPOINT_RESEND,   /* datagram and end are set: send it to end.expected.address */
     ENDPOINT_SILENT    /* end is set: our query was not answered */
 };
@@ -108,6 +112,7 @@ struct sighting {
 struct endpoint_result {
     enum endpoint_verdict verdict;
     size_t reply_size;
+    unsigned worker;
     struct bytes datagram;
     struct krpc_message message; /* views into the datagram */
     struct responder_ask ask;
@@ -119,6 +124,13 @@ struct endpoint_result {
 void endpoint_receive(struct endpoint *self, const struct address *from, struct bytes datagram,
                       uint64_t now_us, uint8_t ret_reply[KRPC_SEND_MAX],
                       struct endpoint_result *ret_result);
+
+/*
+ * What endpoint_receive() of another worker said FORWARD to. What is no answer to a query of ours
+ * is dropped: no more can come of it.
+ */
+void endpoint_forwarded(struct endpoint *self, const struct address *from, struct bytes datagram,
+                        uint64_t now_us, struct endpoint_result *ret_result);
 
 /* Storage answered: bytes to send to ask->from, 0 when nothing is to be sent. */
 size_t endpoint_answer(struct endpoint *self, const struct responder_ask *ask,

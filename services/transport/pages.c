@@ -3,11 +3,11 @@
 #include "libcommon/presence_page.h"
 #include "libcommon/routing_page.h"
 
-void pages_init(struct pages *self, const char *run_folder)
+void pages_init(struct pages *self, const char *pages_folder)
 {
     *self = (struct pages){ 0 };
-    page_reader_init(&self->routing_reader, run_folder, "routing.shm");
-    page_reader_init(&self->presence_reader, run_folder, "presence.shm");
+    page_reader_init(&self->routing_reader, pages_folder, "routing.shm");
+    page_reader_init(&self->presence_reader, pages_folder, "presence.shm");
 }
 
 void pages_done(struct pages *self)

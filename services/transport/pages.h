@@ -25,7 +25,7 @@ struct pages {
     uint64_t retry_ms, look_ms;           /* when it is worth trying, and looking, again */
 };
 
-void pages_init(struct pages *self, const char *run_folder);
+void pages_init(struct pages *self, const char *pages_folder);
 void pages_done(struct pages *self);
 
 /* True when .routing or .presence changed: pointers taken from here before are not valid any more.

@@ -1,6 +1,5 @@
 #include "services/transport/queries.h"
 
-#include "libcommon/config.h"
 #include "proto/transport.pb-c.h"
 #include "services/transport/service.h"
 
@@ -138,7 +137,6 @@ void queries_on_query(void *ctx, struct call *call, const void *body)
     struct krpc_query query = { 0 };
     struct contact to = { 0 };
     struct transaction_start start = { .query = &query, .to = &to, .ctx = call };
-    unsigned workers = (unsigned)config_number(actor_config(self->actor), CONFIG_TRANSPORT_WORKERS);
     const char *problem = read_query(from, &query);
     struct bytes datagram;
     lb_err err;
@@ -156,12 +154,6 @@ void queries_on_query(void *ctx, struct call *call, const void *body)
     if (self->stopping || !transport_port(self, &to.address)) {
         call_fail(&call, LB_UNAVAILABLE, "there is no %s socket",
                   address_is_v4(&to.address) ? "IPv4" : "IPv6");
-        return;
-    }
-    if (address_worker(&to.address, workers) != actor_instance(self->actor)) {
-        /* Its answer would reach the other worker. */
-        call_fail(&call, LB_INVALID, "worker %u serves this address",
-                  address_worker(&to.address, workers));
         return;
     }
     set_want(self, &to.address, &query);

@@ -2,9 +2,11 @@
 
 #include "libcommon/log.h"
 #include "libcommon/memory.h"
+#include "libcommon/owner.h"
 #include "proto/storage.pb-c.h"
 #include "services/transport/service.h"
 
+#include <sodium/crypto_shorthash.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,6 +19,7 @@ struct waiting {
 /* A question as it is packed; the union keeps the body its oneof points at. */
 struct question_draft {
     struct waiting waiting;
+    unsigned instance; /* of lb-storage */
     Lb__Storage__Question question;
     Lb__Item item;
     uint8_t from[ADDRESS_COMPACT_V6];
@@ -34,6 +37,7 @@ struct question_draft {
 /* What is kept of a message under way. */
 struct question_batch {
     struct questions *questions;
+    unsigned instance;
     bool stores;
     unsigned count;
     struct waiting waiting[];
@@ -152,6 +156,45 @@ static void draft_sample_infohashes(struct question_draft *draft)
     draft->question.sample_infohashes = body;
 }
 
+/* ---- to whom ---- */
+
+/* The same for each version of a mutable item. */
+static uint16_t place_of_put(const struct krpc_message *message)
+{
+    static const uint8_t key[crypto_shorthash_KEYBYTES]; /* nothing is kept secret by it */
+    uint8_t name[KRPC_KEY_SIZE + KRPC_SALT_MAX], hash[crypto_shorthash_BYTES];
+    struct writer writer;
+
+    writer_init(&writer, name, sizeof(name));
+    writer_put(&writer, message->key.data, message->key.size);
+    writer_put(&writer, message->salt.data, message->salt.size);
+    if ((message->present & KRPC_HAS_KEY) && !writer.overflow)
+        crypto_shorthash(hash, name, writer.size, key);
+    else
+        crypto_shorthash(hash, message->value.data, message->value.size, key);
+    return (uint16_t)(hash[0] << 8 | hash[1]);
+}
+
+static uint16_t place_of(const struct krpc_message *message)
+{
+    const uint8_t *target = message->target.data;
+
+    switch (message->method) {
+    case KRPC_GET_PEERS:
+    case KRPC_ANNOUNCE_PEER:
+    case KRPC_GET:
+        break;
+    case KRPC_OFFER: /* of keys near each other, mostly */
+        target = message->offer.data;
+        break;
+    case KRPC_SAMPLE_INFOHASHES:
+        return 0; /* one keeps the choice that is not to change for hours */
+    default:
+        return place_of_put(message);
+    }
+    return (uint16_t)(target[0] << 8 | target[1]);
+}
+
 static bool is_store(const struct responder_ask *ask)
 {
     return ask->method == KRPC_ANNOUNCE_PEER || ask->method == KRPC_PUT;
@@ -198,6 +241,7 @@ void questions_add(struct questions *self, const struct endpoint_result *result,
         questions_flush(self);
     draft = &self->drafts[self->drafts_count++];
     draft->waiting = waiting;
+    draft->instance = owner_of_place(place_of(message), self->transport->storages.active);
     lb__storage__question__init(&draft->question);
     draft->question.from =
         binary(bytes_of(draft->from, address_to_compact(&draft->waiting.ask.from, draft->from)));
@@ -297,7 +341,7 @@ static void on_answers(void *ctx, lb_err err, const char *reason, const void *me
     struct question_batch *batch = ctx;
     struct questions *self = batch->questions;
 
-    self->batches[batch->stores]--;
+    self->batches[batch->instance][batch->stores]--;
     if (err != LB_OK) {
         log_debug("storage did not answer questions=%u: %s", batch->count,
                   reason && *reason ? reason : lb_err_text(err));
@@ -314,24 +358,26 @@ static void on_answers(void *ctx, lb_err err, const char *reason, const void *me
 }
 
 /* Returns how many of the drafts they are. */
-static unsigned select_drafts(const struct questions *self, bool stores,
+static unsigned select_drafts(const struct questions *self, unsigned instance, bool stores,
                               struct question_draft *ret_drafts[QUESTIONS_BATCH_MAX])
 {
     unsigned count = 0;
 
     for (unsigned i = 0; i < self->drafts_count; i++) {
-        if (is_store(&self->drafts[i].waiting.ask) == stores)
+        if (self->drafts[i].instance == instance &&
+            is_store(&self->drafts[i].waiting.ask) == stores)
             ret_drafts[count++] = &self->drafts[i];
     }
     return count;
 }
 
-static struct question_batch *batch_new(struct questions *self, bool stores,
+static struct question_batch *batch_new(struct questions *self, unsigned instance, bool stores,
                                         struct question_draft *const *drafts, unsigned count)
 {
     struct question_batch *batch = xmalloc(sizeof(*batch) + count * sizeof(batch->waiting[0]));
 
     batch->questions = self;
+    batch->instance = instance;
     batch->stores = stores;
     batch->count = count;
     for (unsigned i = 0; i < count; i++)
@@ -339,18 +385,20 @@ static struct question_batch *batch_new(struct questions *self, bool stores,
     return batch;
 }
 
-static void send_batch(struct questions *self, bool stores)
+static void send_batch(struct questions *self, unsigned instance, bool stores)
 {
     struct question_draft *drafts[QUESTIONS_BATCH_MAX];
-    unsigned count = select_drafts(self, stores, drafts);
+    unsigned count = select_drafts(self, instance, stores, drafts);
+    struct link *storage = instances_pick(&self->transport->storages, instance);
+    unsigned *under_way = &self->batches[instance][stores];
     Lb__Storage__Question *list[QUESTIONS_BATCH_MAX];
     Lb__Storage__Questions questions = LB__STORAGE__QUESTIONS__INIT;
     Lb__Storage__Request request = LB__STORAGE__REQUEST__INIT;
 
     if (count == 0)
         return;
-    if (self->batches[stores] == QUESTIONS_BATCHES_MAX || !link_is_up(self->transport->storage)) {
-        if (self->batches[stores] == QUESTIONS_BATCHES_MAX)
+    if (*under_way == QUESTIONS_BATCHES_MAX || !link_is_up(storage)) {
+        if (*under_way == QUESTIONS_BATCHES_MAX)
             shaping_refused(&self->transport->shaping, stores, count);
         for (unsigned i = 0; i < count; i++)
             answer_unavailable(self, &drafts[i]->waiting, 1);
@@ -362,14 +410,25 @@ static void send_batch(struct questions *self, bool stores)
     questions.n_questions = count;
     request.body_case = LB__STORAGE__REQUEST__BODY_QUESTIONS;
     request.questions = &questions;
-    self->batches[stores]++;
-    link_call(self->transport->storage, &request.base, QUESTIONS_TIMEOUT_MS, on_answers,
-              batch_new(self, stores, drafts, count));
+    (*under_way)++;
+    link_call(storage, &request.base, QUESTIONS_TIMEOUT_MS, on_answers,
+              batch_new(self, instance, stores, drafts, count));
 }
 
 void questions_flush(struct questions *self)
 {
-    send_batch(self, false);
-    send_batch(self, true);
+    for (unsigned i = 0; self->drafts_count > 0 && i < self->transport->storages.active; i++) {
+        send_batch(self, i, false);
+        send_batch(self, i, true);
+    }
     self->drafts_count = 0;
+}
+
+bool questions_are_idle(const struct questions *self)
+{
+    for (unsigned i = 0; i < STATUS_INSTANCES_MAX; i++) {
+        if (self->batches[i][false] > 0 || self->batches[i][true] > 0)
+            return false;
+    }
+    return true;
 }

@@ -3,12 +3,18 @@
  * lb-storage in one message, and answered from its reply. Stores go in a message of their own: they
  * wait for the disk, and nobody who only reads shall wait for it.
  *
- * At most QUESTIONS_BATCHES_MAX messages of either kind are under way. Beyond that, without
+ * Of several instances of lb-storage each is asked for the keys that it owns (libcommon/owner.h). A
+ * put does not name its target, which would take a SHA-1 and with it OpenSSL (DESIGN 7) in every
+ * worker: it goes to one chosen by the key it is signed with, or by its value; whoever writes into
+ * the store that all share, it decides the same.
+ *
+ * At most QUESTIONS_BATCHES_MAX messages of either kind are under way to each. Beyond that, without
  * storage, or when it takes longer than QUESTIONS_TIMEOUT_MS, the asker gets the closest nodes
  * without a token, or error 202; so do, while that is so, those that ask most (shaping.h).
  */
 #pragma once
 
+#include "libcommon/status_page.h"
 #include "services/transport/endpoint.h"
 
 #define QUESTIONS_BATCH_MAX   256u /* proto/storage.proto */
@@ -23,7 +29,7 @@ struct questions {
     struct transport *transport;   /* borrowed */
     struct question_draft *drafts; /* QUESTIONS_BATCH_MAX; views into the datagrams of this batch */
     unsigned drafts_count;
-    unsigned batches[2]; /* under way: those that read, those that store */
+    unsigned batches[STATUS_INSTANCES_MAX][2]; /* under way: those that read, those that store */
 };
 
 void questions_init(struct questions *self, struct transport *transport);
@@ -35,3 +41,6 @@ void questions_add(struct questions *self, const struct endpoint_result *result,
 
 /* Ask; the views end here. */
 void questions_flush(struct questions *self);
+
+/* Nobody waits for an answer. */
+bool questions_are_idle(const struct questions *self);

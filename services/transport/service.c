@@ -20,8 +20,8 @@
 #define CARE_MS       1000 /* how often pages and neighbours are looked at */
 #define CARE_HURRY_MS 50   /* ... while something is missing */
 
-_Static_assert(COUNTERS_COUNT + 3 <= STATUS_COUNTERS_MAX,
-               "there is a place for each counter, those of the actor included");
+_Static_assert(COUNTERS_COUNT + 4 <= STATUS_COUNTERS_MAX,
+               "there is a place for each counter, those of the actor and of lan.c included");
 
 /* ---- sending ---- */
 
@@ -49,7 +49,7 @@ void transport_send(struct transport *self, const struct address *to, struct byt
 static bool is_whole(const struct transport *self)
 {
     return self->pages.routing && self->pages.presence && link_is_up(self->routing) &&
-           link_is_up(self->storage);
+           instances_are_up(&self->storages);
 }
 
 static void tell_state(struct transport *self)
@@ -58,7 +58,7 @@ static void tell_state(struct transport *self)
         actor_state(self->actor, STATE_DEGRADED, "no routing table yet: nothing is answered");
     else if (!link_is_up(self->routing))
         actor_state(self->actor, STATE_DEGRADED, "routing is not there: its last table serves");
-    else if (!link_is_up(self->storage))
+    else if (!instances_are_up(&self->storages))
         actor_state(self->actor, STATE_DEGRADED, "storage is not there: no values, no peers");
     else
         actor_state(self->actor, STATE_READY, "%s", "");
@@ -110,6 +110,9 @@ static void on_datagram(void *ctx, const struct address *from, const struct data
     case ENDPOINT_ANSWERED:
         queries_answered(self);
         break;
+    case ENDPOINT_FORWARD:
+        crossings_add(&self->crossings, self->result.worker, from, payload, self->now_us);
+        break;
     default:
         break;
     }
@@ -122,6 +125,7 @@ static void on_batch_done(void *ctx)
     struct transport *self = ctx;
 
     questions_flush(&self->questions);
+    crossings_flush(&self->crossings);
     self->in_batch = false;
 }
 
@@ -254,10 +258,6 @@ static lb_err open_by_hand(struct transport *self)
     const struct config *config = actor_config(self->actor);
     size_t count = config_list_count(config, CONFIG_LISTEN);
 
-    if (config_number(config, CONFIG_TRANSPORT_WORKERS) > 1) {
-        log_error("more than one worker needs a manager that binds the sockets");
-        return LB_INVALID;
-    }
     for (size_t i = 0; i < count; i++) {
         lb_err err = bind_one(self, config_list_item(config, CONFIG_LISTEN, i));
 
@@ -293,11 +293,12 @@ static void close_ports(struct transport *self)
 
 static void open_endpoint(struct transport *self)
 {
-    const struct endpoint_limits limits = ENDPOINT_LIMITS_DEFAULT;
+    struct endpoint_limits limits = ENDPOINT_LIMITS_DEFAULT;
     uint8_t key[TOKENS_KEY_SIZE];
 
     random_init(&self->random, actor_random_seed(self->actor));
-    token_key_load(actor_paths(self->actor)->run_folder, key);
+    token_key_load(actor_paths(self->actor)->private_folder, key);
+    limits.transactions.worker = actor_instance(self->actor);
     endpoint_init(&self->endpoint, &limits, key, &self->random);
     self->endpoint.read_only = config_number(actor_config(self->actor), CONFIG_CLIENT) != 0;
     for (unsigned i = 0; i < COUNTERS_COUNT; i++)
@@ -316,6 +317,22 @@ static void open_handles(struct transport *self)
     self->handles_open = 4; /* with that of shaping */
 }
 
+/* Who the workers are, and which of them get anything. */
+static void follow_workers(struct transport *self)
+{
+    unsigned workers = actor_active(self->actor, SERVICE_TRANSPORT);
+    bool steered = true;
+
+    crossings_follow(&self->crossings, self);
+    for (unsigned i = 0; i < self->ports_count; i++) {
+        if (self->ports[i].ops)
+            steered = self->ports[i].ops->steer(self->ports[i].self, workers) && steered;
+    }
+    if (!steered && workers > 1)
+        log_warn("datagrams are not steered (%s): answers go from worker to worker",
+                 strerror(errno));
+}
+
 static lb_err transport_start(struct actor *actor, void **ret_ctx)
 {
     struct transport *self = xcalloc(1, sizeof(*self));
@@ -327,20 +344,38 @@ static lb_err transport_start(struct actor *actor, void **ret_ctx)
                                                  .receive = on_datagram,
                                                  .batch_done = on_batch_done };
     self->routing = actor_link(actor, SERVICE_ROUTING, 0, &lb__routing__reply__descriptor);
-    self->storage = actor_link(actor, SERVICE_STORAGE, 0, &lb__storage__reply__descriptor);
+    instances_init(&self->storages, actor, SERVICE_STORAGE, &lb__storage__reply__descriptor);
     self->reports.routing = self->routing;
     questions_init(&self->questions, self);
-    pages_init(&self->pages, actor_paths(actor)->run_folder);
+    pages_init(&self->pages, actor_paths(actor)->pages_folder);
     open_endpoint(self);
     open_handles(self);
     shaping_init(&self->shaping, self);
     err = open_ports(self);
     if (err != LB_OK)
         return err;
+    follow_workers(self);
     uv_prepare_start(&self->prepare, on_prepare);
     lan_open(&self->lan, self);
     on_care(&self->care_timer); /* says that we are ready */
     return LB_OK;
+}
+
+static void transport_scaled(void *ctx)
+{
+    struct transport *self = ctx;
+
+    (void)instances_follow(&self->storages);
+    follow_workers(self);
+}
+
+void transport_end(struct transport *self)
+{
+    queries_cancel(self);
+    resolver_cancel(&self->resolver);
+    close_ports(self);
+    uv_timer_stop(&self->care_timer);
+    actor_stopped(self->actor);
 }
 
 static void transport_stop(void *ctx)
@@ -348,11 +383,8 @@ static void transport_stop(void *ctx)
     struct transport *self = ctx;
 
     self->stopping = true;
-    queries_cancel(self);
-    resolver_cancel(&self->resolver);
     lan_close(&self->lan);
-    close_ports(self);
-    actor_stopped(self->actor);
+    drain_begin(self);
 }
 
 static void on_closed(uv_handle_t *handle)
@@ -402,7 +434,7 @@ static void on_get_info(void *ctx, struct call *call, const void *body)
     info.n_local_addresses = self->ports_count;
     info.local_addresses = list;
     info.worker = actor_instance(self->actor);
-    info.workers = (uint32_t)config_number(actor_config(self->actor), CONFIG_TRANSPORT_WORKERS);
+    info.workers = actor_active(self->actor, SERVICE_TRANSPORT);
     reply.body_case = LB__TRANSPORT__REPLY__BODY_INFO;
     reply.info = &info;
     call_reply(&call, &reply.base);
@@ -413,6 +445,7 @@ static handler_fn *const handlers[] = {
     [LB__TRANSPORT__REQUEST__BODY_RESOLVE] = resolve_on_resolve,
     [LB__TRANSPORT__REQUEST__BODY_GET_INFO] = on_get_info,
     [LB__TRANSPORT__REQUEST__BODY_LOCAL_TORRENTS] = lan_torrents_on_ask,
+    [LB__TRANSPORT__REQUEST__BODY_CROSSED] = crossings_on_crossed,
 };
 
 const struct service_definition transport_service = {
@@ -424,4 +457,5 @@ const struct service_definition transport_service = {
     .start = transport_start,
     .stop = transport_stop,
     .free = transport_free,
+    .scaled = transport_scaled,
 };

@@ -10,12 +10,23 @@
  *     shaping.c    who is heard less while too much is asked;  gate.c  by the kernel
  *     lan.c        nodes of the local net, found by multicast;  lan_torrents.c  and torrents' peers
  *     pages.c      shared memory;  udp.c  sockets
+ *     crossing.c   answers that reached another worker of this node;  drain.c  our end
+ *
+ * Of several workers each has a socket on the same port, and the kernel steers by source address
+ * (libcommon/listen.h). Any of them can answer any query and ask any node: the tables lie in shared
+ * memory, the token key in the run folder, and answers are handed on. What each keeps for itself is
+ * what it has learnt of addresses (round-trip times, budgets, sightings): who is steered to another
+ * worker begins there anew. Each attaches the steering program, at its start and when the number of
+ * workers has changed; whoever is last says the same as who was first.
  */
 #pragma once
 
 #include "libcommon/actor.h"
+#include "libcommon/instances.h"
 #include "libcommon/random.h"
+#include "services/transport/crossing.h"
 #include "services/transport/datagram.h"
+#include "services/transport/drain.h"
 #include "services/transport/endpoint.h"
 #include "services/transport/lan.h"
 #include "services/transport/pages.h"
@@ -41,10 +52,12 @@ struct transport {
     struct pages pages;
     struct questions questions;
     struct reports reports;
+    struct crossings crossings;
     struct resolver resolver;
     struct lan lan;
     struct shaping shaping;
-    struct link *routing, *storage;
+    struct link *routing;
+    struct instances storages;
     struct status_counter *counters[COUNTERS_COUNT];
     uv_timer_t deadline_timer, care_timer;
     uv_prepare_t prepare;
@@ -52,11 +65,15 @@ struct transport {
     uint64_t now_us;      /* of this turn or batch */
     uint64_t deadline_us; /* what the timer is armed for */
     bool in_batch;
-    bool stopping;
+    bool stopping; /* nothing new is asked any more */
+    struct drain drain;
     uint64_t published[COUNTERS_COUNT]; /* as they stand in the status page */
 };
 
 extern const struct service_definition transport_service;
+
+/* The drain is over: close what is open and end. */
+void transport_end(struct transport *self);
 
 /* The port for addresses of this family, or NULL. */
 struct datagram_port *transport_port(struct transport *self, const struct address *to);

@@ -36,12 +36,12 @@ static bool write_key(const char *path, const uint8_t key[TOKENS_KEY_SIZE])
     return close(fd) == 0 && whole;
 }
 
-void token_key_load(const char *run_folder, uint8_t ret_key[TOKENS_KEY_SIZE])
+void token_key_load(const char *folder, uint8_t ret_key[TOKENS_KEY_SIZE])
 {
     char path[PATHS_SIZE + 32], fresh[PATHS_SIZE + 64];
     uint8_t key[TOKENS_KEY_SIZE];
 
-    snprintf(path, sizeof(path), "%s/transport.key", run_folder);
+    snprintf(path, sizeof(path), "%s/transport.key", folder);
     snprintf(fresh, sizeof(fresh), "%s.new-%ld", path, (long)getpid());
     if (read_key(path, ret_key))
         return;

@@ -10,6 +10,10 @@
 #define LATE_FOR_US 60000000u
 #define RTT_MAX_US  4000000u /* longer ones are stalls: they count as this */
 
+#define WORKER_SHIFT 28 /* the worker stands in the first bits of an id */
+
+_Static_assert(TRANSACTIONS_WORKERS == 1u << (32 - WORKER_SHIFT), "each worker has a number");
+
 struct transaction {
     struct transaction_end end;
     uint8_t *datagram; /* NULL: the slot is free */
@@ -44,6 +48,7 @@ void transactions_init(struct transactions *self, struct transactions_limits lim
 {
     assert(is_power_of_two(limits.queries_max) && limits.queries_max <= TRANSACTIONS_MAX);
     assert(is_power_of_two(limits.rtts_max) && limits.rtts_max >= WAYS);
+    assert(limits.worker < TRANSACTIONS_WORKERS);
     if (limits.late_max == 0)
         limits.late_max = TRANSACTIONS_LATE_MAX;
     *self = (struct transactions){ .random = random, .limits = limits };
@@ -247,7 +252,8 @@ static uint32_t fresh_id(struct transactions *self)
     uint32_t id;
 
     do
-        id = (uint32_t)random_u64(self->random);
+        id = ((uint32_t)random_u64(self->random) & ((1u << WORKER_SHIFT) - 1)) |
+             self->limits.worker << WORKER_SHIFT;
     while (self->table[table_place(self, id)] != 0);
     return id;
 }
@@ -318,6 +324,12 @@ static enum transaction_match match_late(struct transactions *self, uint32_t id,
     ret_end->rtt_us = (uint32_t)rtt_us;
     *late = (struct late_entry){ 0 };
     return TRANSACTION_LATE;
+}
+
+unsigned transactions_worker(struct bytes id)
+{
+    return id.size == KRPC_OWN_TRANSACTION ? load_u32(id.data) >> WORKER_SHIFT
+                                           : TRANSACTIONS_WORKERS;
 }
 
 enum transaction_match transactions_answer(struct transactions *self, struct bytes id_bytes,

@@ -1,8 +1,10 @@
 /*
  * The queries we have sent and not yet seen answered, and how long to wait for each node.
  *
- * A transaction id is 4 random bytes; an answer counts only when both its id and its address are
- * those of a query under way (BEP 5; THREATS 2.4), so a stranger has to guess 48 bits and more. A
+ * A transaction id is 4 bytes, random but for the first 4 bits, which say which worker of the node
+ * asks: while the number of workers changes an answer may reach another one, which then knows whose
+ * it is. An answer counts only when both its id and its address are those of a query under way (BEP
+ * 5; THREATS 2.4), so a stranger has to guess 28 bits, and whom we asked at this moment. A
  * query is sent at most twice, the second time with the same id: whichever copy is answered first
  * ends it. The wait is that of RFC 6298 (srtt + 4 rttvar) from what this address showed before,
  * kept for the addresses used last; for one not known, from what all together showed, and 1 s while
@@ -21,7 +23,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define TRANSACTIONS_MAX 65536u /* the most a table may be made for */
+#define TRANSACTIONS_MAX     65536u /* the most a table may be made for */
+#define TRANSACTIONS_WORKERS 16u    /* whose ids can be told apart */
 #define TRANSACTIONS_WAIT_FIRST_US                                                                 \
     1000000u                           /* most for the first answer of an address not known        \
                                         */
@@ -35,6 +38,7 @@ struct transactions_limits {
     uint32_t queries_max; /* at once, a power of two up to TRANSACTIONS_MAX */
     uint32_t rtts_max;    /* addresses whose round-trip time is kept, a power of two of 4 or more */
     uint32_t late_max;    /* ended ones remembered, the newest of each slot; 0: the default */
+    uint32_t worker;      /* ours, below TRANSACTIONS_WORKERS */
 };
 
 struct transaction;
@@ -83,6 +87,9 @@ struct transaction_start {
 LB_MUST_CHECK lb_err transactions_start(struct transactions *self,
                                         const struct transaction_start *start, uint64_t now_us,
                                         struct bytes *ret_datagram);
+
+/* Which worker's query this would answer; TRANSACTIONS_WORKERS: none's, it is no id of ours. */
+unsigned transactions_worker(struct bytes id);
 
 enum transaction_match {
     TRANSACTION_ANSWERED, /* *ret_end is set; the transaction is over */

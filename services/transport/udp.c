@@ -1,5 +1,6 @@
 #include "services/transport/udp.h"
 
+#include "libcommon/listen.h"
 #include "libcommon/memory.h"
 #include "services/transport/gate.h"
 #include "services/transport/krpc.h"
@@ -285,6 +286,13 @@ static bool udp_shape(void *ctx, const struct overload_rule *rules, unsigned cou
     return gate_set(self->fd, self->is_v4, rules, count) == LB_OK;
 }
 
+static bool udp_steer(void *ctx, unsigned workers)
+{
+    const struct udp *self = ctx;
+
+    return listen_udp_steer(self->fd, workers) == LB_OK;
+}
+
 static const struct datagram_ops udp_ops = {
     .reserve = udp_reserve,
     .commit = udp_commit,
@@ -292,6 +300,7 @@ static const struct datagram_ops udp_ops = {
     .dropped = udp_dropped,
     .discard = udp_discard,
     .shape = udp_shape,
+    .steer = udp_steer,
     .close = udp_close,
 };
 

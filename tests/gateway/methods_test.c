@@ -49,6 +49,35 @@ static void every_rpc_has_a_row(void **state)
     assert_null(method_find(""));
 }
 
+/* What a person must be let do for each: change how the node runs, use it, or look. */
+static void every_method_has_its_level(void **state)
+{
+    static const char *const levels[] = {
+        [ACCESS_CHANGE] = "NodeService/RestartService NodeService/ScaleService "
+                          "NodeService/SetLogLevel NodeService/Reload NodeService/Stop "
+                          "SwarmService/SetTransferLimits ",
+        [ACCESS_USE] = "StorageService/Put StorageService/Get StorageService/Remove "
+                       "SwarmService/Share SwarmService/Fetch SwarmService/RemoveTransfer "
+                       "SwarmService/CheckTransfer ",
+        [ACCESS_LOOK] = "NodeService/GetServerInfo NodeService/GetStatus StorageService/AuditKeys "
+                        "SwarmService/ListTransfers SwarmService/GetMetainfo "
+                        "SwarmService/ListTransferPeers SwarmService/ListTransferFiles "
+                        "DhtService/Lookup DhtService/GetTable ",
+    };
+
+    (void)state;
+    for (size_t i = 0; i < API_METHODS_COUNT; i++) {
+        const struct method *method = &api_methods[i];
+        char word[128];
+
+        snprintf(word, sizeof(word), "%s ", method->name + strlen("littlebird.v1."));
+        for (int level = ACCESS_CHANGE; level <= ACCESS_LOOK; level++) {
+            if ((strstr(levels[level], word) != NULL) != ((int)method->level == level))
+                fail_msg("%s: level %d", method->name, (int)method->level);
+        }
+    }
+}
+
 /* A message as its receiver would unpack it. */
 static void keep(void *ctx, const ProtobufCMessage *message)
 {
@@ -171,6 +200,48 @@ static void put_within_limits(void **state)
     key[API_KEY_MAX + 1] = '\0';
     ask(PUT, &request, LB_TOO_BIG);
     free(big);
+}
+
+/* So that who waits for a new version is told by the one that stores it. */
+static void all_about_a_key_goes_to_one_place(void **state)
+{
+    const struct method *put = method_find("littlebird.v1.StorageService/Put");
+    const struct method *get = method_find("littlebird.v1.StorageService/Get");
+    const struct method *del = method_find("littlebird.v1.StorageService/Remove");
+    unsigned share[4] = { 0 };
+
+    (void)state;
+    for (unsigned i = 0; i < 400; i++) {
+        Littlebird__V1__PutRequest put_request = LITTLEBIRD__V1__PUT_REQUEST__INIT;
+        Littlebird__V1__GetRequest get_request = LITTLEBIRD__V1__GET_REQUEST__INIT;
+        Littlebird__V1__RemoveRequest remove_request = LITTLEBIRD__V1__REMOVE_REQUEST__INIT;
+        char key[16];
+        uint16_t place;
+
+        snprintf(key, sizeof(key), "key %u", i);
+        put_request.key = get_request.key = remove_request.key = key;
+        get_request.name_case = LITTLEBIRD__V1__GET_REQUEST__NAME_KEY;
+        place = put->place(&put_request);
+        assert_int_equal(get->place(&get_request), place);
+        assert_int_equal(del->place(&remove_request), place);
+        share[place >> 14]++;
+    }
+    for (unsigned i = 0; i < 4; i++)
+        assert_in_range(share[i], 70, 130);
+}
+
+static void what_a_target_names_is_asked_of_its_owner(void **state)
+{
+    const struct method *get = method_find("littlebird.v1.StorageService/Get");
+    Littlebird__V1__GetRequest request = LITTLEBIRD__V1__GET_REQUEST__INIT;
+    uint8_t target[20] = { 0xab, 0xcd };
+
+    (void)state;
+    request.name_case = LITTLEBIRD__V1__GET_REQUEST__NAME_TARGET;
+    request.target = (ProtobufCBinaryData){ .len = sizeof(target), .data = target };
+    assert_int_equal(get->place(&request), 0xabcd);
+    request.target.len = 1; /* refused later */
+    assert_int_equal(get->place(&request), 0);
 }
 
 static void stored_is_told(void **state)
@@ -735,10 +806,13 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_rpc_has_a_row),
+        cmocka_unit_test(every_method_has_its_level),
         cmocka_unit_test(put_under_a_key),
         cmocka_unit_test(put_with_cas),
         cmocka_unit_test(put_without_a_key),
         cmocka_unit_test(put_within_limits),
+        cmocka_unit_test(all_about_a_key_goes_to_one_place),
+        cmocka_unit_test(what_a_target_names_is_asked_of_its_owner),
         cmocka_unit_test(stored_is_told),
         cmocka_unit_test(get_needs_a_name),
         cmocka_unit_test(put_with_a_ttl),

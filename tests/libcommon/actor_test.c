@@ -79,15 +79,23 @@ static void on_put(void *ctx, struct call *call, const void *body)
     self->kept = call;
 }
 
-static void on_announce(void *ctx, struct call *call, const void *body)
+static void on_audit(void *ctx, struct call *call, const void *body)
 {
-    const Lb__Storage__Announce *announce = body;
+    const Lb__Storage__Audit *audit = body;
 
     (void)ctx;
-    if (announce->seed)
+    if (audit->sample_max == 0)
         call_done(&call);
     else
-        call_fail(&call, LB_DENIED, "not on port %u", announce->port);
+        call_fail(&call, LB_DENIED, "not %u of them", audit->sample_max);
+}
+
+/* It is lb-swarm's alone to send, and the client is lb-gateway. */
+static void on_announce(void *ctx, struct call *call, const void *body)
+{
+    (void)ctx;
+    (void)body;
+    call_fail(&call, LB_INTERNAL, "this was not for us");
 }
 
 static void on_get_stats(void *ctx, struct call *call, const void *body)
@@ -130,6 +138,7 @@ static handler_fn *const server_handlers[] = {
     [LB__STORAGE__REQUEST__BODY_PUT] = on_put,
     [LB__STORAGE__REQUEST__BODY_ANNOUNCE] = on_announce,
     [LB__STORAGE__REQUEST__BODY_GET_STATS] = on_get_stats,
+    [LB__STORAGE__REQUEST__BODY_AUDIT] = on_audit,
 };
 
 static const struct service_definition server_definition = {
@@ -260,15 +269,14 @@ static void call_put(struct client *self, uint32_t timeout_ms, reply_fn *on_repl
     call(self, &request, timeout_ms, on_reply);
 }
 
-static void call_announce(struct client *self, bool seed, reply_fn *on_reply)
+static void call_audit(struct client *self, uint32_t sample_max, reply_fn *on_reply)
 {
     Lb__Storage__Request request = LB__STORAGE__REQUEST__INIT;
-    Lb__Storage__Announce announce = LB__STORAGE__ANNOUNCE__INIT;
+    Lb__Storage__Audit audit = LB__STORAGE__AUDIT__INIT;
 
-    announce.port = 7;
-    announce.seed = seed;
-    request.body_case = LB__STORAGE__REQUEST__BODY_ANNOUNCE;
-    request.announce = &announce;
+    audit.sample_max = sample_max;
+    request.body_case = LB__STORAGE__REQUEST__BODY_AUDIT;
+    request.audit = &audit;
     call(self, &request, 60000, on_reply);
 }
 
@@ -327,23 +335,33 @@ static void a_call_is_replied_to(void **state)
     kill_server(server);
 }
 
+static void audit(struct client *self)
+{
+    call_audit(self, 7, end_with_answer);
+}
+
+static void audit_of_nothing(struct client *self)
+{
+    call_audit(self, 0, end_with_answer);
+}
+
 static void announce(struct client *self)
 {
-    call_announce(self, false, end_with_answer);
+    Lb__Storage__Request request = LB__STORAGE__REQUEST__INIT;
+    Lb__Storage__Announce message = LB__STORAGE__ANNOUNCE__INIT;
+
+    request.body_case = LB__STORAGE__REQUEST__BODY_ANNOUNCE;
+    request.announce = &message;
+    call(self, &request, 60000, end_with_answer);
 }
 
-static void announce_for_nothing(struct client *self)
-{
-    call_announce(self, true, end_with_answer);
-}
-
-static void ask_questions(struct client *self)
+static void remove_something(struct client *self)
 {
     Lb__Storage__Request request = LB__STORAGE__REQUEST__INIT;
-    Lb__Storage__Questions questions = LB__STORAGE__QUESTIONS__INIT;
+    Lb__Storage__Remove removal = LB__STORAGE__REMOVE__INIT;
 
-    request.body_case = LB__STORAGE__REQUEST__BODY_QUESTIONS;
-    request.questions = &questions;
+    request.body_case = LB__STORAGE__REQUEST__BODY_REMOVE;
+    request.remove = &removal;
     call(self, &request, 60000, end_with_answer);
 }
 
@@ -396,10 +414,13 @@ static const struct answer_row {
     lb_err err;
     const char *reason;
 } answer_rows[] = {
-    { "a handler's failure reaches the caller", announce, LB_DENIED, "not on port 7" },
-    { "a one-way message that wants a reply is refused", announce_for_nothing, LB_UNSUPPORTED,
+    { "a handler's failure reaches the caller", audit, LB_DENIED, "not 7 of them" },
+    { "a request that is another service's to send is denied", announce, LB_DENIED,
+      "gateway may not send announce to storage" },
+    { "a one-way message that wants a reply is refused", audit_of_nothing, LB_UNSUPPORTED,
       "there is no reply to this request" },
-    { "a request without a handler is refused", ask_questions, LB_UNSUPPORTED, "unknown request" },
+    { "a request without a handler is refused", remove_something, LB_UNSUPPORTED,
+      "unknown request" },
     { "a request without a body is refused", ask_nothing, LB_UNSUPPORTED, "unknown request" },
     { "a reply that is too big becomes an error", ask_for_too_much, LB_TOO_BIG,
       "the reply would have 2097162 bytes" },
@@ -446,7 +467,7 @@ static void tell_when_up(void *ctx, lb_err err, const char *reason, const void *
 
 static void tell_a_hundred(struct client *self)
 {
-    call_announce(self, false, tell_when_up);
+    call_audit(self, 7, tell_when_up);
 }
 
 static void one_way_messages_arrive_and_are_not_answered(void **state)

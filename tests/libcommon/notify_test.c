@@ -55,6 +55,26 @@ static void the_manager_hears_everything(void **state)
     expect("STOPPING=1");
 }
 
+/* As ten datagrams that it has not read make a manager that hangs. */
+static void a_manager_that_hangs_holds_nobody_up(void **state)
+{
+    char got[512];
+    int told = 0;
+
+    (void)state;
+    for (int i = 0; i < 1000; i++)
+        notify_status("%d peers", i);
+    notify_ready();
+    notify_watchdog();
+    while (recv(manager, got, sizeof got, 0) > 0)
+        told++;
+    assert_true(told > 0 && told < 1000);
+    notify_again();
+    expect("READY=1\nWATCHDOG=1\nSTATUS=999 peers");
+    notify_again();
+    assert_int_equal(recv(manager, got, sizeof got, 0), -1); /* nothing is told twice */
+}
+
 static void without_a_manager_nothing_happens(void **state)
 {
     char *before = strdup(getenv("NOTIFY_SOCKET"));
@@ -154,6 +174,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_manager_hears_everything),
+        cmocka_unit_test(a_manager_that_hangs_holds_nobody_up),
         cmocka_unit_test(without_a_manager_nothing_happens),
         cmocka_unit_test(sockets_are_handed_over_by_name),
         cmocka_unit_test(without_a_manager_there_are_none),

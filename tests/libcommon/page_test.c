@@ -154,6 +154,44 @@ static void a_status_page_that_is_none_is_made_anew(void **state)
     page_close(&page);
 }
 
+/* As a service of the system's node: it may write the file, but make none in the folder. */
+static int open_without_the_folder(void)
+{
+    struct page page;
+    lb_err err;
+
+    if (geteuid() == 0 && (setgid(65534) != 0 || setuid(65534) != 0))
+        return -1;
+    err = status_page_open(&page, folder, true);
+    if (err == LB_OK)
+        atomic_fetch_add(&status_page_slot(&page, SERVICE_SWARM, 3)->generation, 1);
+    return (int)err;
+}
+
+static void a_status_page_is_begun_in_the_file_that_was_made_for_it(void **state)
+{
+    struct page page;
+    int fd, status;
+
+    (void)state;
+    assert_int_equal(unlink(status_path), 0);
+    fd = open(status_path, O_RDWR | O_CREAT, 0666);
+    assert_true(fd >= 0);
+    assert_int_equal(fchmod(fd, 0666), 0);
+    close(fd);
+    assert_int_equal(chmod(folder, 0555), 0);
+    for (int i = 0; i < 2; i++) { /* the second finds it valid */
+        if (fork() == 0)
+            _exit(open_without_the_folder());
+        assert_true(wait(&status) > 0);
+        assert_int_equal(status, 0);
+    }
+    assert_int_equal(status_page_open(&page, folder, false), LB_OK);
+    assert_int_equal(atomic_load(&status_page_slot(&page, SERVICE_SWARM, 3)->generation), 2);
+    page_close(&page);
+    assert_int_equal(chmod(folder, 0700), 0);
+}
+
 static void slots_end_with_the_page(void **state)
 {
     struct page page, none = { NULL, 0 };
@@ -241,6 +279,7 @@ int main(void)
         cmocka_unit_test(the_first_writer_creates_the_status_page),
         cmocka_unit_test(writers_that_start_together_share_one_status_page),
         cmocka_unit_test(a_status_page_that_is_none_is_made_anew),
+        cmocka_unit_test(a_status_page_is_begun_in_the_file_that_was_made_for_it),
         cmocka_unit_test(slots_end_with_the_page),
         cmocka_unit_test(counters_are_made_at_first_use_until_the_slot_is_full),
         cmocka_unit_test(a_note_is_one_line_and_cut),

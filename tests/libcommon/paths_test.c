@@ -39,7 +39,7 @@ static const struct find_row {
 static void find(void **state)
 {
     const struct find_row *row = *state;
-    struct paths paths = { "untouched", "", "" };
+    struct paths paths = { .config_file = "untouched" };
 
     assert_int_equal(chdir("/tmp"), 0);
     if (row->variable != NULL)
@@ -55,6 +55,11 @@ static void find(void **state)
         assert_string_equal(paths.state_folder, row->state_folder);
     if (row->run_folder != NULL)
         assert_string_equal(paths.run_folder, row->run_folder);
+    if (row->err == LB_OK) {
+        paths_of_service(&paths, SERVICE_SWARM); /* all of one user: nothing is apart */
+        assert_string_equal(paths.pages_folder, paths.run_folder);
+        assert_string_equal(paths.private_folder, paths.run_folder);
+    }
 }
 
 static void a_folder_name_of_any_length_is_refused_not_cut(void **state)
@@ -107,6 +112,35 @@ static void the_system_node_is_where_it_always_is(void **state)
     assert_string_equal(paths.run_folder, "/run/littlebird");
 }
 
+static void in_the_systems_node_each_user_has_its_own(void **state)
+{
+    static const struct {
+        enum service service;
+        const char *state_folder, *private_folder;
+    } rows[] = {
+        { SERVICE_SUPERVISOR, "/var/lib/littlebird", "/run/littlebird" },
+        { SERVICE_ROUTING, "/var/lib/littlebird/data", "/run/littlebird/data" },
+        { SERVICE_TRANSPORT, "/var/lib/littlebird/net", "/run/littlebird/net" },
+        { SERVICE_STORAGE, "/var/lib/littlebird/data", "/run/littlebird/data" },
+        { SERVICE_SWARM, "/var/lib/littlebird/net", "/run/littlebird/net" },
+        { SERVICE_GATEWAY, "/var/lib/littlebird", "/run/littlebird" },
+    };
+
+    (void)state;
+    assert_int_equal(sizeof rows / sizeof rows[0], SERVICES_COUNT);
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct paths paths;
+
+        paths_system(&paths);
+        assert_true(paths_is_system(&paths));
+        paths_of_service(&paths, rows[i].service);
+        assert_string_equal(paths.state_folder, rows[i].state_folder);
+        assert_string_equal(paths.private_folder, rows[i].private_folder);
+        assert_string_equal(paths.run_folder, "/run/littlebird");
+        assert_string_equal(paths.pages_folder, "/run/littlebird/data");
+    }
+}
+
 static void folders_are_made_for_their_owner_alone(void **state)
 {
     char root[] = "/tmp/lb-paths-test-XXXXXX", dir[64], command[128];
@@ -123,9 +157,19 @@ static void folders_are_made_for_their_owner_alone(void **state)
     assert_int_equal(stat(paths.run_folder, &info), 0);
     assert_int_equal(info.st_mode & 07777, 0700);
     assert_int_equal(paths_make(&paths), LB_OK); /* again */
+    assert_int_equal(chmod(paths.run_folder, 0755), 0);
+    assert_int_equal(paths_make(&paths), LB_OK); /* others are shut out of one that was open */
+    assert_int_equal(stat(paths.run_folder, &info), 0);
+    assert_int_equal(info.st_mode & 07777, 0700);
     assert_int_equal(rmdir(paths.run_folder), 0);
     assert_int_equal(symlink("/dev/null", paths.run_folder), 0);
     assert_int_equal(paths_make(&paths), LB_IO); /* no folder */
+    assert_int_equal(unlink(paths.run_folder), 0);
+    if (geteuid() == 0) {
+        assert_int_equal(mkdir(paths.run_folder, 0700), 0);
+        assert_int_equal(chown(paths.run_folder, 65534, 65534), 0);
+        assert_int_equal(paths_make(&paths), LB_DENIED); /* its owner could take our sockets */
+    }
     snprintf(command, sizeof command, "rm -rf '%s'", root);
     assert_int_equal(system(command), 0);
 }
@@ -136,6 +180,7 @@ int main(void)
         cmocka_unit_test(a_folder_name_of_any_length_is_refused_not_cut),
         cmocka_unit_test(a_user_without_options_has_folders_by_xdg),
         cmocka_unit_test(the_system_node_is_where_it_always_is),
+        cmocka_unit_test(in_the_systems_node_each_user_has_its_own),
         cmocka_unit_test(folders_are_made_for_their_owner_alone),
     };
 

@@ -80,7 +80,7 @@ static struct item_record read_check(uint32_t skip)
     struct node_id target;
 
     assert_int_equal(db_read_begin(world.db), LB_OK);
-    if (db_read_check(world.db, skip, world.now_s, &target, &record) != LB_OK)
+    if (db_read_check(world.db, NULL, skip, world.now_s, &target, &record) != LB_OK)
         record.check_s = 0;
     db_read_end(world.db);
     return record;
@@ -93,7 +93,7 @@ static bool is_checked_after(uint32_t skip, const struct item *item)
     bool is;
 
     assert_int_equal(db_read_begin(world.db), LB_OK);
-    is = db_read_check(world.db, skip, world.now_s, &target, &record) == LB_OK &&
+    is = db_read_check(world.db, NULL, skip, world.now_s, &target, &record) == LB_OK &&
          item_is_same(&record.item, item);
     db_read_end(world.db);
     return is;
@@ -104,7 +104,7 @@ static uint32_t overdue(uint64_t before_s)
     uint32_t count;
 
     assert_int_equal(db_read_begin(world.db), LB_OK);
-    count = db_read_overdue(world.db, before_s, 100);
+    count = db_read_overdue(world.db, NULL, before_s, 100);
     db_read_end(world.db);
     return count;
 }

@@ -16,6 +16,7 @@
  *                    how that contact answers; of our kind and wanting all unless said
  *   lacking fail gone may-drop
  *                    how checks are answered from now on; nothing lacking unless said
+ *   share:00-7f      the store answers for these keys alone: others see to the rest
  *   drain            begin to drain
  *   at:40            time goes on to 40 s after the start; what is done till then is traced
  *   -> TRACE         all that was done; the rest of the line
@@ -84,6 +85,20 @@ static const struct row {
       "gone view:80 at:40 key:11@700 at:700 -> check:11" },
     { "what ends in half a minute is not checked", 0x10, "view:80 at:40 key:11@700!720 at:701 ->" },
 
+    { "of the keys that several processes share out we check ours", 0x10,
+      "share:00-7f view:80 at:40 key:11@700 key:90@700 at:705 -> check:11 set:11" },
+    { "when our share shrinks what is another's is left to it", 0x10,
+      "view:80 at:40 key:11@700 key:90@700 share:00-7f at:705 -> check:11 set:11" },
+    { "when it grows what is late already is checked within half a minute", 0x10,
+      "share:00-7f view:80 at:40 key:90@45 at:80 share:00-ff at:111 -> check:90 set:90" },
+    { "... and who came within the last minute is served anew", 0x10,
+      "share:00-7f at:40 key:11 key:90 view:80 at:60 80.has share:00-ff at:62 -> "
+      "ping:80 offer:80(11) put:80(11) ping:80 offer:80(11,90)" },
+    { "... not who was there before", 0x10,
+      "share:00-7f at:40 key:11 key:90 view:80 at:101 share:00-ff at:120 -> "
+      "ping:80 offer:80(11) put:80(11)" },
+    { "draining: each hands over its share", 0x10,
+      "share:00-7f view:20 at:40 key:11 key:90 drain at:45 -> ping:20 offer:20(11) put:20(11)" },
     { "draining: with fewer than 20 others each is offered all", 0x10,
       "view:20,80 at:40 key:11 key:50 drain at:45 -> "
       "ping:20 offer:20(11,50) put:20(11) put:20(50) ping:80 offer:80(11,50) put:80(11) "
@@ -145,6 +160,15 @@ static void take_key(struct teller *self, const char *text)
     upkeep_world_hold(&self->world, &item);
 }
 
+static void take_share(struct teller *self, const char *text)
+{
+    char *end;
+
+    self->world.share_first = (unsigned)strtoul(text, &end, 16);
+    self->world.share_last = (unsigned)strtoul(end + 1, &end, 16);
+    upkeep_shared(self->world.upkeep, self->world.now_ms);
+}
+
 static void take_manners(struct teller *self, const char *word)
 {
     static const char *const names[] = {
@@ -172,6 +196,8 @@ static void take_word(struct teller *self, const char *word)
         take_view(self, word + 5);
     else if (strncmp(word, "key:", 4) == 0)
         take_key(self, word + 4);
+    else if (strncmp(word, "share:", 6) == 0)
+        take_share(self, word + 6);
     else if (strncmp(word, "at:", 3) == 0)
         upkeep_world_run(&self->world, (WORLD_BEGIN_S + strtoul(word + 3, NULL, 10)) * 1000);
     else if (strcmp(word, "lacking") == 0)

@@ -60,11 +60,19 @@ static void drop(struct upkeep_world *self, const struct node_id *target)
             (self->keys_count - place) * sizeof *self->keys);
 }
 
+static bool is_ours(const struct upkeep_world *self, const struct upkeep_item *item)
+{
+    return self->share_last == 0 || (item->target.bytes[0] >= self->share_first &&
+                                     item->target.bytes[0] <= self->share_last);
+}
+
 static bool next_key(void *ctx, const struct node_id *from, struct upkeep_item *ret_item)
 {
     struct upkeep_world *self = ctx;
     size_t place = place_of(self, from);
 
+    while (place < self->keys_count && !is_ours(self, &self->keys[place]))
+        place++;
     if (place == self->keys_count)
         return false;
     *ret_item = self->keys[place];
@@ -89,6 +97,8 @@ static bool due_key(void *ctx, uint32_t skip, struct upkeep_item *ret_item)
         for (size_t k = 0; k < self->keys_count; k++) {
             const struct upkeep_item *item = &self->keys[k];
 
+            if (!is_ours(self, item))
+                continue;
             if ((last == NULL || is_before(last, item)) && (best == NULL || is_before(item, best)))
                 best = item;
         }
@@ -106,7 +116,7 @@ static uint32_t overdue_keys(void *ctx, uint64_t before_s)
     uint32_t count = 0;
 
     for (size_t i = 0; i < self->keys_count; i++)
-        count += self->keys[i].check_s < before_s;
+        count += is_ours(self, &self->keys[i]) && self->keys[i].check_s < before_s;
     return count;
 }
 

@@ -27,6 +27,7 @@ struct upkeep_world {
     struct upkeep *upkeep;
     struct upkeep_item keys[WORLD_KEYS_MAX]; /* ascending by target */
     size_t keys_count;
+    unsigned share_first, share_last; /* of the first byte: keys the store answers for; 0: all */
     uint64_t now_ms;
     enum manners manners[256]; /* by the first byte of the id */
     bool holds_back;           /* checks are not answered */

@@ -2,7 +2,7 @@
 """Stands in for a service: does what DIR/fake/SERVICE says, and notes in DIR/fake/SERVICE.log what
 it was given. Copied under the name of each service beside a copy of lb-supervisor.
 
-The words of DIR/fake/SERVICE: crash, code N, silent (no heartbeat), deaf (ignores SIGTERM),
+The words of DIR/fake/SERVICE-INSTANCE, or else of DIR/fake/SERVICE: crash, code N, silent (no heartbeat), deaf (ignores SIGTERM),
 mute (never says READY), slow (half a second to drain), accept (answers who connects).
 """
 import json
@@ -47,11 +47,13 @@ def accept(behaviour):
 
 
 def main():
-    try:
-        with open(os.path.join(folder, service), encoding="utf-8") as file:
-            behaviour = file.read().split()
-    except FileNotFoundError:
-        behaviour = []
+    behaviour = []
+    for name in (service, service + "-" + sys.argv[sys.argv.index("--instance") + 1]):
+        try:
+            with open(os.path.join(folder, name), encoding="utf-8") as file:
+                behaviour = file.read().split()
+        except FileNotFoundError:
+            pass
     if "deaf" in behaviour:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     else:

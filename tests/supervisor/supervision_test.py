@@ -46,7 +46,8 @@ class Node:
         shutil.copy(SUPERVISOR, self.bin)
         for service in SERVICES:
             shutil.copy(FAKE, os.path.join(self.bin, "lb-" + service))
-            self.behave(service, behaviours.get(service, ""))
+        for name, words in behaviours.items():
+            self.behave(name, words)
         self.notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.notify.bind(os.path.join(self.folder, "notify"))
         self.notify.settimeout(LIMIT)
@@ -91,11 +92,18 @@ class Node:
         while b"READY=1" not in self.notify.recv(4096):
             pass
 
-    def slot(self, service):
-        return status_page.read_slot(os.path.join(self.folder, "d", "run"), service)
+    def slot(self, service, instance=0):
+        return status_page.read_slot(os.path.join(self.folder, "d", "run"), service, instance)
 
-    def state(self, service):
-        return self.slot(service)["state"]
+    def state(self, service, instance=0):
+        return self.slot(service, instance)["state"]
+
+    def active(self, service):
+        return status_page.read_active(os.path.join(self.folder, "d", "run"), service)
+
+    def mailboxes(self, service):
+        return sorted(name for name in os.listdir(os.path.join(self.folder, "d", "run"))
+                      if name.startswith(service + "-"))
 
     def events(self, service, kind="start"):
         try:
@@ -127,6 +135,14 @@ def restart_request(service, instance=None):
     if instance is not None:
         body += zmtp.field_number(2, instance)
     return zmtp.field_bytes(1, body)
+
+
+def scale_request(service, instances):
+    return zmtp.field_bytes(2, zmtp.field_text(1, service) + zmtp.field_number(2, instances))
+
+
+def sockets_of(event):
+    return [name for name, _ in event["sockets"]]
 
 
 # ---- the tests ----
@@ -312,19 +328,140 @@ def test_requests():
         assert starts[2]["at"] < ends[1]["at"], "one after the other"
         assert node.ask(restart_request("transport", 1))[1] == 0
         assert len(node.events("transport")) == 5
-        scale = zmtp.field_text(1, "transport")
         for what, body, error, word in [
                 ("no service", restart_request("printer"), 2, "no such service"),
                 ("no instance", restart_request("storage", 7), 2, "no such instance"),
                 ("itself", restart_request("supervisor"), 5, "littlebird"),
-                ("the same", zmtp.field_bytes(2, scale + zmtp.field_number(2, 2)), 0, ""),
-                ("more", zmtp.field_bytes(2, scale + zmtp.field_number(2, 4)), 5, "2"),
+                ("the same", scale_request("transport", 2), 0, ""),
+                ("one of one", scale_request("gateway", 1), 0, ""),
+                ("none", scale_request("transport", 0), 1, "at least one"),
+                ("too many", scale_request("transport", 17), 1, "at most 16"),
+                ("what is one process", scale_request("routing", 2), 5, "does not scale"),
+                ("the supervisor", scale_request("supervisor", 2), 5, "one supervisor"),
+                ("no service to scale", scale_request("printer", 2), 2, "no such service"),
                 ("unknown", zmtp.field_bytes(99, b""), 5, ""),
                 ("garbage", b"\xff\xff\xff", 1, "")]:
             _, got, reason, _ = node.ask(body)
             assert got == error and word in reason, (what, got, reason)
         assert node.ask(zmtp.field_bytes(3, b""))[1] == 0
         assert process.wait(LIMIT) == 0
+
+
+def test_scales_up_and_down():
+    with Node() as node:
+        node.up()
+        node.await_ready()
+        wait_for("ready", node.all_ready)
+        assert node.active("transport") == 1
+        first = node.slot("transport")["pid"]
+        assert node.ask(scale_request("transport", 4))[1] == 0
+        assert node.active("transport") == 4
+        assert all(node.state("transport", i) == "ready" for i in range(4))
+        starts = node.events("transport")
+        assert [sorted(sockets_of(e)) for e in starts] == [["mailbox", "udp"]] * 4, starts
+        assert len({tuple(s) for e in starts for s in e["sockets"]}) == 8, "a socket is shared"
+        assert node.mailboxes("transport") == [f"transport-{i}.sock" for i in range(4)]
+        began = time.monotonic()
+        assert node.ask(scale_request("transport", 2))[1] == 0
+        assert node.active("transport") == 2 and node.mailboxes("transport") == [
+            "transport-0.sock", "transport-1.sock"]
+        assert {e["arguments"][-1] for e in starts if e["pid"] in
+                {end["pid"] for end in node.events("transport", "end")}} == {"2", "3"}
+        assert min(e["at"] for e in node.events("transport", "end")) >= began + 1, "too soon"
+        assert [node.state("transport", i) for i in range(4)] == ["ready"] * 2 + ["absent"] * 2
+        assert node.state("supervisor") == "ready" and node.slot("transport")["pid"] == first
+        assert node.ask(scale_request("transport", 16))[1] == 0
+        assert node.ask(scale_request("transport", 1))[1] == 0
+        assert len(node.events("transport", "end")) == 2 + 15 and node.active("transport") == 1
+        assert node.slot("transport")["pid"] == first and node.slot("transport")["restarts"] == 0
+
+
+def test_a_scaling_that_fails_is_taken_back():
+    with Node(**{"transport-2": "code 78", "transport-3": "crash"}) as node:
+        node.up()
+        node.await_ready()
+        wait_for("ready", node.all_ready)
+        _, error, reason, _ = node.ask(scale_request("transport", 3))
+        assert error == 4 and "transport-2 failed" in reason and "code 78" in reason, (error, reason)
+        assert "stays at 2" in reason, reason
+        wait_for("two again", lambda: node.mailboxes("transport") ==
+                 ["transport-0.sock", "transport-1.sock"])
+        assert node.active("transport") == 2 and node.state("transport", 2) == "absent"
+        assert node.state("supervisor") == "ready"
+        node.behave("transport-2", "")
+        _, error, reason, _ = node.ask(scale_request("transport", 4))  # the last crashes again and again
+        assert error == 4 and "transport-3 failed" in reason and "signal 9" in reason, reason
+        assert node.active("transport") == 3
+        node.behave("transport-3", "")
+        assert node.ask(scale_request("transport", 4))[1] == 0
+
+
+def test_scaling_beside_what_fails():
+    with Node(**{"transport-1": "crash"}) as node:
+        node.up("--set", "transport.workers=2")
+        wait_for("failed", lambda: node.state("transport", 1) == "failed")
+        assert node.ask(scale_request("transport", 3))[1] == 0
+        assert node.state("transport", 1) == "failed" and node.active("transport") == 3
+        assert node.state("supervisor") == "degraded"
+        assert node.ask(scale_request("transport", 1))[1] == 0
+        wait_for("well", lambda: node.state("supervisor") == "ready")
+        assert node.state("transport", 1) == "absent" and node.mailboxes("transport") == [
+            "transport-0.sock"]
+
+
+def test_scaling_and_restarting_at_once():
+    with Node(transport="slow") as node, concurrent.futures.ThreadPoolExecutor(8) as pool:
+        process = node.up("--set", "transport.workers=4")
+        node.await_ready()
+        wait_for("ready", node.all_ready)
+        rolling = pool.submit(node.ask, restart_request("transport"))
+        wait_for("the first is restarted", lambda: len(node.events("transport")) > 4)
+        last = pool.submit(node.ask, restart_request("transport", 3))
+        wait_for("the last drains", lambda: node.state("transport", 3) == "draining")
+        down = pool.submit(node.ask, scale_request("transport", 2))
+        assert down.result()[1] == 0 and rolling.result()[1] == 0, (down.result(), rolling.result())
+        assert last.result()[1] == 2 and "scaled away" in last.result()[2], last.result()
+        assert node.active("transport") == 2
+        assert node.slot("transport")["restarts"] == node.slot("transport", 1)["restarts"] == 1
+        up = pool.submit(node.ask, scale_request("transport", 6))
+        wait_for("six are wanted", lambda: len(node.mailboxes("transport")) == 6)
+        again = pool.submit(node.ask, scale_request("transport", 3))
+        assert again.result()[1] == 0 and node.active("transport") == 3
+        assert up.result()[1] == 0 or (up.result()[1] == 14 and "meanwhile" in up.result()[2])
+        node.behave("transport", "mute")
+        up = pool.submit(node.ask, scale_request("transport", 5))
+        wait_for("five are wanted", lambda: len(node.mailboxes("transport")) == 5)
+        process.send_signal(signal.SIGTERM)
+        assert up.result()[1] == 14 and "being stopped" in up.result()[2], up.result()
+        assert process.wait(LIMIT) == 0
+        assert node.mailboxes("transport") == []
+
+
+def test_as_many_as_there_are_cores():
+    with Node() as node:
+        core = min(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {core})  # of this thread: the supervisor inherits it
+        node.up("--set", "transport.workers=auto")
+        os.sched_setaffinity(0, ALL_CORES)
+        node.await_ready()
+        wait_for("ready", node.all_ready)
+        assert len(node.events("transport")) == 1 and node.active("transport") == 1
+
+
+def test_a_rolling_restart_that_fails_stops_there():
+    with Node() as node:
+        node.up("--set", "transport.workers=3")
+        node.await_ready()
+        wait_for("ready", node.all_ready)
+        pids = [node.slot("transport", i)["pid"] for i in range(3)]
+        node.behave("transport-1", "code 78")
+        _, error, reason, _ = node.ask(restart_request("transport"))
+        assert error == 4 and "transport-1 failed" in reason and "not restarted" in reason, reason
+        assert node.slot("transport", 0)["pid"] not in pids + [0]
+        assert node.slot("transport", 2)["pid"] == pids[2], "it should have been left alone"
+        node.behave("transport-1", "")
+        assert node.ask(restart_request("transport"))[1] == 0
+        assert all(node.state("transport", i) == "ready" for i in range(3))
 
 
 def test_what_it_refuses():
@@ -391,5 +528,6 @@ def main():
     return 1 if failed else 0
 
 
+ALL_CORES = os.sched_getaffinity(0)
 SUPERVISOR, FAKE = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
 sys.exit(main())

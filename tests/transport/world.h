@@ -34,10 +34,11 @@ static inline struct address world_v6(uint8_t last)
     return address;
 }
 
-static inline void world_init(struct world *self)
+/* One of several workers of the node. */
+static inline void world_init_worker(struct world *self, uint32_t worker)
 {
     const struct endpoint_limits limits = {
-        .transactions = { .queries_max = 4, .rtts_max = 16 },
+        .transactions = { .queries_max = 4, .rtts_max = 16, .worker = worker },
         .budget = BUDGET_LIMITS_DEFAULT,
         .sightings_max = 16,
     };
@@ -60,6 +61,11 @@ static inline void world_init(struct world *self)
     endpoint_init(&self->endpoint, &limits, world_key, &self->random);
     self->endpoint.responder.routing = self->routing;
     self->endpoint.responder.presence = self->presence;
+}
+
+static inline void world_init(struct world *self)
+{
+    world_init_worker(self, 0);
 }
 
 static inline void world_done(struct world *self)
