@@ -87,6 +87,8 @@ enum config_type {
       "Most between a subnet and the rest, each way: CIDR RATE, separated by commas")              \
     X(SWARM_ACTIVE_MAX, "swarm", "active_max", COUNT, "0", 0, 4096,                                \
       "Most fetches at once, others wait for their turn; 0: no limit")                             \
+    X(SWARM_HOT_RATE, "swarm", "hot_rate", RATE, "200 MB/s", 0, 0,                                 \
+      "A complete torrent that is sent faster is seeded by all workers; none: any that is sent")   \
     X(METRICS_LISTEN, "gateway", "metrics_listen", TEXT, "", 0, 0,                                 \
       "Address of Prometheus metrics, /healthz and /readyz over HTTP, ADDR:PORT; none: off")
 
@@ -131,6 +133,9 @@ const char *config_help(enum config_key key);
 
 /* Do both mean the same? Sizes, times and rates by their number: "1 GiB" is "1024 MiB". */
 bool config_is_same(const struct config *a, const struct config *b, enum config_key key);
+
+/* FNV-1a of what config_is_same() compares, on top of another digest. */
+uint64_t config_digest_value(const struct config *self, enum config_key key, uint64_t digest);
 
 /* Exchange one value, with its origin: for config_reload.h. */
 void config_take(struct config *self, struct config *from, enum config_key key);

@@ -90,11 +90,12 @@ static lb_err ask_set_log_level(const void *request, message_take_fn *send, void
 static lb_err ask_reload(const void *request, message_take_fn *send, void *ctx,
                          const char **ret_problem)
 {
+    const Littlebird__V1__ReloadRequest *from = request;
     Lb__Supervisor__Reload reload = LB__SUPERVISOR__RELOAD__INIT;
     Lb__Supervisor__Request message = LB__SUPERVISOR__REQUEST__INIT;
 
-    (void)request;
     (void)ret_problem;
+    reload.dry_run = from->dry_run;
     message.body_case = LB__SUPERVISOR__REQUEST__BODY_RELOAD;
     message.reload = &reload;
     send(ctx, &message.base);
@@ -160,6 +161,10 @@ static bool translate_reloaded(const void *reply, message_take_fn *respond, void
     response.n_needs_restart = from->reloaded->n_needs_restart;
     response.needs_restart = from->reloaded->needs_restart;
     response.problem = from->reloaded->problem;
+    response.n_applied = from->reloaded->n_applied;
+    response.applied = from->reloaded->applied;
+    response.n_late = from->reloaded->n_late;
+    response.late = from->reloaded->late;
     respond(ctx, &response.base);
     return true;
 }
@@ -271,6 +276,7 @@ const struct method api_methods[API_METHODS_COUNT] = {
       .service = SERVICE_SWARM,
       .ask = swarm_ask_share,
       .translate = swarm_translate_share,
+      .place = swarm_place_share,
       .may_repeat = always },
     { .name = "littlebird.v1.SwarmService/Fetch",
       .level = ACCESS_USE,
@@ -285,6 +291,7 @@ const struct method api_methods[API_METHODS_COUNT] = {
       .service = SERVICE_SWARM,
       .ask = swarm_ask_list,
       .translate = swarm_translate_list,
+      .of_all = true,
       .may_repeat = always },
     { .name = "littlebird.v1.SwarmService/RemoveTransfer",
       .level = ACCESS_USE,
@@ -292,6 +299,7 @@ const struct method api_methods[API_METHODS_COUNT] = {
       .service = SERVICE_SWARM,
       .ask = swarm_ask_remove,
       .translate = swarm_translate_remove,
+      .place = swarm_place_remove,
       .may_repeat = always,
       .done_before = LB_NOT_FOUND },
     { .name = "littlebird.v1.SwarmService/GetMetainfo",
@@ -300,6 +308,7 @@ const struct method api_methods[API_METHODS_COUNT] = {
       .service = SERVICE_SWARM,
       .ask = swarm_ask_metainfo,
       .translate = swarm_translate_metainfo,
+      .place = swarm_place_metainfo,
       .may_repeat = always },
     { .name = "littlebird.v1.SwarmService/ListTransferPeers",
       .level = ACCESS_LOOK,
@@ -307,6 +316,7 @@ const struct method api_methods[API_METHODS_COUNT] = {
       .service = SERVICE_SWARM,
       .ask = swarm_ask_peers,
       .translate = swarm_translate_peers,
+      .of_all = true,
       .may_repeat = always },
     { .name = "littlebird.v1.SwarmService/ListTransferFiles",
       .level = ACCESS_LOOK,
@@ -314,6 +324,7 @@ const struct method api_methods[API_METHODS_COUNT] = {
       .service = SERVICE_SWARM,
       .ask = swarm_ask_files,
       .translate = swarm_translate_files,
+      .place = swarm_place_files,
       .may_repeat = always },
     { .name = "littlebird.v1.SwarmService/SetTransferLimits",
       .level = ACCESS_CHANGE,
@@ -321,6 +332,7 @@ const struct method api_methods[API_METHODS_COUNT] = {
       .service = SERVICE_SWARM,
       .ask = swarm_ask_limits,
       .translate = swarm_translate_limits,
+      .place = swarm_place_limits,
       .may_repeat = always },
     { .name = "littlebird.v1.SwarmService/CheckTransfer",
       .level = ACCESS_USE,
@@ -328,6 +340,7 @@ const struct method api_methods[API_METHODS_COUNT] = {
       .service = SERVICE_SWARM,
       .ask = swarm_ask_check,
       .translate = swarm_translate_check,
+      .place = swarm_place_check,
       .may_repeat = always },
     { .name = "littlebird.v1.DhtService/Lookup",
       .level = ACCESS_LOOK,

@@ -4,8 +4,8 @@
 #include "libcommon/listen.h"
 #include "libcommon/log.h"
 #include "libcommon/memory.h"
+#include "libcommon/node_self.h"
 #include "libcommon/owner.h"
-#include "libcommon/routing_page.h"
 #include "proto/littlebird/v1/node.pb-c.h"
 #include "proto/routing.pb-c.h"
 #include "proto/storage.pb-c.h"
@@ -14,6 +14,8 @@
 #include "services/gateway/callers.h"
 #include "services/gateway/dedupe.h"
 #include "services/gateway/envelope.h"
+#include "services/gateway/gather.h"
+#include "services/gateway/http.h"
 #include "services/gateway/publisher.h"
 #include "services/gateway/requests.h"
 #include "services/gateway/sockets.h"
@@ -37,6 +39,7 @@ struct gateway {
     struct actor *actor;
     struct instances
         services[SERVICES_COUNT]; /* those of neighbours[]; nothing is asked of others */
+    struct gather gather;         /* lb-swarm's workers */
     struct page status;
     struct callers callers;
     struct requests requests;
@@ -44,6 +47,8 @@ struct gateway {
     void *socket;
     struct watch *watch;
     struct publisher *publisher;
+    struct http *http;          /* NULL: off */
+    bool http_failed;           /* it was wanted, the log says why it is not */
     uv_timer_t due_timer;       /* runs while requests are paused or joined */
     uv_timer_t neighbour_timer; /* how we are */
     bool stopping;
@@ -236,7 +241,10 @@ static void ask_service(void *ctx, const ProtobufCMessage *message)
     work->request->state = REQUEST_ASKED;
     if (work->request->sent++ > 0)
         status_counter_add(self->repeated, 1);
-    link_call(link_for(work), message, left_ms, on_reply, work);
+    if (work->envelope.method->of_all)
+        gather_ask(&self->gather, (const Lb__Swarm__Request *)message, left_ms, on_reply, work);
+    else
+        link_call(link_for(work), message, left_ms, on_reply, work);
 }
 
 static void relay(struct work *work)
@@ -273,27 +281,11 @@ static void on_due(uv_timer_t *timer)
 
 /* ---- what is known here ---- */
 
-static bool read_node_id(struct gateway *self, struct node_id *ret_id)
-{
-    char path[PATHS_SIZE + 32];
-    struct page page = { 0 };
-    bool valid;
-
-    snprintf(path, sizeof(path), "%s/routing.shm", actor_paths(self->actor)->pages_folder);
-    if (page_open(&page, path, sizeof(struct routing_page), false) != LB_OK)
-        return false;
-    valid = routing_page_is_valid(page.memory, page.size);
-    if (valid)
-        *ret_id = ((const struct routing_page *)page.memory)->self_id;
-    page_close(&page);
-    return valid;
-}
-
 static void answer_here(struct work *work)
 {
     struct gateway *self = work->gateway;
     struct node_id id;
-    bool known = read_node_id(self, &id);
+    bool known = node_self_id(actor_paths(self->actor)->pages_folder, &id);
     struct view view = { .status = &self->status,
                          .now_ms = actor_now_ms(self->actor),
                          .node_id = known ? &id : NULL };
@@ -470,6 +462,8 @@ static void on_neighbours(uv_timer_t *timer)
     }
     if (size > 0)
         actor_state(self->actor, STATE_DEGRADED, "waiting for %s", missing);
+    else if (self->http_failed)
+        actor_state(self->actor, STATE_DEGRADED, "no metrics: see the log");
     else
         actor_state(self->actor, STATE_READY, "%s", "");
     uv_timer_set_repeat(timer, size > 0 ? MISSING_MS : THERE_MS);
@@ -501,14 +495,15 @@ lb_err gateway_start(struct actor *actor, void **ret_ctx)
     for (size_t i = 0; i < NEIGHBOURS; i++)
         instances_init(&self->services[neighbours[i].service], actor, neighbours[i].service,
                        neighbours[i].reply);
+    gather_init(&self->gather, &self->services[SERVICE_SWARM]);
     err = status_page_open(&self->status, actor_paths(actor)->run_folder, false);
     if (err == LB_OK)
         err = socket_open(actor, ZMQ_ROUTER, LISTEN_API, FRAME_MAX, &self->socket);
     if (err == LB_OK)
-        err = publisher_new(&self->publisher, actor,
-                            instances_pick(&self->services[SERVICE_SWARM], 0), &self->status);
+        err = publisher_new(&self->publisher, actor, &self->gather, &self->status);
     if (err != LB_OK)
         return err;
+    self->http_failed = http_new(actor, &self->status, &self->http) != LB_OK;
     self->watch = watch_new(actor_loop(actor), self->socket, on_message, self);
     uv_timer_start(&self->neighbour_timer, on_neighbours, MISSING_MS, MISSING_MS);
     on_neighbours(&self->neighbour_timer);
@@ -521,6 +516,7 @@ void gateway_scaled(void *ctx)
 
     for (size_t i = 0; i < NEIGHBOURS; i++)
         (void)instances_follow(&self->services[neighbours[i].service]);
+    gather_follow(&self->gather);
 }
 
 /* To restart us is what is being done now: say so while we can. */
@@ -564,6 +560,7 @@ void gateway_free(void *ctx)
     struct gateway *self = ctx;
 
     assert(self->requests.count == 0);
+    http_free(&self->http);
     publisher_free(&self->publisher);
     watch_free(&self->watch);
     if (self->socket)

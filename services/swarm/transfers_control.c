@@ -35,6 +35,8 @@ void transfers_open_limits(struct transfers *self)
     if (subnet_rates_parse(config_text(config, CONFIG_SWARM_SUBNET_LIMITS), subnets, &count) !=
         LB_OK)
         count = 0;
+    self->configured[LIMITS_RECEIVE] = config_number(config, CONFIG_SWARM_RECEIVE_LIMIT);
+    self->configured[LIMITS_SEND] = config_number(config, CONFIG_SWARM_SEND_LIMIT);
     limits_init(&self->limits, subnets, count, self->own, self->own_count);
     limits_set(&self->limits, LIMITS_RECEIVE, config_number(config, CONFIG_SWARM_RECEIVE_LIMIT),
                transfers_now_ms(self));
@@ -52,13 +54,12 @@ void transfers_let_go_on(struct transfers *self, uint64_t now_ms)
     }
 }
 
-static void limit_node(struct transfers *self, const struct transfers_limits *limits,
-                       uint64_t now_ms)
+static void limit_node(struct transfers *self, const struct transfers_limits *limits)
 {
     if (limits->has_receive)
-        limits_set(&self->limits, LIMITS_RECEIVE, limits->receive, now_ms);
+        workers_set_limit(self->workers, LIMITS_RECEIVE, limits->receive);
     if (limits->has_send)
-        limits_set(&self->limits, LIMITS_SEND, limits->send, now_ms);
+        workers_set_limit(self->workers, LIMITS_SEND, limits->send);
 }
 
 static void limit_one(struct transfer *self, const struct transfers_limits *limits, uint64_t now_ms)
@@ -88,7 +89,7 @@ lb_err transfers_set_limits(struct transfers *self, const uint8_t *infohash,
     if (one != NULL)
         limit_one(one, limits, now_ms);
     else
-        limit_node(self, limits, now_ms);
+        limit_node(self, limits);
     /* Who waited at the old rate may go on. */
     transfers_arm(self, now_ms);
     return LB_OK;
@@ -133,14 +134,8 @@ static void set_place(struct transfer *self, uint32_t place, uint64_t now_ms)
     transfers_touch(self);
 }
 
-void transfers_order_queue(struct transfers *self, uint64_t now_ms)
+struct queue_item *transfers_queue_items(const struct transfers *self, uint64_t now_ms)
 {
-    const uint32_t active_max =
-        (uint32_t)config_number(actor_config(self->actor), CONFIG_SWARM_ACTIVE_MAX);
-    if (active_max == 0 || (!self->queue_due && now_ms < self->queue_ms))
-        return;
-    self->queue_due = false;
-    self->queue_ms = now_ms + QUEUE_LOOK_MS;
     struct queue_item *items = xcalloc(self->count + 1, sizeof *items);
     for (size_t i = 0; i < self->count; i++) {
         struct transfer *transfer = self->items[i];
@@ -153,7 +148,19 @@ void transfers_order_queue(struct transfers *self, uint64_t now_ms)
         items[i].idle = items[i].fetching && is_idle(transfer, now_ms);
         memcpy(items[i].infohash, transfer->infohash, sizeof items[i].infohash);
     }
-    queue_order(items, self->count, active_max);
+    return items;
+}
+
+void transfers_order_queue(struct transfers *self, uint64_t now_ms)
+{
+    const uint32_t active_max =
+        (uint32_t)config_number(actor_config(self->actor), CONFIG_SWARM_ACTIVE_MAX);
+    if (!self->queue_due && (active_max == 0 || now_ms < self->queue_ms))
+        return;
+    self->queue_due = false;
+    self->queue_ms = now_ms + QUEUE_LOOK_MS;
+    struct queue_item *items = transfers_queue_items(self, now_ms);
+    queue_order(items, self->count, workers_places(self->workers, active_max));
     for (size_t i = 0; i < self->count; i++)
         set_place(items[i].ctx, items[i].place, now_ms);
     free(items);

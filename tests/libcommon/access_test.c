@@ -46,15 +46,20 @@ static const struct cell_row {
     { "storage.remove", ".....Ga.." },
     { "storage.audit", ".....Ga.." },
     { "swarm.share", ".....Ga.." },
-    { "swarm.fetch", ".....Ga.." },
+    { "swarm.fetch", "....WGa.." },
     { "swarm.list", ".....Ga.." },
-    { "swarm.remove", ".....Ga.." },
+    { "swarm.remove", "....WGa.." },
     { "swarm.add_peer", "......a.." },
     { "swarm.get_metainfo", ".....Ga.." },
     { "swarm.list_peers", ".....Ga.." },
     { "swarm.set_limits", ".....Ga.." },
     { "swarm.check", ".....Ga.." },
     { "swarm.list_files", ".....Ga.." },
+    { "swarm.take_up", "....W...." },
+    { "swarm.adopt", "....W...." },
+    { "swarm.seed", "....W...." },
+    { "swarm.unseed", "....W...." },
+    { "swarm.allot", "....W...." },
 };
 #define CELL_ROWS (sizeof cell_rows / sizeof cell_rows[0])
 
