@@ -100,6 +100,46 @@ lb_err beneath_open_root(const char *folder, int *ret_fd)
     return LB_OK;
 }
 
+/* One component of the folder fd, which is closed. */
+static int enter(int fd, const char *name, int flags, mode_t mode)
+{
+    int inside = openat(fd, name, flags | O_NOFOLLOW | O_CLOEXEC, mode);
+    int error = errno;
+
+    close(fd);
+    errno = error;
+    return inside;
+}
+
+/*
+ * The same walk by hand, for a kernel or a sandbox without openat2(2): systemd's RestrictSUIDSGID=
+ * refuses it, as a filter cannot see the mode in it. No component is "..", none is followed when it
+ * is a symlink; a folder that is moved out meanwhile is left where it is, as by openat2.
+ */
+static int walk_inside(int root_fd, const char *path, int flags, mode_t mode)
+{
+    int fd = openat(root_fd, ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+    while (fd >= 0) {
+        size_t size = strcspn(path, "/");
+        char name[NAME_MAX + 1];
+        bool is_last = path[size] == '\0';
+
+        if (size == 0 || size > NAME_MAX || (size == 2 && memcmp(path, "..", 2) == 0)) {
+            close(fd);
+            errno = size > NAME_MAX ? ENAMETOOLONG : size == 0 ? EINVAL : EXDEV;
+            return -1;
+        }
+        memcpy(name, path, size);
+        name[size] = '\0';
+        fd = enter(fd, name, is_last ? flags : O_PATH | O_DIRECTORY, is_last ? mode : 0);
+        if (is_last)
+            break;
+        path += size + 1;
+    }
+    return fd;
+}
+
 static int open_inside(int root_fd, const char *path, int flags, mode_t mode)
 {
     struct open_how how = { .flags = (unsigned)(flags | O_CLOEXEC),
@@ -111,6 +151,8 @@ static int open_inside(int root_fd, const char *path, int flags, mode_t mode)
     do
         fd = syscall(SYS_openat2, root_fd, path, &how, sizeof(how));
     while (fd < 0 && (errno == EAGAIN || errno == EINTR));
+    if (fd < 0 && errno == ENOSYS)
+        fd = walk_inside(root_fd, path, flags, mode);
     return unless_kept((int)fd);
 }
 

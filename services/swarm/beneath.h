@@ -1,7 +1,8 @@
 /*
  * Files below one folder and nowhere else: whatever a path from a torrent says, and whoever
  * replaces folders by symlinks meanwhile, nothing outside is opened or made. The kernel decides it
- * (openat2(2), Linux 5.6), not string handling. Shell; every call may wait for the disk.
+ * (openat2(2), Linux 5.6; where a sandbox refuses that, openat(2) with O_NOFOLLOW for each
+ * component), not string handling. Shell; every call may wait for the disk.
  *
  * Paths are relative, '/' between components. On failure errno is left set: ELOOP or EXDEV for a
  * symlink or a way out.

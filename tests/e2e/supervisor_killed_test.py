@@ -1,6 +1,7 @@
 #!/usr/bin/python3
-"""SIGKILL to lb-supervisor under load, on a node that was scaled: started anew it serves again on its port by itself,
-nobody of before is left, and every value that was acknowledged is there.
+"""lb-supervisor is stopped and killed under load. While it is stopped the services serve on, and go on doing so when
+it wakes. Killed, on a node that was scaled, and started anew, it serves again on its port by itself, nobody of before
+is left, and every value that was acknowledged is there.
 """
 
 import itertools
@@ -14,6 +15,7 @@ from bencode import decode, encode
 from node import Lab, fail, wait_for
 
 KILLS = 3
+STOPPED_S = 6  # two watchdogs: the queue of notifications is full long before
 
 
 def is_gone(pid):
@@ -49,14 +51,33 @@ def write(node, acknowledged, over):
             acknowledged.append(number)
 
 
+def stop_for_a_while(node, acknowledged):
+    supervisor = node.service("supervisor")["pid"]
+    before = {(row["service"], row["instance"]): row["pid"] for row in node.status()}
+    os.kill(supervisor, signal.SIGSTOP)
+    try:
+        time.sleep(STOPPED_S)
+        written = len(acknowledged)
+        wait_for("values to be written while the supervisor is stopped", lambda: len(acknowledged) > written + 3)
+        ping(node)
+    finally:
+        os.kill(supervisor, signal.SIGCONT)
+    node.admin("restart", "gateway")  # it listens again, and has looked at everything since
+    after = {(row["service"], row["instance"]): row["pid"] for row in node.status()}
+    assert {k for k in before if before[k] != after[k]} == {("gateway", 0)}, (before, after)
+
+
 with Lab() as lab:
     a, b = lab.node("a"), lab.node("b", host="127.0.0.2")
+    with open(os.path.join(a.dir, "littlebird.conf"), "w") as file:
+        file.write("[supervisor]\nwatchdog = 3s\n")
     a.up()
     b.up(bootstrap=a)
     acknowledged, over = [], threading.Event()
     writer = threading.Thread(target=write, args=(a, acknowledged, over))
     writer.start()
     try:
+        stop_for_a_while(a, acknowledged)
         for _ in range(KILLS):
             a.admin("scale", "transport=3")
             before = len(acknowledged)
