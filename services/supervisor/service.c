@@ -288,6 +288,7 @@ static void supervisor_free(void *ctx)
             uv_close(handles[i], free_handle);
         }
     }
+    requests_done(&self->requests);
     inbox_close(&self->inbox);
     sockets_close(&self->sockets);
     page_close(&self->page);
@@ -465,4 +466,5 @@ const struct service_definition supervisor_definition = {
     .free = supervisor_free,
     .claim = supervisor_claim,
     .drain_limit_ms = DRAIN_LIMIT_MS,
+    .hangup = requests_hangup,
 };

@@ -540,6 +540,13 @@ static void done(void *ctx)
     free(self);
 }
 
+static void reload(void *ctx, const struct config *now)
+{
+    struct swarm *self = ctx;
+    (void)now; /* actor_config() is the same */
+    transfers_reload(self->transfers);
+}
+
 const struct service_definition swarm_service = {
     .service = SERVICE_SWARM,
     .request = &lb__swarm__request__descriptor,
@@ -550,4 +557,5 @@ const struct service_definition swarm_service = {
     .stop = stop,
     .free = done,
     .scaled = scaled,
+    .reload = reload,
 };

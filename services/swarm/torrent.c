@@ -40,6 +40,17 @@ void torrent_init(struct torrent *self, const struct torrent_options *options,
     self->choke.next_round_ms = now_ms + CHOKE_ROUND_MS;
 }
 
+void torrent_set_numbers(struct torrent *self, const struct torrent_numbers *numbers)
+{
+    struct torrent_options *options = &self->options;
+    options->peers_max =
+        numbers->peers_max < TORRENT_PEERS_MAX ? numbers->peers_max : TORRENT_PEERS_MAX;
+    options->peers_wanted = numbers->peers_wanted;
+    options->upload_slots = numbers->upload_slots;
+    options->announce_interval_ms = numbers->announce_interval_ms;
+    self->choke.slots = numbers->upload_slots;
+}
+
 void torrent_done(struct torrent *self)
 {
     for (uint32_t i = 0; i < self->slots; i++)

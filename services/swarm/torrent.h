@@ -72,6 +72,14 @@
 #define TORRENT_HELD_MAX           64u   /* such pieces; more are verified at once */
 #define TORRENT_WEBSEED_PEERS      4u    /* so many peers that send are enough without web seeds */
 
+/* What of its options may change while it runs. */
+struct torrent_numbers {
+    uint32_t peers_max;
+    uint32_t peers_wanted;
+    uint32_t upload_slots; /* at least 1 */
+    uint32_t announce_interval_ms;
+};
+
 struct torrent_options {
     uint8_t infohash[NODE_ID_SIZE];        /* the key: SHA-1 of the info, or SHA-256 cut */
     uint8_t infohash_v2[MERKLE_HASH_SIZE]; /* when it is known */
@@ -258,6 +266,9 @@ struct torrent {
 void torrent_init(struct torrent *self, const struct torrent_options *options,
                   struct random *random, uint64_t now_ms);
 void torrent_done(struct torrent *self);
+
+/* Other numbers in its options; peers over peers_max stay until they go by themselves. */
+void torrent_set_numbers(struct torrent *self, const struct torrent_numbers *numbers);
 
 /*
  * The metainfo is known. info (the dictionary) is borrowed until torrent_done(). have: a bitfield
