@@ -24,6 +24,7 @@ static const struct access_row rows[] = {
     { SERVICE_TRANSPORT, "resolve", FROM(ROUTING) | FROM(ADMIN) },
     { SERVICE_TRANSPORT, "get_info", FROM(ROUTING) | FROM(ADMIN) },
     { SERVICE_TRANSPORT, "local_torrents", FROM(SWARM) },
+    { SERVICE_TRANSPORT, "crossed", FROM(TRANSPORT) },
 
     { SERVICE_STORAGE, "questions", FROM(TRANSPORT) },
     { SERVICE_STORAGE, "put", FROM(GATEWAY) | FROM(ADMIN) },
@@ -34,15 +35,20 @@ static const struct access_row rows[] = {
     { SERVICE_STORAGE, "audit", FROM(GATEWAY) | FROM(ADMIN) },
 
     { SERVICE_SWARM, "share", FROM(GATEWAY) | FROM(ADMIN) },
-    { SERVICE_SWARM, "fetch", FROM(GATEWAY) | FROM(ADMIN) },
+    { SERVICE_SWARM, "fetch", FROM(SWARM) | FROM(GATEWAY) | FROM(ADMIN) },
     { SERVICE_SWARM, "list", FROM(GATEWAY) | FROM(ADMIN) },
-    { SERVICE_SWARM, "remove", FROM(GATEWAY) | FROM(ADMIN) },
+    { SERVICE_SWARM, "remove", FROM(SWARM) | FROM(GATEWAY) | FROM(ADMIN) },
     { SERVICE_SWARM, "add_peer", FROM(ADMIN) },
     { SERVICE_SWARM, "get_metainfo", FROM(GATEWAY) | FROM(ADMIN) },
     { SERVICE_SWARM, "list_peers", FROM(GATEWAY) | FROM(ADMIN) },
     { SERVICE_SWARM, "set_limits", FROM(GATEWAY) | FROM(ADMIN) },
     { SERVICE_SWARM, "check", FROM(GATEWAY) | FROM(ADMIN) },
     { SERVICE_SWARM, "list_files", FROM(GATEWAY) | FROM(ADMIN) },
+    { SERVICE_SWARM, "take_up", FROM(SWARM) },
+    { SERVICE_SWARM, "adopt", FROM(SWARM) },
+    { SERVICE_SWARM, "seed", FROM(SWARM) },
+    { SERVICE_SWARM, "unseed", FROM(SWARM) },
+    { SERVICE_SWARM, "allot", FROM(SWARM) },
 };
 
 #define ROWS_COUNT (sizeof rows / sizeof rows[0])

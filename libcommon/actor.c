@@ -42,6 +42,7 @@ struct call {
     uint64_t id;                 /* 0: no reply is wanted */
     uint64_t arrived_ms;
     uint32_t timeout_ms; /* 0: not said */
+    bool lasts;          /* as call_lasts() has it */
     uint32_t request_case;
     zmq_msg_t sender;
     size_t counted_bytes; /* its part of calls_bytes */
@@ -79,6 +80,7 @@ struct actor {
 
     struct call *oldest, *newest;
     uint32_t calls_count;
+    uint64_t answered;
     size_t calls_bytes;
 
     struct page status_page;
@@ -243,6 +245,7 @@ static void call_close(struct call **call)
         self->newest = closed->before;
     assert(self->calls_count > 0);
     self->calls_count--;
+    self->answered++;
     self->calls_bytes -= closed->counted_bytes;
     message_memory_done(&closed->memory);
     zmq_msg_close(&closed->sender);
@@ -317,6 +320,11 @@ void call_done(struct call **call)
         call_fail(call, LB_UNSUPPORTED, "there is no reply to this request");
     else
         call_close(call);
+}
+
+void call_lasts(struct call *call)
+{
+    call->lasts = true;
 }
 
 uint32_t call_time_left_ms(const struct call *call)
@@ -407,6 +415,7 @@ static struct call *call_new(struct actor *self)
     call->actor = self;
     call->id = 0;
     call->timeout_ms = 0;
+    call->lasts = false;
     call->request_case = 0;
     call->counted_bytes = 0;
     call->arrived_ms = actor_now_ms(self);
@@ -483,6 +492,23 @@ static bool read_active(struct actor *self)
     return changed;
 }
 
+/* By how much the most overdue call has outlived the time that its caller gave it. */
+static uint32_t overdue_ms(const struct actor *self)
+{
+    uint64_t now_ms = actor_now_ms(self), most_ms = 0;
+
+    for (const struct call *call = self->oldest; call != NULL; call = call->after) {
+        uint64_t age_ms = now_ms - call->arrived_ms;
+
+        if (age_ms <= most_ms) /* and those after it are younger still */
+            break;
+        if (!call->lasts && call->timeout_ms != 0 && call->timeout_ms != UINT32_MAX &&
+            age_ms > call->timeout_ms && age_ms - call->timeout_ms > most_ms)
+            most_ms = age_ms - call->timeout_ms;
+    }
+    return most_ms < UINT32_MAX ? (uint32_t)most_ms : UINT32_MAX;
+}
+
 static void on_heartbeat(uv_timer_t *timer)
 {
     struct actor *self = timer->data;
@@ -492,6 +518,8 @@ static void on_heartbeat(uv_timer_t *timer)
     atomic_store(&self->slot->heartbeat_ms, clock_monotonic_ms());
     atomic_store(&self->slot->queue, self->calls_count);
     atomic_store(&self->slot->backlog_ms, age_ms < UINT32_MAX ? (uint32_t)age_ms : UINT32_MAX);
+    atomic_store(&self->slot->answered, self->answered);
+    atomic_store(&self->slot->overdue_ms, overdue_ms(self));
     if (self->watchdog_interval_ms != 0 && now_ms >= self->watchdog_due_ms) {
         self->watchdog_due_ms = now_ms + self->watchdog_interval_ms;
         notify_watchdog();
@@ -597,6 +625,8 @@ static lb_err open_status(struct actor *self)
     atomic_store(&self->slot->heartbeat_ms, clock_monotonic_ms());
     atomic_store(&self->slot->queue, 0);
     atomic_store(&self->slot->backlog_ms, 0);
+    atomic_store(&self->slot->overdue_ms, 0);
+    atomic_store(&self->slot->answered, 0);
     atomic_fetch_add(&self->slot->generation, 1);
     atomic_store(&self->slot->state, STATE_STARTING);
     status_slot_note(self->slot, "starting");

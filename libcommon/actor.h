@@ -151,6 +151,13 @@ void call_fail(struct call **call, lb_err err, const char *reason_format, ...)
 /* End a call that wants no reply (one-way), without an answer; consumes it. */
 void call_done(struct call **call);
 
+/*
+ * It takes as long as it takes, whatever its caller said: hashing a file. Such a call is never
+ * overdue; a service all of whose overdue calls lie unanswered is taken to be stuck and is
+ * restarted (services/supervisor/stall.h).
+ */
+void call_lasts(struct call *call);
+
 /* What is left of the caller's time in ms; UINT32_MAX when it did not say. */
 uint32_t call_time_left_ms(const struct call *call);
 

@@ -43,6 +43,9 @@ enum config_type {
     X(LOG_LEVEL, "node", "log_level", LEVEL, "info", 0, 0, "error, warn, info or debug")           \
     X(WATCHDOG, "supervisor", "watchdog", TIME, "10s", 3000, 600000,                               \
       "A service whose event loop is silent for so long is killed and started again")              \
+    X(STUCK, "supervisor", "stuck", TIME, "60s", 1000, 86400000,                                   \
+      "A service that answers none of its overdue requests for so long is killed and started "     \
+      "again")                                                                                     \
     X(TRANSPORT_WORKERS, "transport", "workers", WORKERS, "1", 1, 16,                              \
       "Processes that answer UDP queries, at the start; auto: one for each core")                  \
     X(ROUTING_PATHS, "routing", "paths", COUNT, "1", 1, 8,                                         \
@@ -84,6 +87,8 @@ enum config_type {
       "Most between a subnet and the rest, each way: CIDR RATE, separated by commas")              \
     X(SWARM_ACTIVE_MAX, "swarm", "active_max", COUNT, "0", 0, 4096,                                \
       "Most fetches at once, others wait for their turn; 0: no limit")                             \
+    X(SWARM_HOT_RATE, "swarm", "hot_rate", RATE, "200 MB/s", 0, 0,                                 \
+      "A complete torrent that is sent faster is seeded by all workers; none: any that is sent")   \
     X(METRICS_LISTEN, "gateway", "metrics_listen", TEXT, "", 0, 0,                                 \
       "Address of Prometheus metrics, /healthz and /readyz over HTTP, ADDR:PORT; none: off")
 

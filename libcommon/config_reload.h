@@ -33,6 +33,7 @@ enum config_effect {
     X(LAN_DISCOVERY, ANEW, LB_ONLY(TRANSPORT))                                                     \
     X(LOG_LEVEL, LIVE, 0)                                                                          \
     X(WATCHDOG, NODE, 0)                                                                           \
+    X(STUCK, NODE, 0)                                                                              \
     X(TRANSPORT_WORKERS, SCALED, LB_ONLY(TRANSPORT))                                               \
     X(ROUTING_PATHS, LIVE, LB_ONLY(ROUTING))                                                       \
     X(STORAGE_WORKERS, SCALED, LB_ONLY(STORAGE))                                                   \
@@ -42,6 +43,7 @@ enum config_effect {
     X(STORAGE_CHECK_INTERVAL, ANEW, LB_ONLY(STORAGE))                                              \
     X(STORAGE_PEER_TTL, ANEW, LB_ONLY(STORAGE))                                                    \
     X(SWARM_WORKERS, SCALED, LB_ONLY(SWARM))                                                       \
+    X(SWARM_HOT_RATE, ANEW, LB_ONLY(SWARM))                                                        \
     X(SWARM_PEERS_MAX, LIVE, LB_ONLY(SWARM))                                                       \
     X(SWARM_MODE, ANEW, LB_ONLY(SWARM))                                                            \
     X(SWARM_SUPER_SEEDING, ANEW, LB_ONLY(SWARM))                                                   \

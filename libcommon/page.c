@@ -83,10 +83,13 @@ lb_err page_publish(struct page *self, const char *path)
 {
     char name[PATH_MAX];
     lb_err err = self->memory != NULL ? temporary_name(name, path) : LB_INVALID;
+    struct stat before;
 
-    if (err == LB_OK && rename(name, path) != 0)
-        err = from_errno(errno);
-    return err;
+    if (err != LB_OK)
+        return err;
+    if (stat(path, &before) == 0)
+        (void)chmod(name, before.st_mode & 0777);
+    return rename(name, path) == 0 ? LB_OK : from_errno(errno);
 }
 
 lb_err page_open(struct page *ret_self, const char *path, size_t size_min, bool writable)

@@ -25,7 +25,8 @@ LB_MUST_CHECK lb_err page_create(struct page *ret_self, const char *path, size_t
  */
 LB_MUST_CHECK lb_err page_adopt(struct page *ret_self, const char *path, size_t size);
 
-/* Rename the temporary file over path: readers that open it from now on find this one. */
+/* Rename the temporary file over path: readers that open it from now on find this one. Who may read
+ * and write what was there before may do so with this one. */
 LB_MUST_CHECK lb_err page_publish(struct page *self, const char *path);
 
 /* Map an existing file, read-only unless writable. LB_NOT_FOUND, LB_CORRUPT when shorter than

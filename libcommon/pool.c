@@ -122,6 +122,11 @@ size_t pool_pending(const struct pool *self)
     return self->jobs;
 }
 
+unsigned pool_workers(const struct pool *self)
+{
+    return self->workers_count;
+}
+
 void pool_free(struct pool **self)
 {
     struct pool *pool = *self;

@@ -34,3 +34,4 @@ void pool_free(struct pool **self);
 /* LB_FULL when POOL_JOBS_MAX jobs are under way: the job was not taken. */
 LB_MUST_CHECK lb_err pool_submit(struct pool *self, struct job *job);
 size_t pool_pending(const struct pool *self);
+unsigned pool_workers(const struct pool *self);

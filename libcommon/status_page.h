@@ -91,6 +91,8 @@ struct status_slot {
     char note[STATUS_NOTE_SIZE];     /* one line for a person */
     char listens[STATUS_NOTE_SIZE];  /* where the network reaches it, "UDP 0.0.0.0:6881"; or "" */
     struct status_counter counters[STATUS_COUNTERS_MAX];
+    _Atomic uint64_t answered;   /* requests taken in and answered, of this process */
+    _Atomic uint32_t overdue_ms; /* how long the oldest of `queue` has outlived its caller's time */
 };
 
 struct status_page {

@@ -57,6 +57,7 @@ struct method {
     ask_fn *ask;
     translate_fn *translate;
     place_fn *place;                         /* NULL: the first instance is asked */
+    bool of_all;                             /* lb-swarm: all are asked, see gather.h */
     bool (*may_repeat)(const void *request); /* does carrying it out twice do no harm? */
     lb_err
         done_before; /* the error that means "done already" when it was sent twice; LB_OK: none */

@@ -6,6 +6,7 @@
 #include "proto/swarm.pb-c.h"
 #include "services/gateway/changes.h"
 #include "services/gateway/dedupe.h"
+#include "services/gateway/gather.h"
 #include "services/gateway/sockets.h"
 #include "services/gateway/view.h"
 #include "services/gateway/wire.h"
@@ -28,7 +29,7 @@ static const char *const topic_names[] = {
 
 struct publisher {
     struct actor *actor;
-    struct link *swarm;
+    struct gather *swarm;
     const struct page *status;
     void *socket;
     struct watch *watch;
@@ -133,8 +134,9 @@ static void ask_for_transfers(struct publisher *self)
         return;
     request.body_case = LB__SWARM__REQUEST__BODY_LIST;
     request.list = &list;
+    list.of_all = true;
     self->list_under_way = true;
-    link_call(self->swarm, &request.base, LIST_TIMEOUT_MS, on_list, self);
+    gather_ask(self->swarm, &request, LIST_TIMEOUT_MS, on_list, self);
 }
 
 static void publish_process(void *ctx, const ProtobufCMessage *message)
@@ -224,7 +226,7 @@ static void on_subscription(void *ctx, void *socket)
         uv_timer_start(&self->timer, on_timer, 0, LOOK_MS);
 }
 
-lb_err publisher_new(struct publisher **ret_self, struct actor *actor, struct link *swarm,
+lb_err publisher_new(struct publisher **ret_self, struct actor *actor, struct gather *swarm,
                      const struct page *status)
 {
     void *socket;

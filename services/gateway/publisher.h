@@ -11,11 +11,12 @@
 
 #include "libcommon/actor.h"
 
+struct gather;
 struct publisher;
 
 /* Borrows all of them; swarm's replies come before publisher_free(). */
 LB_MUST_CHECK lb_err publisher_new(struct publisher **ret_self, struct actor *actor,
-                                   struct link *swarm, const struct page *status);
+                                   struct gather *swarm, const struct page *status);
 
 /* Must follow the end of the links: no reply is under way. */
 void publisher_free(struct publisher **self);

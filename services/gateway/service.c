@@ -14,6 +14,7 @@
 #include "services/gateway/callers.h"
 #include "services/gateway/dedupe.h"
 #include "services/gateway/envelope.h"
+#include "services/gateway/gather.h"
 #include "services/gateway/http.h"
 #include "services/gateway/publisher.h"
 #include "services/gateway/requests.h"
@@ -38,6 +39,7 @@ struct gateway {
     struct actor *actor;
     struct instances
         services[SERVICES_COUNT]; /* those of neighbours[]; nothing is asked of others */
+    struct gather gather;         /* lb-swarm's workers */
     struct page status;
     struct callers callers;
     struct requests requests;
@@ -239,7 +241,10 @@ static void ask_service(void *ctx, const ProtobufCMessage *message)
     work->request->state = REQUEST_ASKED;
     if (work->request->sent++ > 0)
         status_counter_add(self->repeated, 1);
-    link_call(link_for(work), message, left_ms, on_reply, work);
+    if (work->envelope.method->of_all)
+        gather_ask(&self->gather, (const Lb__Swarm__Request *)message, left_ms, on_reply, work);
+    else
+        link_call(link_for(work), message, left_ms, on_reply, work);
 }
 
 static void relay(struct work *work)
@@ -490,12 +495,12 @@ lb_err gateway_start(struct actor *actor, void **ret_ctx)
     for (size_t i = 0; i < NEIGHBOURS; i++)
         instances_init(&self->services[neighbours[i].service], actor, neighbours[i].service,
                        neighbours[i].reply);
+    gather_init(&self->gather, &self->services[SERVICE_SWARM]);
     err = status_page_open(&self->status, actor_paths(actor)->run_folder, false);
     if (err == LB_OK)
         err = socket_open(actor, ZMQ_ROUTER, LISTEN_API, FRAME_MAX, &self->socket);
     if (err == LB_OK)
-        err = publisher_new(&self->publisher, actor,
-                            instances_pick(&self->services[SERVICE_SWARM], 0), &self->status);
+        err = publisher_new(&self->publisher, actor, &self->gather, &self->status);
     if (err != LB_OK)
         return err;
     self->http_failed = http_new(actor, &self->status, &self->http) != LB_OK;
@@ -511,6 +516,7 @@ void gateway_scaled(void *ctx)
 
     for (size_t i = 0; i < NEIGHBOURS; i++)
         (void)instances_follow(&self->services[neighbours[i].service]);
+    gather_follow(&self->gather);
 }
 
 /* To restart us is what is being done now: say so while we can. */

@@ -4,6 +4,7 @@
 #include "libcommon/memory.h"
 #include "proto/littlebird/v1/swarm.pb-c.h"
 #include "proto/swarm.pb-c.h"
+#include "services/gateway/dedupe.h"
 
 #include <stdlib.h>
 
@@ -169,6 +170,7 @@ lb_err swarm_ask_list(const void *request, message_take_fn *send, void *ctx,
 
     (void)ret_problem;
     list.infohash = from->infohash;
+    list.of_all = true;
     message.body_case = LB__SWARM__REQUEST__BODY_LIST;
     message.list = &list;
     send(ctx, &message.base);
@@ -334,6 +336,7 @@ lb_err swarm_ask_peers(const void *request, message_take_fn *send, void *ctx,
 
     (void)ret_problem;
     list.infohash = from->infohash;
+    list.of_all = true;
     message.body_case = LB__SWARM__REQUEST__BODY_LIST_PEERS;
     message.list_peers = &list;
     send(ctx, &message.base);
@@ -505,4 +508,43 @@ bool swarm_translate_check(const void *reply, message_take_fn *respond, void *ct
         return false;
     respond(ctx, &response.base);
     return true;
+}
+
+/* ---- which worker ---- */
+
+static uint16_t place_of(const ProtobufCBinaryData *infohash)
+{
+    return infohash->len < 2 ? 0 : (uint16_t)(infohash->data[0] << 8 | infohash->data[1]);
+}
+
+uint16_t swarm_place_share(const void *request)
+{
+    const Littlebird__V1__ShareRequest *share = request;
+
+    return (uint16_t)dedupe_fingerprint(bytes_of(NULL, 0), bytes_of_text(share->path));
+}
+
+uint16_t swarm_place_remove(const void *request)
+{
+    return place_of(&((const Littlebird__V1__RemoveTransferRequest *)request)->infohash);
+}
+
+uint16_t swarm_place_metainfo(const void *request)
+{
+    return place_of(&((const Littlebird__V1__GetMetainfoRequest *)request)->infohash);
+}
+
+uint16_t swarm_place_files(const void *request)
+{
+    return place_of(&((const Littlebird__V1__ListTransferFilesRequest *)request)->infohash);
+}
+
+uint16_t swarm_place_limits(const void *request)
+{
+    return place_of(&((const Littlebird__V1__SetTransferLimitsRequest *)request)->infohash);
+}
+
+uint16_t swarm_place_check(const void *request)
+{
+    return place_of(&((const Littlebird__V1__CheckTransferRequest *)request)->infohash);
 }

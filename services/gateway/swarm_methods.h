@@ -13,6 +13,15 @@
 
 ask_fn swarm_ask_share, swarm_ask_fetch, swarm_ask_list, swarm_ask_remove, swarm_ask_metainfo,
     swarm_ask_peers, swarm_ask_files, swarm_ask_limits, swarm_ask_check;
+
+/*
+ * Which worker is asked: the owner of the torrent. Shares of one path go to one worker, whoever
+ * owns what they will be; who is to fetch is found by the worker that is asked. Limits of the node
+ * are worker 0's to share out.
+ */
+place_fn swarm_place_share, swarm_place_remove, swarm_place_metainfo, swarm_place_files,
+    swarm_place_limits, swarm_place_check;
+
 translate_fn swarm_translate_share, swarm_translate_fetch, swarm_translate_list,
     swarm_translate_remove, swarm_translate_metainfo, swarm_translate_peers, swarm_translate_files,
     swarm_translate_limits, swarm_translate_check;

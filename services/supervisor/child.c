@@ -160,6 +160,8 @@ static lb_err spawn(struct child *self)
 
 static void start_process(struct child *self)
 {
+    stall_init(&self->stall, self->surroundings->stuck_ms);
+    atomic_store(&self->slot->overdue_ms, 0);
     atomic_store(&self->slot->heartbeat_ms, 0);
     status_slot_note(self->slot, "%s", "");
     if (spawn(self) == LB_OK) {
@@ -260,6 +262,22 @@ void child_tell(struct child *self, enum life_event event, int32_t detail)
     atomic_store(&self->slot->pid, (uint32_t)self->pid); /* its state is its own from here on */
 }
 
+/* Only of one whose loop beats: else the watchdog strikes. */
+static void look_whether_stuck(struct child *self)
+{
+    uint32_t overdue_ms = atomic_load(&self->slot->overdue_ms);
+
+    if (self->life.state == LIFE_READY &&
+        stall_look(&self->stall, atomic_load(&self->slot->answered), overdue_ms,
+                   clock_monotonic_ms())) {
+        log_error("%s-%u is stuck: its loop runs, but it has answered nothing for %.0f s, and its "
+                  "oldest request is overdue by %.0f s",
+                  service_text(self->row->service), self->instance,
+                  (double)self->stall.limit_ms / 1000.0, (double)overdue_ms / 1000.0);
+        child_tell(self, LIFE_ON_STUCK, 0);
+    }
+}
+
 void child_take_notice(struct child *self, const struct notice *notice)
 {
     const char *service = service_text(self->row->service);
@@ -277,6 +295,7 @@ void child_take_notice(struct child *self, const struct notice *notice)
     }
     if (notice->beat) {
         child_tell(self, LIFE_ON_BEAT, 0);
+        look_whether_stuck(self);
     }
     if (notice->broken) {
         child_tell(self, LIFE_ON_BROKEN, 0);

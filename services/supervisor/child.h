@@ -8,6 +8,7 @@
 #include "services/supervisor/lifecycle.h"
 #include "services/supervisor/notice.h"
 #include "services/supervisor/roster.h"
+#include "services/supervisor/stall.h"
 
 #include <limits.h>
 #include <stdbool.h>
@@ -25,6 +26,7 @@ struct child_surroundings {
     char *const *arguments;        /* of the supervisor: theirs too; NULL ends them */
     const char *notify_socket;     /* path */
     char program_folder[PATH_MAX]; /* where lb-supervisor itself is */
+    uint64_t stuck_ms;             /* the limit of stall.h */
 };
 
 struct child {
@@ -32,6 +34,7 @@ struct child {
     const struct roster_row *row;
     unsigned instance;
     struct lifecycle life;
+    struct stall stall;
     pid_t pid;      /* 0: none */
     bool was_ready; /* ever */
     struct status_slot *slot;

@@ -223,6 +223,7 @@ static action_fn *const actions[LIFE_STATES_COUNT][LIFE_EVENTS_COUNT] = {
     [LIFE_READY] = {
         [LIFE_ON_BEAT] = on_beat,
         [LIFE_ON_BROKEN] = on_silence,
+        [LIFE_ON_STUCK] = on_silence,
         [LIFE_ON_EXIT] = on_crash_of_ready,
         [LIFE_ON_TIMER] = on_silence,
         [LIFE_ON_RESTART] = on_restart_of_running,

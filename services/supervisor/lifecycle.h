@@ -51,6 +51,7 @@
     X(READY, "ready")     /* the process said READY=1 */                                           \
     X(BEAT, "beat")       /* the process said WATCHDOG=1 */                                        \
     X(BROKEN, "broken")   /* the process said WATCHDOG=trigger */                                  \
+    X(STUCK, "stuck")     /* its loop beats and its requests lie unanswered, see stall.h */        \
     X(EXIT, "exit")       /* the process ended; detail: its code, or minus the signal */           \
     X(TIMER, "timer")     /* the deadline has passed */                                            \
     X(RESTART, "restart") /* asked to be drained and started again, now */                         \

@@ -21,7 +21,7 @@ void requests_init(struct requests *self, struct actor *actor, const struct page
     self->manager_ctx = manager_ctx;
     self->reload = reload_new(actor, page);
     for (int i = 0; i < SERVICES_COUNT; i++) {
-        requests_set_instances(self, (enum service)i, 1);
+        scaling_init(&self->scalings[i], 1); /* not published: under systemd more may be running */
     }
 }
 

@@ -8,6 +8,7 @@
 #include "services/supervisor/children.h"
 #include "services/supervisor/claim.h"
 #include "services/supervisor/inbox.h"
+#include "services/supervisor/process.h"
 #include "services/supervisor/requests.h"
 #include "services/supervisor/sockets.h"
 
@@ -20,8 +21,10 @@
 #include <unistd.h>
 #include <uv.h>
 
-#define DRAIN_LIMIT_MS 60000u /* five services after one another, each killed after 10 s */
-#define NOTICES_BUDGET 64     /* datagrams a turn */
+#define DRAIN_LIMIT_MS  60000u /* five services after one another, each killed after 10 s */
+#define ORPHAN_GRACE_MS 500u   /* a service that is told twice ends at once */
+#define LATE_MS         1000u  /* a timer that is so late was held up, with all of us */
+#define NOTICES_BUDGET  64     /* datagrams a turn */
 
 struct supervisor {
     struct requests requests; /* first: see there */
@@ -34,6 +37,7 @@ struct supervisor {
     uv_poll_t *notices;
     uv_signal_t *ended;
     uv_timer_t *timer;
+    uint64_t due_ms; /* of the timer */
     bool stopping;
     bool stopped;
 };
@@ -101,6 +105,7 @@ static void arm(struct supervisor *self)
         uv_timer_stop(self->timer);
         return;
     }
+    self->due_ms = due_ms;
     uv_update_time(actor_loop(self->actor));
     uv_timer_start(self->timer, on_timer, due_ms > now_ms ? due_ms - now_ms : 0, 0);
 }
@@ -119,17 +124,6 @@ static void settle(struct supervisor *self)
 
 /* ---- what the loop tells ---- */
 
-static void on_timer(uv_timer_t *timer)
-{
-    struct supervisor *self = timer->data;
-    struct child *child = NULL;
-
-    while ((child = children_next(&self->children, child)) != NULL) {
-        child_tell(child, LIFE_ON_TIMER, 0);
-    }
-    settle(self);
-}
-
 static void receive_notices(struct supervisor *self)
 {
     struct notice notice;
@@ -144,6 +138,36 @@ static void receive_notices(struct supervisor *self)
             log_debug("a notification from pid=%ld, which is no service", (long)sender);
         }
     }
+}
+
+/*
+ * We slept over the time, stopped by SIGSTOP or with the whole machine: the beats that came
+ * meanwhile are not all in the queue. Who is silent is judged anew from now on.
+ */
+static void judge_anew(struct supervisor *self, uint64_t late_ms)
+{
+    struct child *child = NULL;
+
+    log_warn("woke up %.1f s late: whether services hang is judged anew", (double)late_ms / 1000.0);
+    while ((child = children_next(&self->children, child)) != NULL) {
+        child_tell(child, LIFE_ON_BEAT, 0);
+    }
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+    struct supervisor *self = timer->data;
+    uint64_t now_ms = clock_monotonic_ms();
+    struct child *child = NULL;
+
+    receive_notices(self); /* who beats in time does not hang because we are late */
+    if (now_ms > self->due_ms + LATE_MS) {
+        judge_anew(self, now_ms - self->due_ms);
+    }
+    while ((child = children_next(&self->children, child)) != NULL) {
+        child_tell(child, LIFE_ON_TIMER, 0);
+    }
+    settle(self);
 }
 
 static void on_notices(uv_poll_t *poll, int status, int events)
@@ -294,7 +318,7 @@ static lb_err bind_all(struct supervisor *self)
         log_error("the path of the run folder is too long: %s", paths->run_folder);
         return LB_TOO_BIG;
     }
-    claim_await_orphans(paths, self->inbox.address.sun_path);
+    process_end_orphans(self->inbox.address.sun_path, ORPHAN_GRACE_MS);
     err = inbox_bind(&self->inbox);
     if (err != LB_OK) {
         log_error("cannot bind %s: %s", self->inbox.address.sun_path, strerror(errno));
@@ -374,6 +398,7 @@ static void add_children(struct supervisor *self)
     children->paths = actor_paths(self->actor);
     children->page = &self->page;
     children->watchdog_ms = config_number(config, CONFIG_WATCHDOG);
+    children->surroundings.stuck_ms = config_number(config, CONFIG_STUCK);
     children->surroundings.sockets = &self->sockets;
     children->surroundings.arguments = actor_arguments(self->actor);
     children->surroundings.notify_socket = self->inbox.address.sun_path;

@@ -281,17 +281,16 @@ bool assembly_complete(const struct assembly *self)
     return self->here == self->blocks_count;
 }
 
-bool assembly_put(struct assembly *self, uint32_t block, const uint8_t *data)
+static bool is_wanted(const struct assembly *self, uint32_t block)
+{
+    return block < self->blocks_count && !self->came[block] && !self->finishing;
+}
+
+static void add_block(struct assembly *self, uint32_t block, struct disk_block *memory)
 {
     struct disk *disk = self->storage->disk;
 
-    if (block >= self->blocks_count || self->came[block] || self->finishing)
-        return false;
-    if (blocks_room(&disk->blocks) == 0)
-        cache_shrink(disk, 1);
-    self->blocks[block] = blocks_take(&disk->blocks);
-    memcpy(self->blocks[block]->data, data,
-           layout_block_size(&self->storage->metainfo->layout, self->piece, block));
+    self->blocks[block] = memory;
     self->came[block] = 1;
     self->here++;
     self->in_memory++;
@@ -301,6 +300,27 @@ bool assembly_put(struct assembly *self, uint32_t block, const uint8_t *data)
         disk->paused = true;
     if (disk->dirty >= disk->blocks.limit / 4 * 3)
         disk_wake(disk);
+}
+
+bool assembly_put(struct assembly *self, uint32_t block, const uint8_t *data)
+{
+    struct disk_block *memory;
+    uint8_t *to;
+
+    if (!is_wanted(self, block))
+        return false;
+    memory = disk_block_take(self->storage->disk, &to);
+    memcpy(to, data, layout_block_size(&self->storage->metainfo->layout, self->piece, block));
+    add_block(self, block, memory);
+    return true;
+}
+
+bool assembly_take(struct assembly *self, uint32_t block, struct disk_block **memory)
+{
+    if (!is_wanted(self, block))
+        return false;
+    add_block(self, block, *memory);
+    *memory = NULL;
     return true;
 }
 
@@ -404,7 +424,7 @@ static void start_write(struct assembly *self, bool whole)
     job->base.work = work_write;
     job->base.finished = finished_write;
     /* Writes of one piece stay in order, also those of an assembly that was freed meanwhile. */
-    job->base.job.lane = storage->number << 32 | (self->piece + 1);
+    job->base.lane = storage->number << 32 | (self->piece + 1);
     disk_submit(&job->base, storage, URGENCY_WRITE);
 }
 

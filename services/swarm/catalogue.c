@@ -4,6 +4,8 @@
 #include "libcommon/node_id.h"
 #include "libcommon/pool.h"
 #include "services/swarm/beneath.h"
+#include "services/swarm/catalogue_inside.h"
+#include "services/swarm/catalogue_shared.h"
 #include "services/swarm/metainfo.h"
 
 #include <dirent.h>
@@ -15,42 +17,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define READ_MAX  (METAINFO_SIZE_MAX + 1024u * 1024)
-#define NAME_SIZE 80u /* 40 digits and an ending */
-#define PARTS_MAX 3u
-
 static const char *const endings[] = {
     [CATALOGUE_TORRENT] = "torrent", [CATALOGUE_RESUME] = "resume"
 };
 
-struct catalogue {
-    int folder_fd;
-    struct pool *pool;
-    struct order **orders; /* CATALOGUE_MAX */
-    size_t count;
-    size_t damaged;
-};
-
-/* Files to write, or to remove where data is NULL, in this order. */
-struct write {
-    struct job job;
-    struct catalogue *catalogue;
-    catalogue_fn *done;
-    void *ctx;
-    lb_err err;
-    uint8_t infohash[20];
-    bool is_new; /* the order is to be forgotten when this fails */
-    uint32_t parts_count;
-    struct part {
-        char name[NAME_SIZE];
-        uint8_t *data;
-        size_t size;
-    } parts[PARTS_MAX];
-};
-
 /* ---- files; on a worker, or at start ---- */
 
-static void file_name(char ret_name[NAME_SIZE], const uint8_t infohash[20], const char *ending)
+void catalogue_name(char ret_name[NAME_SIZE], const uint8_t infohash[20], const char *ending)
 {
     char hex[41];
 
@@ -116,8 +89,8 @@ static void work_write(struct job *job)
     }
 }
 
-static lb_err read_file(int folder_fd, const char *name, size_t most, uint8_t **ret_data,
-                        size_t *ret_size)
+lb_err catalogue_read_file(int folder_fd, const char *name, size_t most, uint8_t **ret_data,
+                           size_t *ret_size)
 {
     int fd = openat(folder_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     struct stat found;
@@ -152,24 +125,24 @@ static lb_err read_file(int folder_fd, const char *name, size_t most, uint8_t **
 
 /* ---- opening ---- */
 
-static const char *ending_of(const char *name)
+const char *catalogue_ending(const char *name)
 {
     return strlen(name) > 41 && name[40] == '.' ? name + 41 : NULL;
 }
 
-static lb_err load_order(struct catalogue *self, const char *name, struct order *ret_order)
+lb_err catalogue_load_order(int folder_fd, const char *name, struct order *ret_order)
 {
     char expected[NAME_SIZE];
     uint8_t *data = NULL;
     size_t size = 0;
-    lb_err err = read_file(self->folder_fd, name, ORDER_SIZE_MAX, &data, &size);
+    lb_err err = catalogue_read_file(folder_fd, name, ORDER_SIZE_MAX, &data, &size);
 
     if (err == LB_OK)
         err = order_parse(bytes_of(data, size), ret_order);
     free(data);
     if (err != LB_OK)
         return err;
-    file_name(expected, ret_order->infohash, "order");
+    catalogue_name(expected, ret_order->infohash, "order");
     return strcmp(expected, name) == 0 ? LB_OK : LB_CORRUPT;
 }
 
@@ -183,22 +156,22 @@ static void set_aside(struct catalogue *self, const char *name)
     (void)!renameat(self->folder_fd, name, self->folder_fd, aside);
 }
 
-static void take_order(struct catalogue *self, const char *name)
+void catalogue_take_order(struct catalogue *self, const char *name)
 {
     struct order order;
 
     if (self->count == CATALOGUE_MAX)
         return; /* it stays on the disk for the next start */
-    if (load_order(self, name, &order) == LB_OK)
+    if (catalogue_load_order(self->folder_fd, name, &order) == LB_OK)
         self->orders[self->count++] = xmemdup(&order, sizeof(order));
     else
         set_aside(self, name);
 }
 
 /* What a crash between two files leaves. A damaged order keeps its parts. */
-static bool is_left_over(const struct catalogue *self, const char *name)
+bool catalogue_is_left_over(const struct catalogue *self, const char *name)
 {
-    const char *ending = ending_of(name);
+    const char *ending = catalogue_ending(name);
     char other[NAME_SIZE + 16];
 
     if (!ending)
@@ -214,7 +187,7 @@ static bool is_left_over(const struct catalogue *self, const char *name)
     return faccessat(self->folder_fd, other, F_OK, 0) < 0 && errno == ENOENT;
 }
 
-static lb_err list_folder(int folder_fd, char ***ret_names, size_t *ret_count)
+lb_err catalogue_list_folder(int folder_fd, char ***ret_names, size_t *ret_count)
 {
     int fd = openat(folder_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *folder = fd < 0 ? NULL : fdopendir(fd);
@@ -237,18 +210,18 @@ static lb_err load_all(struct catalogue *self)
 {
     char **names;
     size_t count;
-    lb_err err = list_folder(self->folder_fd, &names, &count);
+    lb_err err = catalogue_list_folder(self->folder_fd, &names, &count);
 
     if (err != LB_OK)
         return err;
     for (size_t i = 0; i < count; i++) {
-        const char *ending = ending_of(names[i]);
+        const char *ending = catalogue_ending(names[i]);
 
         if (ending && strcmp(ending, "order") == 0)
-            take_order(self, names[i]);
+            catalogue_take_order(self, names[i]);
     }
     for (size_t i = 0; i < count; i++) {
-        if (is_left_over(self, names[i]))
+        if (catalogue_is_left_over(self, names[i]))
             (void)!unlinkat(self->folder_fd, names[i], 0);
         free(names[i]);
     }
@@ -256,11 +229,10 @@ static lb_err load_all(struct catalogue *self)
     return LB_OK;
 }
 
-lb_err catalogue_open(struct catalogue **ret_self, const char *folder, struct pool *pool)
+lb_err catalogue_open_folder(struct catalogue **ret_self, const char *folder, struct pool *pool)
 {
     struct catalogue *self;
     int fd;
-    lb_err err;
 
     if (mkdir(folder, 0700) < 0 && errno != EEXIST)
         return beneath_error(errno);
@@ -270,8 +242,19 @@ lb_err catalogue_open(struct catalogue **ret_self, const char *folder, struct po
     self = xcalloc(1, sizeof(*self));
     self->folder_fd = fd;
     self->pool = pool;
+    self->locks_fd = -1;
     self->orders = xcalloc(CATALOGUE_MAX, sizeof(struct order *));
-    err = load_all(self);
+    *ret_self = self;
+    return LB_OK;
+}
+
+lb_err catalogue_open(struct catalogue **ret_self, const char *folder, struct pool *pool)
+{
+    struct catalogue *self = NULL;
+    lb_err err = catalogue_open_folder(&self, folder, pool);
+
+    if (err == LB_OK)
+        err = load_all(self);
     if (err == LB_OK)
         *ret_self = self;
     else
@@ -287,9 +270,12 @@ void catalogue_close(struct catalogue **self)
     if (!closed)
         return;
     close(closed->folder_fd);
+    if (closed->locks_fd >= 0)
+        close(closed->locks_fd);
     for (size_t i = 0; i < closed->count; i++)
         free(closed->orders[i]);
     free(closed->orders);
+    free(closed->removing);
     free(closed);
 }
 
@@ -324,7 +310,7 @@ const struct order *catalogue_find(const struct catalogue *self, const uint8_t i
     return catalogue_at(self, index_of(self, infohash));
 }
 
-static void forget(struct catalogue *self, const uint8_t infohash[20])
+void catalogue_forget(struct catalogue *self, const uint8_t infohash[20])
 {
     size_t index = index_of(self, infohash);
 
@@ -339,14 +325,14 @@ lb_err catalogue_read(const struct catalogue *self, const uint8_t infohash[20],
 {
     char name[NAME_SIZE];
 
-    file_name(name, infohash, endings[part]);
-    return read_file(self->folder_fd, name, READ_MAX, ret_data, ret_size);
+    catalogue_name(name, infohash, endings[part]);
+    return catalogue_read_file(self->folder_fd, name, READ_MAX, ret_data, ret_size);
 }
 
 /* ---- changing it ---- */
 
-static struct write *write_new(struct catalogue *self, const uint8_t infohash[20],
-                               catalogue_fn *done, void *ctx)
+struct write *catalogue_write_new(struct catalogue *self, const uint8_t infohash[20],
+                                  catalogue_fn *done, void *ctx)
 {
     struct write *write = xcalloc(1, sizeof(*write));
 
@@ -362,7 +348,7 @@ static void add_part(struct write *write, const char *ending, uint8_t *data, siz
 {
     struct part *part = &write->parts[write->parts_count++];
 
-    file_name(part->name, write->infohash, ending);
+    catalogue_name(part->name, write->infohash, ending);
     part->data = data;
     part->size = size;
 }
@@ -374,19 +360,36 @@ static void write_free(struct write *write)
     free(write);
 }
 
+static void removed(struct catalogue *self, const uint8_t infohash[20])
+{
+    size_t index = 0;
+
+    while (memcmp(self->removing[index], infohash, 20) != 0)
+        index++;
+    memmove(self->removing[index], self->removing[--self->removing_count], 20);
+}
+
 static void finished_write(struct job *job, void *ctx)
 {
     struct write *self = (struct write *)job;
 
     (void)ctx;
     if (self->err != LB_OK && self->is_new)
-        forget(self->catalogue, self->infohash);
+        catalogue_forget(self->catalogue, self->infohash);
+    if (self->unlocks)
+        removed(self->catalogue, self->infohash);
+    if (self->gives)
+        catalogue_forget(self->catalogue, self->infohash);
+    /* Not while it is ordered: a removed one may be, again. */
+    if (index_of(self->catalogue, self->infohash) == self->catalogue->count &&
+        (self->gives || self->unlocks || (self->is_new && self->err != LB_OK)))
+        catalogue_unlock(self->catalogue, self->infohash);
     if (self->done)
         self->done(self->ctx, self->err);
     write_free(self);
 }
 
-static lb_err submit(struct write *write)
+lb_err catalogue_submit(struct write *write)
 {
     lb_err err;
 
@@ -411,7 +414,9 @@ lb_err catalogue_put(struct catalogue *self, const struct order *order, struct b
 
     if (index == CATALOGUE_MAX)
         return LB_FULL;
-    write = write_new(self, order->infohash, done, ctx);
+    if (index == self->count && catalogue_lock(self, order->infohash) != LB_OK)
+        return LB_UNAVAILABLE;
+    write = catalogue_write_new(self, order->infohash, done, ctx);
     write->is_new = index == self->count;
     data = xmalloc(ORDER_SIZE_MAX);
     writer_init(&writer, data, ORDER_SIZE_MAX);
@@ -419,7 +424,9 @@ lb_err catalogue_put(struct catalogue *self, const struct order *order, struct b
     if (torrent.size > 0)
         add_part(write, "torrent", xmemdup(torrent.data, torrent.size), torrent.size);
     add_part(write, "order", data, writer.size);
-    err = submit(write);
+    err = catalogue_submit(write);
+    if (err != LB_OK && index == self->count)
+        catalogue_unlock(self, order->infohash);
     if (err != LB_OK)
         return err;
     if (index == self->count)
@@ -431,24 +438,28 @@ lb_err catalogue_put(struct catalogue *self, const struct order *order, struct b
 lb_err catalogue_write(struct catalogue *self, const uint8_t infohash[20], enum catalogue_part part,
                        uint8_t **data, size_t size, catalogue_fn *done, void *ctx)
 {
-    struct write *write = write_new(self, infohash, done, ctx);
+    struct write *write = catalogue_write_new(self, infohash, done, ctx);
 
     add_part(write, endings[part], *data, size);
     *data = NULL;
-    return submit(write);
+    return catalogue_submit(write);
 }
 
 lb_err catalogue_remove(struct catalogue *self, const uint8_t infohash[20], catalogue_fn *done,
                         void *ctx)
 {
-    struct write *write = write_new(self, infohash, done, ctx);
+    struct write *write = catalogue_write_new(self, infohash, done, ctx);
     lb_err err;
 
+    write->unlocks = true;
     add_part(write, "order", NULL, 0);
     add_part(write, "resume", NULL, 0);
     add_part(write, "torrent", NULL, 0);
-    err = submit(write);
-    if (err == LB_OK)
-        forget(self, infohash);
-    return err;
+    err = catalogue_submit(write);
+    if (err != LB_OK)
+        return err;
+    catalogue_forget(self, infohash);
+    self->removing = xrealloc(self->removing, (self->removing_count + 1) * 20);
+    memcpy(self->removing[self->removing_count++], infohash, 20);
+    return LB_OK;
 }

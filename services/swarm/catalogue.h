@@ -8,7 +8,8 @@
  *
  * A file is replaced as a whole: temporary name, fsync, rename, fsync of the folder; the caller
  * hears of it when it is durable. Writes run in the pool, those of one torrent in order. An
- * unreadable or damaged order is renamed to HASH.order.damaged, counted and never deleted. Shell.
+ * unreadable or damaged order is renamed to HASH.order.damaged, counted and never deleted. Several
+ * workers may have one folder: catalogue_shared.h. Shell.
  */
 #pragma once
 
@@ -55,9 +56,10 @@ LB_MUST_CHECK lb_err catalogue_read(const struct catalogue *self, const uint8_t 
                                     enum catalogue_part part, uint8_t **ret_data, size_t *ret_size);
 
 /*
- * The three below: LB_FULL when the pool (or, for a new order, the catalogue) is full; then nothing
- * is done. After LB_OK done is called exactly once, later, from the loop: LB_OK once it is durable,
- * else LB_NO_SPACE, LB_IO, LB_DENIED. done may be NULL.
+ * The three below: LB_FULL when the pool (or, for a new order, the catalogue) is full;
+ * LB_UNAVAILABLE when another worker has the new one (catalogue_shared.h); then nothing is done.
+ * After LB_OK done is called exactly once, later, from the loop: LB_OK once it is durable, else
+ * LB_NO_SPACE, LB_IO, LB_DENIED. done may be NULL.
  */
 
 /*

@@ -1,11 +1,12 @@
 /*
  * Connections: the TCP sockets of all peers of this process, on the loop.
  *
- * Bytes come in large reads into one shared buffer and are handed on as messages; what is to be
- * sent is queued and written once a turn of the loop, blocks straight from where they lie in
- * memory. In each turn, before the loop sleeps, `settle` is called and then everything queued is
- * written, until nothing more comes of it or the budget of the turn is spent; so all messages of a
- * turn are answered together, and wake-ups stay few.
+ * Bytes come in large reads, blocks to where they may stay and the rest into one shared buffer
+ * (inbox.h), and are handed on as messages; what is to be sent is queued and written once a turn of
+ * the loop, blocks straight from where they lie in memory. In each turn, before the loop sleeps,
+ * `settle` is called and then everything queued is written, until nothing more comes of it or the
+ * budget of the turn is spent; so all messages of a turn are answered together, and wake-ups stay
+ * few.
  *
  * Bounds: connections by descriptors (RLIMIT_NOFILE), those without a handshake
  * CONNECTIONS_HALF_OPEN_MAX each way (of those who call us the oldest makes room, also when all
@@ -32,6 +33,8 @@
 
 struct connection;
 struct connections;
+struct disk;
+struct disk_block;
 struct disk_data;
 struct uv_loop_s;
 
@@ -40,7 +43,12 @@ struct connections_events {
 
     /* Its handshake came; false: close it. For one who called, ours is to be sent now. */
     bool (*hello)(void *ctx, struct connection *connection, const struct wire_handshake *hello);
-    void (*message)(void *ctx, struct connection *connection, const struct wire_message *message);
+    /*
+     * block: the memory its payload fills from its start on, or NULL; who keeps it (disk.h) sets
+     * that to NULL.
+     */
+    void (*message)(void *ctx, struct connection *connection, const struct wire_message *message,
+                    struct disk_block **block);
 
     /* It ended by itself: could not be made, broke, or broke the rules. Not after closing it. */
     void (*closed)(void *ctx, struct connection *connection, const char *reason);
@@ -49,8 +57,8 @@ struct connections_events {
     void (*settle)(void *ctx);
 };
 
-/* events is copied. */
-struct connections *connections_new(struct uv_loop_s *loop,
+/* events is copied; disk, for the memory of blocks that come, is borrowed. */
+struct connections *connections_new(struct uv_loop_s *loop, struct disk *disk,
                                     const struct connections_events *events);
 
 /* Closes all, without `closed`. Ends with the loop's next turns. */

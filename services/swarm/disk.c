@@ -21,6 +21,21 @@ static void job_work(struct job *job)
     self->work(self);
 }
 
+static void leave_running(struct disk *self, struct disk_job *job)
+{
+    struct disk_job **link = &self->running;
+
+    if (job->urgency == URGENCY_SYNC) {
+        self->jobs_syncing--;
+        return;
+    }
+    while (*link != job)
+        link = &(*link)->next;
+    *link = job->next;
+    job->next = NULL;
+    self->jobs_running--;
+}
+
 /* The storage outlives finished: it is freed in a turn, when it has no job left. */
 static void job_done(struct job *job, void *ctx)
 {
@@ -28,7 +43,7 @@ static void job_done(struct job *job, void *ctx)
     struct storage *storage = done->storage;
     struct disk *self = ctx;
 
-    self->jobs_running--;
+    leave_running(self, done);
     self->stats.read_bytes += done->read_bytes;
     self->stats.written_bytes += done->written_bytes;
     self->stats.hashed_bytes += done->hashed_bytes;
@@ -46,31 +61,82 @@ void disk_job_free(struct disk_job *job)
     free(job);
 }
 
-/* The most urgent job first, but each FAIR_EVERYth time the least urgent: none waits for ever. */
-static struct disk_job **next_queue(struct disk *self)
+static bool is_lane_free(const struct disk *self, const struct disk_job *job)
+{
+    for (const struct disk_job *at = self->running; at && job->lane != 0; at = at->next) {
+        if (at->lane == job->lane)
+            return false;
+    }
+    return true;
+}
+
+/* The first that may run now; only pieces thrown away while they are written have to wait. */
+static struct disk_job **first_free(const struct disk *self, struct disk_job **queue)
+{
+    while (*queue && !is_lane_free(self, *queue))
+        queue = &(*queue)->next;
+    return *queue ? queue : NULL;
+}
+
+/*
+ * The most urgent job first, but each FAIR_EVERYth time the least urgent: none waits for ever.
+ * NULL: there is none that may run.
+ */
+static struct disk_job **next_job(struct disk *self, enum urgency *ret_urgency)
 {
     bool least = ++self->jobs_picked % FAIR_EVERY == 0;
     struct disk_job **found = NULL;
 
     for (unsigned i = 0; i < URGENCIES; i++) {
-        if (self->queue[i] && (!found || least))
-            found = &self->queue[i];
+        struct disk_job **first = i == URGENCY_SYNC ? NULL : first_free(self, &self->queue[i]);
+
+        if (!first || (found && !least))
+            continue;
+        found = first;
+        *ret_urgency = (enum urgency)i;
     }
     return found;
 }
 
+static void take_out(struct disk *self, struct disk_job **link, enum urgency urgency)
+{
+    struct disk_job *job = *link;
+
+    *link = job->next;
+    if (!job->next)
+        self->queue_end[urgency] = link;
+    job->next = NULL;
+    self->jobs_waiting--;
+}
+
+static void pump_syncs(struct disk *self)
+{
+    struct disk_job **first = &self->queue[URGENCY_SYNC];
+
+    if (*first && !self->sync_pool)
+        self->sync_pool = pool_new(self->loop, 1);
+    while (*first && pool_submit(self->sync_pool, &(*first)->job) == LB_OK) {
+        self->jobs_syncing++;
+        take_out(self, first, URGENCY_SYNC);
+    }
+}
+
+/* Few are with a worker at once: if it is kept waiting, the others are to do what waits. */
 static void pump(struct disk *self)
 {
-    while (self->jobs_running < DISK_JOBS_MAX && self->jobs_waiting > 0) {
-        struct disk_job **queue = next_queue(self), *job = *queue;
+    const uint32_t most = DISK_JOBS_WORKER * pool_workers(self->pool);
+    struct disk_job **link;
+    enum urgency urgency;
+
+    pump_syncs(self);
+    while (self->jobs_running < most && (link = next_job(self, &urgency))) {
+        struct disk_job *job = *link;
 
         if (pool_submit(self->pool, &job->job) != LB_OK)
             break; /* others filled it; the clock tries again */
-        *queue = job->next;
-        if (!job->next)
-            self->queue_end[queue - self->queue] = queue;
-        job->next = NULL;
-        self->jobs_waiting--;
+        take_out(self, link, urgency);
+        job->next = self->running;
+        self->running = job;
         self->jobs_running++;
     }
 }
@@ -229,12 +295,35 @@ void disk_free(struct disk **self)
     *self = NULL;
     if (!freed)
         return;
-    assert(!freed->storages && freed->jobs_waiting == 0 && freed->jobs_running == 0);
+    assert(!freed->storages && freed->jobs_waiting == 0 && freed->jobs_running == 0 &&
+           freed->jobs_syncing == 0);
     freed->freed = true;
+    pool_free(&freed->sync_pool);
     files_free(&freed->files);
     blocks_done(&freed->blocks);
     uv_close((uv_handle_t *)&freed->soon, on_timer_closed);
     uv_close((uv_handle_t *)&freed->clock, on_timer_closed);
+}
+
+void disk_never_read_at_once(struct disk *self)
+{
+    self->never_at_once = true;
+}
+
+struct disk_block *disk_block_take(struct disk *self, uint8_t **ret_data)
+{
+    struct disk_block *block;
+
+    if (blocks_room(&self->blocks) == 0)
+        cache_shrink(self, 1);
+    block = blocks_take(&self->blocks);
+    *ret_data = block->data;
+    return block;
+}
+
+void disk_block_drop(struct disk *self, struct disk_block **block)
+{
+    blocks_drop(&self->blocks, block);
 }
 
 bool disk_wants_pause(const struct disk *self)
@@ -254,5 +343,5 @@ void disk_stats(const struct disk *self, struct disk_stats *ret_stats)
     ret_stats->memory_bytes = self->blocks.used * BLOCKS_SIZE;
     ret_stats->dirty_bytes = self->dirty * BLOCKS_SIZE;
     ret_stats->files_open = files_count(self->files);
-    ret_stats->jobs = self->jobs_waiting + self->jobs_running;
+    ret_stats->jobs = self->jobs_waiting + self->jobs_running + self->jobs_syncing;
 }

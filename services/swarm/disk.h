@@ -12,14 +12,16 @@
  * Memory. Content lives in blocks of 16 KiB from one arena of `memory_size` bytes for the process
  * (default DISK_MEMORY_DEFAULT), however large the files are: received blocks and the read cache
  * alike; plus DISK_HASH_BUFFER for each checking job (at most DISK_CHECK_JOBS of a storage). After
- * DISK_IDLE_MS without a read or write the cache is given back. A received block is copied once
- * into a block, hashed there, written from there (pwritev, the whole piece at once) and then is the
- * read cache's: a piece just completed is served without reading it. When received blocks fill 3/4
- * of the arena, incomplete pieces are written out early, so that some can always complete; what was
- * written out is hashed from the disk. At 7/8 disk_wants_pause() becomes true.
+ * DISK_IDLE_MS without a read or write the cache is given back. A received block is
+ * read from the socket to where it stays, or copied there once, hashed there, written from there
+ * (pwritev, the whole piece at once) and then is the read cache's: a piece just completed is served
+ * without reading it. When received blocks fill 3/4 of the arena, incomplete pieces are written out
+ * early, so that some can always complete; what was written out is hashed from the disk. At 7/8
+ * disk_wants_pause() becomes true.
  *
  * Reads come in lines: up to DISK_LINE_SIZE aligned bytes of one piece; all who want a line while
- * it is being read share one read.
+ * it is being read share one read. A line that is in the page cache whole, of a file that is open,
+ * is read at once and on the loop (RWF_NOWAIT); the disk itself is waited for by jobs alone.
  *
  * Room. When a file is made, room is reserved for all of it but the pieces that are zeros (their
  * hash tells), so that a full disk shows before anything is fetched and the file lies in one run.
@@ -32,7 +34,9 @@
  *
  * Durability. A piece is verified before it is written, and enters the resume record only after
  * fdatasync of its files (syncfs, when they are many). A sync runs when DISK_SYNC_MS passed since
- * the first write it covers or DISK_SYNC_BYTES were written. After a failed fsync the storage takes
+ * the first write it covers or DISK_SYNC_BYTES were written; on a thread of its own, since it does
+ * nothing but wait, and a worker that waits hashes nothing meanwhile (of two workers, and 128 MB
+ * every seventh of a second, one waited half of its time). After a failed fsync the storage takes
  * no more writes and its record keeps what was durable: close it and open it again.
  */
 #pragma once
@@ -53,7 +57,7 @@
 #define DISK_READ_MAX       (128u * 1024) /* bytes of one storage_read() */
 #define DISK_PARTS_MAX      (DISK_READ_MAX / LAYOUT_BLOCK_SIZE + 1)
 #define DISK_READS_MAX      16384u /* reads waiting; one more is LB_FULL */
-#define DISK_JOBS_MAX       8u     /* of ours in the pool at once; others wait, reads first */
+#define DISK_JOBS_WORKER    2u     /* of ours with each worker at once; others wait, reads first */
 #define DISK_CHECK_JOBS     4u
 #define DISK_HASH_BUFFER    (1024u * 1024)
 #define DISK_FILES_MAX      256u /* descriptors kept open */
@@ -86,11 +90,18 @@ void disk_free(struct disk **self);
 bool disk_wants_pause(const struct disk *self);
 void disk_on_resume(struct disk *self, void (*on_resume)(void *ctx), void *ctx);
 
+/* Every read that is not in memory waits for a job: for tests of those that wait. */
+void disk_never_read_at_once(struct disk *self);
+
+/* Memory for one block, LAYOUT_BLOCK_SIZE, to receive it into; for assembly_take(). */
+struct disk_block *disk_block_take(struct disk *self, uint8_t **ret_data);
+void disk_block_drop(struct disk *self, struct disk_block **block);
+
 struct disk_stats {
     uint64_t read_bytes; /* from files */
     uint64_t written_bytes;
     uint64_t hashed_bytes;
-    uint64_t cache_hits; /* reads answered from memory */
+    uint64_t cache_hits; /* reads answered at once, from memory or the page cache */
     uint64_t cache_misses;
     uint64_t syncs;
     size_t memory_bytes; /* blocks in use */
@@ -331,6 +342,9 @@ uint32_t assembly_piece(const struct assembly *self);
  * no such block, or the piece is being finished: nothing is taken.
  */
 bool assembly_put(struct assembly *self, uint32_t block, const uint8_t *data);
+
+/* The same without a copy: when true, it has taken what lies in *memory from its start on. */
+bool assembly_take(struct assembly *self, uint32_t block, struct disk_block **memory);
 bool assembly_has(const struct assembly *self, uint32_t block);
 bool assembly_complete(const struct assembly *self);
 

@@ -40,6 +40,7 @@ struct disk_job {
     void (*finished)(struct disk_job *self);
     struct disk_job *next;
     enum urgency urgency;
+    uint64_t lane; /* not 0: those of one lane run one after the other, in order */
     lb_err err;
     uint32_t problem_file; /* UINT32_MAX: of no file */
     uint32_t touched_count, touched_capacity;
@@ -67,19 +68,23 @@ struct line;
 struct disk {
     struct uv_loop_s *loop;
     struct pool *pool;
+    struct pool *sync_pool; /* NULL: nothing was synced yet */
     struct files *files;
     struct blocks blocks;
     size_t dirty;   /* blocks held by assemblies */
     size_t writing; /* of these: in a write job */
 
     struct disk_job *queue[URGENCIES], **queue_end[URGENCIES];
+    struct disk_job *running; /* in the pool */
     uint32_t jobs_waiting, jobs_running, jobs_picked;
+    uint32_t jobs_syncing; /* in that of its own */
 
     struct line *lines[LINES_BUCKETS];
     struct line *newest, *oldest;        /* ready lines by use */
     struct line *starved, **starved_end; /* lines to be read once there is memory */
     struct disk_read *failed;            /* to be answered in the next turn */
     uint32_t reads_waiting;
+    bool never_at_once;    /* disk_never_read_at_once() */
     uint64_t active_at_ms; /* of the last read or write */
 
     struct storage *storages;
@@ -166,6 +171,9 @@ void storage_settle_files(struct storage *self);
  * pieces are lost and `trouble` is told.
  */
 LB_MUST_CHECK lb_err storage_compare(struct storage *self, const struct disk_job *job);
+
+/* Whether it would find nothing. */
+bool storage_agrees(const struct storage *self, const struct disk_job *job);
 void storage_start_sync(struct storage *self);
 void storage_check_step(struct storage *self);
 void storage_reuse_step(struct storage *self);
@@ -201,6 +209,9 @@ struct range {
 };
 
 LB_MUST_CHECK lb_err range_read(struct disk_job *job, const struct range *range);
+
+/* Also on the loop: LB_UNAVAILABLE when the disk would have to be waited for. */
+LB_MUST_CHECK lb_err range_read_now(struct disk_job *job, const struct range *range);
 LB_MUST_CHECK lb_err range_write(struct disk_job *job, const struct range *range);
 
 /* The same with zeros, as holes where they are long enough (holes.h). */

@@ -84,8 +84,10 @@ static struct row row_of(const struct limits_flow *flow)
 static void charge(const struct row *row, uint32_t count, int64_t bytes)
 {
     for (uint32_t i = 0; i < count; i++)
-        if (row->bucket[i]->rate > 0)
+        if (row->bucket[i]->rate > 0) {
             row->bucket[i]->tokens -= bytes * 1000;
+            row->bucket[i]->used += (uint64_t)bytes; /* what is given back is below 0 */
+        }
 }
 
 /* ---- waiting ---- */
@@ -124,6 +126,7 @@ static void stand(struct limits_flow *self, struct limits_bucket *bucket)
     *(after ? &after->next : &bucket->first) = self;
     *(self->next ? &self->next->previous : &bucket->last) = self;
     self->waits_at = bucket;
+    bucket->waited = true;
     self->share->waiting[self->direction]++;
 }
 
@@ -196,6 +199,7 @@ static bool advance(struct limits_flow *self, const struct row *row, uint32_t si
             return false;
         }
         bucket->tokens -= (int64_t)self->reserved * 1000;
+        bucket->used += self->reserved;
     }
     self->stage = 0;
     if (size != self->reserved)
@@ -292,6 +296,14 @@ void limits_set(struct limits *self, enum limits_direction direction, uint64_t r
                 uint64_t now_ms)
 {
     set_rate(&self->node[direction], rate, now_ms);
+    self->rests_until_ms = 0;
+}
+
+void limits_set_subnet(struct limits *self, unsigned subnet, enum limits_direction direction,
+                       uint64_t rate, uint64_t now_ms)
+{
+    assert(subnet < self->subnets_count);
+    set_rate(&self->subnets[subnet].bucket[direction], rate, now_ms);
     self->rests_until_ms = 0;
 }
 

@@ -34,6 +34,8 @@ struct limits_bucket {
     uint64_t rate;  /* bytes per second, 0: none */
     int64_t tokens; /* thousandths of bytes; below 0 when it has lent */
     uint64_t filled_ms;
+    uint64_t used;                         /* bytes that went through while it had a rate */
+    bool waited;                           /* somebody had to wait at it since the owner looked */
     struct limits_flow *first, *last;      /* who wait, by start */
     struct limits_bucket *next, *previous; /* of those somebody waits at */
 };
@@ -83,6 +85,10 @@ void limits_init(struct limits *self, const struct subnet_rate *subnets, unsigne
 /* Bytes per second, 0: no limit. */
 void limits_set(struct limits *self, enum limits_direction direction, uint64_t rate,
                 uint64_t now_ms);
+
+/* Of one of the subnets, by its number. */
+void limits_set_subnet(struct limits *self, unsigned subnet, enum limits_direction direction,
+                       uint64_t rate, uint64_t now_ms);
 
 /* weight: at least 1. No flow of it is there yet, or any more. */
 void limits_share_init(struct limits_share *self, struct limits *limits, void *ctx,

@@ -16,6 +16,7 @@ static int compare(const void *a, const void *b)
 
 void queue_order(struct queue_item *items, size_t count, uint32_t active_max)
 {
+    const uint32_t most = active_max == QUEUE_NONE ? 0 : active_max;
     uint32_t active = 0, waiting = 0;
 
     if (count > 0)
@@ -24,7 +25,7 @@ void queue_order(struct queue_item *items, size_t count, uint32_t active_max)
         items[i].place = 0;
         if (!items[i].fetching || items[i].idle || active_max == 0)
             continue;
-        if (active < active_max)
+        if (active < most)
             active++;
         else
             items[i].place = ++waiting;

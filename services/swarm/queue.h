@@ -10,6 +10,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define QUEUE_NONE UINT32_MAX /* for active_max: not one may run */
+
 struct queue_item {
     uint32_t priority;
     uint64_t added_s;     /* wall clock */

@@ -2,33 +2,39 @@
 
 #include "libcommon/memory.h"
 #include "proto/swarm.pb-c.h"
+#include "services/swarm/beneath.h"
 #include "services/swarm/create.h"
 #include "services/swarm/metainfo.h"
+#include "services/swarm/service_inside.h"
 #include "services/swarm/transfers.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#define FETCH_PEERS_MAX 64u /* addresses to call at once */
-
-struct swarm {
-    struct actor *actor; /* borrowed */
-    struct transfers *transfers;
-};
-
 static const char no_such_transfer[] = "there is no such transfer";
 
-static bool is_infohash(struct call **call, const ProtobufCBinaryData *infohash)
+/* False: it is answered. UNAVAILABLE: the gateway asks again, whoever has it then. */
+static bool is_ours(const struct swarm *self, struct call **call,
+                    const ProtobufCBinaryData *infohash)
 {
-    if (infohash->len == 20)
+    if (infohash->len != 20)
+        call_fail(call, LB_INVALID, "an infohash has 20 bytes");
+    else if (transfers_answers_for(self->transfers, infohash->data) != LB_OK)
+        call_fail(call, LB_UNAVAILABLE, "another worker has it, or it passes to another");
+    else
         return true;
-    call_fail(call, LB_INVALID, "an infohash has 20 bytes");
     return false;
+}
+
+/* Another worker is to have it, and this one has it no more. */
+static bool is_elsewhere(const struct swarm *self, const ProtobufCBinaryData *infohash)
+{
+    return infohash->len == 20 && transfers_is_elsewhere(self->transfers, infohash->data);
 }
 
 /* ---- Share ---- */
 
-static void on_shared(void *ctx, lb_err err, const char *reason, const struct transfer *transfer)
+void swarm_on_shared(void *ctx, lb_err err, const char *reason, const struct transfer *transfer)
 {
     struct call *call = ctx;
     if (err != LB_OK) {
@@ -71,7 +77,8 @@ static void on_share(void *ctx, struct call *call, const void *body)
         .web_seeds = (const char *const *)share->web_seeds,
         .web_seeds_count = share->n_web_seeds,
     };
-    transfers_share(self->transfers, &order, on_shared, call);
+    call_lasts(call); /* it hashes first */
+    transfers_share(self->transfers, &order, swarm_on_shared, call);
 }
 
 /* ---- Fetch ---- */
@@ -94,21 +101,11 @@ static void on_started(void *ctx, lb_err err, const char *reason, const struct t
     call_reply(&call, &reply.base);
 }
 
-/* False: one of them is no address. */
-static bool read_peers(const Lb__Swarm__Fetch *fetch, struct address *addresses)
-{
-    for (size_t i = 0; i < fetch->n_peers; i++)
-        if (address_from_compact(bytes_of(fetch->peers[i].data, fetch->peers[i].len),
-                                 &addresses[i]) != LB_OK)
-            return false;
-    return true;
-}
-
 static void on_fetch(void *ctx, struct call *call, const void *body)
 {
     struct swarm *self = ctx;
     const Lb__Swarm__Fetch *fetch = body;
-    struct address peers[FETCH_PEERS_MAX];
+    struct address peers[TRANSFERS_PASSED_PEERS];
     struct transfers_fetch order = {
         .folder = fetch->folder,
         .select = (const char *const *)fetch->select,
@@ -117,7 +114,7 @@ static void on_fetch(void *ctx, struct call *call, const void *body)
         .peers = peers,
         .peers_count = fetch->n_peers,
     };
-    if (fetch->n_peers > FETCH_PEERS_MAX || !read_peers(fetch, peers)) {
+    if (!swarm_read_peers(fetch->peers, fetch->n_peers, peers)) {
         call_fail(&call, LB_INVALID, "at most 64 addresses, each of 6 or 18 bytes");
         return;
     }
@@ -139,7 +136,9 @@ static void on_fetch(void *ctx, struct call *call, const void *body)
         order.has_seed_for = true;
         order.seed_for_s = fetch->seed_for_s;
     }
-    transfers_fetch(self->transfers, &order, on_started, call);
+    call_lasts(call); /* it writes the order to the disk, and looks at what is there */
+    if (!swarm_fetch_elsewhere(self, &call, fetch, &order))
+        transfers_fetch(self->transfers, &order, on_started, call);
 }
 
 /* ---- List ---- */
@@ -185,6 +184,8 @@ static void describe(const struct transfer *transfer, Lb__Swarm__Transfer *ret)
     ret->finished = status.finished;
     ret->checked_bytes = status.checked_bytes;
     ret->damaged_bytes = status.damaged_bytes;
+    ret->passing = status.passing;
+    ret->mirror = status.mirror;
 }
 
 static void reply_list(struct call **call, const struct transfer *const *chosen, size_t count)
@@ -222,7 +223,12 @@ static void on_list(void *ctx, struct call *call, const void *body)
         free(all);
         return;
     }
-    if (!is_infohash(&call, &list->infohash))
+    if (list->of_all && is_elsewhere(self, &list->infohash)) {
+        const struct transfer *mirror = transfers_mirror(self->transfers, list->infohash.data);
+        reply_list(&call, &mirror, mirror != NULL ? 1 : 0);
+        return;
+    }
+    if (!is_ours(self, &call, &list->infohash))
         return;
     const struct transfer *one = transfers_find(self->transfers, list->infohash.data);
     reply_list(&call, &one, one != NULL ? 1 : 0);
@@ -249,7 +255,7 @@ static void on_remove(void *ctx, struct call *call, const void *body)
 {
     struct swarm *self = ctx;
     const Lb__Swarm__Remove *remove = body;
-    if (is_infohash(&call, &remove->infohash))
+    if (is_ours(self, &call, &remove->infohash))
         transfers_remove(self->transfers, remove->infohash.data, on_removed, call);
 }
 
@@ -260,7 +266,7 @@ static void on_add_peer(void *ctx, struct call *call, const void *body)
     struct swarm *self = ctx;
     const Lb__Swarm__AddPeer *add = body;
     struct address address;
-    if (!is_infohash(&call, &add->infohash))
+    if (!is_ours(self, &call, &add->infohash))
         return;
     if (address_from_compact(bytes_of(add->address.data, add->address.len), &address) != LB_OK) {
         call_fail(&call, LB_INVALID, "an address has 6 or 18 bytes");
@@ -287,7 +293,7 @@ static void on_get_metainfo(void *ctx, struct call *call, const void *body)
 {
     struct swarm *self = ctx;
     const Lb__Swarm__GetMetainfo *get = body;
-    if (!is_infohash(&call, &get->infohash))
+    if (!is_ours(self, &call, &get->infohash))
         return;
     const struct transfer *transfer = transfers_find(self->transfers, get->infohash.data);
     const struct metainfo *known = transfer != NULL ? transfer_metainfo(transfer) : NULL;
@@ -337,10 +343,11 @@ static void describe_peer(const struct transfer_peer *from, struct peer_row *row
     peer->cooperative = from->cooperative;
 }
 
+/* transfer: NULL for none. */
 static void reply_peers(struct call **call, const struct transfer *transfer)
 {
     struct transfer_peer *known = NULL;
-    const size_t count = transfer_peers(transfer, &known);
+    const size_t count = transfer != NULL ? transfer_peers(transfer, &known) : 0;
     Lb__Swarm__Peers peers = LB__SWARM__PEERS__INIT;
     Lb__Swarm__Reply reply = LB__SWARM__REPLY__INIT;
     struct peer_row *rows = xcalloc(count + 1, sizeof *rows);
@@ -362,7 +369,11 @@ static void on_list_peers(void *ctx, struct call *call, const void *body)
 {
     struct swarm *self = ctx;
     const Lb__Swarm__ListPeers *list = body;
-    if (!is_infohash(&call, &list->infohash))
+    if (list->of_all && is_elsewhere(self, &list->infohash)) {
+        reply_peers(&call, transfers_mirror(self->transfers, list->infohash.data));
+        return;
+    }
+    if (!is_ours(self, &call, &list->infohash))
         return;
     const struct transfer *transfer = transfers_find(self->transfers, list->infohash.data);
     if (transfer == NULL)
@@ -405,7 +416,7 @@ static void on_list_files(void *ctx, struct call *call, const void *body)
 {
     struct swarm *self = ctx;
     const Lb__Swarm__ListFiles *list = body;
-    if (!is_infohash(&call, &list->infohash))
+    if (!is_ours(self, &call, &list->infohash))
         return;
     const struct transfer *transfer = transfers_find(self->transfers, list->infohash.data);
     if (transfer == NULL)
@@ -429,7 +440,7 @@ static void on_set_limits(void *ctx, struct call *call, const void *body)
         .send = set->send_limit,
         .priority = set->priority,
     };
-    if (set->infohash.len != 0 && !is_infohash(&call, &set->infohash))
+    if (set->infohash.len != 0 && !is_ours(self, &call, &set->infohash))
         return;
     const lb_err err = transfers_set_limits(
         self->transfers, set->infohash.len != 0 ? set->infohash.data : NULL, &limits);
@@ -453,7 +464,7 @@ static void on_check(void *ctx, struct call *call, const void *body)
 {
     struct swarm *self = ctx;
     const Lb__Swarm__Check *check = body;
-    if (!is_infohash(&call, &check->infohash))
+    if (!is_ours(self, &call, &check->infohash))
         return;
     const lb_err err = transfers_check(self->transfers, check->infohash.data);
     if (err != LB_OK) {
@@ -479,6 +490,11 @@ static handler_fn *const handlers[] = {
     [LB__SWARM__REQUEST__BODY_SET_LIMITS] = on_set_limits,
     [LB__SWARM__REQUEST__BODY_CHECK] = on_check,
     [LB__SWARM__REQUEST__BODY_LIST_FILES] = on_list_files,
+    [LB__SWARM__REQUEST__BODY_TAKE_UP] = swarm_on_take_up,
+    [LB__SWARM__REQUEST__BODY_ADOPT] = swarm_on_adopt,
+    [LB__SWARM__REQUEST__BODY_SEED] = swarm_on_seed,
+    [LB__SWARM__REQUEST__BODY_UNSEED] = swarm_on_unseed,
+    [LB__SWARM__REQUEST__BODY_ALLOT] = swarm_on_allot,
 };
 
 /* ---- life ---- */
@@ -487,6 +503,8 @@ static lb_err start(struct actor *actor, void **ret_ctx)
 {
     struct swarm *self = xcalloc(1, sizeof *self);
     self->actor = actor;
+    beneath_keep_out(actor_paths(actor)->state_folder);
+    beneath_keep_out(actor_paths(actor)->private_folder);
     const lb_err err = transfers_new(actor, &self->transfers);
     if (err != LB_OK) {
         free(self);
@@ -507,6 +525,12 @@ static void stop(void *ctx)
 {
     struct swarm *self = ctx;
     transfers_stop(self->transfers, on_stopped, self);
+}
+
+static void scaled(void *ctx)
+{
+    struct swarm *self = ctx;
+    transfers_scaled(self->transfers);
 }
 
 static void done(void *ctx)
@@ -532,5 +556,6 @@ const struct service_definition swarm_service = {
     .start = start,
     .stop = stop,
     .free = done,
+    .scaled = scaled,
     .reload = reload,
 };

@@ -74,9 +74,9 @@ void torrent_done(struct torrent *self)
     *self = (struct torrent){ 0 };
 }
 
-static uint32_t open_max(uint32_t piece_size)
+static uint32_t places(uint32_t bytes, uint32_t piece_size)
 {
-    uint32_t open = TORRENT_OPEN_BYTES / piece_size;
+    uint32_t open = bytes / piece_size;
     if (open < TORRENT_OPEN_MIN)
         open = TORRENT_OPEN_MIN;
     return open < TORRENT_OPEN_MAX ? open : TORRENT_OPEN_MAX;
@@ -134,7 +134,8 @@ void torrent_begin(struct torrent *self, struct bytes info, struct picker_shape 
                    const uint8_t *have, uint64_t now_ms)
 {
     assert(!self->has_metainfo);
-    picker_init(&self->picker, shape, open_max(shape.piece_size), self->random);
+    picker_init(&self->picker, shape, places(TORRENT_OPEN_BYTES, shape.piece_size), self->random);
+    picker_set_usual(&self->picker, places(TORRENT_OPEN_USUAL, shape.piece_size));
     self->has_metainfo = true;
     torrent_plan_begin(self);
     self->info = info;

@@ -56,7 +56,8 @@
 #define TORRENT_AGAIN_MS           100u   /* who cooperates and is idle is looked at again */
 #define TORRENT_PEX_MS             60000u /* BEP 11: not more often */
 #define TORRENT_LEFT_MAX           64u    /* of those that left, remembered for PEX */
-#define TORRENT_OPEN_BYTES         (128u * 1024 * 1024) /* of pieces begun at once, about */
+#define TORRENT_OPEN_BYTES         (512u * 1024 * 1024) /* of pieces begun at once; half is here */
+#define TORRENT_OPEN_USUAL         (128u * 1024 * 1024) /* beyond that only if a peer is idle */
 #define TORRENT_OPEN_MIN           4u
 #define TORRENT_OPEN_MAX           4096u
 #define TORRENT_METADATA_GIVEN_MAX 2000u /* parts for one peer in TORRENT_METADATA_GIVEN_MS */

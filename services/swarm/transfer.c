@@ -55,6 +55,7 @@ struct transfer *transfer_new(struct transfers *owner, const struct order *order
     struct transfer *self = xcalloc(1, sizeof *self);
     struct magnet *magnet = xcalloc(1, sizeof *magnet);
     self->owner = owner;
+    self->place = OWNERSHIP_HELD;
     memcpy(self->infohash, order->infohash, sizeof self->infohash);
     self->kind = order->kind;
     self->has_seed_for = order->has_seed_for;
@@ -195,7 +196,7 @@ static void begin_torrent(struct transfer *self)
     const struct torrent_numbers numbers = transfers_numbers(owner);
     struct torrent_options options = {
         .port = owner->port,
-        .dht_port = owner->port,
+        .dht_port = owner->dht_port,
         .peers_max = numbers.peers_max,
         .peers_wanted = numbers.peers_wanted,
         .upload_slots = numbers.upload_slots,
@@ -256,6 +257,12 @@ void transfer_go_on(struct transfer *self)
         answer_shared(self);
 }
 
+static bool storage_has_all(const struct transfer *self)
+{
+    const uint32_t pieces = self->metainfo->layout.piece_count;
+    return bitfield_count(storage_have(self->storage), pieces) == pieces;
+}
+
 static void on_opened(void *ctx, lb_err err)
 {
     struct transfer *self = ctx;
@@ -266,6 +273,11 @@ static void on_opened(void *ctx, lb_err err)
     }
     if (err != LB_OK) {
         transfer_try_again(self, err);
+        return;
+    }
+    if (self->place == OWNERSHIP_MIRROR && !storage_has_all(self)) {
+        transfer_fail(self, LB_CONFLICT, "not as its owner's record says");
+        transfer_stop_soon(self);
         return;
     }
     self->opened = true;
@@ -310,7 +322,7 @@ static void on_synced(void *ctx, lb_err err)
     struct transfer *self = ctx;
     uint8_t *record = NULL;
     size_t size = 0;
-    if (self->removed)
+    if (self->removed || self->place == OWNERSHIP_MIRROR)
         return;
     storage_record(self->storage != NULL ? self->storage : self->closing, clock_wall_s(), &record,
                    &size);
@@ -374,6 +386,8 @@ static void on_storage_closed(void *ctx)
     } else if (self->again && !owner->stopping) {
         transfers_arm(owner, self->again_ms);
     }
+    if (self != NULL)
+        workers_go_on_handing(owner->workers, self);
 }
 
 void transfer_start(struct transfer *self, uint8_t *record, size_t record_size)
@@ -443,6 +457,8 @@ static void on_order_saved(void *ctx, lb_err err)
 
 void transfer_save_order(struct transfer *self)
 {
+    if (self->place != OWNERSHIP_HELD)
+        return;
     struct order *order = xcalloc(1, sizeof *order);
     transfer_order(self, order);
     if (catalogue_put(self->owner->catalogue, order, (struct bytes){ 0 }, on_order_saved, NULL) !=
@@ -455,6 +471,8 @@ void transfer_save_metainfo(const struct transfer *self, const struct metainfo *
 {
     uint8_t *file = NULL;
     size_t size = 0;
+    if (self->place != OWNERSHIP_HELD)
+        return;
     metainfo_write_torrent(metainfo, 0, &file, &size);
     if (catalogue_write(self->owner->catalogue, self->infohash, CATALOGUE_TORRENT, &file, size,
                         NULL, NULL) != LB_OK)
@@ -569,6 +587,11 @@ static void look_into_trouble(struct transfer *self)
     self->trouble = LB_OK;
     if (!self->running || self->storage == NULL || !self->opened)
         return;
+    if (self->place == OWNERSHIP_MIRROR) {
+        transfer_fail(self, err, storage_problem(self->storage)); /* its owner looks into it */
+        transfer_stop(self);
+        return;
+    }
     if (err == LB_CONFLICT || err == LB_NOT_FOUND)
         content_changed(self);
     else
@@ -652,6 +675,7 @@ void transfer_stop(struct transfer *self)
     self->trouble = LB_OK;
     self->syncing = false;
     self->reading_back = false;
+    self->bases_asked = 0;
     answer_open(self, LB_UNAVAILABLE, "it was stopped");
     /* Made later, they would outlive it. */
     transfers_forget_wishes(self->owner, self);

@@ -93,7 +93,8 @@ static struct incoming *incoming_of(struct transfer *self, uint32_t piece)
     return incoming;
 }
 
-void transfer_take_block(struct transfer *self, const struct wire_message *message)
+void transfer_take_block(struct transfer *self, const struct wire_message *message,
+                         struct disk_block **memory)
 {
     struct incoming *incoming = incoming_of(self, message->piece);
     if (incoming == NULL) {
@@ -101,8 +102,11 @@ void transfer_take_block(struct transfer *self, const struct wire_message *messa
         pause_writing(self, LB_IO);
         return;
     }
-    (void)assembly_put(incoming->assembly, message->offset / LAYOUT_BLOCK_SIZE,
-                       message->payload.data);
+    const uint32_t block = message->offset / LAYOUT_BLOCK_SIZE;
+    if (memory != NULL && *memory != NULL)
+        (void)assembly_take(incoming->assembly, block, memory);
+    else
+        (void)assembly_put(incoming->assembly, block, message->payload.data);
 }
 
 void transfer_verify(struct transfer *self, uint32_t piece)

@@ -53,9 +53,9 @@ bool transfer_is_refused(const struct transfer *self, lb_err err)
 
 /* ---- what is on this disk already ---- */
 
-/* What was given, then what other transfers of the same name hold. */
-static uint32_t find_bases(const struct transfer *self, struct storage_base *ret_bases,
-                           char **ret_paths)
+/* What was given, then what other transfers of the same name hold: here, and at other workers. */
+static uint32_t find_bases(const struct transfer *self, const struct storage_base *more,
+                           uint32_t more_count, struct storage_base *ret_bases, char **ret_paths)
 {
     const struct transfers *owner = self->owner;
     uint32_t count = 0;
@@ -71,14 +71,16 @@ static uint32_t find_bases(const struct transfer *self, struct storage_base *ret
             (struct storage_base){ .path = ret_paths[count], .known = other->metainfo };
         count++;
     }
+    for (uint32_t i = 0; i < more_count && count < STORAGE_BASES_MAX; i++)
+        ret_bases[count++] = more[i];
     return count;
 }
 
-static bool begin_reuse(struct transfer *self)
+static bool begin_reuse(struct transfer *self, const struct storage_base *more, uint32_t more_count)
 {
     struct storage_base bases[STORAGE_BASES_MAX] = { { 0 } };
     char *paths[STORAGE_BASES_MAX] = { NULL };
-    const uint32_t count = find_bases(self, bases, paths);
+    const uint32_t count = find_bases(self, more, more_count, bases, paths);
     const struct layout *layout = &self->metainfo->layout;
     uint8_t *wanted = NULL;
     if (self->files != NULL) {
@@ -96,7 +98,21 @@ void transfer_take_up(struct transfer *self)
 {
     const bool fresh = self->reuse_wanted;
     self->reuse_wanted = false;
-    if (!fresh || self->kind == ORDER_SHARE || self->torrent.complete || !begin_reuse(self)) {
+    if (!fresh || self->kind == ORDER_SHARE || self->torrent.complete) {
+        transfer_go_on(self);
+        return;
+    }
+    if (!workers_find_bases(self->owner->workers, self)) {
+        transfer_reuse(self, NULL, 0);
+        return;
+    }
+    torrent_pause(&self->torrent, true, transfers_now_ms(self->owner));
+    transfer_set_state(self, TRANSFER_CHECKING, "looking for what is here already");
+}
+
+void transfer_reuse(struct transfer *self, const struct storage_base *more, uint32_t more_count)
+{
+    if (!begin_reuse(self, more, more_count)) {
         transfer_go_on(self);
         return;
     }

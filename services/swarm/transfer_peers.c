@@ -93,11 +93,11 @@ bool transfer_hello(struct transfer *self, struct connection *connection,
 }
 
 void transfer_message(struct transfer *self, struct connection *connection,
-                      const struct wire_message *message)
+                      const struct wire_message *message, struct disk_block **block)
 {
     if (torrent_message(&self->torrent, connection_number(connection), message,
                         transfers_now_ms(self->owner)) == TORRENT_TAKE)
-        transfer_take_block(self, message);
+        transfer_take_block(self, message, block);
     transfers_touch(self);
 }
 

@@ -80,7 +80,7 @@ static bool take_block(struct transfer_webseed *seed, uint32_t offset, uint32_t 
     };
     if (torrent_webseed_block(&self->torrent, seed->index, offset / LAYOUT_BLOCK_SIZE,
                               transfers_now_ms(self->owner)) == TORRENT_TAKE)
-        transfer_take_block(self, &message);
+        transfer_take_block(self, &message, NULL);
     transfers_touch(self);
     return seed->came == seed->size || !torrent_webseed_is_done(&self->torrent, seed->index);
 }

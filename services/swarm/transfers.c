@@ -114,7 +114,7 @@ bool transfers_is_own(const struct transfers *self, const struct address *addres
     for (unsigned i = 0; i < self->own_count; i++)
         if (address_equal(&self->own[i], address))
             return true;
-    return false;
+    return self->workers != NULL && workers_is_other(self->workers, address);
 }
 
 static void add_own(struct transfers *self, const struct address *address)
@@ -198,12 +198,13 @@ static bool on_hello(void *ctx, struct connection *connection, const struct wire
     return transfer_hello(transfer, connection, hello);
 }
 
-static void on_message(void *ctx, struct connection *connection, const struct wire_message *message)
+static void on_message(void *ctx, struct connection *connection, const struct wire_message *message,
+                       struct disk_block **block)
 {
     (void)ctx;
     struct transfer *transfer = connection_user(connection);
     assert(transfer != NULL && transfer->running);
-    transfer_message(transfer, connection, message);
+    transfer_message(transfer, connection, message, block);
 }
 
 static void on_connection_closed(void *ctx, struct connection *connection, const char *reason)
@@ -251,7 +252,9 @@ static void publish_counters(struct transfers *self)
     uint64_t sent = self->sent_before;
     uint64_t bad = self->bad_before;
     uint64_t peers = 0;
+    size_t held = 0;
     for (size_t i = 0; i < self->count; i++) {
+        held += self->items[i]->place == OWNERSHIP_HELD;
         if (!self->items[i]->running)
             continue;
         const struct torrent *torrent = &self->items[i]->torrent;
@@ -267,7 +270,7 @@ static void publish_counters(struct transfers *self)
     disk_stats(self->disk, &disk);
     status_counter_set(self->count_hashed, disk.hashed_bytes);
     status_counter_set(self->count_peers, peers);
-    status_counter_set(self->count_transfers, self->count);
+    status_counter_set(self->count_transfers, held);
 }
 
 static void on_timer(uv_timer_t *timer)
@@ -327,6 +330,25 @@ static lb_err listen_inherited(struct transfers *self)
     return LB_OK;
 }
 
+/*
+ * Worker i listens on the configured port + i, whoever binds that; when it is taken, on any free
+ * one, the same for all addresses.
+ */
+static lb_err listen_beside(struct transfers *self, struct address *address, int *ret_fd,
+                            struct address *ret_bound)
+{
+    const uint32_t port = address->port + actor_instance(self->actor);
+    if (self->port != 0) {
+        address->port = self->port;
+    } else if (address->port != 0) {
+        address->port = port <= UINT16_MAX ? (uint16_t)port : 0;
+        if (address->port != 0 && listen_tcp(address, ret_fd, ret_bound) == LB_OK)
+            return LB_OK;
+        address->port = 0;
+    }
+    return listen_tcp(address, ret_fd, ret_bound);
+}
+
 static lb_err listen_by_hand(struct transfers *self)
 {
     const struct config *config = actor_config(self->actor);
@@ -340,7 +362,8 @@ static lb_err listen_by_hand(struct transfers *self)
             log_error("node.listen: '%s' is not ADDR:PORT", text);
             return LB_INVALID;
         }
-        last = listen_tcp(&address, &fd, &bound);
+        last = actor_instance(self->actor) == 0 ? listen_tcp(&address, &fd, &bound)
+                                                : listen_beside(self, &address, &fd, &bound);
         if (last == LB_OK)
             last = take_listener(self, fd);
         /* A machine without IPv6 has no such address: go on with the other. */
@@ -348,6 +371,16 @@ static lb_err listen_by_hand(struct transfers *self)
             log_warn("cannot listen on TCP %s: %s", text, strerror(errno));
     }
     return self->port != 0 ? LB_OK : last;
+}
+
+/* Peers are told where the node answers DHT queries; that is not every worker's own port. */
+static uint16_t find_dht_port(const struct transfers *self)
+{
+    struct address address;
+    const char *first = config_list_item(actor_config(self->actor), CONFIG_LISTEN, 0);
+    if (first == NULL || address_parse(first, &address) != LB_OK || address.port == 0)
+        return self->port;
+    return address.port;
 }
 
 /* ---- life ---- */
@@ -392,17 +425,8 @@ static lb_err open_parts(struct transfers *self)
     self->pool = pool_new(loop, (unsigned)config_number(config, CONFIG_SWARM_DISK_WORKERS));
     self->disk = disk_new(loop, self->pool, 0);
     disk_on_resume(self->disk, on_disk_resume, self);
-    self->connections = connections_new(loop, &events);
-    char *folder = NULL;
-    if (actor_instance(self->actor) == 0)
-        folder = xasprintf("%s/swarm", actor_paths(self->actor)->state_folder);
-    else
-        folder = xasprintf("%s/swarm-%u", actor_paths(self->actor)->state_folder,
-                           actor_instance(self->actor));
-    lb_err err = catalogue_open(&self->catalogue, folder, self->pool);
-    if (err != LB_OK)
-        log_error("cannot open the catalogue %s: %s", folder, strerror(errno));
-    free(folder);
+    self->connections = connections_new(loop, self->disk, &events);
+    lb_err err = workers_open(self);
     if (err == LB_OK)
         err = listen_inherited(self);
     if (err == LB_OK && self->port == 0)
@@ -428,9 +452,11 @@ lb_err transfers_new(struct actor *actor, struct transfers **ret_self)
         transfers_free(&self);
         return err;
     }
+    self->dht_port = find_dht_port(self);
     transfers_open_limits(self);
     instances_init(&self->storages, actor, SERVICE_STORAGE, &lb__storage__reply__descriptor);
     transfers_local_open(self);
+    workers_opened(self->workers);
     transfers_load(self);
     *ret_self = self;
     return LB_OK;
@@ -451,6 +477,7 @@ void transfers_stop(struct transfers *self, void (*on_stopped)(void *ctx), void 
     self->on_stopped = on_stopped;
     self->on_stopped_ctx = ctx;
     uv_timer_stop(&self->timer);
+    workers_stop(self->workers);
     connections_stop_listening(self->connections);
     transfers_cancel_orders(self);
     self->stopping = true;
@@ -485,6 +512,7 @@ void transfers_free(struct transfers **self)
     if (freed == NULL)
         return;
     freed->stopping = true;
+    workers_end(freed->workers);
     for (size_t i = freed->count; i > 0; i--)
         transfer_stop(freed->items[i - 1]);
     connections_free(&freed->connections);
@@ -499,6 +527,7 @@ void transfers_free(struct transfers **self)
     }
     if (freed->catalogue != NULL)
         catalogue_close(&freed->catalogue);
+    workers_free(&freed->workers);
     free(freed->items);
     free(freed->wishes);
     uv_close((uv_handle_t *)&freed->timer, on_handle_closed);
@@ -519,7 +548,8 @@ const struct transfer *transfers_at(const struct transfers *self, size_t index)
 
 const struct transfer *transfers_find(const struct transfers *self, const uint8_t infohash[20])
 {
-    return transfers_get(self, infohash);
+    const struct transfer *found = transfers_get(self, infohash);
+    return found != NULL && found->place == OWNERSHIP_HELD ? found : NULL;
 }
 
 lb_err transfers_add_peer(struct transfers *self, const uint8_t infohash[20],

@@ -23,9 +23,12 @@
 #define TRANSFERS_TOLD_MS       3000u /* so long a share waits for its first announcement */
 #define TRANSFERS_WAITERS_MAX   64u   /* who ordered the same thing while it is being begun */
 #define TRANSFERS_NOTE_SIZE     256u
+#define TRANSFERS_MIRROR_MS     10000u /* so long one is seeded beside its owner unasked */
+#define TRANSFERS_PASSED_PEERS  64u    /* addresses that one worker tells another at once */
 
 struct actor;
 struct call;
+struct link;
 struct transfer;
 struct transfers;
 
@@ -103,11 +106,55 @@ LB_MUST_CHECK lb_err transfers_set_limits(struct transfers *self, const uint8_t 
  */
 LB_MUST_CHECK lb_err transfers_check(struct transfers *self, const uint8_t infohash[20]);
 
+/* ---- among several workers of a node; see ownership.h ---- */
+
+/* How many there are has changed, perhaps. */
+void transfers_scaled(struct transfers *self);
+
+/*
+ * Does this worker answer for it? LB_OK: whether it is there or not. LB_UNAVAILABLE: another has
+ * it, or it passes from one to another just now: ask again.
+ */
+LB_MUST_CHECK lb_err transfers_answers_for(const struct transfers *self,
+                                           const uint8_t infohash[20]);
+
+/* Another worker is to have it, and it does not run here, but perhaps as a mirror. */
+bool transfers_is_elsewhere(const struct transfers *self, const uint8_t infohash[20]);
+
+/* The worker to pass an order to fetch on to; NULL: do it here, or find what is wrong with it. */
+struct link *transfers_fetch_elsewhere(const struct transfers *self,
+                                       const struct transfers_fetch *fetch);
+
+/* A transfer's last owner has given it back. peers: to call at once. */
+void transfers_take_up(struct transfers *self, const uint8_t infohash[20],
+                       const struct address *peers, size_t peers_count);
+
+/* As transfers_share(), of what another worker hashed; its files are there (catalogue_shared.h). */
+void transfers_adopt(struct transfers *self, const uint8_t infohash[20], const char *folder,
+                     unsigned from, transfers_fn *done, void *ctx);
+
+/*
+ * Seed what another has complete, for those peers, until it is not asked for again for
+ * TRANSFERS_MIRROR_MS. What was sent of it lately, in bytes per second.
+ */
+uint64_t transfers_seed(struct transfers *self, const uint8_t infohash[20],
+                        const struct address *peers, size_t peers_count);
+void transfers_unseed(struct transfers *self, const uint8_t infohash[20]);
+
+/* The book of worker 0, and what it answers; to be packed at once. */
+struct Lb__Swarm__Allot;
+struct Lb__Swarm__Allotment;
+void transfers_allot(struct transfers *self, const struct Lb__Swarm__Allot *allot,
+                     struct Lb__Swarm__Allotment *ret_allotment);
+
 /* ---- looking ---- */
 
 size_t transfers_count(const struct transfers *self);
 const struct transfer *transfers_at(const struct transfers *self, size_t index);
 const struct transfer *transfers_find(const struct transfers *self, const uint8_t infohash[20]);
+
+/* What is seeded here beside its owner, or NULL; transfers_find() finds what is this worker's. */
+const struct transfer *transfers_mirror(const struct transfers *self, const uint8_t infohash[20]);
 
 enum transfer_state {
     TRANSFER_CHECKING,
@@ -143,6 +190,8 @@ struct transfer_status {
     uint64_t damaged_bytes; /* found by the last check */
     uint32_t priority;
     uint32_t queue; /* its place among those who wait, 0: does not */
+    bool passing;   /* to another worker */
+    bool mirror;    /* of another worker's */
 };
 
 /* Borrows from the transfer until the next event. */

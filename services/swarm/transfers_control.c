@@ -54,13 +54,12 @@ void transfers_let_go_on(struct transfers *self, uint64_t now_ms)
     }
 }
 
-static void limit_node(struct transfers *self, const struct transfers_limits *limits,
-                       uint64_t now_ms)
+static void limit_node(struct transfers *self, const struct transfers_limits *limits)
 {
     if (limits->has_receive)
-        limits_set(&self->limits, LIMITS_RECEIVE, limits->receive, now_ms);
+        workers_set_limit(self->workers, LIMITS_RECEIVE, limits->receive);
     if (limits->has_send)
-        limits_set(&self->limits, LIMITS_SEND, limits->send, now_ms);
+        workers_set_limit(self->workers, LIMITS_SEND, limits->send);
 }
 
 static void limit_one(struct transfer *self, const struct transfers_limits *limits, uint64_t now_ms)
@@ -90,7 +89,7 @@ lb_err transfers_set_limits(struct transfers *self, const uint8_t *infohash,
     if (one != NULL)
         limit_one(one, limits, now_ms);
     else
-        limit_node(self, limits, now_ms);
+        limit_node(self, limits);
     /* Who waited at the old rate may go on. */
     transfers_arm(self, now_ms);
     return LB_OK;
@@ -135,14 +134,8 @@ static void set_place(struct transfer *self, uint32_t place, uint64_t now_ms)
     transfers_touch(self);
 }
 
-void transfers_order_queue(struct transfers *self, uint64_t now_ms)
+struct queue_item *transfers_queue_items(const struct transfers *self, uint64_t now_ms)
 {
-    const uint32_t active_max =
-        (uint32_t)config_number(actor_config(self->actor), CONFIG_SWARM_ACTIVE_MAX);
-    if (!self->queue_due && (active_max == 0 || now_ms < self->queue_ms))
-        return;
-    self->queue_due = false;
-    self->queue_ms = now_ms + QUEUE_LOOK_MS;
     struct queue_item *items = xcalloc(self->count + 1, sizeof *items);
     for (size_t i = 0; i < self->count; i++) {
         struct transfer *transfer = self->items[i];
@@ -155,7 +148,20 @@ void transfers_order_queue(struct transfers *self, uint64_t now_ms)
         items[i].idle = items[i].fetching && is_idle(transfer, now_ms);
         memcpy(items[i].infohash, transfer->infohash, sizeof items[i].infohash);
     }
-    queue_order(items, self->count, active_max);
+    return items;
+}
+
+void transfers_order_queue(struct transfers *self, uint64_t now_ms)
+{
+    const uint32_t active_max =
+        (uint32_t)config_number(actor_config(self->actor), CONFIG_SWARM_ACTIVE_MAX);
+    if (!self->queue_due && (active_max == 0 || now_ms < self->queue_ms))
+        return;
+    self->queue_due = false;
+    self->queue_ms = now_ms + QUEUE_LOOK_MS;
+    struct queue_item *items = transfers_queue_items(self, now_ms);
+    queue_order(items, self->count,
+                active_max > 0 ? workers_places(self->workers, active_max) : 0);
     for (size_t i = 0; i < self->count; i++)
         set_place(items[i].ctx, items[i].place, now_ms);
     free(items);

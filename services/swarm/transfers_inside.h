@@ -5,7 +5,10 @@
  * transfer_peers.c (its connections), transfers_looking.c (what is to be seen of it),
  * transfers_outcomes.c (how it went for its peers), transfers_control.c (limits, turns, selections
  * and checks), transfers_order.c (sharing, fetching, removing), transfers_announce.c (finding
- * peers), transfers_local.c (on the local net). Not for others.
+ * peers), transfers_local.c (on the local net); among several workers of a node
+ * transfers_workers.c (who has what), transfers_adopt.c (shares for others), transfers_bases.c
+ * (what they have of the same name), transfers_mirror.c (seeding what another has),
+ * transfers_allot.c (parts of the node's limits). Not for others.
  */
 #pragma once
 
@@ -18,6 +21,7 @@
 #include "services/swarm/limits.h"
 #include "services/swarm/metainfo.h"
 #include "services/swarm/order.h"
+#include "services/swarm/ownership.h"
 #include "services/swarm/torrent.h"
 #include "services/swarm/transfers.h"
 
@@ -102,7 +106,8 @@ struct transfer {
     bool removed;
     bool again; /* to be opened again at again_ms */
     uint64_t again_ms;
-    bool reuse_wanted; /* not yet looked for what is on this disk */
+    bool reuse_wanted;    /* not yet looked for what is on this disk */
+    uint64_t bases_asked; /* the question what of it other workers hold; 0: none is under way */
     uint64_t reused_bytes;
     bool syncing;             /* every piece is here, and not yet known to be on the disk */
     bool reading_back;        /* from the disk */
@@ -123,6 +128,15 @@ struct transfer {
     uint32_t webseeds_count;
     uint64_t webseeds_dropped; /* a bit for each: while this process lives it is not asked again */
 
+    enum ownership_place place; /* HELD, LEAVING, LEFT or MIRROR */
+    uint64_t load;              /* of the job that reads it from the catalogue; 0: none is to */
+    uint64_t left_ms;           /* LEFT: since when */
+    uint64_t left_have_bytes;   /* LEAVING, LEFT: what was here */
+    bool give_wanted;           /* LEAVING: its lock could not be given back yet */
+    uint64_t hot_until_ms;      /* HELD: others seed it, too */
+    uint64_t others_rate;       /* bytes per second that they sent of it, as last told */
+    uint64_t mirror_until_ms;   /* MIRROR: unless it is asked for again */
+
     bool touched; /* actions may be waiting */
     struct transfer *next_touched;
 
@@ -137,6 +151,7 @@ struct connect_wish {
 };
 
 struct ordering;
+struct workers;
 
 struct transfers {
     struct actor *actor;
@@ -158,6 +173,7 @@ struct transfers {
     struct address own[TRANSFERS_OWN_MAX];
     unsigned own_count;
     uint16_t port;
+    uint16_t dht_port; /* of lb-transport, for peers */
 
     struct transfer **items;
     size_t count;
@@ -172,6 +188,8 @@ struct transfers {
     unsigned announcing;
     struct ordering *orderings;
     size_t loading; /* jobs that read a transfer from the catalogue */
+    uint64_t loads;
+    struct workers *workers; /* this one among those of the node */
 
     uv_timer_t timer;
     uv_timer_t stop_timer;
@@ -259,6 +277,9 @@ bool transfer_is_refused(const struct transfer *self, lb_err err);
 
 /* What lies in its files is known: take what lies elsewhere on this disk, then go on. */
 void transfer_take_up(struct transfer *self);
+
+/* Then: from its own bases, those of transfers here, and more (copied). */
+void transfer_reuse(struct transfer *self, const struct storage_base *more, uint32_t more_count);
 void transfer_on_reused(void *ctx, uint32_t piece);
 void transfer_on_reuse_done(void *ctx, lb_err err);
 
@@ -270,7 +291,9 @@ void transfer_read_back_done(struct transfer *self);
 
 /* ---- transfer_blocks.c ---- */
 
-void transfer_take_block(struct transfer *self, const struct wire_message *message);
+/* memory: of a block of its own, which it may keep (connection.h), or NULL. */
+void transfer_take_block(struct transfer *self, const struct wire_message *message,
+                         struct disk_block **memory);
 void transfer_verify(struct transfer *self, uint32_t piece);
 void transfer_free_incoming(struct transfer *self, uint32_t piece);
 void transfer_retry_writing(struct transfer *self);
@@ -286,7 +309,7 @@ void transfer_drop_outgoing(struct transfer *self);
 bool transfer_hello(struct transfer *self, struct connection *connection,
                     const struct wire_handshake *hello);
 void transfer_message(struct transfer *self, struct connection *connection,
-                      const struct wire_message *message);
+                      const struct wire_message *message, struct disk_block **block);
 void transfer_closed(struct transfer *self, struct connection *connection, const char *reason);
 void transfer_disconnect(struct transfer *self, const struct torrent_action *action);
 
@@ -331,6 +354,9 @@ void transfers_open_limits(struct transfers *self);
 /* Let those go on that a limit held back; decide who fetches and who waits. */
 void transfers_let_go_on(struct transfers *self, uint64_t now_ms);
 void transfers_order_queue(struct transfers *self, uint64_t now_ms);
+
+/* One of each transfer, for queue_order(); the caller frees. */
+struct queue_item *transfers_queue_items(const struct transfers *self, uint64_t now_ms);
 void transfers_look_at_queue(struct transfers *self);
 
 /* Of its peers' share of what all may have, by its priority. */
@@ -363,8 +389,18 @@ uint32_t transfer_finished(const struct transfer *self);
 
 /* ---- transfers_order.c ---- */
 
-/* Take up what stands in the catalogue. */
+/* Why it is neither here nor there at the moment. */
+extern const char transfers_passing[];
+
+/* Take up what stands in the catalogue, or one of it. */
 void transfers_load(struct transfers *self);
+struct transfer *transfers_load_one(struct transfers *self, const struct order *order,
+                                    enum ownership_place place);
+
+/* What an order to fetch is of: by its link or its metainfo. The problem is for a person. */
+LB_MUST_CHECK lb_err transfers_read_source(const struct transfers_fetch *fetch,
+                                           uint8_t infohash[20], struct metainfo **ret_metainfo,
+                                           struct metainfo_problem *problem);
 void transfers_cancel_orders(struct transfers *self);
 
 /* ---- transfers_local.c ---- */
@@ -378,3 +414,51 @@ void transfers_local_settle(struct transfers *self);
 /* ---- transfers_announce.c ---- */
 
 void transfers_announce(struct transfers *self, struct transfer *transfer);
+
+/* ---- transfers_workers.c ---- */
+
+/* Opens the catalogue, taking what is this worker's. LB_DENIED, LB_IO with errno left set. */
+LB_MUST_CHECK lb_err workers_open(struct transfers *transfers);
+
+/* Once the sockets are there: says which port it is. */
+void workers_opened(struct workers *self);
+
+/* No new work; what is under way ends with the pool. Then say nothing any more; then free. */
+void workers_stop(struct workers *self);
+void workers_end(struct workers *self);
+void workers_free(struct workers **self);
+
+/* Another worker of this node listens there: no peer. */
+bool workers_is_other(const struct workers *self, const struct address *address);
+
+/* A transfer's storage is closed, or it has none: go on handing it over. */
+void workers_go_on_handing(struct workers *self, struct transfer *transfer);
+
+/* ---- transfers_adopt.c ---- */
+
+/* Look whether another worker shares this path; true: ordering_create() follows. */
+bool workers_find_share(struct ordering *ordering);
+
+/* What is hashed is another worker's: true, and it is given to that one. */
+bool workers_hand_share(struct ordering *ordering, const char *folder);
+
+/* What the path held before is another worker's: it ends that. */
+void workers_replace_share(struct ordering *ordering);
+
+/* ---- transfers_bases.c ---- */
+
+/* Look for what other workers hold under its name; true: transfer_reuse() follows. */
+bool workers_find_bases(struct workers *self, struct transfer *transfer);
+
+/* ---- transfers_mirror.c ---- */
+
+/* Others that seed it, too, are to end that. */
+void workers_unseed(struct workers *self, const struct transfer *transfer);
+
+/* ---- transfers_allot.c ---- */
+
+/* The node's limit has changed. */
+void workers_set_limit(struct workers *self, enum limits_direction direction, uint64_t rate);
+
+/* How many fetches may run here, for queue_order(). */
+uint32_t workers_places(const struct workers *self, uint32_t active_max);

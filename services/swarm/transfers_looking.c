@@ -49,6 +49,8 @@ void transfer_status(const struct transfer *self, struct transfer_status *ret_st
         .damaged_bytes = self->damaged_bytes,
         .priority = self->priority,
         .queue = self->queue,
+        .passing = self->place == OWNERSHIP_LEAVING || self->place == OWNERSHIP_LEFT,
+        .mirror = self->place == OWNERSHIP_MIRROR,
     };
     set_selected(self, ret_status);
     if (self->running)
@@ -56,6 +58,8 @@ void transfer_status(const struct transfer *self, struct transfer_status *ret_st
     ret_status->finished = transfer_finished(self);
     if (self->ended)
         ret_status->have_bytes = ret_status->wanted_bytes;
+    if (ret_status->passing)
+        ret_status->have_bytes = self->left_have_bytes;
     if (self->queue > 0)
         ret_status->state = TRANSFER_PAUSED;
     if (self->queue > 0)

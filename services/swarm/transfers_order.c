@@ -5,6 +5,7 @@
 #include "libcommon/pool.h"
 #include "services/swarm/device.h"
 #include "services/swarm/magnet.h"
+#include "services/swarm/ordering.h"
 #include "services/swarm/resume.h"
 #include "services/swarm/transfers_inside.h"
 
@@ -16,36 +17,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-struct waiter {
-    transfers_fn *done;
-    void *ctx;
-};
-
-/* Something being begun: what is to be shared is hashed, what is to be fetched is written down. */
-struct ordering {
-    struct job job; /* first: the pool hands it back */
-    struct ordering *next;
-    struct transfers *owner;
-    struct waiter waiters[TRANSFERS_WAITERS_MAX];
-    size_t waiters_count;
-    struct order order;
-    struct address *calls; /* fetching: peers to call at once */
-    size_t calls_count;
-    struct metainfo *metainfo;
-    struct create *create;         /* sharing, while hashing */
-    char *path;                    /* sharing: what was asked for */
-    struct webseed_urls web_seeds; /* sharing */
-    uint8_t *record;               /* sharing: the resume record */
-    size_t record_size;
-    lb_err err;
-    char reason[DEVICE_PROBLEM_SIZE];
-    bool opening; /* the transfer is there and not yet seeded */
-    uint8_t opening_infohash[20];
-};
-
 /* ---- orderings ---- */
 
-static struct ordering *ordering_new(struct transfers *owner, transfers_fn *done, void *ctx)
+struct ordering *ordering_new(struct transfers *owner, transfers_fn *done, void *ctx)
 {
     struct ordering *self = xcalloc(1, sizeof *self);
     self->owner = owner;
@@ -55,8 +29,8 @@ static struct ordering *ordering_new(struct transfers *owner, transfers_fn *done
     return self;
 }
 
-static void ordering_end(struct ordering *self, lb_err err, const char *reason,
-                         const struct transfer *transfer)
+void ordering_end(struct ordering *self, lb_err err, const char *reason,
+                  const struct transfer *transfer)
 {
     for (struct ordering **at = &self->owner->orderings; *at != NULL; at = &(*at)->next) {
         if (*at != self)
@@ -96,6 +70,7 @@ static bool is_being_written(const struct transfers *self, const uint8_t infohas
            catalogue_find(self->catalogue, infohash) != NULL;
 }
 
+const char transfers_passing[] = "it passes from one worker to another";
 static const char being_begun[] = "the same content is being begun by another order";
 
 /* ---- loading ---- */
@@ -104,6 +79,7 @@ struct loading {
     struct job job;
     struct transfers *owner;
     uint8_t infohash[20];
+    uint64_t load; /* the transfer's, if it is still for that one */
     struct metainfo *metainfo;
     uint8_t *record;
     size_t record_size;
@@ -135,7 +111,7 @@ static void load_done(struct job *job, void *ctx)
     struct transfers *owner = ctx;
     struct transfer *transfer = transfers_get(owner, self->infohash);
     owner->loading--;
-    if (transfer != NULL && !owner->stopping) {
+    if (transfer != NULL && transfer->load == self->load && !owner->stopping) {
         /* Without its metainfo a fetch asks the peers again; a share cannot. */
         if (self->metainfo == NULL && transfer->kind == ORDER_SHARE) {
             transfer_fail(transfer, self->err, "its .torrent file");
@@ -156,26 +132,30 @@ static void load_done(struct job *job, void *ctx)
     free(self);
 }
 
-static void load_one(struct transfers *self, const struct order *order)
+struct transfer *transfers_load_one(struct transfers *self, const struct order *order,
+                                    enum ownership_place place)
 {
     struct transfer *transfer = transfer_new(self, order);
+    transfer->place = place;
     transfers_put_in(self, transfer);
     struct loading *loading = xcalloc(1, sizeof *loading);
     loading->owner = self;
+    loading->load = transfer->load = ++self->loads;
     memcpy(loading->infohash, order->infohash, sizeof loading->infohash);
     loading->job = (struct job){ .work = load_work, .done = load_done, .ctx = self };
     self->loading++;
     if (pool_submit(self->pool, &loading->job) == LB_OK)
-        return;
+        return transfer;
     /* At most as many orders as the pool takes jobs: this does not happen, but must do no harm. */
     load_work(&loading->job);
     load_done(&loading->job, self);
+    return transfer;
 }
 
 void transfers_load(struct transfers *self)
 {
     for (size_t i = 0; i < catalogue_count(self->catalogue); i++)
-        load_one(self, catalogue_at(self->catalogue, i));
+        (void)transfers_load_one(self, catalogue_at(self->catalogue, i), OWNERSHIP_HELD);
     if (catalogue_damaged(self->catalogue) > 0)
         log_warn("%zu damaged orders were put aside", catalogue_damaged(self->catalogue));
     if (self->count > 0)
@@ -202,9 +182,16 @@ void transfers_remove(struct transfers *self, const uint8_t infohash[20], transf
 {
     struct transfer *transfer = transfers_get(self, infohash);
     if (transfer == NULL) {
-        done(ctx, LB_NOT_FOUND, "there is no such transfer", NULL);
+        if (done != NULL)
+            done(ctx, LB_NOT_FOUND, "there is no such transfer", NULL);
         return;
     }
+    if (transfer->place != OWNERSHIP_HELD) {
+        if (done != NULL)
+            done(ctx, LB_UNAVAILABLE, transfers_passing, NULL);
+        return;
+    }
+    workers_unseed(self->workers, transfer);
     struct removal *removal = xcalloc(1, sizeof *removal);
     *removal = (struct removal){ .done = done, .ctx = ctx };
     uint8_t copy[20];
@@ -250,7 +237,8 @@ static void on_share_stored(void *ctx, lb_err err)
 
 static bool is_share_of(const struct transfer *transfer, const char *path)
 {
-    if (transfer->kind != ORDER_SHARE || transfer->metainfo == NULL)
+    if (transfer->kind != ORDER_SHARE || transfer->metainfo == NULL ||
+        transfer->place != OWNERSHIP_HELD)
         return false;
     char *own = transfer_path(transfer);
     const bool same = strcmp(own, path) == 0;
@@ -316,10 +304,10 @@ static void on_created(void *ctx, lb_err err, const struct create_result *result
                        const char *problem)
 {
     struct ordering *self = ctx;
-    struct transfers *owner = self->owner;
     self->create = NULL;
     if (err != LB_OK) {
-        ordering_end(self, err, problem, NULL);
+        /* Cancelled only since this worker ends: another will do it. */
+        ordering_end(self, err == LB_CANCELLED ? LB_UNAVAILABLE : err, problem, NULL);
         return;
     }
     self->metainfo = result->metainfo;
@@ -329,7 +317,18 @@ static void on_created(void *ctx, lb_err err, const struct create_result *result
     resume_free(&resume);
     if (result->empty_folders > 0)
         log_warn("share leaves %u empty folders out", result->empty_folders);
+    if (!workers_hand_share(self, result->folder))
+        ordering_seed(self, result->folder);
+}
+
+void ordering_seed(struct ordering *self, const char *folder)
+{
+    struct transfers *owner = self->owner;
     struct transfer *there = transfers_get(owner, self->metainfo->infohash);
+    if (there != NULL && there->place != OWNERSHIP_HELD) {
+        ordering_end(self, LB_UNAVAILABLE, transfers_passing, NULL);
+        return;
+    }
     const bool failed =
         there != NULL && there->kind == ORDER_SHARE && there->state == TRANSFER_FAILED;
     if (there != NULL && !failed) {
@@ -348,12 +347,13 @@ static void on_created(void *ctx, lb_err err, const struct create_result *result
     self->order.priority = ORDER_PRIORITY;
     self->order.added_s = clock_wall_s();
     memcpy(self->order.infohash, self->metainfo->infohash, sizeof self->order.infohash);
-    if (snprintf(self->order.folder, sizeof self->order.folder, "%s", result->folder) >=
+    if (snprintf(self->order.folder, sizeof self->order.folder, "%s", folder) >=
         (int)sizeof self->order.folder) {
         ordering_end(self, LB_TOO_BIG, "the path is too long", NULL);
         return;
     }
     replace_share(self);
+    workers_replace_share(self);
     uint8_t *torrent = NULL;
     size_t size = 0;
     metainfo_write_torrent(self->metainfo, clock_wall_s(), &torrent, &size);
@@ -361,7 +361,10 @@ static void on_created(void *ctx, lb_err err, const struct create_result *result
                                      on_share_stored, self);
     free(torrent);
     if (put != LB_OK)
-        ordering_end(self, put, "too many transfers, or too much to do", NULL);
+        ordering_end(self, put,
+                     put == LB_UNAVAILABLE ? transfers_passing
+                                           : "too many transfers, or too much to do",
+                     NULL);
 }
 
 static struct resume *known_resume(const struct transfer *known)
@@ -403,26 +406,37 @@ void transfers_share(struct transfers *self, const struct transfers_share *share
         join_ordering(at, done, ctx);
         return;
     }
-    const struct transfer *known = find_share(self, clean);
-    struct resume *resume = known_resume(known);
-    const struct create_request request = {
+    struct ordering *ordering = ordering_new(self, done, ctx);
+    ordering->path = clean;
+    ordering->web_seeds = web_seeds;
+    ordering->request = (struct create_request){
         .path = clean,
         .piece_length = share->piece_length,
         .kind = share->kind,
         .is_private = share->is_private,
-        .known = resume != NULL ? known->metainfo : NULL,
-        .known_resume = resume,
     };
-    struct ordering *ordering = ordering_new(self, done, ctx);
-    ordering->path = clean;
-    ordering->web_seeds = web_seeds;
-    const lb_err err = create_start(self->pool, &request, on_created, ordering, &ordering->create);
+    const struct transfer *known = find_share(self, clean);
+    if (known == NULL && workers_find_share(ordering))
+        return;
+    ordering->has_before = known != NULL;
+    if (known != NULL)
+        memcpy(ordering->before, known->infohash, sizeof ordering->before);
+    struct resume *resume = known_resume(known);
+    ordering_create(ordering, resume != NULL ? known->metainfo : NULL, resume);
     resume_free(&resume);
+}
+
+void ordering_create(struct ordering *self, struct metainfo *known, const struct resume *resume)
+{
+    self->request.known = known;
+    self->request.known_resume = resume;
+    const lb_err err =
+        create_start(self->owner->pool, &self->request, on_created, self, &self->create);
     if (err == LB_INVALID)
-        ordering_end(ordering, err,
-                     "the path must be absolute, and the piece length a power of two", NULL);
+        ordering_end(self, err, "the path must be absolute, and the piece length a power of two",
+                     NULL);
     else if (err != LB_OK)
-        ordering_end(ordering, err, lb_err_text(err), NULL);
+        ordering_end(self, err, lb_err_text(err), NULL);
 }
 
 /* ---- fetching ---- */
@@ -514,7 +528,10 @@ static void folder_done(struct job *job, void *ctx)
                                      on_fetch_stored, self);
     free(torrent);
     if (err != LB_OK)
-        ordering_end(self, err, "too many transfers, or too much to do", NULL);
+        ordering_end(self, err,
+                     err == LB_UNAVAILABLE ? transfers_passing
+                                           : "too many transfers, or too much to do",
+                     NULL);
 }
 
 /* What is selected now is fetched besides what was before; nothing said means everything. */
@@ -625,8 +642,8 @@ static void fetch_again(struct transfer *transfer, struct metainfo **metainfo,
     done(ctx, err, "a priority is 1 to 3", err == LB_OK ? transfer : NULL);
 }
 
-static lb_err read_source(const struct transfers_fetch *fetch, uint8_t infohash[20],
-                          struct metainfo **ret_metainfo, struct metainfo_problem *problem)
+lb_err transfers_read_source(const struct transfers_fetch *fetch, uint8_t infohash[20],
+                             struct metainfo **ret_metainfo, struct metainfo_problem *problem)
 {
     if (fetch->magnet == NULL) {
         const lb_err err = metainfo_parse(fetch->metainfo, ret_metainfo, problem);
@@ -689,7 +706,7 @@ void transfers_fetch(struct transfers *self, const struct transfers_fetch *fetch
         done(ctx, LB_INVALID, fault, NULL);
         return;
     }
-    const lb_err err = read_source(fetch, infohash, &metainfo, &problem);
+    const lb_err err = transfers_read_source(fetch, infohash, &metainfo, &problem);
     if (err != LB_OK) {
         done(ctx, err, problem.text, NULL);
         return;
@@ -704,6 +721,12 @@ void transfers_fetch(struct transfers *self, const struct transfers_fetch *fetch
         return;
     }
     struct transfer *there = transfers_get(self, infohash);
+    if (there != NULL && there->place != OWNERSHIP_HELD) {
+        done(ctx, LB_UNAVAILABLE, transfers_passing, NULL);
+        free(selection);
+        metainfo_free(&metainfo);
+        return;
+    }
     if (there != NULL) {
         fetch_again(there, &metainfo, fetch, selection, done, ctx);
         free(selection);

@@ -242,6 +242,26 @@ void wire_reader_filled(struct wire_reader *self, size_t size)
     self->size += (uint32_t)size;
 }
 
+void wire_reader_drop(struct wire_reader *self)
+{
+    free(self->partial);
+    self->partial = NULL;
+    self->size = self->capacity = 0;
+}
+
+bool wire_reads_block(const uint8_t *header, struct wire_message *ret_message)
+{
+    if (load_u32(header) != WIRE_PIECE_HEADER - 4 + WIRE_BLOCK_SIZE || header[4] != WIRE_PIECE)
+        return false;
+    *ret_message = (struct wire_message){
+        .kind = WIRE_PIECE,
+        .piece = load_u32(header + 5),
+        .offset = load_u32(header + 9),
+        .length = WIRE_BLOCK_SIZE,
+    };
+    return true;
+}
+
 void wire_put_handshake(struct writer *to, const struct wire_handshake *handshake)
 {
     uint8_t reserved[RESERVED_SIZE] = { 0 };

@@ -102,6 +102,13 @@ enum wire_verdict wire_reader_next(struct wire_reader *self, struct bytes *data,
 size_t wire_reader_room(struct wire_reader *self, uint8_t **ret_room);
 void wire_reader_filled(struct wire_reader *self, size_t size);
 
+/* Nothing is begun any more. */
+void wire_reader_drop(struct wire_reader *self);
+
+/* Whether these WIRE_PIECE_HEADER bytes begin a PIECE of WIRE_BLOCK_SIZE; its payload is not set.
+ */
+bool wire_reads_block(const uint8_t *header, struct wire_message *ret_message);
+
 /* Append to `to`; a PIECE without its payload, which the caller sends behind it. */
 void wire_put_handshake(struct writer *to, const struct wire_handshake *handshake);
 void wire_put(struct writer *to, const struct wire_message *message);

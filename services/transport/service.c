@@ -18,7 +18,8 @@
 #include <unistd.h>
 
 #define CARE_MS       1000 /* how often pages and neighbours are looked at */
-#define CARE_HURRY_MS 50   /* ... while something is missing */
+#define CARE_HURRY_MS 20   /* ... while something is missing */
+#define JOIN_MS       1000 /* a further worker waits so long for its neighbours */
 
 _Static_assert(COUNTERS_COUNT + 4 <= STATUS_COUNTERS_MAX,
                "there is a place for each counter, those of the actor and of lan.c included");
@@ -52,9 +53,18 @@ static bool is_whole(const struct transport *self)
            instances_are_up(&self->storages);
 }
 
+/* A further worker is sent datagrams once it says that it serves: not before it can ask storage. */
+static bool may_wait(const struct transport *self)
+{
+    return actor_instance(self->actor) > 0 && !is_whole(self) &&
+           actor_now_ms(self->actor) < self->started_ms + JOIN_MS;
+}
+
 static void tell_state(struct transport *self)
 {
-    if (!self->pages.routing)
+    if (may_wait(self))
+        actor_state(self->actor, STATE_STARTING, "joining the other workers");
+    else if (!self->pages.routing)
         actor_state(self->actor, STATE_DEGRADED, "no routing table yet: nothing is answered");
     else if (!link_is_up(self->routing))
         actor_state(self->actor, STATE_DEGRADED, "routing is not there: its last table serves");
@@ -340,6 +350,7 @@ static lb_err transport_start(struct actor *actor, void **ret_ctx)
 
     *ret_ctx = self;
     self->actor = actor;
+    self->started_ms = actor_now_ms(actor);
     self->receiver = (struct datagram_receiver){ .ctx = self,
                                                  .receive = on_datagram,
                                                  .batch_done = on_batch_done };

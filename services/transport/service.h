@@ -62,6 +62,7 @@ struct transport {
     uv_timer_t deadline_timer, care_timer;
     uv_prepare_t prepare;
     unsigned handles_open;
+    uint64_t started_ms;
     uint64_t now_us;      /* of this turn or batch */
     uint64_t deadline_us; /* what the timer is armed for */
     bool in_batch;

@@ -179,6 +179,24 @@ bool load_ask(struct load *self, enum load_method method, unsigned which,
     }
 }
 
+unsigned load_step(struct load *self, enum load_method method, unsigned *under_way)
+{
+    int count;
+
+    while (*under_way + LOAD_BATCH <= LOAD_WINDOW) {
+        unsigned sent = send_some(self, method, LOAD_BATCH);
+
+        *under_way += sent;
+        if (sent < LOAD_BATCH)
+            break;
+    }
+    count = recvmmsg(self->fd, self->in_messages, LOAD_BATCH, MSG_DONTWAIT, NULL);
+    if (count <= 0)
+        return 0;
+    *under_way -= (unsigned)count < *under_way ? (unsigned)count : *under_way;
+    return (unsigned)count;
+}
+
 uint64_t load_run(struct load *self, enum load_method method, uint64_t duration_us, uint64_t most,
                   uint64_t *ret_elapsed_us)
 {

@@ -52,6 +52,12 @@ bool load_ask(struct load *self, enum load_method method, unsigned which,
               struct krpc_message *ret_reply);
 
 /*
+ * Fill the window and take what is there, without waiting; *under_way is the caller's, 0 at first.
+ * Returns the replies.
+ */
+unsigned load_step(struct load *self, enum load_method method, unsigned *under_way);
+
+/*
  * Send queries of this method, LOAD_WINDOW under way, until duration_us have passed or `most` of
  * them (0: no limit) are sent; returns the replies.
  */

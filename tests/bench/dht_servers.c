@@ -115,9 +115,15 @@ static void echo_forever(int fd, const uint16_t answer_sizes[LOAD_QUERY_SIZE])
     }
 }
 
+static const uint16_t as_they_are[LOAD_QUERY_SIZE];
+
+void servers_echo(int fd)
+{
+    echo_forever(fd, as_they_are);
+}
+
 void servers_start_echo(struct servers *self, enum server_kind kind)
 {
-    static const uint16_t as_they_are[LOAD_QUERY_SIZE];
     struct server *server = prepare(self, kind);
     int fd = load_socket(self->address, 0, &server->port);
 
@@ -177,7 +183,7 @@ void servers_open(struct servers *self, const char *address)
         fail("bench-dht: shared memory");
 }
 
-static void program_beside(const char *name, char *ret_path, size_t size)
+void servers_program(const char *name, char *ret_path, size_t size)
 {
     char self[400];
     ssize_t length = readlink("/proc/self/exe", self, sizeof(self) - 1);
@@ -193,7 +199,7 @@ static pid_t start_service(const struct servers *self, const char *name, uint16_
     char program[500], listen[64];
     pid_t pid;
 
-    program_beside(name, program, sizeof(program));
+    servers_program(name, program, sizeof(program));
     snprintf(listen, sizeof(listen), "node.listen=%s:%u", self->address, (unsigned)port);
     pid = start_child();
     if (pid > 0)
@@ -234,7 +240,7 @@ void servers_start_rival(struct servers *self, enum server_kind kind, const char
 
 /* ---- all of them ---- */
 
-static uint64_t process_cpu_ns(pid_t pid)
+uint64_t servers_process_cpu_ns(pid_t pid)
 {
     char path[300];
     unsigned long long sum = 0;
@@ -265,7 +271,7 @@ uint64_t server_cpu_ns(const struct server *server)
 
     for (unsigned i = 0; i < SERVER_PROCESSES; i++) {
         if (server->pids[i] > 0)
-            sum += process_cpu_ns(server->pids[i]);
+            sum += servers_process_cpu_ns(server->pids[i]);
     }
     return sum;
 }

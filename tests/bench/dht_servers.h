@@ -53,5 +53,12 @@ void servers_start_rival(struct servers *self, enum server_kind kind, const char
 
 /* Nanoseconds on a core, all its processes and threads together. */
 uint64_t server_cpu_ns(const struct server *server);
+uint64_t servers_process_cpu_ns(pid_t pid);
+
+/* A program in the folder of this one. */
+void servers_program(const char *name, char *ret_path, size_t size);
+
+/* Send back what comes, for ever. */
+void servers_echo(int fd);
 
 void servers_pin(unsigned core);

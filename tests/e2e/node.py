@@ -105,6 +105,10 @@ class Node:
     def admin(self, command, *arguments, **options):
         return self.lab.run(program("lb-admin"), command, "--dir", self.dir, *arguments, **options)
 
+    def start_admin(self, command, *arguments, **options):
+        """The same, not waited for."""
+        return self.lab.start(program("lb-admin"), command, "--dir", self.dir, *arguments, **options)
+
     def put(self, key, value, *more):
         return json.loads(self.cli("put", key, value, "--json", *more).stdout)
 

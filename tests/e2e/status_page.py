@@ -5,13 +5,20 @@ import struct
 SERVICES = ["supervisor", "routing", "transport", "storage", "swarm", "gateway"]
 STATES = ["absent", "starting", "ready", "degraded", "draining", "backoff", "failed", "stopped",
           "hung"]
-HEADER_SIZE, SLOT_SIZE, INSTANCES, NOTE_AT, NOTE_SIZE = 24 + 4 * len(SERVICES), 1360, 16, 96, 120
+HEADER_SIZE, SLOT_SIZE, INSTANCES, NOTE_AT, NOTE_SIZE = 24 + 4 * len(SERVICES), 1376, 16, 96, 120
 
 
 def read_active(run_folder, service):
     """How many instances of it others may send to."""
     with open(os.path.join(run_folder, "status.shm"), "rb") as file:
         return struct.unpack_from("=I", file.read(), 16 + 4 * SERVICES.index(service))[0]
+
+
+def write_overdue(run_folder, service, overdue_ms):
+    """As the event loop of instance 0 of it would say that its requests lie unanswered."""
+    with open(os.path.join(run_folder, "status.shm"), "r+b") as file:
+        file.seek(HEADER_SIZE + (SERVICES.index(service) * INSTANCES + 1) * SLOT_SIZE - 8)
+        file.write(struct.pack("=I", overdue_ms))
 
 
 def read_slot(run_folder, service, instance=0):

@@ -56,16 +56,16 @@ def fields(data):
 
 
 class Dealer:
-    """A DEALER socket connected to path."""
+    """A DEALER socket connected to path; metadata: more properties, packed, that it claims to have."""
 
-    def __init__(self, path, timeout=20.0):
+    def __init__(self, path, timeout=20.0, metadata=b""):
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.socket.settimeout(timeout)
         self.socket.connect(path)
         self.socket.sendall(GREETING)
         self._read(64)
         kind = b"DEALER"
-        metadata = b"\x0bSocket-Type" + struct.pack(">I", len(kind)) + kind
+        metadata = metadata + b"\x0bSocket-Type" + struct.pack(">I", len(kind)) + kind
         metadata += b"\x08Identity" + struct.pack(">I", 0)
         command = b"\x05READY" + metadata
         self.socket.sendall(b"\x04" + bytes([len(command)]) + command)

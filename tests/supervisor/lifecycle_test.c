@@ -1,11 +1,10 @@
 /*
  * Every state by every event, then whole lives on a virtual clock. A life is a line of steps:
  *
- *     start ready beat broken exit:CODE timer restart stop     the events (exit:-9 is a signal)
- *     +MS                                                      time passes
- *     wait                                                     time passes to the deadline; timer
- *     crash*N                                                  N times: exit:1, then wait if it
- * waits
+ *     start ready beat broken stuck exit:CODE timer restart stop     the events (exit:-9 is a
+ * signal) +MS                                                      time passes wait time passes to
+ * the deadline; timer crash*N                                                  N times: exit:1,
+ * then wait if it waits
  *
  * and its trace is what came of it: "spawn>starting", "->ready" for each event.
  */
@@ -137,6 +136,7 @@ static const struct cell_row cells[] = {
     { LIFE_READY,
       "start ready",
       { [LIFE_ON_BROKEN] = "abort>hung",
+        [LIFE_ON_STUCK] = "abort>hung",
         [LIFE_ON_EXIT] = "spawn>starting",
         [LIFE_ON_TIMER] = "abort>hung",
         [LIFE_ON_RESTART] = "term>restarting",
@@ -238,6 +238,15 @@ static const struct life_row lives[] = {
     { "a second READY is no beat", "start ready +9999 ready +1", "timer", "abort>hung" },
     { "who hangs is told to abort, then killed, and killed again", "start ready",
       "wait wait wait exit:-9", "abort>hung kill>hung kill>hung spawn>starting" },
+    { "who beats and is stuck is told to abort too", "start ready beat", "stuck wait exit:-9",
+      "abort>hung kill>hung spawn>starting" },
+    { "being stuck again and again is a crash loop",
+      "start ready stuck exit:-6 ready stuck exit:-6 wait ready stuck exit:-6 wait ready stuck "
+      "exit:-6 wait ready stuck exit:-6 wait ready",
+      "stuck exit:-6", "abort>hung ->failed" },
+    { "stuck after 60 s of being ready, it is started again at once",
+      "start crash*3 ready +60000 beat", "stuck exit:-6", "abort>hung spawn>starting" },
+    { "who drains is not stuck", "start ready stop", "stuck", "->draining" },
     { "who does not get ready in 60 s hangs", "start +59999", "timer +1 timer",
       "->starting abort>hung" },
     { "who does not stop is killed", "start ready stop +9999", "timer +1 timer exit:-9",

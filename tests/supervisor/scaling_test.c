@@ -235,6 +235,5 @@ int main(void)
         cmocka_unit_test(the_deadline_is_when_nobody_sends_any_more),
     };
 
-    return RUN_ROWS(rows, scaled) +
-           cmocka_run_group_tests_name("scaling", others, NULL, NULL);
+    return RUN_ROWS(rows, scaled) + cmocka_run_group_tests_name("scaling", others, NULL, NULL);
 }

@@ -235,6 +235,38 @@ def test_a_stopped_process_is_killed():
         wait_for("ready", node.all_ready)
 
 
+def test_a_supervisor_that_was_stopped_aborts_nobody():
+    with Node() as node:
+        process = node.up()
+        node.await_ready()
+        wait_for("ready", node.all_ready)
+        pids = [node.slot(service)["pid"] for service in SERVICES]
+        process.send_signal(signal.SIGSTOP)
+        time.sleep(4)  # longer than the watchdog
+        process.send_signal(signal.SIGCONT)
+        wait_for("it to see that", lambda: "judged anew" in node.log())
+        assert node.ask(restart_request("swarm"))[1] == 0  # it has looked at everything since
+        assert [node.slot(service)["restarts"] for service in SERVICES] == [0, 0, 0, 1, 0]
+        assert node.ask(restart_request("swarm"))[1] == 0
+        del pids[3]
+        assert pids == [node.slot(s)["pid"] for s in SERVICES if s != "swarm"]
+
+
+def test_who_beats_but_answers_nothing_is_aborted():
+    with Node() as node:
+        node.up("--set", "supervisor.stuck=1s")
+        node.await_ready()
+        wait_for("ready", node.all_ready)
+        pid = node.slot("storage")["pid"]
+        status_page.write_overdue(os.path.join(node.folder, "d", "run"), "storage", 5000)
+        wait_for("a restart", lambda: node.slot("storage")["restarts"] > 0)
+        assert pid_is_gone(pid) and node.slot("storage")["last_exit"] == -signal.SIGABRT
+        assert "storage-0 is stuck" in node.log(), node.log()
+        wait_for("ready", node.all_ready)
+        time.sleep(1.5)  # the new one is not overdue
+        assert node.slot("storage")["restarts"] == 1
+
+
 def test_sockets_outlive_the_process():
     with Node(swarm="accept") as node:
         node.up()
@@ -374,6 +406,21 @@ def test_scales_up_and_down():
         assert node.ask(scale_request("transport", 1))[1] == 0
         assert len(node.events("transport", "end")) == 2 + 15 and node.active("transport") == 1
         assert node.slot("transport")["pid"] == first and node.slot("transport")["restarts"] == 0
+
+
+def test_who_does_not_drain_is_killed_and_scaled_away():
+    with Node(**{"storage-2": "deaf"}) as node:
+        node.up("--set", "storage.workers=2")
+        node.await_ready()
+        wait_for("ready", node.all_ready)
+        assert node.ask(scale_request("storage", 3))[1] == 0
+        pid = node.slot("storage", 2)["pid"]
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            down = pool.submit(node.ask, scale_request("storage", 1))
+            wait_for("it drains", lambda: node.state("storage", 2) == "draining")
+            assert node.state("supervisor") == "ready"  # the others serve
+            assert down.result()[1] == 0 and pid_is_gone(pid)
+        assert node.mailboxes("storage") == ["storage-0.sock"] and node.active("storage") == 1
 
 
 def test_a_scaling_that_fails_is_taken_back():

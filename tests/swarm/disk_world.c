@@ -180,12 +180,16 @@ void world_wait(struct world *self, const unsigned *count, unsigned least)
 
 static bool is_idle(void *ctx)
 {
-    return pool_pending(ctx) == 0;
+    const struct world *self = ctx;
+    struct disk_stats stats;
+
+    disk_stats(self->disk, &stats);
+    return stats.jobs == 0 && pool_pending(self->pool) == 0;
 }
 
 void world_wait_jobs(struct world *self)
 {
-    world_until(self, is_idle, self->pool);
+    world_until(self, is_idle, self);
 }
 
 /* ---- files ---- */

@@ -23,6 +23,7 @@ static const struct row {
     { "who has nobody to fetch from takes none", 1, "2i2f2f", "001" },
     { "and does not wait", 1, "2f2i", "00" },
     { "nobody at all", 1, "", "" },
+    { "none may run", QUEUE_NONE, "2f2s3f", "201" },
 };
 
 static void test_places(void **state)
