@@ -43,7 +43,6 @@ enum config_effect {
     X(STORAGE_CHECK_INTERVAL, ANEW, LB_ONLY(STORAGE))                                              \
     X(STORAGE_PEER_TTL, ANEW, LB_ONLY(STORAGE))                                                    \
     X(SWARM_WORKERS, SCALED, LB_ONLY(SWARM))                                                       \
-    X(SWARM_HOT_RATE, ANEW, LB_ONLY(SWARM))                                                        \
     X(SWARM_PEERS_MAX, LIVE, LB_ONLY(SWARM))                                                       \
     X(SWARM_MODE, ANEW, LB_ONLY(SWARM))                                                            \
     X(SWARM_SUPER_SEEDING, ANEW, LB_ONLY(SWARM))                                                   \
@@ -55,6 +54,7 @@ enum config_effect {
     X(SWARM_SEND_LIMIT, LIVE, LB_ONLY(SWARM))                                                      \
     X(SWARM_SUBNET_LIMITS, ANEW, LB_ONLY(SWARM))                                                   \
     X(SWARM_ACTIVE_MAX, LIVE, LB_ONLY(SWARM))                                                      \
+    X(SWARM_HOT_RATE, LIVE, LB_ONLY(SWARM))                                                        \
     X(METRICS_LISTEN, NODE, 0)
 
 enum config_effect config_effect(enum config_key key);

@@ -23,8 +23,8 @@
 
 #define DRAIN_LIMIT_MS  60000u /* five services after one another, each killed after 10 s */
 #define ORPHAN_GRACE_MS 500u   /* a service that is told twice ends at once */
-#define LATE_MS         1000u  /* a timer that is so late was held up, with all of us */
-#define NOTICES_BUDGET  64     /* datagrams a turn */
+#define SLEPT_MS        (3u * STATUS_HEARTBEAT_MS) /* the loop wakes up at each heartbeat of its own */
+#define NOTICES_BUDGET  64                         /* datagrams a turn */
 
 struct supervisor {
     struct requests requests; /* first: see there */
@@ -37,7 +37,8 @@ struct supervisor {
     uv_poll_t *notices;
     uv_signal_t *ended;
     uv_timer_t *timer;
-    uint64_t due_ms; /* of the timer */
+    uv_check_t *awake;
+    uint64_t awake_ms; /* when the loop last woke up */
     bool stopping;
     bool stopped;
 };
@@ -105,7 +106,6 @@ static void arm(struct supervisor *self)
         uv_timer_stop(self->timer);
         return;
     }
-    self->due_ms = due_ms;
     uv_update_time(actor_loop(self->actor));
     uv_timer_start(self->timer, on_timer, due_ms > now_ms ? due_ms - now_ms : 0, 0);
 }
@@ -141,14 +141,22 @@ static void receive_notices(struct supervisor *self)
 }
 
 /*
- * We slept over the time, stopped by SIGSTOP or with the whole machine: the beats that came
- * meanwhile are not all in the queue. Who is silent is judged anew from now on.
+ * After every wait of the loop, before its timers. It never waits longer than for our own
+ * heartbeat: when it did we were stopped by SIGSTOP, or with the whole machine. The beats that came
+ * meanwhile are not all in the queue: who is silent is judged anew from now on.
  */
-static void judge_anew(struct supervisor *self, uint64_t late_ms)
+static void on_awake(uv_check_t *awake)
 {
+    struct supervisor *self = awake->data;
+    uint64_t now_ms = clock_monotonic_ms();
+    uint64_t slept_ms = now_ms - self->awake_ms;
     struct child *child = NULL;
 
-    log_warn("woke up %.1f s late: whether services hang is judged anew", (double)late_ms / 1000.0);
+    self->awake_ms = now_ms;
+    if (slept_ms < SLEPT_MS) {
+        return;
+    }
+    log_warn("slept for %.1f s: whether services hang is judged anew", (double)slept_ms / 1000.0);
     while ((child = children_next(&self->children, child)) != NULL) {
         child_tell(child, LIFE_ON_BEAT, 0);
     }
@@ -157,13 +165,9 @@ static void judge_anew(struct supervisor *self, uint64_t late_ms)
 static void on_timer(uv_timer_t *timer)
 {
     struct supervisor *self = timer->data;
-    uint64_t now_ms = clock_monotonic_ms();
     struct child *child = NULL;
 
     receive_notices(self); /* who beats in time does not hang because we are late */
-    if (now_ms > self->due_ms + LATE_MS) {
-        judge_anew(self, now_ms - self->due_ms);
-    }
     while ((child = children_next(&self->children, child)) != NULL) {
         child_tell(child, LIFE_ON_TIMER, 0);
     }
@@ -272,7 +276,7 @@ static void supervisor_free(void *ctx)
 {
     struct supervisor *self = ctx;
     uv_handle_t *handles[] = { (uv_handle_t *)self->timer, (uv_handle_t *)self->ended,
-                               (uv_handle_t *)self->notices };
+                               (uv_handle_t *)self->notices, (uv_handle_t *)self->awake };
     struct child *child = NULL;
 
     while ((child = children_next(&self->children, child)) != NULL) {
@@ -366,6 +370,13 @@ static lb_err watch_events(struct supervisor *self)
     failed = uv_timer_init(loop, self->timer);
     assert(failed == 0);
     failed = uv_signal_init(loop, self->ended);
+    assert(failed == 0);
+    self->awake = xcalloc(1, sizeof *self->awake);
+    self->awake->data = self;
+    self->awake_ms = clock_monotonic_ms();
+    failed = uv_check_init(loop, self->awake);
+    assert(failed == 0);
+    failed = uv_check_start(self->awake, on_awake);
     assert(failed == 0);
     failed = uv_signal_start(self->ended, on_ended, SIGCHLD);
     if (failed == 0) {

@@ -364,8 +364,10 @@ static lb_err listen_by_hand(struct transfers *self)
         }
         last = actor_instance(self->actor) == 0 ? listen_tcp(&address, &fd, &bound)
                                                 : listen_beside(self, &address, &fd, &bound);
-        if (last == LB_OK)
+        if (last == LB_OK) {
+            notify_keep_fd(LISTEN_TCP, fd);
             last = take_listener(self, fd);
+        }
         /* A machine without IPv6 has no such address: go on with the other. */
         if (last != LB_OK)
             log_warn("cannot listen on TCP %s: %s", text, strerror(errno));
