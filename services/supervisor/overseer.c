@@ -516,6 +516,7 @@ static void overseer_free(void *ctx)
         uv_close((uv_handle_t *)self->timer, free_handle);
     }
     bus_free(&self->bus);
+    requests_done(&self->requests);
     page_close(&self->page);
     free(self); /* the lock stays until the process is gone */
 }
@@ -580,4 +581,5 @@ const struct service_definition overseer_definition = {
     .stop = overseer_stop,
     .free = overseer_free,
     .claim = overseer_claim,
+    .hangup = requests_hangup,
 };
