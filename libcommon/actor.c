@@ -9,7 +9,9 @@
 #include "libcommon/message.h"
 #include "libcommon/notify.h"
 #include "libcommon/options.h"
+#include "libcommon/orders.h"
 #include "libcommon/senders.h"
+#include "libcommon/usage.h"
 #include "libcommon/watch.h"
 
 #include <assert.h>
@@ -60,12 +62,14 @@ struct actor {
     void *ctx;
     struct paths paths;
     struct config *config;
+    struct options options;
+    struct orders orders;
     unsigned instance;
 
     uv_loop_t loop;
     uv_timer_t heartbeat;
     uv_timer_t drain_limit;
-    uv_signal_t sigterm, sigint;
+    uv_signal_t sigterm, sigint, sighup;
     uint64_t watchdog_interval_ms, watchdog_due_ms;
 
     void *zmq;
@@ -138,6 +142,12 @@ unsigned actor_active(const struct actor *self, enum service service)
 {
     assert((unsigned)service < SERVICES_COUNT);
     return self->active[service];
+}
+
+lb_err actor_read_config(const struct actor *self, struct config **ret_now, uint64_t *ret_digest,
+                         struct config_problem *ret_problem)
+{
+    return orders_read_config(&self->orders, ret_now, ret_digest, ret_problem);
 }
 
 uint64_t actor_random_seed(const struct actor *self)
@@ -517,6 +527,20 @@ static void on_heartbeat(uv_timer_t *timer)
     notify_again();
     if (read_active(self) && self->definition->scaled != NULL)
         self->definition->scaled(self->ctx);
+    if (orders_look(&self->orders, now_ms) && self->definition->reload != NULL)
+        self->definition->reload(self->ctx, self->config);
+    usage_publish(self->slot, now_ms);
+}
+
+static void on_hangup(uv_signal_t *handle, int number)
+{
+    struct actor *self = handle->data;
+
+    (void)number;
+    if (self->definition->hangup != NULL)
+        self->definition->hangup(self->ctx);
+    else if (orders_reload(&self->orders) && self->definition->reload != NULL)
+        self->definition->reload(self->ctx, self->config);
 }
 
 static void on_drain_limit(uv_timer_t *timer)
@@ -606,7 +630,12 @@ static lb_err open_status(struct actor *self)
     atomic_fetch_add(&self->slot->generation, 1);
     atomic_store(&self->slot->state, STATE_STARTING);
     status_slot_note(self->slot, "starting");
+    memset(self->slot->listens, 0, sizeof self->slot->listens);
     read_active(self);
+    orders_init(&self->orders, &self->status_page, self->definition->service, self->slot,
+                self->config);
+    self->orders.file = self->paths.config_file;
+    self->orders.overrides = self->options.overrides;
     self->requests = actor_counter(self, "requests");
     self->refused = actor_counter(self, "requests_refused");
     self->denied = actor_counter(self, "requests_denied");
@@ -638,7 +667,9 @@ static void open_loop(struct actor *self)
     uv_timer_init(&self->loop, &self->drain_limit);
     uv_signal_init(&self->loop, &self->sigterm);
     uv_signal_init(&self->loop, &self->sigint);
+    uv_signal_init(&self->loop, &self->sighup);
     self->heartbeat.data = self->drain_limit.data = self->sigterm.data = self->sigint.data = self;
+    self->sighup.data = self;
     self->zmq = zmq_ctx_new();
     assert(self->zmq != NULL);
     zmq_ctx_set(self->zmq, ZMQ_IO_THREADS, 1);
@@ -657,6 +688,7 @@ static lb_err start(struct actor *self)
     uv_timer_start(&self->heartbeat, on_heartbeat, 0, STATUS_HEARTBEAT_MS);
     uv_signal_start(&self->sigterm, on_signal, SIGTERM);
     uv_signal_start(&self->sigint, on_signal, SIGINT);
+    uv_signal_start(&self->sighup, on_hangup, SIGHUP);
     if (self->state == STATE_ABSENT) /* it had nothing to say */
         actor_state(self, STATE_READY, "%s", "");
     return LB_OK;
@@ -683,6 +715,7 @@ static void close_actor(struct actor *self)
     uv_close((uv_handle_t *)&self->drain_limit, NULL);
     uv_close((uv_handle_t *)&self->sigterm, NULL);
     uv_close((uv_handle_t *)&self->sigint, NULL);
+    uv_close((uv_handle_t *)&self->sighup, NULL);
     /* Only closing handles should be left; a service that forgot one must not hang us here. */
     for (int turn = 0; turn < 100 && uv_loop_close(&self->loop) == UV_EBUSY; turn++)
         uv_run(&self->loop, UV_RUN_NOWAIT);
@@ -754,15 +787,15 @@ static void prepare_process(void)
 static bool prepare(struct actor *self, int argc, char **argv, int *ret_exit)
 {
     struct config_problem problem;
-    struct options options;
     const char *old;
     lb_err err;
 
-    if (!options_parse(&options, service_text(self->definition->service), argc, argv, ret_exit))
+    if (!options_parse(&self->options, service_text(self->definition->service), argc, argv,
+                       ret_exit))
         return false;
     log_init(service_text(self->definition->service), LOG_LEVEL_INFO);
-    self->instance = options.instance;
-    err = options_paths(&options, &self->paths);
+    self->instance = self->options.instance;
+    err = options_paths(&self->options, &self->paths);
     if (err == LB_OK)
         paths_of_service(&self->paths, self->definition->service);
     if (err == LB_OK && paths_has_old_state(&self->paths, &old)) {
@@ -777,12 +810,12 @@ static bool prepare(struct actor *self, int argc, char **argv, int *ret_exit)
     if (err == LB_OK)
         err = paths_make(&self->paths);
     if (err != LB_OK) {
-        log_error("cannot use the folder %s: %s", options.dir != NULL ? options.dir : "of the user",
-                  lb_err_text(err));
+        log_error("cannot use the folder %s: %s",
+                  self->options.dir != NULL ? self->options.dir : "of the user", lb_err_text(err));
         *ret_exit = err == LB_DENIED ? EXIT_PERMISSION : EXIT_CONFIGURATION;
         return false;
     }
-    err = config_load(&self->config, self->paths.config_file, options.overrides, &problem);
+    err = config_load(&self->config, self->paths.config_file, self->options.overrides, &problem);
     if (err != LB_OK) {
         log_error("%s", problem.text);
         *ret_exit = EXIT_CONFIGURATION;

@@ -31,6 +31,7 @@
 struct actor;
 struct call;
 struct config;
+struct config_problem;
 struct link;
 struct uv_loop_s;
 
@@ -73,6 +74,15 @@ struct service_definition {
      * for what actor_active() said there.
      */
     void (*scaled)(void *ctx);
+
+    /*
+     * The configuration was read again and keys that are LIVE in config_reload.h have other values:
+     * actor_config() has them already. For what the service has copied from there; may be NULL.
+     */
+    void (*reload)(void *ctx, const struct config *now);
+
+    /* SIGHUP; NULL, as for all but the supervisor: read the configuration again. */
+    void (*hangup)(void *ctx);
 };
 
 /*
@@ -108,6 +118,13 @@ uint64_t actor_random_seed(const struct actor *self);
  * between two turns of the loop only; see status_page.h and service_definition.scaled.
  */
 unsigned actor_active(const struct actor *self, enum service service);
+
+/*
+ * The configuration as a process started now would have it, checked, not used yet: the caller frees
+ * *ret_now. *ret_digest is that of the files alone. LB_INVALID or LB_IO and *ret_problem.
+ */
+LB_MUST_CHECK lb_err actor_read_config(const struct actor *self, struct config **ret_now,
+                                       uint64_t *ret_digest, struct config_problem *ret_problem);
 
 /* A counter in the status page; made at first use, cached by the caller. Never NULL. */
 struct status_counter *actor_counter(struct actor *self, const char *name);

@@ -28,6 +28,11 @@ uint64_t clock_wall_s(void)
     return read_us(CLOCK_REALTIME) / 1000000;
 }
 
+uint64_t clock_wall_ms(void)
+{
+    return read_us(CLOCK_REALTIME) / 1000;
+}
+
 uint64_t clock_entropy(void)
 {
     uint64_t value;

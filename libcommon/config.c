@@ -72,8 +72,8 @@ static const struct unit size_units[] = {
 };
 
 static const struct unit time_units[] = {
-    { "", 1000 },     { "ms", 1 },       { "s", 1000 },      { "sec", 1000 }, { "min", 60000 },
-    { "h", 3600000 }, { "d", 86400000 }, { "w", 604800000 }, { NULL, 0 },
+    { "", 1000 },   { "ms", 1 },      { "s", 1000 },     { "sec", 1000 },    { "min", 60000 },
+    { "m", 60000 }, { "h", 3600000 }, { "d", 86400000 }, { "w", 604800000 }, { NULL, 0 },
 };
 
 /* Digits, perhaps spaces, a unit; the product within 64 bits. */
@@ -631,6 +631,29 @@ bool config_is_same(const struct config *a, const struct config *b, enum config_
             return false;
     }
     return x->items_count == y->items_count;
+}
+
+static uint64_t add_bytes(uint64_t digest, const void *data, size_t size)
+{
+    const uint8_t *bytes = data;
+
+    for (size_t i = 0; i < size; i++)
+        digest = (digest ^ bytes[i]) * UINT64_C(0x100000001b3);
+    return digest;
+}
+
+/* Texts with their ends, so that two of them cannot run together. */
+uint64_t config_digest_value(const struct config *self, enum config_key key, uint64_t digest)
+{
+    const struct value *value = &self->values[key];
+
+    if (is_number(rows[key].type))
+        return add_bytes(digest, &value->number, sizeof value->number);
+    if (rows[key].type != CONFIG_LIST)
+        return add_bytes(digest, value->text, strlen(value->text) + 1);
+    for (size_t i = 0; i < value->items_count; i++)
+        digest = add_bytes(digest, value->items[i], strlen(value->items[i]) + 1);
+    return add_bytes(digest, "", 1);
 }
 
 void config_take(struct config *self, struct config *from, enum config_key key)

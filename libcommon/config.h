@@ -134,6 +134,9 @@ const char *config_help(enum config_key key);
 /* Do both mean the same? Sizes, times and rates by their number: "1 GiB" is "1024 MiB". */
 bool config_is_same(const struct config *a, const struct config *b, enum config_key key);
 
+/* FNV-1a of what config_is_same() compares, on top of another digest. */
+uint64_t config_digest_value(const struct config *self, enum config_key key, uint64_t digest);
+
 /* Exchange one value, with its origin: for config_reload.h. */
 void config_take(struct config *self, struct config *from, enum config_key key);
 

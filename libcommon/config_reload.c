@@ -57,13 +57,13 @@ static void append_restarts(char line[CONFIG_CHANGE_SIZE], unsigned services)
 
 /* What a reload does not do. */
 static void append_advice(char line[CONFIG_CHANGE_SIZE], const struct config *now,
-                          enum config_key key)
+                          enum config_key key, unsigned services)
 {
     size_t used = strlen(line);
 
     switch (config_effect(key)) {
     case CONFIG_ANEW:
-        append_restarts(line, config_services(key));
+        append_restarts(line, services);
         break;
     case CONFIG_SCALED:
         snprintf(line + used, CONFIG_CHANGE_SIZE - used, ": lb-admin scale %s=%s",
@@ -79,12 +79,13 @@ static void append_advice(char line[CONFIG_CHANGE_SIZE], const struct config *no
 }
 
 const char *config_change_text(const struct config *before, const struct config *now,
-                               enum config_key key, char ret_line[CONFIG_CHANGE_SIZE])
+                               enum config_key key, unsigned services,
+                               char ret_line[CONFIG_CHANGE_SIZE])
 {
     snprintf(ret_line, CONFIG_CHANGE_SIZE, "%s.%s = %.100s (was %.100s; %.150s)",
              config_section_name(key), config_key_name(key), shown(now, key), shown(before, key),
              config_origin(now, key));
-    append_advice(ret_line, now, key);
+    append_advice(ret_line, now, key, services);
     return ret_line;
 }
 
@@ -97,15 +98,26 @@ void config_adopt(struct config *running, struct config *now)
 }
 
 /* FNV-1a, 64 bits: against a file that is being edited, not against an adversary. */
+#define DIGEST_START UINT64_C(0xcbf29ce484222325)
+
 uint64_t config_digest(const struct config *self)
 {
-    uint64_t digest = UINT64_C(0xcbf29ce484222325);
+    uint64_t digest = DIGEST_START;
+
+    for (int i = 0; i < CONFIG_KEYS_COUNT; i++)
+        digest = config_digest_value(self, (enum config_key)i, digest);
+    return digest;
+}
+
+uint64_t config_digest_of(const struct config *self, enum service service)
+{
+    uint64_t digest = DIGEST_START;
 
     for (int i = 0; i < CONFIG_KEYS_COUNT; i++) {
-        const char *text = config_text(self, (enum config_key)i);
+        enum config_key key = (enum config_key)i;
 
-        for (size_t at = 0; at <= strlen(text); at++) /* its end too: texts cannot run together */
-            digest = (digest ^ (uint8_t)text[at]) * UINT64_C(0x100000001b3);
+        if (config_effect(key) == CONFIG_ANEW && (config_services(key) & (1u << service)) != 0)
+            digest = config_digest_value(self, key, digest);
     }
     return digest;
 }

@@ -38,10 +38,10 @@ enum config_effect {
     X(ROUTING_PATHS, LIVE, LB_ONLY(ROUTING))                                                       \
     X(STORAGE_WORKERS, SCALED, LB_ONLY(STORAGE))                                                   \
     X(STORAGE_SIZE, ANEW, LB_ONLY(STORAGE))                                                        \
-    X(STORAGE_ITEM_TTL, LIVE, LB_ONLY(STORAGE))                                                    \
+    X(STORAGE_ITEM_TTL, ANEW, LB_ONLY(STORAGE))                                                    \
     X(STORAGE_VALUE_TTL, LIVE, LB_ONLY(STORAGE))                                                   \
-    X(STORAGE_CHECK_INTERVAL, LIVE, LB_ONLY(STORAGE))                                              \
-    X(STORAGE_PEER_TTL, LIVE, LB_ONLY(STORAGE))                                                    \
+    X(STORAGE_CHECK_INTERVAL, ANEW, LB_ONLY(STORAGE))                                              \
+    X(STORAGE_PEER_TTL, ANEW, LB_ONLY(STORAGE))                                                    \
     X(SWARM_WORKERS, SCALED, LB_ONLY(SWARM))                                                       \
     X(SWARM_PEERS_MAX, LIVE, LB_ONLY(SWARM))                                                       \
     X(SWARM_MODE, ANEW, LB_ONLY(SWARM))                                                            \
@@ -71,13 +71,21 @@ void config_compare(const struct config *before, const struct config *now,
 
 /*
  * One line for a person: "swarm.send_limit = 5 MB/s (was none; /etc/...conf:12)", and for what is
- * not live what to do: "...: lb-admin restart storage". Returns ret_line.
+ * not live what to do: "...: lb-admin restart storage". services: who still has to be started anew,
+ * of config_services(). Returns ret_line.
  */
 const char *config_change_text(const struct config *before, const struct config *now,
-                               enum config_key key, char ret_line[CONFIG_CHANGE_SIZE]);
+                               enum config_key key, unsigned services,
+                               char ret_line[CONFIG_CHANGE_SIZE]);
 
 /* Take the live keys of `now` over into running, and so from it. */
 void config_adopt(struct config *running, struct config *now);
+
+/*
+ * Of the values that a service reads and has to be started anew for (ANEW): two processes with the
+ * same digest run with the same.
+ */
+uint64_t config_digest_of(const struct config *self, enum service service);
 
 /* The same for the same values, whatever their files are called: config_load() of equal files. */
 uint64_t config_digest(const struct config *self);

@@ -13,6 +13,7 @@
 #define LISTEN_TCP     "tcp"     /* swarm: likewise */
 #define LISTEN_API     "api"     /* gateway: RUN/api.sock */
 #define LISTEN_EVENTS  "events"  /* gateway: RUN/events.sock */
+#define LISTEN_METRICS "metrics" /* gateway: gateway.metrics_listen, TCP */
 
 /*
  * One UDP socket per worker on one address, SO_REUSEPORT, IPv6 ones v6-only, receive buffer raised.

@@ -48,6 +48,11 @@ void log_set_level(enum log_level level)
     log_state.level = level;
 }
 
+const char *log_level_text(enum log_level level)
+{
+    return level_names[level];
+}
+
 lb_err log_level_parse(const char *text, enum log_level *ret_level)
 {
     for (unsigned i = 0; i < sizeof level_names / sizeof level_names[0]; i++) {

@@ -13,6 +13,7 @@ enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARN, LOG_LEVEL_INFO, LOG_LEVEL_DEBU
 
 void log_init(const char *who, enum log_level level);
 void log_set_level(enum log_level level);
+const char *log_level_text(enum log_level level);
 LB_MUST_CHECK lb_err log_level_parse(const char *text, enum log_level *ret_level);
 
 void log_error(const char *format, ...)

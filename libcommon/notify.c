@@ -101,6 +101,14 @@ void notify_watchdog(void)
     notify_again();
 }
 
+void notify_keep_fd(const char *name, int fd)
+{
+    char message[64];
+
+    snprintf(message, sizeof message, "FDSTORE=1\nFDPOLL=0\nFDNAME=%s", name);
+    (void)sd_pid_notify_with_fds(0, 0, message, &fd, 1);
+}
+
 uint64_t notify_watchdog_interval_ms(void)
 {
     uint64_t interval_us = 0;

@@ -23,6 +23,14 @@ void notify_watchdog(void);
 /* Send what could not be sent before, if there is any: to be called now and then. */
 void notify_again(void);
 
+/*
+ * Have the manager keep a copy of fd while we are started again: notify_listen_fd(name) finds it
+ * then. For what we bound ourselves at the start; it waits for the manager to have read the like.
+ * systemd keeps as many as FileDescriptorStoreMax= says; lb-supervisor has bound all of them
+ * itself.
+ */
+void notify_keep_fd(const char *name, int fd);
+
 /* How often notify_watchdog is due, in ms; 0: no watchdog. Half of WATCHDOG_USEC. */
 uint64_t notify_watchdog_interval_ms(void);
 

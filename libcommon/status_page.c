@@ -198,3 +198,13 @@ void status_slot_note(struct status_slot *slot, const char *format, ...)
     }
     memcpy(slot->note, note, strlen(note) + 1);
 }
+
+void status_slot_listens(struct status_slot *slot, const char *protocol, const char *address)
+{
+    char line[STATUS_NOTE_SIZE];
+    int size = snprintf(line, sizeof line, "%s%s%s %s", slot->listens,
+                        slot->listens[0] != '\0' ? ", " : "", protocol, address);
+
+    if (size > 0 && (size_t)size < sizeof line)
+        memcpy(slot->listens, line, (size_t)size + 1);
+}

@@ -82,8 +82,14 @@ struct status_slot {
     _Atomic uint32_t log_level; /* by the supervisor: 0 as configured, else enum log_level + 1 */
     _Atomic uint64_t next_start_ms; /* BACKOFF, FAILED: when it is tried again; 0: not by itself */
     _Atomic uint64_t
-        log_until_ms;            /* CLOCK_MONOTONIC, ms: log_level holds until then; 0: for good */
-    char note[STATUS_NOTE_SIZE]; /* one line for a person */
+        log_until_ms;        /* CLOCK_MONOTONIC, ms: log_level holds until then; 0: for good */
+    _Atomic uint64_t cpu_us; /* processor time so far, user and system */
+    _Atomic uint64_t memory_bytes;   /* resident; shared pages are counted in each process */
+    _Atomic uint32_t config_version; /* the last it has taken over, of struct status_page */
+    _Atomic uint32_t config_refused; /* the last it could not; the log says why */
+    _Atomic uint64_t config_digest;  /* what it runs with until it starts anew: config_reload.h */
+    char note[STATUS_NOTE_SIZE];     /* one line for a person */
+    char listens[STATUS_NOTE_SIZE];  /* where the network reaches it, "UDP 0.0.0.0:6881"; or "" */
     struct status_counter counters[STATUS_COUNTERS_MAX];
     _Atomic uint64_t answered;   /* requests taken in and answered, of this process */
     _Atomic uint32_t overdue_ms; /* how long the oldest of `queue` has outlived its caller's time */
@@ -92,9 +98,10 @@ struct status_slot {
 struct status_page {
     uint64_t magic;
     uint32_t layout;
-    uint32_t reserved;
+    _Atomic uint32_t config_version; /* grows by each reload; see orders.h */
     _Atomic uint32_t
-        active[SERVICES_COUNT]; /* instances 0 .. active-1 may be sent to; 0: not said */
+        active[SERVICES_COUNT];     /* instances 0 .. active-1 may be sent to; 0: not said */
+    _Atomic uint64_t config_digest; /* of the files that config_version means */
     struct status_slot slots[SERVICES_COUNT][STATUS_INSTANCES_MAX];
 };
 
@@ -132,3 +139,7 @@ void status_counter_set(struct status_counter *counter, uint64_t value);
 void status_slot_clear(struct status_slot *slot);
 void status_slot_note(struct status_slot *slot, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
+
+/* One more address the network reaches it at: "UDP", "0.0.0.0:6881". What does not fit is left out.
+ */
+void status_slot_listens(struct status_slot *slot, const char *protocol, const char *address);

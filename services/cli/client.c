@@ -73,6 +73,7 @@ struct client *client_new(const struct paths *paths, const volatile sig_atomic_t
     set_option(self->socket, ZMQ_LINGER, 0);
     set_option(self->socket, ZMQ_IMMEDIATE, 1);
     set_option(self->socket, ZMQ_RECONNECT_IVL, RECONNECT_MS);
+    zmq_setsockopt(self->socket, ZMQ_MAXMSGSIZE, &(int64_t){ ANSWER_BYTES_MAX }, sizeof(int64_t));
     set_option(self->monitor, ZMQ_LINGER, 0);
     failed = zmq_socket_monitor(self->socket, "inproc://client",
                                 ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_DISCONNECTED);

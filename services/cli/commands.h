@@ -25,5 +25,8 @@ int command_table(const struct args *args);
 int command_lookup(const struct args *args);
 int command_limit_node(const struct args *args);
 int command_audit_keys(const struct args *args);
+int command_health(const struct args *args);
+int command_log(const struct args *args);
+int command_reload(const struct args *args);
 int command_config_check(const struct args *args);
 int command_config_show(const struct args *args);

@@ -21,6 +21,13 @@ static const struct args_option status_options[] = {
     SESSION_OPTIONS_END,
 };
 
+static const struct args_option reload_options[] = {
+    SESSION_OPTION_DIR,
+    SESSION_OPTION_JSON,
+    { "dry-run", NULL, "only say what it would do" },
+    SESSION_OPTIONS_END,
+};
+
 static const struct args_option wait_options[] = {
     SESSION_OPTION_DIR,
     { "ready", NULL, "until every service serves and the API answers" },
@@ -68,6 +75,19 @@ static const struct args_command commands[] = {
       dir_only, command_scale },
     { "wait", "", 0, 0, "Wait until the node is ready. Exit code 1 when the time is over.",
       wait_options, command_wait },
+    { "health", "", 0, 0,
+      "Say in one line how the node is, with performance data, for Nagios and Icinga.\n"
+      "Exit codes: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN.",
+      dir_only, command_health },
+    { "log", "[SERVICE[@N]|all LEVEL [T]]", 0, 3,
+      "Set how much a service logs, for a time (10 min) or until the node restarts.\n"
+      "LEVEL is error, warn, info, debug, or default: as configured. Without words: what is set.",
+      dir_and_json, command_log },
+    { "reload", "", 0, 0,
+      "Read the configuration again: all of it takes effect or nothing of it.\n"
+      "Says what has changed, and what needs a restart of which service.\n"
+      "Exit codes: 0 done, 5 a service has not taken it over yet, 78 the configuration is wrong.",
+      reload_options, command_reload },
     { "peers", "", 0, 0,
       "Show how many this node knows: contacts of the DHT, peers of each transfer.", dir_and_json,
       command_peers },

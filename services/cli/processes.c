@@ -1,10 +1,12 @@
 #include "services/cli/processes.h"
 
 #include "libcommon/clock.h"
-#include "libcommon/page.h"
-#include "libcommon/routing_page.h"
+#include "libcommon/log.h"
+#include "libcommon/node_self.h"
+#include "libcommon/orders.h"
 #include "services/cli/units.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -72,17 +74,24 @@ static uint64_t read_slept_ms(uint64_t now_ms)
  * Does the process that the slot names still run? The page outlives its node, and even the boot: by
  * now the number may belong to another process, which then started at another time.
  */
-static bool is_alive(uint32_t pid, uint64_t since_ms, uint64_t now_ms, struct proc_stat *ret_stat)
+static bool is_alive(const struct status_slot *slot, uint64_t now_ms, struct proc_stat *ret_stat)
 {
+    uint32_t pid = atomic_load(&slot->pid);
+    uint64_t since_ms = atomic_load(&slot->since_ms);
+    uint64_t heartbeat_ms = atomic_load(&slot->heartbeat_ms);
+    /* An old process that enters another state, such as draining, has a young since_ms. */
+    bool beats =
+        since_ms <= now_ms && heartbeat_ms <= now_ms && now_ms - heartbeat_ms < START_SLACK_MS;
+
     if (pid <= 1 || pid > INT32_MAX || !read_stat(pid, ret_stat) ||
         strchr("ZXx", ret_stat->state) != NULL)
         return false;
     return ret_stat->started_ms <= since_ms + read_slept_ms(now_ms) + START_SLACK_MS &&
-           ret_stat->started_ms + START_SLACK_MS >= since_ms;
+           (beats || ret_stat->started_ms + START_SLACK_MS >= since_ms);
 }
 
 /* Proportional set size when we may read it (our own user's processes), else resident. */
-static uint64_t read_memory(uint32_t pid)
+static uint64_t read_memory(uint32_t pid, bool *ret_is_shared_out)
 {
     unsigned long long kilobytes = 0, pages = 0;
     char path[64], line[256];
@@ -96,6 +105,7 @@ static uint64_t read_memory(uint32_t pid)
     }
     if (file != NULL)
         fclose(file);
+    *ret_is_shared_out = kilobytes > 0;
     if (kilobytes > 0)
         return kilobytes * 1024;
     snprintf(path, sizeof path, "/proc/%u/statm", pid);
@@ -110,30 +120,76 @@ static uint64_t read_memory(uint32_t pid)
 
 /* ---- rows ---- */
 
+/* One more thing to its note. */
+__attribute__((format(printf, 2, 3))) static void append(struct process *row, const char *format,
+                                                         ...)
+{
+    size_t used = strlen(row->note);
+    va_list arguments;
+
+    used += (size_t)snprintf(row->note + used, sizeof row->note - used, "%s", used > 0 ? "; " : "");
+    if (used >= sizeof row->note)
+        return;
+    va_start(arguments, format);
+    vsnprintf(row->note + used, sizeof row->note - used, format, arguments);
+    va_end(arguments);
+}
+
 /* When is it tried again, for those that wait for that? */
 static void append_next_start(struct process *row, const struct status_slot *slot, uint64_t now_ms)
 {
     uint64_t next_ms = atomic_load(&slot->next_start_ms);
-    size_t used = strlen(row->note);
     char duration[UNITS_SIZE];
 
     if ((row->state != STATE_BACKOFF && row->state != STATE_FAILED) || next_ms <= now_ms)
         return;
-    snprintf(row->note + used, sizeof row->note - used, "%sagain in %s", used > 0 ? "; " : "",
-             units_duration((next_ms - now_ms + 999) / 1000, duration));
+    append(row, "again in %s", units_duration((next_ms - now_ms + 999) / 1000, duration));
 }
 
-static void read_process(struct process *row, uint64_t since_ms, uint64_t now_ms)
+static void read_log_level(struct process *row, const struct status_slot *slot, uint64_t now_ms)
 {
+    uint64_t until_ms = atomic_load(&slot->log_until_ms);
+
+    row->log_level = orders_log_level(slot, now_ms);
+    row->log_left_ms = row->log_level != 0 && until_ms > now_ms ? until_ms - now_ms : 0;
+    if (row->log_level != 0)
+        append(row, "logs %s", log_level_text((enum log_level)(row->log_level - 1)));
+}
+
+static void read_process(struct process *row, const struct status_slot *slot, uint64_t now_ms)
+{
+    uint64_t since_ms = atomic_load(&slot->since_ms);
     struct proc_stat stat;
 
-    row->alive = is_alive(row->pid, since_ms, now_ms, &stat);
+    row->alive = is_alive(slot, now_ms, &stat);
     if (!row->alive)
         return;
+    row->stopped = strchr("Tt", stat.state) != NULL;
     row->since_ms = now_ms > since_ms ? now_ms - since_ms : 0;
-    row->memory_bytes = read_memory(row->pid);
+    row->memory_bytes = read_memory(row->pid, &row->memory_is_shared_out);
+    row->cpu_ms = stat.cpu_ms;
     if (row->since_ms > 0)
         row->cpu_percent = 100.0 * (double)stat.cpu_ms / (double)row->since_ms;
+}
+
+static void copy_text(char *to, const char *from)
+{
+    memcpy(to, from, STATUS_NOTE_SIZE);
+    to[STATUS_NOTE_SIZE - 1] = '\0';
+}
+
+/* What /proc says of it counts more than what it said itself. */
+static void correct_state(struct process *row)
+{
+    if (row->pid != 0 && !row->alive) {
+        row->state = STATE_STOPPED;
+        row->killed = true;
+        snprintf(row->note, sizeof row->note, "process %u is gone", row->pid);
+        row->pid = 0;
+    } else if (row->stopped && service_state_serves(row->state)) {
+        row->state = STATE_HUNG;
+        append(row, "stopped by a signal");
+    }
 }
 
 static bool read_row(const struct page *page, enum service service, unsigned instance,
@@ -147,38 +203,39 @@ static bool read_row(const struct page *page, enum service service, unsigned ins
     if (row.state == STATE_ABSENT)
         return false;
     row.pid = atomic_load(&slot->pid);
-    read_process(&row, atomic_load(&slot->since_ms), now_ms);
+    read_process(&row, slot, now_ms);
     row.restarts = atomic_load(&slot->restarts);
     row.queue = atomic_load(&slot->queue);
     row.backlog_ms = atomic_load(&slot->backlog_ms);
     row.last_exit = atomic_load(&slot->last_exit);
     row.heartbeat_age_ms = now_ms > heartbeat_ms ? now_ms - heartbeat_ms : 0;
-    memcpy(row.note, slot->note, STATUS_NOTE_SIZE);
-    row.note[STATUS_NOTE_SIZE - 1] = '\0';
+    copy_text(row.note, slot->note);
+    copy_text(row.listens, slot->listens);
     append_next_start(&row, slot, now_ms);
-    if (row.pid != 0 && !row.alive) { /* killed, and nobody was there to notice */
-        row.state = STATE_STOPPED;
-        snprintf(row.note, sizeof row.note, "process %u is gone", row.pid);
-        row.pid = 0;
-    }
+    read_log_level(&row, slot, now_ms);
+    correct_state(&row);
     *ret_row = row;
     return true;
 }
 
-/* The id stands in the routing table's page. */
-static void read_node_id(struct processes *self, const struct paths *paths)
+static uint64_t age_of_node(const struct processes *self)
 {
-    char path[PATHS_SIZE + 32];
-    struct page page;
+    uint64_t oldest_ms = 0;
 
-    snprintf(path, sizeof path, "%s/routing.shm", paths->pages_folder);
-    if (page_open(&page, path, sizeof(struct routing_page), false) != LB_OK)
-        return;
-    if (routing_page_is_valid(page.memory, page.size)) {
-        self->node_id = ((const struct routing_page *)page.memory)->self_id;
-        self->has_node_id = true;
+    for (size_t i = 0; i < self->count; i++) {
+        const struct process *row = &self->rows[i];
+
+        if (row->service == SERVICE_SUPERVISOR && row->alive)
+            return row->since_ms;
+        if (row->since_ms > oldest_ms)
+            oldest_ms = row->since_ms;
     }
-    page_close(&page);
+    return oldest_ms;
+}
+
+static bool is_system_node(const struct paths *paths)
+{
+    return paths_is_system(paths) && access("/run/systemd/system", F_OK) == 0; /* sd_booted(3) */
 }
 
 enum level processes_level(const struct process *rows, size_t count)
@@ -210,6 +267,7 @@ lb_err processes_read(struct processes *ret_self, const struct paths *paths)
 
     memset(self, 0, sizeof *self);
     self->level = LEVEL_NOT_RUNNING;
+    self->is_system = is_system_node(paths);
     err = status_page_open(&self->page, paths->run_folder, false);
     if (err != LB_OK)
         return err;
@@ -219,7 +277,8 @@ lb_err processes_read(struct processes *ret_self, const struct paths *paths)
                 read_row(&self->page, (enum service)service, i, now_ms, &self->rows[self->count]);
     }
     self->level = processes_level(self->rows, self->count);
-    read_node_id(self, paths);
+    self->since_ms = age_of_node(self);
+    self->has_node_id = node_self_id(paths->pages_folder, &self->node_id);
     return LB_OK;
 }
 

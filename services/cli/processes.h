@@ -21,14 +21,21 @@ struct process {
     enum service_state state;
     uint32_t pid;
     bool alive;        /* there is such a process */
+    bool stopped;      /* by a signal: SIGSTOP, or a debugger */
+    bool killed;       /* it ended, and nobody was there to notice */
     uint64_t since_ms; /* age of the process; 0: none */
     uint32_t restarts;
+    uint64_t cpu_ms;    /* so far */
     double cpu_percent; /* of one core, over the life of the process */
     uint64_t memory_bytes;
+    bool memory_is_shared_out; /* the proportional set size (PSS); else the resident one (RSS) */
     uint32_t queue, backlog_ms;
     int32_t last_exit;
     uint64_t heartbeat_age_ms;
-    char note[STATUS_NOTE_SIZE + 64];
+    uint32_t log_level;   /* set at run time: enum log_level + 1; 0: as configured */
+    uint64_t log_left_ms; /* for so long; 0: for good */
+    char note[STATUS_NOTE_SIZE + 128];
+    char listens[STATUS_NOTE_SIZE];
     const struct status_slot *slot; /* for its counters */
 };
 
@@ -38,6 +45,8 @@ const char *level_text(enum level level);
 
 struct processes {
     struct page page;
+    bool is_system;    /* the node of the system: systemd manages it */
+    uint64_t since_ms; /* age of the node: of its supervisor, else of its oldest process */
     struct process rows[PROCESSES_MAX];
     size_t count;
     enum level level;

@@ -5,29 +5,13 @@
 #include "services/cli/commands.h"
 #include "services/cli/exit.h"
 #include "services/cli/session.h"
+#include "services/cli/target.h"
 
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
 
 #define POLL_MS 50
-
-/* "transport@2": the service, and the instance when one is given (else NULL). */
-static bool parse_target(const char *text, enum service *ret_service, bool *ret_has_instance,
-                         uint64_t *ret_instance)
-{
-    size_t size = strcspn(text, "@");
-    char name[32];
-
-    if (size >= sizeof name)
-        return false;
-    memcpy(name, text, size);
-    name[size] = '\0';
-    *ret_has_instance = text[size] == '@';
-    return service_parse(name, ret_service) == LB_OK &&
-           (!*ret_has_instance ||
-            args_number(text + size + 1, STATUS_INSTANCES_MAX - 1, ret_instance));
-}
 
 static uint32_t generation_of_gateway(const struct paths *paths, bool *ret_serves)
 {
@@ -73,12 +57,11 @@ static int restart(struct session *session, const Littlebird__V1__RestartService
     uint32_t generation = generation_of_gateway(&session->paths, &serves);
     lb_err err = client_call(session->client, &call, &response);
 
-    if (err == LB_OK)
-        return EXIT_DONE;
-    if ((err == LB_UNAVAILABLE || err == LB_CANCELLED) && service == SERVICE_GATEWAY &&
-        !client_node_is_gone(session->client))
+    /* The gateway answers when it begins to drain: it cannot later. */
+    if ((err == LB_OK || err == LB_UNAVAILABLE || err == LB_CANCELLED) &&
+        service == SERVICE_GATEWAY && !client_node_is_gone(session->client))
         return wait_for_gateway(session, generation);
-    return session_failed(session, err);
+    return err == LB_OK ? EXIT_DONE : session_failed(session, err);
 }
 
 int command_restart(const struct args *args)
@@ -90,7 +73,7 @@ int command_restart(const struct args *args)
     uint64_t instance = 0;
     int code;
 
-    if (!parse_target(args->words[0], &service, &has_instance, &instance))
+    if (!target_parse(args->words[0], &service, &has_instance, &instance))
         return args_usage(args,
                           "'%s' is no service; services are routing, storage, transport, "
                           "swarm and gateway, with @N for one instance",

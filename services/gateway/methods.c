@@ -90,11 +90,12 @@ static lb_err ask_set_log_level(const void *request, message_take_fn *send, void
 static lb_err ask_reload(const void *request, message_take_fn *send, void *ctx,
                          const char **ret_problem)
 {
+    const Littlebird__V1__ReloadRequest *from = request;
     Lb__Supervisor__Reload reload = LB__SUPERVISOR__RELOAD__INIT;
     Lb__Supervisor__Request message = LB__SUPERVISOR__REQUEST__INIT;
 
-    (void)request;
     (void)ret_problem;
+    reload.dry_run = from->dry_run;
     message.body_case = LB__SUPERVISOR__REQUEST__BODY_RELOAD;
     message.reload = &reload;
     send(ctx, &message.base);
@@ -160,6 +161,10 @@ static bool translate_reloaded(const void *reply, message_take_fn *respond, void
     response.n_needs_restart = from->reloaded->n_needs_restart;
     response.needs_restart = from->reloaded->needs_restart;
     response.problem = from->reloaded->problem;
+    response.n_applied = from->reloaded->n_applied;
+    response.applied = from->reloaded->applied;
+    response.n_late = from->reloaded->n_late;
+    response.late = from->reloaded->late;
     respond(ctx, &response.base);
     return true;
 }

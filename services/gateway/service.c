@@ -4,8 +4,8 @@
 #include "libcommon/listen.h"
 #include "libcommon/log.h"
 #include "libcommon/memory.h"
+#include "libcommon/node_self.h"
 #include "libcommon/owner.h"
-#include "libcommon/routing_page.h"
 #include "proto/littlebird/v1/node.pb-c.h"
 #include "proto/routing.pb-c.h"
 #include "proto/storage.pb-c.h"
@@ -15,6 +15,7 @@
 #include "services/gateway/dedupe.h"
 #include "services/gateway/envelope.h"
 #include "services/gateway/gather.h"
+#include "services/gateway/http.h"
 #include "services/gateway/publisher.h"
 #include "services/gateway/requests.h"
 #include "services/gateway/sockets.h"
@@ -46,6 +47,8 @@ struct gateway {
     void *socket;
     struct watch *watch;
     struct publisher *publisher;
+    struct http *http;          /* NULL: off */
+    bool http_failed;           /* it was wanted, the log says why it is not */
     uv_timer_t due_timer;       /* runs while requests are paused or joined */
     uv_timer_t neighbour_timer; /* how we are */
     bool stopping;
@@ -278,27 +281,11 @@ static void on_due(uv_timer_t *timer)
 
 /* ---- what is known here ---- */
 
-static bool read_node_id(struct gateway *self, struct node_id *ret_id)
-{
-    char path[PATHS_SIZE + 32];
-    struct page page = { 0 };
-    bool valid;
-
-    snprintf(path, sizeof(path), "%s/routing.shm", actor_paths(self->actor)->pages_folder);
-    if (page_open(&page, path, sizeof(struct routing_page), false) != LB_OK)
-        return false;
-    valid = routing_page_is_valid(page.memory, page.size);
-    if (valid)
-        *ret_id = ((const struct routing_page *)page.memory)->self_id;
-    page_close(&page);
-    return valid;
-}
-
 static void answer_here(struct work *work)
 {
     struct gateway *self = work->gateway;
     struct node_id id;
-    bool known = read_node_id(self, &id);
+    bool known = node_self_id(actor_paths(self->actor)->pages_folder, &id);
     struct view view = { .status = &self->status,
                          .now_ms = actor_now_ms(self->actor),
                          .node_id = known ? &id : NULL };
@@ -475,6 +462,8 @@ static void on_neighbours(uv_timer_t *timer)
     }
     if (size > 0)
         actor_state(self->actor, STATE_DEGRADED, "waiting for %s", missing);
+    else if (self->http_failed)
+        actor_state(self->actor, STATE_DEGRADED, "no metrics: see the log");
     else
         actor_state(self->actor, STATE_READY, "%s", "");
     uv_timer_set_repeat(timer, size > 0 ? MISSING_MS : THERE_MS);
@@ -514,6 +503,7 @@ lb_err gateway_start(struct actor *actor, void **ret_ctx)
         err = publisher_new(&self->publisher, actor, &self->gather, &self->status);
     if (err != LB_OK)
         return err;
+    self->http_failed = http_new(actor, &self->status, &self->http) != LB_OK;
     self->watch = watch_new(actor_loop(actor), self->socket, on_message, self);
     uv_timer_start(&self->neighbour_timer, on_neighbours, MISSING_MS, MISSING_MS);
     on_neighbours(&self->neighbour_timer);
@@ -570,6 +560,7 @@ void gateway_free(void *ctx)
     struct gateway *self = ctx;
 
     assert(self->requests.count == 0);
+    http_free(&self->http);
     publisher_free(&self->publisher);
     watch_free(&self->watch);
     if (self->socket)

@@ -4,6 +4,7 @@
 #include "proto/littlebird/v1/node.pb-c.h"
 
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -119,47 +120,98 @@ void view_server_info(const struct view *self, message_take_fn *respond, void *c
     respond(ctx, &response.base);
 }
 
+size_t view_processes(const struct view *self, struct process ret_processes[VIEW_PROCESSES_MAX])
+{
+    size_t count = 0;
+
+    for (int service = 0; service < SERVICES_COUNT; service++) {
+        for (unsigned instance = 0; instance < STATUS_INSTANCES_MAX; instance++)
+            count += view_process(self, (enum service)service, instance, &ret_processes[count]);
+    }
+    return count;
+}
+
+static bool is_flawless(const struct process *process)
+{
+    return process->state == STATE_READY || process->state == STATE_STOPPED;
+}
+
+/* "storage is failed: ended with code 1" */
+static void say_why(const struct view *self, const struct process *process,
+                    char ret_why[VIEW_WHY_SIZE])
+{
+    const struct status_slot *slot =
+        status_page_slot(self->status, process->service, process->instance);
+    char note[STATUS_NOTE_SIZE];
+
+    copy_text(note, slot->note, sizeof(note));
+    snprintf(ret_why, VIEW_WHY_SIZE, "%s-%u is %s%s%s", service_text(process->service),
+             process->instance, service_state_text(process->state), note[0] != '\0' ? ": " : "",
+             note);
+}
+
 /*
  * Down: a service that carries the node has no process that serves. Degraded: some process is not
  * as it should be. The supervisor is no part of it: a node whose services were started by hand, or
  * by systemd alone, is well without it.
  */
-static Littlebird__V1__GetStatusResponse__Level level_of(const struct process *processes,
-                                                         size_t count)
+static enum view_level level_of(const struct view *self, const struct process *processes,
+                                size_t count, char ret_why[VIEW_WHY_SIZE])
 {
     bool serving[SERVICES_COUNT] = { [SERVICE_SUPERVISOR] = true };
-    bool flawless = true, whole = true;
+    enum view_level level = VIEW_WELL;
 
-    for (size_t i = 0; i < count; i++) {
+    ret_why[0] = '\0';
+    for (size_t i = 0; i < count; i++)
         serving[processes[i].service] |= serves(processes[i].state);
-        flawless &= processes[i].state == STATE_READY || processes[i].state == STATE_STOPPED;
+    for (size_t i = 0; i < count; i++) {
+        bool hinders = !serving[processes[i].service];
+
+        if (is_flawless(&processes[i]) && !hinders)
+            continue;
+        if (level == VIEW_WELL || hinders)
+            say_why(self, &processes[i], ret_why);
+        level = VIEW_DEGRADED;
+        if (hinders)
+            return VIEW_DOWN;
     }
-    for (int service = 0; service < SERVICES_COUNT; service++)
-        whole &= serving[service];
-    if (!whole)
-        return LITTLEBIRD__V1__GET_STATUS_RESPONSE__LEVEL__LEVEL_DOWN;
-    return flawless ? LITTLEBIRD__V1__GET_STATUS_RESPONSE__LEVEL__LEVEL_WELL
-                    : LITTLEBIRD__V1__GET_STATUS_RESPONSE__LEVEL__LEVEL_DEGRADED;
+    for (int service = 0; service < SERVICES_COUNT; service++) {
+        if (!serving[service]) {
+            snprintf(ret_why, VIEW_WHY_SIZE, "%s does not run",
+                     service_text((enum service)service));
+            return VIEW_DOWN;
+        }
+    }
+    return level;
+}
+
+enum view_level view_level(const struct view *self, char ret_why[VIEW_WHY_SIZE])
+{
+    struct process processes[VIEW_PROCESSES_MAX];
+
+    return level_of(self, processes, view_processes(self, processes), ret_why);
 }
 
 void view_status(const struct view *self, message_take_fn *respond, void *ctx)
 {
+    static const Littlebird__V1__GetStatusResponse__Level levels[] = {
+        [VIEW_WELL] = LITTLEBIRD__V1__GET_STATUS_RESPONSE__LEVEL__LEVEL_WELL,
+        [VIEW_DEGRADED] = LITTLEBIRD__V1__GET_STATUS_RESPONSE__LEVEL__LEVEL_DEGRADED,
+        [VIEW_DOWN] = LITTLEBIRD__V1__GET_STATUS_RESPONSE__LEVEL__LEVEL_DOWN,
+    };
     Littlebird__V1__GetStatusResponse response = LITTLEBIRD__V1__GET_STATUS_RESPONSE__INIT;
     struct process processes[VIEW_PROCESSES_MAX];
     Littlebird__V1__Process *pointers[VIEW_PROCESSES_MAX];
-    size_t count = 0;
+    size_t count = view_processes(self, processes);
     struct shown *shown;
+    char why[VIEW_WHY_SIZE];
 
-    for (int service = 0; service < SERVICES_COUNT; service++) {
-        for (unsigned instance = 0; instance < STATUS_INSTANCES_MAX; instance++)
-            count += view_process(self, (enum service)service, instance, &processes[count]);
-    }
     shown = xcalloc(count, sizeof(*shown));
     for (size_t i = 0; i < count; i++) {
         show(&shown[i], self, &processes[i]);
         pointers[i] = &shown[i].process;
     }
-    response.level = level_of(processes, count);
+    response.level = levels[level_of(self, processes, count, why)];
     response.processes = pointers;
     response.n_processes = count;
     response.node_id = node_id_of(self);

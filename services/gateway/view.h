@@ -32,6 +32,18 @@ struct process {
 bool view_process(const struct view *self, enum service service, unsigned instance,
                   struct process *ret_process);
 
+/* All of them, in the order of the services. Returns how many. */
+size_t view_processes(const struct view *self, struct process ret_processes[VIEW_PROCESSES_MAX]);
+
+/* VIEW_DEGRADED: something is missing, the node serves. VIEW_DOWN: a service that is needed does
+ * not. */
+enum view_level { VIEW_WELL, VIEW_DEGRADED, VIEW_DOWN };
+
+#define VIEW_WHY_SIZE 256
+
+/* The node as a whole; *ret_why: the first process that is not well, "" when all are. */
+enum view_level view_level(const struct view *self, char ret_why[VIEW_WHY_SIZE]);
+
 /* Hand one process with all its details to `respond`, as a littlebird.v1.Process. */
 void view_process_message(const struct view *self, const struct process *process,
                           message_take_fn *respond, void *ctx);

@@ -470,6 +470,13 @@ static void routing_free(void *ctx)
     actor_free_later(self->actor, self);
 }
 
+static void routing_reload(void *ctx, const struct config *now)
+{
+    struct routing *self = ctx;
+
+    self->router->paths = (unsigned)config_number(now, CONFIG_ROUTING_PATHS); /* of new lookups */
+}
+
 const struct service_definition routing_service = {
     .service = SERVICE_ROUTING,
     .request = &lb__routing__request__descriptor,
@@ -480,4 +487,5 @@ const struct service_definition routing_service = {
     .stop = routing_stop,
     .free = routing_free,
     .scaled = routing_scaled,
+    .reload = routing_reload,
 };

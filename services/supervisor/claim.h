@@ -1,6 +1,6 @@
 /*
- * What has to be settled before a node may begin: that it is the only one of its folder, and that
- * no process is left of one whose supervisor was killed.
+ * What has to be settled before a node may begin: that it is the only one of its folder. (And that
+ * no process is left of one whose supervisor was killed: process_end_orphans().)
  */
 #pragma once
 
@@ -9,6 +9,3 @@
 
 /* Logs why not. LB_EXISTS: another node runs here. *ret_lock is held until the process ends. */
 LB_MUST_CHECK lb_err claim_run_folder(const struct paths *paths, int *ret_lock);
-
-/* Wait for the services in the status page that were told to notify notify_socket. */
-void claim_await_orphans(const struct paths *paths, const char *notify_socket);

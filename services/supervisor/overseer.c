@@ -24,6 +24,7 @@
 
 #define TICK_MS          500
 #define UNANSWERED_MS    5000 /* so long the services are kept waiting for systemd's first answer */
+#define LATE_MS          1000 /* a tick that is so late was held up, perhaps with all of us */
 #define WATCHDOG_MORE_MS 5000 /* from when systemd's watchdog should have struck to our SIGABRT */
 
 struct instance {
@@ -42,7 +43,9 @@ struct overseer {
     int lock;
     uv_timer_t *timer;
     uint64_t started_ms;
-    bool has_begun; /* systemd was told that we are ready: the services' start waits for it */
+    uint64_t tick_ms;  /* the last one */
+    uint64_t awake_ms; /* since when we have not slept over a tick */
+    bool has_begun;    /* systemd was told that we are ready: the services' start waits for it */
     char problem[160];
     struct instance instances[SERVICES_COUNT][STATUS_INSTANCES_MAX];
 };
@@ -432,7 +435,7 @@ static void end_hung(struct overseer *self, enum service service, unsigned numbe
         }
         return;
     }
-    silent = is_silent(&instance->unit, slot, now_ms);
+    silent = now_ms - self->awake_ms > WATCHDOG_MORE_MS && is_silent(&instance->unit, slot, now_ms);
     stuck = stall_look(&instance->stall, atomic_load(&slot->answered),
                        atomic_load(&slot->overdue_ms), now_ms);
     if (silent || stuck) {
@@ -482,6 +485,10 @@ static void on_tick(uv_timer_t *timer)
     size_t count;
     const struct roster_row *rows = roster_rows(&count);
 
+    if (now_ms - self->tick_ms > TICK_MS + LATE_MS) {
+        self->awake_ms = now_ms;
+    }
+    self->tick_ms = now_ms;
     if (now_ms - self->started_ms > UNANSWERED_MS) {
         begin(self);
     }
@@ -544,7 +551,7 @@ static lb_err overseer_start(struct actor *actor, void **ret_ctx)
     }
     requests_init(&self->requests, actor, &self->page, &manager, self);
     recall_restarts(self);
-    self->started_ms = clock_monotonic_ms();
+    self->started_ms = self->tick_ms = self->awake_ms = clock_monotonic_ms();
     self->timer = xcalloc(1, sizeof *self->timer);
     self->timer->data = self;
     uv_timer_init(actor_loop(actor), self->timer);

@@ -5,6 +5,7 @@
 #include "libcommon/memory.h"
 
 #include <assert.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -20,7 +21,7 @@
 #define FIRST_SOCKET    3 /* SD_LISTEN_FDS_START */
 #define PID_PREFIX      "LISTEN_PID="
 #define PID_DIGITS      10
-#define ORPHAN_POLL_MS  50
+#define ORPHANS_MAX     256 /* 50 are a whole node */
 #define KILL_TIMEOUT_MS 2000
 #define EXIT_NO_EXEC    71 /* EX_OSERR */
 
@@ -197,60 +198,87 @@ static bool has_entry(pid_t pid, const char *entry)
 }
 
 /* A descriptor of the process, or -1 when it is none of ours. */
-static int open_orphan(pid_t pid, const char *notify_socket)
+static int open_orphan(pid_t pid, const char *entry)
 {
     int fd = (int)syscall(SYS_pidfd_open, pid, 0);
-    char *entry = xasprintf("NOTIFY_SOCKET=%s", notify_socket);
 
     if (fd >= 0 && !has_entry(pid, entry)) { /* looked at after opening: the pid is pinned */
         close(fd);
         fd = -1;
     }
-    free(entry);
     return fd;
 }
 
-static bool has_ended(int fd)
+static bool is_number(const char *name)
 {
-    struct pollfd ended = { .fd = fd, .events = POLLIN };
-
-    return poll(&ended, 1, 0) > 0;
+    return name[0] != '\0' && strspn(name, "0123456789") == strlen(name);
 }
 
-static bool await_end(int fd, uint64_t until_ms)
+/* Descriptors of all there are; the status page may have lost sight of some of them. */
+static size_t open_orphans(const char *notify_socket, int ret_fds[ORPHANS_MAX])
 {
-    while (!has_ended(fd)) {
-        struct pollfd ended = { .fd = fd, .events = POLLIN };
+    char *entry = xasprintf("NOTIFY_SOCKET=%s", notify_socket);
+    DIR *folder = opendir("/proc");
+    const struct dirent *found;
+    size_t count = 0;
 
-        if (clock_monotonic_ms() >= until_ms) {
-            return false;
-        }
-        if (poll(&ended, 1, ORPHAN_POLL_MS) < 0 && errno != EINTR) {
-            return false;
+    while (folder && count < ORPHANS_MAX && (found = readdir(folder)) != NULL) {
+        pid_t pid = is_number(found->d_name) ? (pid_t)atol(found->d_name) : 0;
+        int fd = pid > 0 && pid != getpid() ? open_orphan(pid, entry) : -1;
+
+        if (fd >= 0) {
+            log_warn("ending process %ld of a supervisor that is gone", (long)pid);
+            ret_fds[count++] = fd;
         }
     }
-    return true;
+    if (folder) {
+        closedir(folder);
+    }
+    free(entry);
+    return count;
 }
 
-void process_await_orphans(const pid_t *pids, size_t count, const char *notify_socket,
-                           uint64_t timeout_ms)
+/* Until all have ended or the time is over; those that have are closed and left out. */
+static size_t await_ends(int *fds, size_t count, uint64_t timeout_ms)
 {
     uint64_t until_ms = clock_monotonic_ms() + timeout_ms;
 
-    for (size_t i = 0; i < count; i++) {
-        int fd = open_orphan(pids[i], notify_socket);
+    while (count > 0) {
+        uint64_t now_ms = clock_monotonic_ms();
+        struct pollfd ended = { .fd = fds[count - 1], .events = POLLIN };
+        int ready = now_ms < until_ms ? poll(&ended, 1, (int)(until_ms - now_ms)) : 0;
 
-        if (fd < 0) {
-            continue;
+        if (ready == 0) {
+            break;
         }
-        log_warn("waiting for process %ld of a supervisor that is gone", (long)pids[i]);
-        if (!await_end(fd, until_ms)) {
-            log_warn("killing process %ld of a supervisor that is gone", (long)pids[i]);
-            syscall(SYS_pidfd_send_signal, fd, SIGKILL, NULL, 0);
-            if (!await_end(fd, clock_monotonic_ms() + KILL_TIMEOUT_MS)) {
-                log_error("process %ld does not end", (long)pids[i]);
-            }
+        if (ready > 0) {
+            close(fds[--count]);
         }
-        close(fd);
+    }
+    return count;
+}
+
+static void signal_all(const int *fds, size_t count, int number)
+{
+    for (size_t i = 0; i < count; i++) {
+        syscall(SYS_pidfd_send_signal, fds[i], number, NULL, 0);
+    }
+}
+
+void process_end_orphans(const char *notify_socket, uint64_t grace_ms)
+{
+    int fds[ORPHANS_MAX];
+    size_t count = open_orphans(notify_socket, fds);
+
+    signal_all(fds, count, SIGTERM);
+    count = await_ends(fds, count, grace_ms);
+    if (count > 0) {
+        log_warn("killing %zu processes of a supervisor that is gone", count);
+        signal_all(fds, count, SIGKILL);
+        count = await_ends(fds, count, KILL_TIMEOUT_MS);
+    }
+    for (size_t i = 0; i < count; i++) {
+        log_error("a process of a supervisor that is gone does not end");
+        close(fds[i]);
     }
 }

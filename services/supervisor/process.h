@@ -28,8 +28,9 @@ struct process_start {
 LB_MUST_CHECK lb_err process_spawn(const struct process_start *start, pid_t *ret_pid);
 
 /*
- * Wait for processes of a supervisor that was killed: those that were told to notify notify_socket.
- * They were sent SIGTERM by the kernel; who is still there after timeout_ms is killed.
+ * End the processes of a supervisor that was killed: those that were told to notify notify_socket,
+ * wherever they are. The kernel sent them a SIGTERM when it died; the one that they are sent now
+ * says not to drain any more, since a node that starts in their place serves sooner. Who is still
+ * there after grace_ms is killed.
  */
-void process_await_orphans(const pid_t *pids, size_t count, const char *notify_socket,
-                           uint64_t timeout_ms);
+void process_end_orphans(const char *notify_socket, uint64_t grace_ms);

@@ -3,6 +3,8 @@
 #include "libcommon/clock.h"
 #include "libcommon/log.h"
 #include "proto/supervisor.pb-c.h"
+#include "services/supervisor/log_levels.h"
+#include "services/supervisor/reload.h"
 #include "services/supervisor/roster.h"
 
 #include <assert.h>
@@ -17,9 +19,15 @@ void requests_init(struct requests *self, struct actor *actor, const struct page
     self->page = page;
     self->manager = manager;
     self->manager_ctx = manager_ctx;
+    self->reload = reload_new(actor, page);
     for (int i = 0; i < SERVICES_COUNT; i++) {
         scaling_init(&self->scalings[i], 1); /* not published: under systemd more may be running */
     }
+}
+
+void requests_done(struct requests *self)
+{
+    reload_free(&self->reload);
 }
 
 void requests_set_instances(struct requests *self, enum service service, unsigned instances)
@@ -399,17 +407,24 @@ static void on_scale(void *ctx, struct call *call, const void *body)
 
 static void on_set_log_level(void *ctx, struct call *call, const void *body)
 {
-    (void)ctx;
-    (void)body;
-    call_fail(&call, LB_UNSUPPORTED, "log levels are not changed at run time yet");
+    const struct requests *self = ctx;
+
+    log_levels_set(self->page, call, body, clock_monotonic_ms());
 }
 
 static void on_reload(void *ctx, struct call *call, const void *body)
 {
-    (void)ctx;
-    (void)body;
-    call_fail(&call, LB_UNSUPPORTED,
-              "the configuration is read when the node starts, not yet later");
+    struct requests *self = ctx;
+    const Lb__Supervisor__Reload *wanted = body;
+
+    reload_ask(self->reload, call, wanted->dry_run);
+}
+
+void requests_hangup(void *ctx)
+{
+    struct requests *self = ctx;
+
+    reload_hangup(self->reload);
 }
 
 static void on_stop(void *ctx, struct call *call, const void *body)

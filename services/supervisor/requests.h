@@ -43,6 +43,7 @@ struct requests {
     void *manager_ctx;
     struct scaling scalings[SERVICES_COUNT];
     struct request_waiting waiting[REQUESTS_WAITING_MAX];
+    struct reload *reload; /* NULL before requests_init() */
     bool stopping;
 };
 
@@ -52,6 +53,12 @@ extern handler_fn *const requests_handlers[REQUESTS_HANDLERS_COUNT];
 
 void requests_init(struct requests *self, struct actor *actor, const struct page *page,
                    const struct manager *manager, void *manager_ctx);
+
+/* Its timers need one more turn of the loop. Also when requests_init() was not come to. */
+void requests_done(struct requests *self);
+
+/* SIGHUP, as service_definition.hangup: the whole node reads its configuration again. */
+void requests_hangup(void *ctx);
 
 /* At the start: a service has so many instances. Published as active at once. */
 void requests_set_instances(struct requests *self, enum service service, unsigned instances);

@@ -8,6 +8,7 @@
 #include "services/supervisor/children.h"
 #include "services/supervisor/claim.h"
 #include "services/supervisor/inbox.h"
+#include "services/supervisor/process.h"
 #include "services/supervisor/requests.h"
 #include "services/supervisor/sockets.h"
 
@@ -20,8 +21,10 @@
 #include <unistd.h>
 #include <uv.h>
 
-#define DRAIN_LIMIT_MS 60000u /* five services after one another, each killed after 10 s */
-#define NOTICES_BUDGET 64     /* datagrams a turn */
+#define DRAIN_LIMIT_MS  60000u /* five services after one another, each killed after 10 s */
+#define ORPHAN_GRACE_MS 500u   /* a service that is told twice ends at once */
+#define SLEPT_MS        (3u * STATUS_HEARTBEAT_MS) /* the loop wakes up at each heartbeat of its own */
+#define NOTICES_BUDGET  64                         /* datagrams a turn */
 
 struct supervisor {
     struct requests requests; /* first: see there */
@@ -34,6 +37,8 @@ struct supervisor {
     uv_poll_t *notices;
     uv_signal_t *ended;
     uv_timer_t *timer;
+    uv_check_t *awake;
+    uint64_t awake_ms; /* when the loop last woke up */
     bool stopping;
     bool stopped;
 };
@@ -119,17 +124,6 @@ static void settle(struct supervisor *self)
 
 /* ---- what the loop tells ---- */
 
-static void on_timer(uv_timer_t *timer)
-{
-    struct supervisor *self = timer->data;
-    struct child *child = NULL;
-
-    while ((child = children_next(&self->children, child)) != NULL) {
-        child_tell(child, LIFE_ON_TIMER, 0);
-    }
-    settle(self);
-}
-
 static void receive_notices(struct supervisor *self)
 {
     struct notice notice;
@@ -144,6 +138,40 @@ static void receive_notices(struct supervisor *self)
             log_debug("a notification from pid=%ld, which is no service", (long)sender);
         }
     }
+}
+
+/*
+ * After every wait of the loop, before its timers. It never waits longer than for our own
+ * heartbeat: when it did we were stopped by SIGSTOP, or with the whole machine. The beats that came
+ * meanwhile are not all in the queue: who is silent is judged anew from now on.
+ */
+static void on_awake(uv_check_t *awake)
+{
+    struct supervisor *self = awake->data;
+    uint64_t now_ms = clock_monotonic_ms();
+    uint64_t slept_ms = now_ms - self->awake_ms;
+    struct child *child = NULL;
+
+    self->awake_ms = now_ms;
+    if (slept_ms < SLEPT_MS) {
+        return;
+    }
+    log_warn("slept for %.1f s: whether services hang is judged anew", (double)slept_ms / 1000.0);
+    while ((child = children_next(&self->children, child)) != NULL) {
+        child_tell(child, LIFE_ON_BEAT, 0);
+    }
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+    struct supervisor *self = timer->data;
+    struct child *child = NULL;
+
+    receive_notices(self); /* who beats in time does not hang because we are late */
+    while ((child = children_next(&self->children, child)) != NULL) {
+        child_tell(child, LIFE_ON_TIMER, 0);
+    }
+    settle(self);
 }
 
 static void on_notices(uv_poll_t *poll, int status, int events)
@@ -248,7 +276,7 @@ static void supervisor_free(void *ctx)
 {
     struct supervisor *self = ctx;
     uv_handle_t *handles[] = { (uv_handle_t *)self->timer, (uv_handle_t *)self->ended,
-                               (uv_handle_t *)self->notices };
+                               (uv_handle_t *)self->notices, (uv_handle_t *)self->awake };
     struct child *child = NULL;
 
     while ((child = children_next(&self->children, child)) != NULL) {
@@ -260,6 +288,7 @@ static void supervisor_free(void *ctx)
             uv_close(handles[i], free_handle);
         }
     }
+    requests_done(&self->requests);
     inbox_close(&self->inbox);
     sockets_close(&self->sockets);
     page_close(&self->page);
@@ -293,7 +322,7 @@ static lb_err bind_all(struct supervisor *self)
         log_error("the path of the run folder is too long: %s", paths->run_folder);
         return LB_TOO_BIG;
     }
-    claim_await_orphans(paths, self->inbox.address.sun_path);
+    process_end_orphans(self->inbox.address.sun_path, ORPHAN_GRACE_MS);
     err = inbox_bind(&self->inbox);
     if (err != LB_OK) {
         log_error("cannot bind %s: %s", self->inbox.address.sun_path, strerror(errno));
@@ -341,6 +370,13 @@ static lb_err watch_events(struct supervisor *self)
     failed = uv_timer_init(loop, self->timer);
     assert(failed == 0);
     failed = uv_signal_init(loop, self->ended);
+    assert(failed == 0);
+    self->awake = xcalloc(1, sizeof *self->awake);
+    self->awake->data = self;
+    self->awake_ms = clock_monotonic_ms();
+    failed = uv_check_init(loop, self->awake);
+    assert(failed == 0);
+    failed = uv_check_start(self->awake, on_awake);
     assert(failed == 0);
     failed = uv_signal_start(self->ended, on_ended, SIGCHLD);
     if (failed == 0) {
@@ -430,4 +466,5 @@ const struct service_definition supervisor_definition = {
     .free = supervisor_free,
     .claim = supervisor_claim,
     .drain_limit_ms = DRAIN_LIMIT_MS,
+    .hangup = requests_hangup,
 };

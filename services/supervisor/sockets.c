@@ -257,6 +257,33 @@ static lb_err bind_ipc(struct sockets *self, const struct paths *paths, const ch
     return LB_OK;
 }
 
+/* LB_OK also when none is wanted. */
+static lb_err bind_metrics(struct sockets *self, const struct config *config,
+                           struct sockets_problem *ret_problem)
+{
+    const char *text = config_text(config, CONFIG_METRICS_LISTEN);
+    struct kept_socket socket = { -1, SERVICE_GATEWAY, 0, LISTEN_METRICS };
+    struct address address, bound;
+    lb_err err;
+
+    if (text[0] == '\0') {
+        return LB_OK;
+    }
+    if (address_parse(text, &address) != LB_OK) {
+        return refuse(ret_problem, LB_INVALID,
+                      "%s: gateway.metrics_listen '%s' is not ADDR:PORT, as in 127.0.0.1:9881",
+                      config_origin(config, CONFIG_METRICS_LISTEN), text);
+    }
+    err = listen_tcp(&address, &socket.fd, &bound);
+    if (err == LB_OK) {
+        err = keep(self, &socket);
+    }
+    if (err != LB_OK) {
+        return refuse(ret_problem, err, "cannot listen on %s, TCP (metrics): %s", text, why(errno));
+    }
+    return LB_OK;
+}
+
 static lb_err bind_udp_of(struct sockets *self, unsigned instance,
                           struct sockets_problem *ret_problem)
 {
@@ -374,6 +401,9 @@ lb_err sockets_bind(struct sockets *ret_self, const struct config *config,
     struct sockets self = { .count = 0 };
     lb_err err = bind_addresses(&self, config, ret_problem);
 
+    if (err == LB_OK) {
+        err = bind_metrics(&self, config, ret_problem);
+    }
     if (err == LB_OK) {
         err = bind_services(&self, config, paths, ret_problem);
     }

@@ -16,7 +16,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#define SOCKETS_MAX           128 /* 16 workers x 2 addresses, UDP and TCP; 2 API, a mailbox each */
+#define SOCKETS_MAX 128 /* 16 workers x 2 addresses, UDP and TCP; 2 API, metrics, a mailbox each   \
+                         */
 #define SOCKETS_ADDRESSES_MAX 2   /* one IPv4 and one IPv6 */
 #define SOCKETS_FD_LEAST      256 /* kept above what a child is handed, so that dup2 never collides */
 

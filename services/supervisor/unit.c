@@ -9,6 +9,8 @@
 #define SERVICE ".service"
 #define SOCKET  ".socket"
 
+#define SYSTEMD_EXIT_LEAST 200 /* systemd.exec(5), "Process Exit Codes": before our program ran */
+
 /* ---- names ---- */
 
 static bool is_template(enum service service)
@@ -177,6 +179,9 @@ void unit_format_end(const struct unit *self, char ret_note[STATUS_NOTE_SIZE])
 
         snprintf(ret_note, STATUS_NOTE_SIZE, "ended by signal %d (%s)%s", -self->last_exit,
                  name ? name : "?", more);
+    } else if (self->last_exit >= SYSTEMD_EXIT_LEAST) {
+        snprintf(ret_note, STATUS_NOTE_SIZE,
+                 "systemd could not start it (code %d); see the journal", self->last_exit);
     } else {
         snprintf(ret_note, STATUS_NOTE_SIZE, "ended with code %d%s", self->last_exit, more);
     }

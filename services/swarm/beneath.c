@@ -1,9 +1,12 @@
 #include "services/swarm/beneath.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/openat2.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -11,6 +14,55 @@
 
 #define INSIDE (RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS)
 #define TRIES  3 /* of a file that somebody makes or removes at the same moment */
+
+/* Set once, at the start: which folders are the node's own is the same for all who open files. */
+static struct {
+    char paths[BENEATH_KEPT_MAX][PATH_MAX];
+    size_t count;
+} kept;
+
+void beneath_keep_out(const char *folder)
+{
+    char real[PATH_MAX];
+
+    if (realpath(folder, real) == NULL)
+        return;
+    assert(kept.count < BENEATH_KEPT_MAX);
+    memcpy(kept.paths[kept.count++], real, sizeof real);
+}
+
+/* By where the kernel says that it lies, now that it is open: no symlink can be put in between. */
+static bool is_kept(int fd)
+{
+    char link[64], path[PATH_MAX];
+    ssize_t size;
+
+    if (kept.count == 0)
+        return false;
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    size = readlink(link, path, sizeof path - 1);
+    if (size < 0)
+        return true; /* not known: better not */
+    path[size] = '\0';
+    for (size_t i = 0; i < kept.count; i++) {
+        size_t length = strlen(kept.paths[i]);
+
+        if (strncmp(path, kept.paths[i], length) == 0 &&
+            (path[length] == '/' || path[length] == '\0'))
+            return true;
+    }
+    return false;
+}
+
+/* fd, or -1 with errno set when it is of a folder that is kept out. */
+static int unless_kept(int fd)
+{
+    if (fd < 0 || !is_kept(fd))
+        return fd;
+    close(fd);
+    errno = EPERM;
+    return -1;
+}
 
 lb_err beneath_error(int number)
 {
@@ -40,12 +92,52 @@ lb_err beneath_error(int number)
 
 lb_err beneath_open_root(const char *folder, int *ret_fd)
 {
-    int fd = open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    int fd = unless_kept(open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC));
 
     if (fd < 0)
         return beneath_error(errno);
     *ret_fd = fd;
     return LB_OK;
+}
+
+/* One component of the folder fd, which is closed. */
+static int enter(int fd, const char *name, int flags, mode_t mode)
+{
+    int inside = openat(fd, name, flags | O_NOFOLLOW | O_CLOEXEC, mode);
+    int error = errno;
+
+    close(fd);
+    errno = error;
+    return inside;
+}
+
+/*
+ * The same walk by hand, for a kernel or a sandbox without openat2(2): systemd's RestrictSUIDSGID=
+ * refuses it, as a filter cannot see the mode in it. No component is "..", none is followed when it
+ * is a symlink; a folder that is moved out meanwhile is left where it is, as by openat2.
+ */
+static int walk_inside(int root_fd, const char *path, int flags, mode_t mode)
+{
+    int fd = openat(root_fd, ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+    while (fd >= 0) {
+        size_t size = strcspn(path, "/");
+        char name[NAME_MAX + 1];
+        bool is_last = path[size] == '\0';
+
+        if (size == 0 || size > NAME_MAX || (size == 2 && memcmp(path, "..", 2) == 0)) {
+            close(fd);
+            errno = size > NAME_MAX ? ENAMETOOLONG : size == 0 ? EINVAL : EXDEV;
+            return -1;
+        }
+        memcpy(name, path, size);
+        name[size] = '\0';
+        fd = enter(fd, name, is_last ? flags : O_PATH | O_DIRECTORY, is_last ? mode : 0);
+        if (is_last)
+            break;
+        path += size + 1;
+    }
+    return fd;
 }
 
 static int open_inside(int root_fd, const char *path, int flags, mode_t mode)
@@ -59,7 +151,9 @@ static int open_inside(int root_fd, const char *path, int flags, mode_t mode)
     do
         fd = syscall(SYS_openat2, root_fd, path, &how, sizeof(how));
     while (fd < 0 && (errno == EAGAIN || errno == EINTR));
-    return (int)fd;
+    if (fd < 0 && errno == ENOSYS)
+        fd = walk_inside(root_fd, path, flags, mode);
+    return unless_kept((int)fd);
 }
 
 /* Make one folder: `name` has no "/", so mkdirat(2) follows nothing. */

@@ -1,7 +1,8 @@
 /*
  * Files below one folder and nowhere else: whatever a path from a torrent says, and whoever
  * replaces folders by symlinks meanwhile, nothing outside is opened or made. The kernel decides it
- * (openat2(2), Linux 5.6), not string handling. Shell; every call may wait for the disk.
+ * (openat2(2), Linux 5.6; where a sandbox refuses that, openat(2) with O_NOFOLLOW for each
+ * component), not string handling. Shell; every call may wait for the disk.
  *
  * Paths are relative, '/' between components. On failure errno is left set: ELOOP or EXDEV for a
  * symlink or a way out.
@@ -14,6 +15,15 @@
 #include <stdint.h>
 
 struct stat;
+
+/*
+ * Keep this folder of the node's own (its state, its keys) out of all torrents: from now on nothing
+ * in it is opened here, however a path leads there. Who may ask a node to share may not read its
+ * keys by that. Called at the start of the process, before any thread; BENEATH_KEPT_MAX folders. A
+ * folder that is not there needs no keeping.
+ */
+#define BENEATH_KEPT_MAX 4
+void beneath_keep_out(const char *folder);
 
 /* The folder itself, by an absolute path; symlinks on the way to it are the user's own choice. */
 LB_MUST_CHECK lb_err beneath_open_root(const char *folder, int *ret_fd);

@@ -305,6 +305,11 @@ void disk_free(struct disk **self)
     uv_close((uv_handle_t *)&freed->clock, on_timer_closed);
 }
 
+void disk_never_read_at_once(struct disk *self)
+{
+    self->never_at_once = true;
+}
+
 struct disk_block *disk_block_take(struct disk *self, uint8_t **ret_data)
 {
     struct disk_block *block;

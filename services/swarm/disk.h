@@ -20,7 +20,8 @@
  * disk_wants_pause() becomes true.
  *
  * Reads come in lines: up to DISK_LINE_SIZE aligned bytes of one piece; all who want a line while
- * it is being read share one read.
+ * it is being read share one read. A line that is in the page cache whole, of a file that is open,
+ * is read at once and on the loop (RWF_NOWAIT); the disk itself is waited for by jobs alone.
  *
  * Room. When a file is made, room is reserved for all of it but the pieces that are zeros (their
  * hash tells), so that a full disk shows before anything is fetched and the file lies in one run.
@@ -89,6 +90,9 @@ void disk_free(struct disk **self);
 bool disk_wants_pause(const struct disk *self);
 void disk_on_resume(struct disk *self, void (*on_resume)(void *ctx), void *ctx);
 
+/* Every read that is not in memory waits for a job: for tests of those that wait. */
+void disk_never_read_at_once(struct disk *self);
+
 /* Memory for one block, LAYOUT_BLOCK_SIZE, to receive it into; for assembly_take(). */
 struct disk_block *disk_block_take(struct disk *self, uint8_t **ret_data);
 void disk_block_drop(struct disk *self, struct disk_block **block);
@@ -97,7 +101,7 @@ struct disk_stats {
     uint64_t read_bytes; /* from files */
     uint64_t written_bytes;
     uint64_t hashed_bytes;
-    uint64_t cache_hits; /* reads answered from memory */
+    uint64_t cache_hits; /* reads answered at once, from memory or the page cache */
     uint64_t cache_misses;
     uint64_t syncs;
     size_t memory_bytes; /* blocks in use */

@@ -84,6 +84,7 @@ struct disk {
     struct line *starved, **starved_end; /* lines to be read once there is memory */
     struct disk_read *failed;            /* to be answered in the next turn */
     uint32_t reads_waiting;
+    bool never_at_once;    /* disk_never_read_at_once() */
     uint64_t active_at_ms; /* of the last read or write */
 
     struct storage *storages;
@@ -170,6 +171,9 @@ void storage_settle_files(struct storage *self);
  * pieces are lost and `trouble` is told.
  */
 LB_MUST_CHECK lb_err storage_compare(struct storage *self, const struct disk_job *job);
+
+/* Whether it would find nothing. */
+bool storage_agrees(const struct storage *self, const struct disk_job *job);
 void storage_start_sync(struct storage *self);
 void storage_check_step(struct storage *self);
 void storage_reuse_step(struct storage *self);
@@ -205,6 +209,9 @@ struct range {
 };
 
 LB_MUST_CHECK lb_err range_read(struct disk_job *job, const struct range *range);
+
+/* Also on the loop: LB_UNAVAILABLE when the disk would have to be waited for. */
+LB_MUST_CHECK lb_err range_read_now(struct disk_job *job, const struct range *range);
 LB_MUST_CHECK lb_err range_write(struct disk_job *job, const struct range *range);
 
 /* The same with zeros, as holes where they are long enough (holes.h). */

@@ -178,19 +178,26 @@ static lb_err open_fresh(const struct files_request *request, int *ret_fd)
     return err;
 }
 
-lb_err files_open(struct files *self, const struct files_request *request,
-                  struct files_use *ret_use)
+bool files_open_now(struct files *self, const struct files_request *request,
+                    struct files_use *ret_use)
 {
     struct files_entry *entry;
-    int fd = -1, unwanted;
-    lb_err err;
 
     pthread_mutex_lock(&self->lock);
     entry = find(self, request);
     if (entry)
         *ret_use = use(self, entry);
     pthread_mutex_unlock(&self->lock);
-    if (entry)
+    return entry != NULL;
+}
+
+lb_err files_open(struct files *self, const struct files_request *request,
+                  struct files_use *ret_use)
+{
+    int fd = -1, unwanted;
+    lb_err err;
+
+    if (files_open_now(self, request, ret_use))
         return LB_OK;
     err = open_fresh(request, &fd);
     if (err != LB_OK)

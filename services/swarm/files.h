@@ -47,6 +47,10 @@ void files_free(struct files **self); /* closes all; none may be in use */
  */
 LB_MUST_CHECK lb_err files_open(struct files *self, const struct files_request *request,
                                 struct files_use *ret_use);
+
+/* The same if it is open already: nothing is waited for. */
+bool files_open_now(struct files *self, const struct files_request *request,
+                    struct files_use *ret_use);
 void files_release(struct files *self, struct files_use *use);
 
 /* The same, and the next use opens the path again: this file is no longer what lies there. */

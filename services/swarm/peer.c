@@ -78,6 +78,7 @@ void peer_free(struct peer **self)
     limits_flow_done(&(*self)->sending);
     free((*self)->pieces);
     free((*self)->asks);
+    free((*self)->asks_ms);
     free((*self)->wishes);
     free(*self);
     *self = NULL;
@@ -173,11 +174,14 @@ static void reserve_asks(struct peer *self)
         return;
     if (self->asks_head > 0 && self->asks_head >= self->asks_capacity / 2) {
         memmove(self->asks, self->asks + self->asks_head, self->asks_count * sizeof *self->asks);
+        memmove(self->asks_ms, self->asks_ms + self->asks_head,
+                self->asks_count * sizeof *self->asks_ms);
         self->asks_head = 0;
         return;
     }
     self->asks_capacity = self->asks_capacity == 0 ? 2 * PEER_ASKS_MIN : 2 * self->asks_capacity;
     self->asks = xrealloc(self->asks, self->asks_capacity * sizeof *self->asks);
+    self->asks_ms = xrealloc(self->asks_ms, self->asks_capacity * sizeof *self->asks_ms);
 }
 
 void peer_ask(struct peer *self, struct picker_ask ask, uint64_t now_ms)
@@ -186,6 +190,7 @@ void peer_ask(struct peer *self, struct picker_ask ask, uint64_t now_ms)
     /* Who is snubbed has owed us a block for longer than since this one. */
     if (self->asks_count == 0 || (self->asks_count == self->asks_late && !self->snubbed))
         self->block_ms = now_ms;
+    self->asks_ms[self->asks_head + self->asks_count] = (uint32_t)now_ms;
     self->asks[self->asks_head + self->asks_count++] = ask;
     /* Where the window does not limit, its length tells nothing. */
     if (self->asks_count - self->asks_late >= self->window.target)
@@ -206,12 +211,31 @@ bool peer_is_asked(const struct peer *self, struct picker_ask ask)
     return find_ask(self, ask) != UINT32_MAX;
 }
 
+uint32_t peer_ask_age_ms(const struct peer *self, struct picker_ask ask, uint64_t now_ms)
+{
+    const uint32_t index = find_ask(self, ask);
+    return index == UINT32_MAX ? 0 : (uint32_t)now_ms - self->asks_ms[self->asks_head + index];
+}
+
+/* What is left of the usual time; once that is over, as long again as it is late by now. */
+uint64_t peer_left_ms(const struct peer *self, uint64_t now_ms)
+{
+    assert(self->asks_count > 0);
+    if (self->usual_ms == 0)
+        return UINT64_MAX;
+    const uint32_t age_ms =
+        (uint32_t)now_ms - self->asks_ms[self->asks_head + self->asks_count - 1];
+    return age_ms < self->usual_ms ? self->usual_ms - age_ms : age_ms - self->usual_ms;
+}
+
 /* Answers come mostly in order, so that what is before the one taken out is short. */
 static void remove_ask(struct peer *self, uint32_t index)
 {
     struct picker_ask *asks = self->asks + self->asks_head;
+    uint32_t *asks_ms = self->asks_ms + self->asks_head;
     window_forget(&self->window, asks[index]);
     memmove(asks + 1, asks, index * sizeof *asks);
+    memmove(asks_ms + 1, asks_ms, index * sizeof *asks_ms);
     self->asks_head++;
     self->asks_count--;
     if (index < self->asks_late)
@@ -234,8 +258,10 @@ enum peer_answer peer_answered(struct peer *self, struct picker_ask ask)
     return late ? PEER_LATE : PEER_ASKED;
 }
 
-void peer_block_came(struct peer *self, uint32_t size, uint64_t now_ms)
+void peer_block_came(struct peer *self, uint32_t size, uint32_t took_ms, uint64_t now_ms)
 {
+    const uint32_t past_ms = self->usual_ms != 0 ? self->usual_ms : took_ms;
+    self->usual_ms = (past_ms * 3 + took_ms + 2) / 4 + (took_ms == 0);
     peer_rate_add(&self->received, size);
     self->block_ms = now_ms;
     self->snubbed = false;

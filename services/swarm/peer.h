@@ -128,12 +128,14 @@ struct peer {
     uint64_t joined_ms;
 
     struct picker_ask *asks; /* our requests under way, oldest first, from asks_head on */
+    uint32_t *asks_ms;       /* when each was made, the clock's low bits */
     uint32_t asks_head;
     uint32_t asks_count;
     uint32_t asks_capacity;
     uint32_t asks_late;   /* the first so many were given back to the picker */
     uint32_t asks_target; /* how many to keep under way */
     uint32_t asks_limit;  /* what it takes at most */
+    uint32_t usual_ms;    /* from a request to its block, averaged; 0: not known */
     uint32_t block_size;  /* bytes of one; WIRE_BLOCK_SIZE until the torrent says otherwise */
     struct window window; /* while it cooperates this is the target */
     bool starting;        /* the target still grows with each block */
@@ -216,11 +218,22 @@ enum peer_answer {
 
 /* A block (or a reject) came: take the request out. */
 enum peer_answer peer_answered(struct peer *self, struct picker_ask ask);
-void peer_block_came(struct peer *self, uint32_t size, uint64_t now_ms);
+
+/* took_ms: since it was asked for. */
+void peer_block_came(struct peer *self, uint32_t size, uint32_t took_ms, uint64_t now_ms);
 
 /* Take out a request that was cancelled; false when there is none. */
 bool peer_cancel_ask(struct peer *self, struct picker_ask ask);
 const struct picker_ask *peer_asks(const struct peer *self);
+
+/* How long ago this one, of those under way, was made. */
+uint32_t peer_ask_age_ms(const struct peer *self, struct picker_ask ask, uint64_t now_ms);
+
+/*
+ * How long until the last one's block comes, as far as one can tell. There is one under way.
+ * UINT64_MAX: it never sent any.
+ */
+uint64_t peer_left_ms(const struct peer *self, uint64_t now_ms);
 bool peer_is_asked(const struct peer *self, struct picker_ask ask);
 
 /* How many more to ask for now. */

@@ -277,6 +277,7 @@ void picker_init(struct picker *self, struct picker_shape shape, uint32_t open_m
         .pickable = xcalloc((shape.pieces + 63) / 64, sizeof *self->pickable),
         .open = xcalloc(open_max, sizeof *self->open),
         .open_max = open_max,
+        .open_usual = open_max,
         .open_first = PICKER_NOBODY,
         .open_last = PICKER_NOBODY,
         .spare = xcalloc(open_max, sizeof *self->spare),
@@ -288,6 +289,11 @@ void picker_init(struct picker *self, struct picker_shape shape, uint32_t open_m
     self->runs = xcalloc(1, sizeof *self->runs);
     self->runs_count = 1;
     fill_order(self);
+}
+
+void picker_set_usual(struct picker *self, uint32_t open_usual)
+{
+    self->open_usual = open_usual;
 }
 
 void picker_done(struct picker *self)

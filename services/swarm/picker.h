@@ -87,6 +87,7 @@ struct picker {
     uint64_t *pickable;  /* a bit for each piece that is in order */
     struct picker_open *open;
     uint32_t open_max;
+    uint32_t open_usual; /* a peer that has something to do begins no more when so many are open */
     uint32_t open_count;
     uint32_t open_first; /* with free blocks; PICKER_NOBODY: none */
     uint32_t open_last;
@@ -100,6 +101,7 @@ struct picker_view {
     uint32_t peer;
     const uint8_t *bitfield; /* NULL: it has everything */
     bool alone;              /* under suspicion */
+    bool idle;               /* it is asked for nothing now */
     bool proven;             /* it does send what it is asked for */
     const uint32_t *only;    /* these pieces alone (BEP 6 allowed fast); NULL: any */
     size_t only_count;
@@ -116,6 +118,9 @@ enum picker_verdict {
 /* random is kept. open_max: pieces begun at once, at least 1. */
 void picker_init(struct picker *self, struct picker_shape shape, uint32_t open_max,
                  struct random *random);
+
+/* That many are enough; only for a peer that would be idle more are begun. */
+void picker_set_usual(struct picker *self, uint32_t open_usual);
 void picker_done(struct picker *self);
 
 /* A piece that is on disk and verified: at start, or after the fact. It must not be open. */

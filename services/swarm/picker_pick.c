@@ -135,11 +135,20 @@ static uint32_t owner_of(const struct picker *self, uint32_t piece, const struct
     return is_for_one(self, piece) ? view->peer : PICKER_NOBODY;
 }
 
+/*
+ * Some places are for pieces that one peer alone gives (pick_only). Of the others those beyond the
+ * usual number are for who would be idle: among many peers, each with pieces of its own, those that
+ * are begun wait for their last blocks, and meanwhile the rest is to have work.
+ */
+static uint32_t places(const struct picker *self, const struct picker_view *view)
+{
+    const uint32_t most = self->open_max - self->open_max / 4;
+    return view->idle || self->open_usual > most ? most : self->open_usual;
+}
+
 static void pick_new(struct picker *self, const struct picker_view *view, struct asks *asks)
 {
-    /* Some places are for pieces that one peer alone gives (pick_only). */
-    const uint32_t open_max = self->open_max - self->open_max / 4;
-    while (asks->count < asks->most && self->open_count < open_max) {
+    while (asks->count < asks->most && self->open_count < places(self, view)) {
         const uint32_t piece = rarest(self, view);
         if (piece == PICKER_NOBODY)
             return;
@@ -231,7 +240,7 @@ bool picker_make_room(struct picker *self, const struct picker_view *view, uint3
         if (open->asked > 0 || open->owner != PICKER_NOBODY)
             continue;
         /* Full, and nobody works on it; or only a peer that must be alone could go on with it. */
-        const bool full = self->open_count == self->open_max && wanted != PICKER_NOBODY;
+        const bool full = self->open_count >= places(self, view) && wanted != PICKER_NOBODY;
         const bool own = view->alone && wanted == PICKER_NOBODY && peer_has(view, open->piece);
         if (!full && !own)
             continue;

@@ -2,6 +2,7 @@
 
 #include "libcommon/memory.h"
 #include "proto/swarm.pb-c.h"
+#include "services/swarm/beneath.h"
 #include "services/swarm/create.h"
 #include "services/swarm/metainfo.h"
 #include "services/swarm/service_inside.h"
@@ -502,6 +503,8 @@ static lb_err start(struct actor *actor, void **ret_ctx)
 {
     struct swarm *self = xcalloc(1, sizeof *self);
     self->actor = actor;
+    beneath_keep_out(actor_paths(actor)->state_folder);
+    beneath_keep_out(actor_paths(actor)->private_folder);
     const lb_err err = transfers_new(actor, &self->transfers);
     if (err != LB_OK) {
         free(self);
@@ -537,6 +540,13 @@ static void done(void *ctx)
     free(self);
 }
 
+static void reload(void *ctx, const struct config *now)
+{
+    struct swarm *self = ctx;
+    (void)now; /* actor_config() is the same */
+    transfers_reload(self->transfers);
+}
+
 const struct service_definition swarm_service = {
     .service = SERVICE_SWARM,
     .request = &lb__swarm__request__descriptor,
@@ -547,4 +557,5 @@ const struct service_definition swarm_service = {
     .stop = stop,
     .free = done,
     .scaled = scaled,
+    .reload = reload,
 };

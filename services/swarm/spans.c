@@ -92,28 +92,47 @@ static bool next_room(const struct files_request *request, uint64_t from, uint64
     return true;
 }
 
+static struct files_request request_of(const struct disk_job *job, uint32_t file, bool writable)
+{
+    const struct storage *storage = job->storage;
+
+    return (struct files_request){ .storage = storage->number,
+                                   .file = file,
+                                   .root_fd = storage->root_fd,
+                                   .path = storage->metainfo->paths[file],
+                                   .length = storage->files[file].unwanted
+                                                 ? 0
+                                                 : storage->metainfo->layout.files[file].length,
+                                   .writable = writable,
+                                   .executable = storage->metainfo->layout.files[file].executable,
+                                   .room = next_room,
+                                   .ctx = storage };
+}
+
 lb_err job_open_file(struct disk_job *job, uint32_t file, bool writable, struct files_use *ret_use)
 {
     const struct storage *storage = job->storage;
-    struct files_request request = { .storage = storage->number,
-                                     .file = file,
-                                     .root_fd = storage->root_fd,
-                                     .path = storage->metainfo->paths[file],
-                                     .length = storage->files[file].unwanted
-                                                   ? 0
-                                                   : storage->metainfo->layout.files[file].length,
-                                     .writable = writable,
-                                     .executable = storage->metainfo->layout.files[file].executable,
-                                     .room = next_room,
-                                     .ctx = storage };
+    struct files_request request;
     lb_err err;
 
     if (storage->device) {
         *ret_use = (struct files_use){ .fd = storage->device_fd };
         return LB_OK;
     }
+    request = request_of(job, file, writable);
     err = files_open(job->disk->files, &request, ret_use);
     return err == LB_OK ? LB_OK : job_fail(job, "open", file, err, errno);
+}
+
+/* The same if it is open for reading already. */
+static bool open_file_now(const struct disk_job *job, uint32_t file, struct files_use *ret_use)
+{
+    struct files_request request = request_of(job, file, false);
+
+    if (!job->storage->device)
+        return files_open_now(job->disk->files, &request, ret_use);
+    *ret_use = (struct files_use){ .fd = job->storage->device_fd };
+    return true;
 }
 
 void job_close_file(struct disk_job *job, struct files_use *use)
@@ -129,6 +148,12 @@ void job_close_file(struct disk_job *job, struct files_use *use)
 }
 
 /* ---- moving bytes ---- */
+
+enum motion {
+    MOTION_READ,
+    MOTION_READ_NOW, /* what is in the page cache, or nothing */
+    MOTION_WRITE
+};
 
 /* Where in the parts of a range we are. */
 struct place {
@@ -181,20 +206,37 @@ static void fill_with_zeros(struct place *place, uint32_t size)
     }
 }
 
-/* One span: all of it lies in one file, open as fd. */
-static lb_err move_span(struct disk_job *job, const struct layout_span *span, int fd, bool write,
-                        struct place *place)
+static ssize_t call_kernel(int fd, const struct iovec *parts, int count, off_t at,
+                           enum motion motion)
 {
+    switch (motion) {
+    case MOTION_READ:
+        return preadv(fd, parts, count, at);
+    case MOTION_READ_NOW:
+        return preadv2(fd, parts, count, at, RWF_NOWAIT);
+    case MOTION_WRITE:
+        return pwritev(fd, parts, count, at);
+    }
+    return -1;
+}
+
+/* One span: all of it lies in one file, open as fd. */
+static lb_err move_span(struct disk_job *job, const struct layout_span *span, int fd,
+                        enum motion motion, struct place *place)
+{
+    const bool write = motion == MOTION_WRITE;
     struct iovec parts[RANGE_PARTS_MAX];
     uint32_t done = 0;
 
     while (done < span->size) {
         int count = gather(place, span->size - done, parts);
         off_t at = (off_t)(span->offset + done);
-        ssize_t moved = write ? pwritev(fd, parts, count, at) : preadv(fd, parts, count, at);
+        ssize_t moved = call_kernel(fd, parts, count, at, motion);
 
         if (moved < 0 && errno == EINTR)
             continue;
+        if (moved <= 0 && motion == MOTION_READ_NOW)
+            return LB_UNAVAILABLE; /* or it fails, which is for a job to complain of */
         if (moved < 0)
             return job_fail(job, write ? "write" : "read", span->file,
                             errno == ENOSPC || errno == EDQUOT ? LB_NO_SPACE : LB_IO, errno);
@@ -210,24 +252,33 @@ static lb_err move_span(struct disk_job *job, const struct layout_span *span, in
     return LB_OK;
 }
 
-static lb_err move_in_file(struct disk_job *job, const struct layout_span *span, bool write,
+static lb_err open_for(struct disk_job *job, uint32_t file, enum motion motion,
+                       struct files_use *ret_use)
+{
+    if (motion == MOTION_READ_NOW)
+        return open_file_now(job, file, ret_use) ? LB_OK : LB_UNAVAILABLE;
+    return job_open_file(job, file, motion == MOTION_WRITE, ret_use);
+}
+
+static lb_err move_in_file(struct disk_job *job, const struct layout_span *span, enum motion motion,
                            struct place *place)
 {
     struct files_use use;
-    lb_err err = job_open_file(job, span->file, write, &use);
+    lb_err err = open_for(job, span->file, motion, &use);
 
     if (err != LB_OK)
         return err;
-    err = move_span(job, span, use.fd, write, place);
+    err = move_span(job, span, use.fd, motion, place);
     /* Looked at after reading: a change during it shows, too. */
-    if (err == LB_OK && !write)
+    if (err == LB_OK && motion != MOTION_WRITE)
         err = job_touch(job, span->file, use.fd);
     job_close_file(job, &use);
     return err;
 }
 
-static lb_err move_range(struct disk_job *job, const struct range *range, bool write)
+static lb_err move_range(struct disk_job *job, const struct range *range, enum motion motion)
 {
+    const bool write = motion == MOTION_WRITE;
     struct place place = { .parts = range->parts, .left = range->parts_count };
     struct layout_cursor cursor;
     struct layout_span span;
@@ -240,7 +291,7 @@ static lb_err move_range(struct disk_job *job, const struct range *range, bool w
         lb_err err = LB_OK;
 
         if (!span.padding)
-            err = move_in_file(job, &span, write, &place);
+            err = move_in_file(job, &span, motion, &place);
         else if (write)
             move_on(&place, span.size);
         else
@@ -284,10 +335,15 @@ lb_err range_zero(struct disk_job *job, uint32_t piece, uint32_t offset, uint32_
 
 lb_err range_read(struct disk_job *job, const struct range *range)
 {
-    return move_range(job, range, false);
+    return move_range(job, range, MOTION_READ);
+}
+
+lb_err range_read_now(struct disk_job *job, const struct range *range)
+{
+    return move_range(job, range, MOTION_READ_NOW);
 }
 
 lb_err range_write(struct disk_job *job, const struct range *range)
 {
-    return move_range(job, range, true);
+    return move_range(job, range, MOTION_WRITE);
 }

@@ -478,6 +478,22 @@ static bool is_same(const struct resume_file *was, const struct touched *seen)
     return seen->present && was->size == seen->size && was->mtime_ns == seen->mtime_ns;
 }
 
+static bool is_other(const struct storage *self, const struct touched *seen)
+{
+    const struct storage_file *file = &self->files[seen->file];
+
+    return file->settled && !is_same(&file->state, seen);
+}
+
+bool storage_agrees(const struct storage *self, const struct disk_job *job)
+{
+    for (uint32_t i = 0; i < job->touched_count; i++) {
+        if (is_other(self, &job->touched[i]))
+            return false;
+    }
+    return job->err == LB_OK;
+}
+
 lb_err storage_compare(struct storage *self, const struct disk_job *job)
 {
     lb_err err = job->err;
@@ -485,9 +501,7 @@ lb_err storage_compare(struct storage *self, const struct disk_job *job)
     if (err == LB_NOT_FOUND && job->problem_file < self->metainfo->layout.files_count)
         lose_file(self, &(struct touched){ .file = job->problem_file });
     for (uint32_t i = 0; i < job->touched_count; i++) {
-        const struct storage_file *file = &self->files[job->touched[i].file];
-
-        if (file->settled && !is_same(&file->state, &job->touched[i]))
+        if (is_other(self, &job->touched[i]))
             err = lose_file(self, &job->touched[i]);
     }
     if ((err == LB_CONFLICT || err == LB_NOT_FOUND) && !self->closing)

@@ -216,6 +216,61 @@ static void take_parts(struct disk_read *read, struct line *line)
     }
 }
 
+/* ---- filling lines ---- */
+
+/* Blocks for what is to be read. */
+static void take_blocks(struct line *line, struct read_job *job)
+{
+    struct disk *disk = line->storage->disk;
+    uint32_t size = layout_piece_size(&line->storage->metainfo->layout, line->piece) -
+                    line->index * DISK_LINE_SIZE;
+
+    for (uint32_t i = 0; i < line->blocks_count; i++) {
+        line->blocks[i] = blocks_take(&disk->blocks);
+        job->parts[i].iov_base = line->blocks[i]->data;
+        job->parts[i].iov_len = size < LAYOUT_BLOCK_SIZE ? size : LAYOUT_BLOCK_SIZE;
+        size -= (uint32_t)job->parts[i].iov_len;
+    }
+    job->line = line;
+}
+
+static struct range range_of(const struct read_job *job)
+{
+    return (struct range){ .piece = job->line->piece,
+                           .offset = job->line->index * DISK_LINE_SIZE,
+                           .parts_count = job->line->blocks_count,
+                           .parts = job->parts };
+}
+
+/*
+ * A new line from the page cache, at once: two messages between threads, and what wakes them, cost
+ * as much as a line's copy. False: the disk is to be waited for, or memory, or somebody.
+ */
+static bool fill_now(struct line *line)
+{
+    struct storage *storage = line->storage;
+    struct disk *disk = storage->disk;
+    struct read_job job = { .base = { .disk = disk, .storage = storage } };
+    struct range range;
+    bool filled;
+
+    if (disk->starved || disk->never_at_once)
+        return false;
+    cache_shrink(disk, line->blocks_count);
+    if (blocks_room(&disk->blocks) < line->blocks_count)
+        return false;
+    take_blocks(line, &job);
+    range = range_of(&job);
+    job.base.err = range_read_now(&job.base, &range);
+    /* Trouble is found anew by a job, and told. */
+    filled = storage_agrees(storage, &job.base);
+    disk->stats.read_bytes += job.base.read_bytes;
+    free(job.base.touched);
+    for (uint32_t i = 0; i < line->blocks_count && !filled; i++)
+        blocks_drop(&disk->blocks, &line->blocks[i]);
+    return filled;
+}
+
 static struct line *want_line(struct storage *storage, uint32_t piece, uint32_t index)
 {
     struct disk *disk = storage->disk;
@@ -224,6 +279,11 @@ static struct line *want_line(struct storage *storage, uint32_t piece, uint32_t 
     if (line)
         return line;
     line = add_line(storage, piece, index);
+    if (fill_now(line)) {
+        line->state = LINE_READY;
+        enter_uses(line);
+        return line;
+    }
     line->state = LINE_STARVED;
     *disk->starved_end = line;
     disk->starved_end = &line->next_starved;
@@ -305,15 +365,11 @@ void reads_cancel(struct storage *self)
     }
 }
 
-/* ---- filling lines ---- */
+/* ---- filling lines by jobs ---- */
 
 static void work_read(struct disk_job *job)
 {
-    struct read_job *self = (struct read_job *)job;
-    struct range range = { .piece = self->line->piece,
-                           .offset = self->line->index * DISK_LINE_SIZE,
-                           .parts_count = self->line->blocks_count,
-                           .parts = self->parts };
+    const struct range range = range_of((struct read_job *)job);
 
     job->err = range_read(job, &range);
 }
@@ -360,19 +416,10 @@ static void finished_read(struct disk_job *job)
 
 static void start_line(struct line *line)
 {
-    struct disk *disk = line->storage->disk;
     struct read_job *job = xcalloc(1, sizeof(*job));
-    uint32_t size = layout_piece_size(&line->storage->metainfo->layout, line->piece) -
-                    line->index * DISK_LINE_SIZE;
 
     line->state = LINE_READING;
-    for (uint32_t i = 0; i < line->blocks_count; i++) {
-        line->blocks[i] = blocks_take(&disk->blocks);
-        job->parts[i].iov_base = line->blocks[i]->data;
-        job->parts[i].iov_len = size < LAYOUT_BLOCK_SIZE ? size : LAYOUT_BLOCK_SIZE;
-        size -= (uint32_t)job->parts[i].iov_len;
-    }
-    job->line = line;
+    take_blocks(line, job);
     job->base.work = work_read;
     job->base.finished = finished_read;
     disk_submit(&job->base, line->storage, URGENCY_READ);

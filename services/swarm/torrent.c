@@ -40,6 +40,17 @@ void torrent_init(struct torrent *self, const struct torrent_options *options,
     self->choke.next_round_ms = now_ms + CHOKE_ROUND_MS;
 }
 
+void torrent_set_numbers(struct torrent *self, const struct torrent_numbers *numbers)
+{
+    struct torrent_options *options = &self->options;
+    options->peers_max =
+        numbers->peers_max < TORRENT_PEERS_MAX ? numbers->peers_max : TORRENT_PEERS_MAX;
+    options->peers_wanted = numbers->peers_wanted;
+    options->upload_slots = numbers->upload_slots;
+    options->announce_interval_ms = numbers->announce_interval_ms;
+    self->choke.slots = numbers->upload_slots;
+}
+
 void torrent_done(struct torrent *self)
 {
     for (uint32_t i = 0; i < self->slots; i++)
@@ -63,9 +74,9 @@ void torrent_done(struct torrent *self)
     *self = (struct torrent){ 0 };
 }
 
-static uint32_t open_max(uint32_t piece_size)
+static uint32_t places(uint32_t bytes, uint32_t piece_size)
 {
-    uint32_t open = TORRENT_OPEN_BYTES / piece_size;
+    uint32_t open = bytes / piece_size;
     if (open < TORRENT_OPEN_MIN)
         open = TORRENT_OPEN_MIN;
     return open < TORRENT_OPEN_MAX ? open : TORRENT_OPEN_MAX;
@@ -123,7 +134,8 @@ void torrent_begin(struct torrent *self, struct bytes info, struct picker_shape 
                    const uint8_t *have, uint64_t now_ms)
 {
     assert(!self->has_metainfo);
-    picker_init(&self->picker, shape, open_max(shape.piece_size), self->random);
+    picker_init(&self->picker, shape, places(TORRENT_OPEN_BYTES, shape.piece_size), self->random);
+    picker_set_usual(&self->picker, places(TORRENT_OPEN_USUAL, shape.piece_size));
     self->has_metainfo = true;
     torrent_plan_begin(self);
     self->info = info;

@@ -56,7 +56,8 @@
 #define TORRENT_AGAIN_MS           100u   /* who cooperates and is idle is looked at again */
 #define TORRENT_PEX_MS             60000u /* BEP 11: not more often */
 #define TORRENT_LEFT_MAX           64u    /* of those that left, remembered for PEX */
-#define TORRENT_OPEN_BYTES         (128u * 1024 * 1024) /* of pieces begun at once, about */
+#define TORRENT_OPEN_BYTES         (512u * 1024 * 1024) /* of pieces begun at once; half is here */
+#define TORRENT_OPEN_USUAL         (128u * 1024 * 1024) /* beyond that only if a peer is idle */
 #define TORRENT_OPEN_MIN           4u
 #define TORRENT_OPEN_MAX           4096u
 #define TORRENT_METADATA_GIVEN_MAX 2000u /* parts for one peer in TORRENT_METADATA_GIVEN_MS */
@@ -70,6 +71,14 @@
 #define TORRENT_ALONE_MS           2000u /* silent for so long, a piece is no longer its alone */
 #define TORRENT_HELD_MAX           64u   /* such pieces; more are verified at once */
 #define TORRENT_WEBSEED_PEERS      4u    /* so many peers that send are enough without web seeds */
+
+/* What of its options may change while it runs. */
+struct torrent_numbers {
+    uint32_t peers_max;
+    uint32_t peers_wanted;
+    uint32_t upload_slots; /* at least 1 */
+    uint32_t announce_interval_ms;
+};
 
 struct torrent_options {
     uint8_t infohash[NODE_ID_SIZE];        /* the key: SHA-1 of the info, or SHA-256 cut */
@@ -257,6 +266,9 @@ struct torrent {
 void torrent_init(struct torrent *self, const struct torrent_options *options,
                   struct random *random, uint64_t now_ms);
 void torrent_done(struct torrent *self);
+
+/* Other numbers in its options; peers over peers_max stay until they go by themselves. */
+void torrent_set_numbers(struct torrent *self, const struct torrent_numbers *numbers);
 
 /*
  * The metainfo is known. info (the dictionary) is borrowed until torrent_done(). have: a bitfield

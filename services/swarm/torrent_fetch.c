@@ -7,8 +7,12 @@
 /* So often a peer may say anew what it has as a whole: each costs a walk over all pieces. */
 #define RESTATED_MAX 8u
 
-/* In the end game nothing is taken over from a peer that will be done so soon by itself. */
-#define ENDGAME_LEAST_MS 50u
+/*
+ * In the end game nothing is taken over from a peer that will be done so soon by itself, or within
+ * half the time who takes over needs: when our own downlink is what all wait for, everybody is late
+ * alike, and what is asked for twice only makes it later.
+ */
+#define ENDGAME_LEAST_MS 20u
 
 void torrent_fetch_hungry(struct torrent *self, struct peer *peer)
 {
@@ -55,6 +59,7 @@ static struct picker_view view_of(struct torrent *self, const struct peer *peer,
         .peer = peer->number,
         .bitfield = peer->everything ? NULL : peer->pieces,
         .alone = peer->alone,
+        .idle = peer->asks_count == peer->asks_late,
         .proven = peer->received.total > 0 && !peer->snubbed,
         .only = peer->choking ? peer->allowed
                 : peer->plans ? peer->given
@@ -62,13 +67,6 @@ static struct picker_view view_of(struct torrent *self, const struct peer *peer,
         .only_count = peer->choking ? peer->allowed_count : peer->given_count,
         .wave = torrent_plan_wave(self, peer, now_ms),
     };
-}
-
-/* How long until it will have sent all it was asked for, as far as one can tell. */
-static uint64_t eta_ms(const struct peer *peer, uint64_t now_ms)
-{
-    const uint64_t bytes = (uint64_t)(peer->asks_count - peer->asks_late) * peer->block_size;
-    return bytes * 1000 / (peer_rate_now(&peer->received, now_ms) + 1) + (now_ms - peer->block_ms);
 }
 
 /* The last place at a block is for one that has sent something: the others may be mute, all. */
@@ -83,19 +81,19 @@ static bool may_help(const struct torrent *self, const struct peer *helper, stru
 static struct peer *slowest(const struct torrent *self, const struct peer *helper, uint64_t now_ms)
 {
     struct peer *found = NULL;
-    uint64_t longest = ENDGAME_LEAST_MS;
+    uint64_t longest = ENDGAME_LEAST_MS + helper->usual_ms / 2;
     for (uint32_t i = 0; i < self->slots; i++) {
         struct peer *peer = self->peers[i];
         if (peer == NULL || peer == helper || peer->asks_count == peer->asks_late)
             continue;
-        const uint64_t eta = eta_ms(peer, now_ms);
-        if (eta < longest)
+        const uint64_t left_ms = peer_left_ms(peer, now_ms);
+        if (left_ms < longest)
             continue;
         const struct picker_ask last = peer_asks(peer)[peer->asks_count - 1];
         if (!may_help(self, helper, last))
             continue;
         found = peer;
-        longest = eta;
+        longest = left_ms;
     }
     return found;
 }
@@ -486,10 +484,11 @@ const char *torrent_fetch_block(struct torrent *self, struct peer *peer,
         return waste(self, peer, message->length, true);
 
     window_came(&peer->window, block, peer->asks_limit, now_ms);
+    const uint32_t took_ms = peer_ask_age_ms(peer, block, now_ms);
     const enum peer_answer answer = peer_answered(peer, block);
     if (answer == PEER_UNASKED || answer == PEER_CANCELLED)
         return waste(self, peer, message->length, answer == PEER_UNASKED);
-    peer_block_came(peer, message->length, now_ms);
+    peer_block_came(peer, message->length, took_ms, now_ms);
     torrent_fetch_hungry(self, peer);
 
     const unsigned asked = picker_asked(&self->picker, block);

@@ -14,10 +14,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Of the peers we allow, so many are left for those who call us. */
-#define WANTED_PART    2u
-#define WANTED_AT_MOST 80u
-
 static const char version[] = "Littlebird " LB_VERSION;
 
 void transfer_log(const struct transfer *self, const char *what)
@@ -197,17 +193,14 @@ static void begin_torrent(struct transfer *self)
 {
     struct transfers *owner = self->owner;
     const struct config *config = actor_config(owner->actor);
-    const uint32_t peers_max = (uint32_t)config_number(config, CONFIG_SWARM_PEERS_MAX);
-    uint32_t wanted = peers_max / WANTED_PART + 1;
-    if (wanted > WANTED_AT_MOST)
-        wanted = WANTED_AT_MOST;
+    const struct torrent_numbers numbers = transfers_numbers(owner);
     struct torrent_options options = {
         .port = owner->port,
         .dht_port = owner->dht_port,
-        .peers_max = peers_max,
-        .peers_wanted = wanted,
-        .upload_slots = (uint32_t)config_number(config, CONFIG_SWARM_UPLOAD_SLOTS),
-        .announce_interval_ms = (uint32_t)config_number(config, CONFIG_SWARM_ANNOUNCE),
+        .peers_max = numbers.peers_max,
+        .peers_wanted = numbers.peers_wanted,
+        .upload_slots = numbers.upload_slots,
+        .announce_interval_ms = numbers.announce_interval_ms,
         .version = version,
         .mode = (enum cooperate_mode)config_number(config, CONFIG_SWARM_MODE),
         .super_seeding = config_number(config, CONFIG_SWARM_SUPER_SEEDING) != 0,

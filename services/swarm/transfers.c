@@ -303,6 +303,7 @@ void transfers_arm(struct transfers *self, uint64_t deadline_ms)
 static lb_err take_listener(struct transfers *self, int fd)
 {
     struct address address;
+    char text[ADDRESS_TEXT_SIZE];
     const lb_err err = connections_listen(self->connections, fd, &address);
     if (err != LB_OK) {
         close(fd);
@@ -310,6 +311,8 @@ static lb_err take_listener(struct transfers *self, int fd)
     }
     if (self->port == 0)
         self->port = address.port;
+    address_format(&address, text);
+    status_slot_listens(actor_status(self->actor), "TCP", text);
     learn_own(self, &address);
     return LB_OK;
 }
@@ -361,8 +364,10 @@ static lb_err listen_by_hand(struct transfers *self)
         }
         last = actor_instance(self->actor) == 0 ? listen_tcp(&address, &fd, &bound)
                                                 : listen_beside(self, &address, &fd, &bound);
-        if (last == LB_OK)
+        if (last == LB_OK) {
+            notify_keep_fd(LISTEN_TCP, fd);
             last = take_listener(self, fd);
+        }
         /* A machine without IPv6 has no such address: go on with the other. */
         if (last != LB_OK)
             log_warn("cannot listen on TCP %s: %s", text, strerror(errno));

@@ -93,6 +93,9 @@ struct transfers_limits {
     uint32_t priority; /* 0: as it is */
 };
 
+/* The configuration has other values: they are used for what runs, too. */
+void transfers_reload(struct transfers *self);
+
 /* Of one, kept over restarts, or (infohash NULL) of all together. LB_NOT_FOUND; LB_INVALID. */
 LB_MUST_CHECK lb_err transfers_set_limits(struct transfers *self, const uint8_t *infohash,
                                           const struct transfers_limits *limits);

@@ -35,6 +35,8 @@ void transfers_open_limits(struct transfers *self)
     if (subnet_rates_parse(config_text(config, CONFIG_SWARM_SUBNET_LIMITS), subnets, &count) !=
         LB_OK)
         count = 0;
+    self->configured[LIMITS_RECEIVE] = config_number(config, CONFIG_SWARM_RECEIVE_LIMIT);
+    self->configured[LIMITS_SEND] = config_number(config, CONFIG_SWARM_SEND_LIMIT);
     limits_init(&self->limits, subnets, count, self->own, self->own_count);
     limits_set(&self->limits, LIMITS_RECEIVE, config_number(config, CONFIG_SWARM_RECEIVE_LIMIT),
                transfers_now_ms(self));
@@ -153,7 +155,7 @@ void transfers_order_queue(struct transfers *self, uint64_t now_ms)
 {
     const uint32_t active_max =
         (uint32_t)config_number(actor_config(self->actor), CONFIG_SWARM_ACTIVE_MAX);
-    if (active_max == 0 || (!self->queue_due && now_ms < self->queue_ms))
+    if (!self->queue_due && (active_max == 0 || now_ms < self->queue_ms))
         return;
     self->queue_due = false;
     self->queue_ms = now_ms + QUEUE_LOOK_MS;

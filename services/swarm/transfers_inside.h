@@ -167,6 +167,7 @@ struct transfers {
     size_t local_told;      /* torrents that it was told of last */
     struct random random;
     struct limits limits;
+    uint64_t configured[LIMITS_DIRECTIONS]; /* of these: what the configuration said last */
     char host[TRANSFERS_HOST_SIZE];
     uint8_t peer_id[WIRE_PEER_ID_SIZE];
     struct address own[TRANSFERS_OWN_MAX];
@@ -343,6 +344,9 @@ uint64_t transfer_webseeds_deadline_ms(const struct transfer *self);
 void transfer_drop_webseeds(struct transfer *self);
 
 /* ---- transfers_control.c ---- */
+
+/* The numbers of every torrent, as configured. */
+struct torrent_numbers transfers_numbers(const struct transfers *self);
 
 /* The limits of the configuration. */
 void transfers_open_limits(struct transfers *self);

@@ -216,6 +216,7 @@ static lb_err add_port(struct transport *self, int fd)
     self->ports_count++;
     address_format(&port->bound, text);
     log_info("listening address=%s", text);
+    status_slot_listens(actor_status(self->actor), "UDP", text);
     return LB_OK;
 }
 

@@ -350,7 +350,7 @@ def check_people(system):
 
 
 def check_files(system):
-    """What is shared is what lb-swarm may read, and what is fetched others may read."""
+    """What is shared is what lb-swarm may read, and never its own: not its key, not its records."""
     alice = User("alice")
     os.makedirs("/run/files", mode=0o755)
     with open("/run/files/image", "wb") as file:
@@ -360,6 +360,15 @@ def check_files(system):
     os.makedirs("/run/files/secret", mode=0o700)
     refused = system.command(alice, "littlebird", "share", "/run/files/secret")
     assert refused.returncode == 1 and b"_lb-net" in refused.stderr, refused
+    os.symlink(f"{STATE}/net", "/run/files/link")
+    for path in (f"{RUN}/net/transport.key", f"{RUN}/net", RUN, f"{STATE}/net", "/run/files/link/swarm"):
+        refused = system.command(alice, "littlebird", "share", path)
+        assert refused.returncode == 1, (path, refused)
+    with open("/run/files/x.torrent", "wb") as file:
+        file.write(b"d4:infod6:lengthi5e4:name1:x12:piece lengthi16384e6:pieces20:" + b"x" * 20 + b"ee")
+    refused = system.command(alice, "littlebird", "fetch", "/run/files/x.torrent", "--to", "/run/files/link/swarm")
+    assert refused.returncode == 1, refused
+    assert not os.path.exists(f"{STATE}/net/swarm/x"), "a torrent's file among the records"
 
 
 def system_node(lab):

@@ -1,6 +1,7 @@
 #!/usr/bin/python3
-"""The workers of transport and the instances of storage become more and fewer while a node is asked and written to:
-each query is answered, each value that was acknowledged is there at the end, and what compares and sets loses nothing.
+"""The workers of transport and the instances of storage become more and fewer, and are started anew one after the
+other, while a node is asked and written to: each query is answered, each value that was acknowledged is there at the
+end, and what compares and sets loses nothing.
 """
 
 import itertools
@@ -164,6 +165,8 @@ with Lab() as lab:
         for service, number in STEPS:
             load.over.wait(UNDER_LOAD_S)
             scale(nodes[0], service, number)
+            if number > 2:
+                nodes[0].admin("restart", service)  # one after the other
             for announcer in announcers:
                 announcer.announce()
         load.over.wait(UNDER_LOAD_S)

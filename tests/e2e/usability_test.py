@@ -115,11 +115,12 @@ def values_and_names(lab):
     node.share(odd)
     again = node.cli("fetch", node.share(odd), "--to", os.path.dirname(odd), check=False)
     assert again.returncode == 0 and again.stderr.endswith(b"(10 B)\n"), again
-    for wrong, needle in ((["swarm=2"], b"not scaled yet"), (["transport=2"], b"transport.workers")):
+    for wrong, code, needle in ((["routing=2"], 1, b"does not scale"), (["transport=1", "gateway=2"], 5, b"gateway=2")):
         refused = node.admin("scale", *wrong, check=False)
-        assert refused.returncode == 1 and needle in refused.stderr, refused
-    for wrong in ("swarm=0", "swarm", "sparrow=2", "swarm=x"):
-        assert node.admin("scale", wrong, check=False).returncode == 2, wrong
+        assert refused.returncode == code and needle in refused.stderr, refused
+    node.admin("scale", "transport=1", "storage=1")
+    for wrong in (["swarm=0"], ["swarm"], ["sparrow=2"], ["swarm=x"], ["swarm=17"], ["swarm=2", "swarm=3"]):
+        assert node.admin("scale", *wrong, check=False).returncode == 2, wrong
     node.down()
     assert node.down(check=False).returncode == 3
 

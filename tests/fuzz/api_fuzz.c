@@ -3,12 +3,14 @@
  * payload frame. Opened, checked and, as the gateway would, handed to the service that does the
  * work.
  */
+#include "services/gateway/describe.h"
 #include "services/gateway/envelope.h"
 #include "services/gateway/view.h"
 #include "services/gateway/wire.h"
 
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -31,6 +33,7 @@ static void carry_out(const struct envelope *envelope)
     const struct page page = { .memory = &memory, .size = sizeof(memory) };
     const struct view view = { .status = &page, .now_ms = 1 };
     const struct method *method = envelope->method;
+    char line[DESCRIBE_SIZE];
     const char *problem = NULL;
     unsigned taken = 0;
     lb_err err = LB_OK;
@@ -41,6 +44,7 @@ static void carry_out(const struct envelope *envelope)
         err = method->ask(envelope->request, pack, &taken, &problem);
     assert(taken == (err == LB_OK));
     assert((err == LB_OK) || problem);
+    assert(strlen(describe_request(envelope->request, line)) < sizeof(line));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -219,7 +219,19 @@ static void client_free(void *ctx)
     (void)ctx;
 }
 
+/* The number of its calls, and storage's of the last. */
+static void client_scaled(void *ctx)
+{
+    struct client *self = ctx;
+
+    self->answered++;
+    self->number = actor_active(self->actor, SERVICE_STORAGE);
+    assert_int_equal(actor_active(self->actor, SERVICE_SWARM), 1);
+    actor_stopped(self->actor);
+}
+
 static const struct service_definition client_definition = {
+    .scaled = client_scaled,
     .service = SERVICE_GATEWAY,
     .request = &lb__storage__request__descriptor,
     .reply = &lb__storage__reply__descriptor,
@@ -834,6 +846,77 @@ static void the_status_slot_tells_how_it_is(void **state)
     page_close(&page);
 }
 
+static void scale_storage(struct client *self)
+{
+    struct page page;
+    char run[128];
+
+    assert_int_equal(actor_active(self->actor, SERVICE_STORAGE), 1); /* nobody has said anything */
+    snprintf(run, sizeof run, "%s/run", folder);
+    assert_int_equal(status_page_open(&page, run, true), LB_OK);
+    status_page_set_active(&page, SERVICE_STORAGE, 3);
+    assert_int_equal(actor_active(self->actor, SERVICE_STORAGE), 1); /* not within a turn */
+    page_close(&page);
+}
+
+static void a_service_is_told_how_many_instances_there_are(void **state)
+{
+    struct page page;
+    char run[128];
+
+    (void)state;
+    run_client(scale_storage, 0);
+    assert_int_equal(client.answered, 1);
+    assert_int_equal(client.number, 3);
+    snprintf(run, sizeof run, "%s/run", folder);
+    assert_int_equal(status_page_open(&page, run, true), LB_OK);
+    status_page_set_active(&page, SERVICE_STORAGE, 0);
+    assert_int_equal(status_page_active(&page, SERVICE_STORAGE), 1);
+    status_page_set_active(&page, SERVICE_STORAGE, 99);
+    assert_int_equal(status_page_active(&page, SERVICE_STORAGE), STATUS_INSTANCES_MAX);
+    status_page_set_active(&page, SERVICE_STORAGE, 0);
+    page_close(&page);
+}
+
+/* The server is asked for other things until its heartbeat has said what it had to say. */
+static void ask_until_overdue(void *ctx, lb_err err, const char *reason, const void *body)
+{
+    struct client *self = ctx;
+    struct page page;
+    const struct status_slot *slot = server_slot(&page);
+
+    (void)body;
+    note_answer(self, err, reason);
+    self->number = atomic_load(&slot->overdue_ms);
+    if (self->number == 0)
+        call_get(self, "hello", 60000, ask_until_overdue);
+    else
+        actor_stopped(self->actor);
+    assert_true(self->number == 0 || atomic_load(&slot->answered) > 0);
+    page_close(&page);
+}
+
+static void leave_a_put_unanswered(struct client *self)
+{
+    call_put(self, 50, ask_until_overdue);
+}
+
+static void the_status_slot_tells_what_is_overdue(void **state)
+{
+    pid_t server = start_server();
+    struct status_slot *slot;
+    struct page page;
+
+    (void)state;
+    wait_until_ready(server);
+    slot = server_slot(&page);
+    assert_int_equal(atomic_load(&slot->overdue_ms), 0);
+    run_client(leave_a_put_unanswered, server);
+    assert_true(client.number > 0);
+    page_close(&page);
+    kill_server(server);
+}
+
 static void end_with_a_second_signal(void *ctx, lb_err err, const char *reason, const void *body)
 {
     struct client *self = ctx;
@@ -972,6 +1055,8 @@ int main(void)
         cmocka_unit_test(the_errors_of_messages_are_those_of_functions),
         cmocka_unit_test(empty_submessages_do_not_fill_the_memory),
         cmocka_unit_test(the_status_slot_tells_how_it_is),
+        cmocka_unit_test(the_status_slot_tells_what_is_overdue),
+        cmocka_unit_test(a_service_is_told_how_many_instances_there_are),
         cmocka_unit_test(a_second_signal_ends_a_drain_that_does_not_end),
         cmocka_unit_test(exit_codes),
         cmocka_unit_test(a_request_without_a_handler_is_found),

@@ -3,6 +3,7 @@
 
 #include "tests/libcommon/cmocka_row.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -58,7 +59,9 @@ static void change(void **state)
     config_compare(running, now, &changes);
     assert_int_equal(changes.count, row->said != NULL ? 1 : 0);
     if (row->said != NULL)
-        assert_string_equal(config_change_text(running, now, changes.keys[0], line), row->said);
+        assert_string_equal(config_change_text(running, now, changes.keys[0],
+                                               config_services(changes.keys[0]), line),
+                            row->said);
     config_adopt(running, now);
     for (int i = 0; i < CONFIG_KEYS_COUNT; i++) {
         enum config_key key = (enum config_key)i;
@@ -121,6 +124,31 @@ static void digests_tell_files_apart(void **state)
     config_free(&other);
 }
 
+/* Of what a service has to be started anew for, and of nothing else. */
+static const struct digest_row {
+    const char *what, *change;
+    enum service service;
+    bool differs;
+} digest_rows[] = {
+    { "its own key", "storage.max_size=2 GiB", SERVICE_STORAGE, true },
+    { "written in another way", "storage.max_size=1024 MiB", SERVICE_STORAGE, false },
+    { "a key of several", "node.network=b", SERVICE_TRANSPORT, true },
+    { "another's key", "storage.max_size=2 GiB", SERVICE_SWARM, false },
+    { "a live key", "swarm.send_limit=1 MB/s", SERVICE_SWARM, false },
+    { "one item more of a list", "node.bootstrap=a:1", SERVICE_ROUTING, true },
+};
+
+static void digest_of_a_service(void **state)
+{
+    const struct digest_row *row = *state;
+    struct config *one = load(NULL, NULL), *other = load(row->change, NULL);
+
+    assert_int_equal(config_digest_of(one, row->service) != config_digest_of(other, row->service),
+                     row->differs);
+    config_free(&one);
+    config_free(&other);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -129,5 +157,6 @@ int main(void)
         cmocka_unit_test(digests_tell_files_apart),
     };
 
-    return RUN_ROWS(rows, change) + cmocka_run_group_tests(tests, NULL, NULL);
+    return RUN_ROWS(rows, change) + RUN_ROWS(digest_rows, digest_of_a_service) +
+           cmocka_run_group_tests(tests, NULL, NULL);
 }

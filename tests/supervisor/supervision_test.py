@@ -5,8 +5,10 @@ usage: supervision_test.py LB-SUPERVISOR FAKE-SERVICE [TEST ...]
 Every test has a node of its own; they run beside each other, since most of their time is waiting.
 """
 import concurrent.futures
+import contextlib
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -235,6 +237,23 @@ def test_a_stopped_process_is_killed():
         wait_for("ready", node.all_ready)
 
 
+def test_a_supervisor_that_was_stopped_aborts_nobody():
+    with Node() as node:
+        process = node.up()
+        node.await_ready()
+        wait_for("ready", node.all_ready)
+        pids = [node.slot(service)["pid"] for service in SERVICES]
+        process.send_signal(signal.SIGSTOP)
+        time.sleep(4)  # longer than the watchdog
+        process.send_signal(signal.SIGCONT)
+        wait_for("it to see that", lambda: "judged anew" in node.log())
+        assert node.ask(restart_request("swarm"))[1] == 0  # it has looked at everything since
+        assert [node.slot(service)["restarts"] for service in SERVICES] == [0, 0, 0, 1, 0]
+        assert node.ask(restart_request("swarm"))[1] == 0
+        del pids[3]
+        assert pids == [node.slot(s)["pid"] for s in SERVICES if s != "swarm"]
+
+
 def test_who_beats_but_answers_nothing_is_aborted():
     with Node() as node:
         node.up("--set", "supervisor.stuck=1s")
@@ -389,6 +408,60 @@ def test_scales_up_and_down():
         assert node.ask(scale_request("transport", 1))[1] == 0
         assert len(node.events("transport", "end")) == 2 + 15 and node.active("transport") == 1
         assert node.slot("transport")["pid"] == first and node.slot("transport")["restarts"] == 0
+
+
+def free_ports(count):
+    """The first of so many in a row, below those that the kernel gives to others."""
+    while True:
+        first = random.randrange(20000, 32000)
+        with contextlib.ExitStack() as stack:
+            try:
+                for port in range(first, first + count):
+                    for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+                        stack.enter_context(socket.socket(socket.AF_INET, kind)).bind(("127.0.0.1", port))
+                return first
+            except OSError:
+                pass
+
+
+def test_each_swarm_has_a_port_of_its_own():
+    port = free_ports(4)
+
+    def who(answers_at):
+        with socket.create_connection(("127.0.0.1", answers_at), LIMIT) as connection:
+            return int(connection.recv(20))
+
+    with Node(swarm="accept") as node, socket.socket() as other:
+        other.bind(("127.0.0.1", port + 2))  # another program has the port of the third
+        other.listen()
+        node.up(listen=f"127.0.0.1:{port}")
+        node.await_ready()
+        wait_for("ready", node.all_ready)
+        assert node.ask(scale_request("swarm", 4))[1] == 0
+        assert [sorted(sockets_of(e)) for e in node.events("swarm")] == [["mailbox", "tcp"]] * 4
+        assert len({s[1] for e in node.events("swarm") for s in e["sockets"]}) == 8, "one is shared"
+        for instance in (0, 1, 3):
+            assert who(port + instance) == node.slot("swarm", instance)["pid"], instance
+        assert node.ask(scale_request("swarm", 1))[1] == 0
+        assert who(port) == node.slot("swarm", 0)["pid"]
+        for gone in (1, 3):
+            with socket.socket() as probe:
+                assert probe.connect_ex(("127.0.0.1", port + gone)) != 0, gone
+
+
+def test_who_does_not_drain_is_killed_and_scaled_away():
+    with Node(**{"storage-2": "deaf"}) as node:
+        node.up("--set", "storage.workers=2")
+        node.await_ready()
+        wait_for("ready", node.all_ready)
+        assert node.ask(scale_request("storage", 3))[1] == 0
+        pid = node.slot("storage", 2)["pid"]
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            down = pool.submit(node.ask, scale_request("storage", 1))
+            wait_for("it drains", lambda: node.state("storage", 2) == "draining")
+            assert node.state("supervisor") == "ready"  # the others serve
+            assert down.result()[1] == 0 and pid_is_gone(pid)
+        assert node.mailboxes("storage") == ["storage-0.sock"] and node.active("storage") == 1
 
 
 def test_a_scaling_that_fails_is_taken_back():

@@ -49,6 +49,9 @@ static const struct unit_report misconfigured = {
 static const struct unit_report forbidden = {
     .active = "failed", .sub = "failed", .result = "exit-code", .exit_code = 1, .exit_status = 77
 };
+static const struct unit_report no_folder = {
+    .active = "activating", .sub = "auto-restart", .exit_code = 1, .exit_status = 226
+};
 static const struct unit_report given_up = { .active = "failed",
                                              .sub = "failed",
                                              .result = "start-limit-hit",
@@ -161,6 +164,9 @@ static void its_end_is_told_in_words(void **state)
     unit_take(&unit, &killed);
     unit_format_end(&unit, note);
     assert_string_equal(note, "ended by signal 9 (KILL)");
+    unit_take(&unit, &no_folder);
+    unit_format_end(&unit, note);
+    assert_string_equal(note, "systemd could not start it (code 226); see the journal");
 }
 
 static void every_name_is_found_again(void **state)

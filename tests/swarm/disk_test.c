@@ -204,6 +204,7 @@ static void all_who_want_a_line_share_one_read(void **state)
 
     (void)state;
     world_init(&world, 0);
+    disk_never_read_at_once(world.disk);
     world_torrent(&world, one_large, 4 * MIB);
     world_write_all(&world);
     storage = world_open(&world, STORAGE_SHARE, EMPTY_RECORD, &told);
@@ -227,6 +228,31 @@ static void all_who_want_a_line_share_one_read(void **state)
                                   (struct disk_read){ .offset = MIB - 9, .size = DISK_READ_MAX }));
     assert_true(read_and_compare(&world, storage,
                                  (struct disk_read){ .offset = MIB - 9, .size = DISK_READ_MAX }));
+    world_close(&world, &storage, &told);
+    world_done(&world);
+}
+
+/* From the page cache, where its file system can; what a job would notice such a read notices. */
+static void reads_at_once_notice_a_change(void **state)
+{
+    struct world world;
+    struct told told = { 0 };
+    struct reading reading;
+    struct storage *storage;
+
+    (void)state;
+    world_init(&world, 0);
+    world_torrent(&world, one_large, MIB);
+    world_write_all(&world);
+    storage = world_open(&world, STORAGE_SHARE, EMPTY_RECORD, &told);
+    check_all(&world, storage, &told);
+    for (uint32_t piece = 0; piece < 3; piece++)
+        (void)read_and_compare(&world, storage,
+                               (struct disk_read){ .piece = piece, .size = 16 * KIB });
+    world_write(&world, one_large[0].path, world.content, 5 * MIB); /* another size, and time */
+    assert_false(ask(&reading, storage, (struct disk_read){ .piece = 3, .size = 16 * KIB }));
+    world_wait(&world, &reading.done, 1);
+    assert_int_equal(reading.err, LB_CONFLICT);
     world_close(&world, &storage, &told);
     world_done(&world);
 }
@@ -275,6 +301,7 @@ static void a_read_cancelled_is_not_heard_of_again(void **state)
 
     (void)state;
     world_init(&world, 0);
+    disk_never_read_at_once(world.disk);
     world_torrent(&world, one_large, MIB);
     world_write_all(&world);
     storage = world_open(&world, STORAGE_SHARE, EMPTY_RECORD, &told);
@@ -300,6 +327,7 @@ static void closing_answers_what_waits(void **state)
 
     (void)state;
     world_init(&world, 0);
+    disk_never_read_at_once(world.disk);
     world_torrent(&world, one_large, MIB);
     world_write_all(&world);
     storage = world_open(&world, STORAGE_SHARE, EMPTY_RECORD, &told);
@@ -325,6 +353,7 @@ static void memory_held_by_slow_readers_makes_others_wait(void **state)
 
     (void)state;
     world_init(&world, DISK_MEMORY_MIN); /* four lines */
+    disk_never_read_at_once(world.disk);
     world_torrent(&world, one_large, MIB);
     world_write_all(&world);
     storage = world_open(&world, STORAGE_SHARE, EMPTY_RECORD, &told);
@@ -860,6 +889,7 @@ int main(void)
     const struct CMUnitTest reads[] = {
         cmocka_unit_test(content_is_read_from_any_place_to_any_other),
         cmocka_unit_test(all_who_want_a_line_share_one_read),
+        cmocka_unit_test(reads_at_once_notice_a_change),
         cmocka_unit_test(a_read_cancelled_is_not_heard_of_again),
         cmocka_unit_test(closing_answers_what_waits),
         cmocka_unit_test(memory_held_by_slow_readers_makes_others_wait),

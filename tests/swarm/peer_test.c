@@ -30,7 +30,7 @@ static uint32_t window_at(uint32_t blocks_per_s, unsigned seconds)
     peer->asks_limit = PEER_ASKS_MAX;
     for (unsigned second = 1; second <= seconds; second++) {
         for (uint32_t i = 0; i < blocks_per_s; i++)
-            peer_block_came(peer, WIRE_BLOCK_SIZE, START_MS + second * 1000 - 1);
+            peer_block_came(peer, WIRE_BLOCK_SIZE, 0, START_MS + second * 1000 - 1);
         (void)peer_turn(peer, START_MS + second * 1000);
     }
     const uint32_t window = peer->asks_target;
@@ -58,7 +58,7 @@ static void test_late_requests_count_for_its_limit(void **state)
         peer_ask(peer, ask(i), START_MS);
     peer->asks_late = peer->asks_count;
     assert_int_equal(peer_answered(peer, ask(0)), PEER_LATE);
-    peer_block_came(peer, WIRE_BLOCK_SIZE, START_MS + 1);
+    peer_block_came(peer, WIRE_BLOCK_SIZE, 0, START_MS + 1);
     assert_int_equal(peer_asks_wanted(peer), 1);
     peer_free(&peer);
 }
@@ -69,7 +69,7 @@ static void test_window_keeps_its_limit(void **state)
     struct peer *peer = new_peer();
     peer->asks_limit = 20;
     for (int i = 0; i < 1000; i++)
-        peer_block_came(peer, WIRE_BLOCK_SIZE, START_MS + 1);
+        peer_block_came(peer, WIRE_BLOCK_SIZE, 0, START_MS + 1);
     (void)peer_turn(peer, START_MS + 1000);
     assert_int_equal(peer_asks_wanted(peer), 20);
     peer_ask(peer, ask(0), START_MS + 1000);
@@ -155,7 +155,7 @@ static void test_health(void **state)
     if (row->asked)
         peer_ask(peer, ask(0), START_MS);
     if (row->sent)
-        peer_block_came(peer, 1, START_MS);
+        peer_block_came(peer, 1, 0, START_MS);
     peer->received_ms = now_ms - row->received_ago_ms;
     peer->block_ms = now_ms - row->block_ago_ms;
     peer->sent_ms = now_ms - row->sent_ago_ms;
@@ -170,9 +170,37 @@ static void test_health(void **state)
         assert_int_equal(peer_turn(peer, now_ms + 1000), PEER_SNUBBED);
         peer->asks_late = peer->asks_count;
         assert_int_equal(peer_turn(peer, now_ms + PEER_BLOCK_MS), PEER_DEAD);
-        peer_block_came(peer, 1, now_ms);
+        peer_block_came(peer, 1, 0, now_ms);
         assert_false(peer->snubbed);
     }
+    peer_free(&peer);
+}
+
+/* Rows: what its blocks took, how long ago the last was asked for, and how long it takes yet. */
+static const struct left_row {
+    const char *what;
+    uint32_t took_ms, age_ms;
+    uint64_t left_ms;
+} left_rows[] = {
+    { "the usual time, when it was just asked for", 100, 0, 100 },
+    { "what is left of it", 100, 70, 30 },
+    { "none, when it is due", 100, 100, 0 },
+    { "as long again as it is late", 100, 160, 60 },
+    { "for ever, as long as it never sent any", 0, 40, UINT64_MAX },
+};
+
+static void test_left(void **state)
+{
+    const struct left_row *row = *state;
+    struct peer *peer = new_peer();
+    peer_ask(peer, ask(0), START_MS);
+    assert_int_equal(peer_ask_age_ms(peer, ask(0), START_MS + row->took_ms), row->took_ms);
+    if (row->took_ms > 0) {
+        assert_int_equal(peer_answered(peer, ask(0)), PEER_ASKED);
+        peer_block_came(peer, 1, row->took_ms, START_MS + row->took_ms);
+    }
+    peer_ask(peer, ask(1), START_MS + 1000);
+    assert_int_equal(peer_left_ms(peer, START_MS + 1000 + row->age_ms), row->left_ms);
     peer_free(&peer);
 }
 
@@ -235,12 +263,19 @@ static void test_send_ahead(void **state)
 
 int main(void)
 {
-    enum { ROWS = sizeof health_rows / sizeof health_rows[0], OTHERS = 8 };
-    struct CMUnitTest tests[ROWS + OTHERS];
+    enum {
+        ROWS = sizeof health_rows / sizeof health_rows[0],
+        LEFT_ROWS = sizeof left_rows / sizeof left_rows[0],
+        OTHERS = 8
+    };
+    struct CMUnitTest tests[ROWS + LEFT_ROWS + OTHERS];
     size_t count = 0;
     for (size_t i = 0; i < ROWS; i++)
         tests[count++] = (struct CMUnitTest){ health_rows[i].what, test_health, NULL, NULL,
                                               (void *)(uintptr_t)&health_rows[i] };
+    for (size_t i = 0; i < LEFT_ROWS; i++)
+        tests[count++] = (struct CMUnitTest){ left_rows[i].what, test_left, NULL, NULL,
+                                              (void *)(uintptr_t)&left_rows[i] };
     const struct CMUnitTest others[OTHERS] = {
         cmocka_unit_test(test_window_follows_the_rate),
         cmocka_unit_test(test_window_keeps_its_limit),

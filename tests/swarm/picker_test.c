@@ -284,6 +284,62 @@ static void test_fetch_alone(void **state)
     picker_done(&world.picker);
 }
 
+/* Three peers, each with a piece of its own; four may be begun, two usually, one for gifts. */
+static void test_idle_peers_begin_more(void **state)
+{
+    (void)state;
+    struct world world;
+    uint8_t has[3][64] = { 0 };
+    struct picker_ask asks[4];
+    setup(&world, 4, 2, 4);
+    picker_set_usual(&world.picker, 2);
+    for (uint32_t i = 0; i < 3; i++) {
+        bitfield_set(has[i], i);
+        picker_add_bitfield(&world.picker, has[i]);
+    }
+    for (uint32_t i = 0; i < 2; i++) {
+        const struct picker_view view = { .peer = i, .bitfield = has[i] };
+        assert_int_equal(picker_pick(&world.picker, &view, asks, 4), 2);
+    }
+    const struct picker_view busy = { .peer = 2, .bitfield = has[2] };
+    const struct picker_view idle = { .peer = 2, .bitfield = has[2], .idle = true };
+    assert_int_equal(picker_pick(&world.picker, &busy, asks, 4), 0);
+    assert_int_equal(picker_pick(&world.picker, &idle, asks, 4), 2);
+    picker_check(&world.picker);
+    picker_done(&world.picker);
+}
+
+/* What only peers had that left takes no place from those who came, though one is kept for gifts.
+ */
+static void test_make_room_beside_gifts(void **state)
+{
+    (void)state;
+    struct world world;
+    uint8_t gone[64] = { 0 };
+    uint8_t came[64] = { 0 };
+    struct picker_ask asks[6];
+    uint32_t piece = 9;
+    setup(&world, 4, 2, 4);
+    for (uint32_t i = 0; i < 3; i++)
+        bitfield_set(gone, i);
+    bitfield_set(came, 3);
+    picker_add_bitfield(&world.picker, gone);
+    picker_add_bitfield(&world.picker, came);
+    const struct picker_view first = { .peer = 1, .bitfield = gone };
+    const struct picker_view second = { .peer = 2, .bitfield = came, .idle = true };
+    assert_int_equal(picker_pick(&world.picker, &first, asks, 6), 6);
+    for (size_t i = 0; i < 6; i += 2) {
+        assert_int_equal(picker_receive(&world.picker, asks[i], 1), PICKER_TAKEN);
+        picker_give_back(&world.picker, asks[i + 1]);
+    }
+    assert_int_equal(picker_pick(&world.picker, &second, asks, 2), 0);
+    assert_true(picker_make_room(&world.picker, &second, &piece));
+    assert_in_range(piece, 0, 2);
+    assert_int_equal(picker_pick(&world.picker, &second, asks, 2), 2);
+    picker_check(&world.picker);
+    picker_done(&world.picker);
+}
+
 static void test_make_room(void **state)
 {
     (void)state;
@@ -478,7 +534,7 @@ static void test_sparse_peer_in_large_torrent(void **state)
 
 int main(void)
 {
-    enum { ROWS = sizeof new_rows / sizeof new_rows[0], OTHERS = 12 };
+    enum { ROWS = sizeof new_rows / sizeof new_rows[0], OTHERS = 14 };
     struct CMUnitTest tests[ROWS + OTHERS];
     size_t count = 0;
     for (size_t i = 0; i < ROWS; i++)
@@ -492,6 +548,8 @@ int main(void)
         cmocka_unit_test(test_alone),
         cmocka_unit_test(test_fetch_alone),
         cmocka_unit_test(test_make_room),
+        cmocka_unit_test(test_idle_peers_begin_more),
+        cmocka_unit_test(test_make_room_beside_gifts),
         cmocka_unit_test(test_allowed_only),
         cmocka_unit_test(test_last_piece),
         cmocka_unit_test(test_selection_changes),
