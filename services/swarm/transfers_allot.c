@@ -80,10 +80,8 @@ static size_t list_fetches(const struct workers *self, struct queue_item *items)
 
 uint32_t workers_places(const struct workers *self, uint32_t active_max)
 {
-    if (self->active == 1 || active_max == 0)
+    if (self->active == 1 || active_max == 0 || self->allot.places == UINT32_MAX)
         return active_max;
-    if (self->allot.places == UINT32_MAX)
-        return 0; /* limited since a moment ago, and worker 0 has not said how many are ours */
     return self->allot.places > 0 ? self->allot.places : QUEUE_NONE;
 }
 
