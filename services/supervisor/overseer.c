@@ -520,6 +520,7 @@ static void overseer_free(void *ctx)
         uv_close((uv_handle_t *)self->timer, free_handle);
     }
     bus_free(&self->bus);
+    requests_done(&self->requests);
     page_close(&self->page);
     free(self); /* the lock stays until the process is gone */
 }
