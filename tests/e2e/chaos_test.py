@@ -102,6 +102,9 @@ class Victim:
             with contextlib.suppress(ProcessLookupError):
                 resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
             if self.slot(process)["pid"] != pid:
+                self.say(f"{process[0]}-{process[1]} ended: " + " | ".join(
+                    line for line in self.node.log().splitlines()[-60:]
+                    if "src/" in line or "ended" in line or "Assert" in line or "abort" in line))
                 self.starved.append(process)
                 self.ended.setdefault(process, []).append(since)
                 self.await_others("without descriptors", {process: pid}, since)
