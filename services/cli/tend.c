@@ -57,12 +57,11 @@ static int restart(struct session *session, const Littlebird__V1__RestartService
     uint32_t generation = generation_of_gateway(&session->paths, &serves);
     lb_err err = client_call(session->client, &call, &response);
 
-    if (err == LB_OK)
-        return EXIT_DONE;
-    if ((err == LB_UNAVAILABLE || err == LB_CANCELLED) && service == SERVICE_GATEWAY &&
-        !client_node_is_gone(session->client))
+    /* The gateway answers when it begins to drain: it cannot later. */
+    if ((err == LB_OK || err == LB_UNAVAILABLE || err == LB_CANCELLED) &&
+        service == SERVICE_GATEWAY && !client_node_is_gone(session->client))
         return wait_for_gateway(session, generation);
-    return session_failed(session, err);
+    return err == LB_OK ? EXIT_DONE : session_failed(session, err);
 }
 
 int command_restart(const struct args *args)

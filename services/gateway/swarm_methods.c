@@ -514,7 +514,9 @@ bool swarm_translate_check(const void *reply, message_take_fn *respond, void *ct
 
 static uint16_t place_of(const ProtobufCBinaryData *infohash)
 {
-    return infohash->len < 2 ? 0 : (uint16_t)(infohash->data[0] << 8 | infohash->data[1]);
+    if (infohash->len < 2)
+        return 0;
+    return (uint16_t)(infohash->data[0] << 8 | infohash->data[1]);
 }
 
 uint16_t swarm_place_share(const void *request)

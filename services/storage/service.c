@@ -25,8 +25,9 @@
 #define DEADLINE_MARGIN 250u /* ms between our answer and the caller's patience */
 #define REBUILD_LEAST   4096u
 #define DRAIN_MS        2000u /* for what programs have asked */
-#define HAND_OVER_MS    4500u /* for handing the keys over, and for all; the actor ends us after 5 s \
-                               */
+#define HAND_OVER_MS                                                                               \
+    4500u /* for handing the keys over, and for all; the actor ends us after 5 s                   \
+           */
 #define DRAIN_LOOK_MS 10u
 
 static const char *const counter_names[] = {

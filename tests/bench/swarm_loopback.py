@@ -1,5 +1,6 @@
 """Rows of tests/bench/swarm over loopback: the machine's limit, one to one, one to eight, and a big sparse file."""
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -7,9 +8,10 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
-from swarm_clients import cpu_of, remove
+from swarm_clients import cpu_of, remove, switches_of
 from swarm_net import wait_until
 from swarm_scenes import memory_of
 
@@ -45,7 +47,12 @@ def send_file(path, port):
     sys.stdin.read()  # its CPU time is read while it still lives
 
 
-def run_machine(lab):
+def run_machine(lab, pages):
+    with pages.given_to([os.getpid()]):
+        return run_bare(lab)
+
+
+def run_bare(lab):
     """The bare work of one to one, in two processes: read, send, receive, SHA-1, write."""
     listener = socket.create_server(("127.0.0.1", 0))
     sender = subprocess.Popen([sys.executable, os.path.abspath(__file__), lab.file, str(listener.getsockname()[1])],
@@ -69,8 +76,8 @@ def run_machine(lab):
 # ---- peers ----
 
 class Loopback:
-    def __init__(self, lab, kind, fetchers):
-        self.lab, self.kind, self.fetchers = lab, kind, fetchers
+    def __init__(self, lab, kind, fetchers, pages):
+        self.lab, self.kind, self.fetchers, self.pages = lab, kind, fetchers, pages
         self.peers = []
 
     def run(self):
@@ -78,7 +85,8 @@ class Loopback:
         self.lab.clients = self.peers
         try:
             self.set_up()
-            return self.measure()
+            with self.pages.given_to([pid for peer in self.peers for pid in peer.pids()]):
+                return self.measure()
         finally:
             for peer in self.peers:
                 peer.kill()
@@ -92,10 +100,11 @@ class Loopback:
         for peer in self.peers:
             self.lab.wait(peer.ready, peer.name)
         self.peers[0].seed()
-        for peer in self.peers:
-            peer.mark_idle()
 
     def measure(self):
+        for peer in self.peers:
+            peer.mark_idle()
+        switches = self.switches()
         started = time.monotonic()
         for number, peer in enumerate(self.peers[1:], 1):
             peer.fetch(self.peers[:number])
@@ -111,7 +120,11 @@ class Loopback:
         good = not waiting and all(self.lab.is_same(peer.result()) for peer in self.peers[1:])
         return {"client": self.kind.name, "to": self.fetchers, "seconds": took, "mb_s": received / took / 1e6,
                 "cpu_s_per_gb": used / received * 1e9, "pss_mb": most / 1e6,
+                "switches_per_gb": (self.switches() - switches) / received * 1e9,
                 "note": self.on_disk() if good else "NOT COMPLETE"}
+
+    def switches(self):
+        return sum(switches_of(pid) for peer in self.peers for pid in peer.pids())
 
     def on_disk(self):
         """What a sparse file takes at the other end."""
@@ -120,32 +133,100 @@ class Loopback:
         return f"{os.stat(self.peers[1].result()).st_blocks * 512 / 1e9:.2f} GB on its disk"
 
 
-def warm(lab, copies):
-    """As many free pages that were touched before as a run needs."""
-    os.sync()
-    for number in range(copies):
-        shutil.copy(lab.file, os.path.join(lab.parent, f"data/warm{number}"))
-    for number in range(copies):
-        os.unlink(os.path.join(lab.parent, f"data/warm{number}"))
+class Pages:
+    """Memory that was touched before. The host of a virtual machine takes back what lies free for seconds,
+    and to be given it anew costs more time than all that is measured here. So what is free is kept in
+    files of tmpfs, and given away bit by bit as the processes of a row write as much."""
+    CHUNK = 16 * 1024 * 1024
+    FREE = 16 * CHUNK   # is left
+    OTHERS = 4 << 30    # and so much for others, with what the page cache could give up
+
+    def __init__(self):
+        self.folder = tempfile.mkdtemp(prefix="lb-pages", dir="/dev/shm")
+        self.count = 0
+        self.content = os.urandom(1024) * (self.CHUNK // 1024)
+
+    @staticmethod
+    def memory(name):
+        with open("/proc/meminfo") as file:
+            return next(int(line.split()[1]) * 1024 for line in file if line.startswith(name))
+
+    def path(self):
+        return os.path.join(self.folder, str(self.count))
+
+    def take(self):
+        while self.memory("MemFree") > self.FREE + self.CHUNK and self.memory("MemAvailable") > self.OTHERS:
+            with open(self.path(), "wb") as file:
+                file.write(self.content)
+            self.count += 1
+
+    def give(self):
+        if self.count > 0:
+            self.count -= 1
+            os.unlink(self.path())
+
+    def close(self):
+        shutil.rmtree(self.folder)
+
+    @contextlib.contextmanager
+    def given_to(self, pids):
+        os.sync()
+        self.take()
+        over = threading.Event()
+        thread = threading.Thread(target=self.follow, args=(over, pids, written_by(pids)))
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+
+    def follow(self, over, pids, given):
+        while not over.wait(0.005):
+            while written_by(pids) >= given:
+                self.give()
+                given += self.CHUNK
+            if self.memory("MemAvailable") < self.OTHERS / 2:
+                self.give()
+
+
+def written_by(pids):
+    """Bytes of pages made dirty."""
+    total = 0
+    for pid in pids:
+        with open(f"/proc/{pid}/io") as file:
+            total += next(int(line.split()[1]) for line in file if line.startswith("write_bytes"))
+    return total
 
 
 def rows(lab, kinds):
-    warm(lab, 2)
-    yield run_machine(lab)
-    for fetchers in (1, 8):
+    pages = Pages()
+    try:
+        yield run_machine(lab, pages)
+        for fetchers in (1, 8):
+            for kind in kinds:
+                yield Loopback(lab, kind, fetchers, pages).run()
+    finally:
+        pages.close()
+
+
+def sparse_rows(lab, kinds):
+    pages = Pages()
+    try:
         for kind in kinds:
-            warm(lab, fetchers)
-            yield Loopback(lab, kind, fetchers).run()
+            yield Loopback(lab, kind, 1, pages).run()
+    finally:
+        pages.close()
 
 
 def print_head():
-    print(f"{'':<26}{'to':>3}{'seconds':>9}{'MB/s':>8}{'CPU-s/GB':>10}{'PSS MB':>8}")
+    print(f"{'':<26}{'to':>3}{'seconds':>9}{'MB/s':>8}{'CPU-s/GB':>10}{'PSS MB':>8}{'waits/GB':>10}")
 
 
 def print_row(row):
-    memory = f"{row['pss_mb']:>8.0f}" if "pss_mb" in row else " " * 8
+    more = f"{row['pss_mb']:>8.0f}{row['switches_per_gb']:>10.0f}" if "pss_mb" in row else " " * 18
     print(f"{row['client']:<26}{row['to']:>3}{row['seconds']:>9.2f}{row['mb_s']:>8.0f}{row['cpu_s_per_gb']:>10.2f}"
-          f"{memory}  {row['note']}", flush=True)
+          f"{more}  {row['note']}", flush=True)
 
 
 if __name__ == "__main__":
