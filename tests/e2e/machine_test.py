@@ -17,6 +17,7 @@ import subprocess
 import sys
 import time
 import types
+import urllib.request
 
 import machine
 import node
@@ -253,6 +254,25 @@ def is_reloaded():
     assert {key: row["pid"] for key, row in after.items()} == {key: row["pid"] for key, row in before.items()}
 
 
+def is_seen():
+    """The gateway has no network but the listening socket that systemd hands it; levels go through the page."""
+    def page(path):
+        with urllib.request.urlopen(f"http://127.0.0.1:9881{path}", timeout=20) as answer:
+            return answer.read().decode()
+
+    with step("metrics by a socket unit, levels of the log, health"):
+        run("systemctl", "enable", "littlebird-metrics.socket")
+        run("systemctl", "restart", "littlebird.target")
+        row = await_well("with metrics")["gateway", 0]
+        assert row["listens"] == "HTTP 127.0.0.1:9881", row
+        assert 'littlebird_service_up{service="storage",worker="0"} 1' in page("/metrics")
+        assert page("/readyz") == "ready\n"
+        run("lb-admin", "log", "storage", "debug", "10m")
+        wait_for("storage to obey", lambda: "the level of the log is debug" in journal("-u", UNITS["storage"]))
+        run("lb-admin", "log", "all", "default")
+        assert run("lb-admin", "health").stdout.startswith("LITTLEBIRD OK - ")
+
+
 def is_upgraded(other):
     """As dpkg does it: another file is moved over the old one, and then what runs is started anew."""
     kept = ports("udp"), ports("tcp")
@@ -328,6 +348,7 @@ def check():
         is_upgraded(other)
         refuses_a_bad_configuration()
         is_restarted(other)
+        is_seen()
         stops(other)
 
 
