@@ -152,6 +152,8 @@
     X(SWARM, "transfers", "swarm_transfers", GAUGE, "", NUMBER, "Torrents shared and fetched.")    \
     X(SWARM, "bad_pieces", "swarm_bad_pieces_total", COUNTER, "", NUMBER,                          \
       "Pieces received that failed their hash.")                                                   \
+    X(SWARM, "tcp_port", "swarm_tcp_port", GAUGE, "", NUMBER,                                      \
+      "The TCP port that peers reach it at.")                                                      \
     X(SWARM, "hashed_bytes", "swarm_hashed_bytes_total", COUNTER, "", NUMBER,                      \
       "Bytes of content hashed.")                                                                  \
     X(GATEWAY, "calls", "api_calls_total", COUNTER, "", NUMBER, "Calls of the public API.")        \

@@ -175,7 +175,7 @@ static size_t find_late(const struct page *page, uint32_t version, bool over,
                 (refused && !over))
                 continue;
             snprintf(account->late_names[count], NAME_SIZE, "%s-%u%s",
-                     service_text((enum service)service), i, refused ? ": see its log" : "");
+                     service_text((enum service)service), i, refused ? " (see its log)" : "");
             account->late[count] = account->late_names[count];
             count++;
         }
@@ -228,6 +228,15 @@ static struct waiting *free_place(struct reload *self)
 
 /* ---- reading ---- */
 
+/* Those who wait for an earlier version wait for this one instead: the files it meant are gone. */
+static void supersede(struct reload *self, uint32_t version, uint64_t deadline_ms)
+{
+    for (size_t i = 0; i < RELOAD_CALLS_MAX; i++) {
+        self->waiting[i].version = version;
+        self->waiting[i].deadline_ms = deadline_ms;
+    }
+}
+
 /* call: NULL for SIGHUP. */
 static void apply(struct reload *self, struct call *call, struct account *account, uint64_t digest)
 {
@@ -235,10 +244,10 @@ static void apply(struct reload *self, struct call *call, struct account *accoun
 
     assert(waiting != NULL);
     log_account(account);
-    *waiting = (struct waiting){ .call = call,
-                                 .account = account,
-                                 .version = orders_publish_config(self->page, digest),
-                                 .deadline_ms = clock_monotonic_ms() + RELOAD_WAIT_MS };
+    waiting->call = call;
+    waiting->account = account;
+    supersede(self, orders_publish_config(self->page, digest),
+              clock_monotonic_ms() + RELOAD_WAIT_MS);
     uv_timer_start(self->timer, on_timer, LOOK_MS, LOOK_MS);
 }
 

@@ -80,7 +80,7 @@ static size_t list_fetches(const struct workers *self, struct queue_item *items)
 
 uint32_t workers_places(const struct workers *self, uint32_t active_max)
 {
-    if (self->active == 1)
+    if (self->active == 1 || active_max == 0 || self->allot.places == UINT32_MAX)
         return active_max;
     return self->allot.places > 0 ? self->allot.places : QUEUE_NONE;
 }

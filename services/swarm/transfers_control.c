@@ -160,7 +160,8 @@ void transfers_order_queue(struct transfers *self, uint64_t now_ms)
     self->queue_due = false;
     self->queue_ms = now_ms + QUEUE_LOOK_MS;
     struct queue_item *items = transfers_queue_items(self, now_ms);
-    queue_order(items, self->count, workers_places(self->workers, active_max));
+    queue_order(items, self->count,
+                active_max > 0 ? workers_places(self->workers, active_max) : 0);
     for (size_t i = 0; i < self->count; i++)
         set_place(items[i].ctx, items[i].place, now_ms);
     free(items);

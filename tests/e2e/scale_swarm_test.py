@@ -164,3 +164,6 @@ with Lab() as lab:
     scale(a, 3)
     in_demand(lab, a, b)
     by_path(lab, a)
+    ended = [row for row in a.status() if row["restarts"]]
+    ended += [row for row in b.status() if row["last_exit"] not in (0, -signal.SIGKILL)]
+    assert not ended, ended
