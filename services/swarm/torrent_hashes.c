@@ -211,6 +211,9 @@ void torrent_give_hashes(struct torrent *self, uint32_t number, struct bytes pay
         .kind = payload.size > HASH_RANGE_SIZE ? WIRE_HASHES : WIRE_HASH_REJECT,
         .payload = payload,
     };
+    /* Not held back, since who waits for hashes waits for all: blocks after it are. */
+    if (message.kind == WIRE_HASHES)
+        limits_charge(&peer->sending, payload.size);
     torrent_send(self, peer, &message, now_ms);
 }
 
