@@ -84,6 +84,21 @@ static void format_time(uint64_t wall_s, char ret_text[UNITS_SIZE])
         strftime(ret_text, UNITS_SIZE, "%Y-%m-%d %H:%M:%S", &parts);
 }
 
+/* A web seed is a source, not somebody who is to have it. */
+static void add_web_seed(struct table *table, const Littlebird__V1__WebSeed *seed)
+{
+    char text[UNITS_SIZE];
+
+    table_add(table, "%s", seed->host);
+    table_add(table, "web seed");
+    table_add(table, "%s", "");
+    table_add(table, "%s", units_rate(seed->receive_rate, text));
+    table_add(table, "%s", "");
+    table_add(table, "%s", seed->why);
+    for (unsigned i = 0; i < 3; i++)
+        table_add(table, "%s", "");
+}
+
 static void print_peers(const Littlebird__V1__ListTransferPeersResponse *peers, uint64_t size_bytes)
 {
     static const struct table_column columns[] = { { "HOST", false },     { "ADDRESS", false },
@@ -108,7 +123,9 @@ static void print_peers(const Littlebird__V1__ListTransferPeersResponse *peers, 
         table_add(table, "%s", peer->verified ? "yes" : "");
         table_add(table, "%s", peer->client);
     }
-    if (peers->n_peers > 0)
+    for (size_t i = 0; i < peers->n_web_seeds; i++)
+        add_web_seed(table, peers->web_seeds[i]);
+    if (peers->n_peers + peers->n_web_seeds > 0)
         table_print(table, stdout);
     table_free(&table);
 }

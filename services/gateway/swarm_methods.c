@@ -373,11 +373,31 @@ static void set_peer(struct peer_row *self, const Lb__Swarm__Peer *from)
     peer->host = from->host;
 }
 
+#define SAME_STATE(name)                                                                           \
+    static_assert((int)LITTLEBIRD__V1__WEB_SEED__STATE__STATE_##name ==                            \
+                      (int)LB__SWARM__WEB_SEED__STATE__##name,                                     \
+                  "handed on as it is")
+SAME_STATE(IDLE);
+SAME_STATE(FETCHING);
+SAME_STATE(RESTING);
+SAME_STATE(DROPPED);
+
+static void set_web_seed(Littlebird__V1__WebSeed *self, const Lb__Swarm__WebSeed *from)
+{
+    littlebird__v1__web_seed__init(self);
+    self->host = from->host;
+    self->state = (Littlebird__V1__WebSeed__State)from->state;
+    self->received_bytes = from->received_bytes;
+    self->receive_rate = from->receive_rate;
+    self->why = from->why;
+}
+
 bool swarm_translate_peers(const void *reply, message_take_fn *respond, void *ctx)
 {
     const Lb__Swarm__Reply *from = reply;
     Littlebird__V1__ListTransferPeersResponse response =
         LITTLEBIRD__V1__LIST_TRANSFER_PEERS_RESPONSE__INIT;
+    Littlebird__V1__WebSeed *seeds;
     struct peer_row *rows;
     size_t count;
 
@@ -391,7 +411,16 @@ bool swarm_translate_peers(const void *reply, message_take_fn *respond, void *ct
         set_peer(&rows[i], from->peers->peers[i]);
         response.peers[i] = &rows[i].peer;
     }
+    response.n_web_seeds = from->peers->n_web_seeds;
+    seeds = xcalloc(response.n_web_seeds, sizeof(*seeds));
+    response.web_seeds = xcalloc(response.n_web_seeds, sizeof(*response.web_seeds));
+    for (size_t i = 0; i < response.n_web_seeds; i++) {
+        set_web_seed(&seeds[i], from->peers->web_seeds[i]);
+        response.web_seeds[i] = &seeds[i];
+    }
     respond(ctx, &response.base);
+    free(response.web_seeds);
+    free(seeds);
     free(response.peers);
     free(rows);
     return true;

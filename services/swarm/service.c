@@ -7,6 +7,7 @@
 #include "services/swarm/metainfo.h"
 #include "services/swarm/service_inside.h"
 #include "services/swarm/transfers.h"
+#include "services/swarm/webseed.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -343,6 +344,23 @@ static void describe_peer(const struct transfer_peer *from, struct peer_row *row
     peer->cooperative = from->cooperative;
 }
 
+static const Lb__Swarm__WebSeed__State webseed_states[] = {
+    [WEBSEED_IDLE] = LB__SWARM__WEB_SEED__STATE__IDLE,
+    [WEBSEED_FETCHING] = LB__SWARM__WEB_SEED__STATE__FETCHING,
+    [WEBSEED_RESTING] = LB__SWARM__WEB_SEED__STATE__RESTING,
+    [WEBSEED_DROPPED] = LB__SWARM__WEB_SEED__STATE__DROPPED,
+};
+
+static void describe_source(struct transfer_source *from, Lb__Swarm__WebSeed *seed)
+{
+    lb__swarm__web_seed__init(seed);
+    seed->host = from->host;
+    seed->state = webseed_states[from->state];
+    seed->received_bytes = from->received_bytes;
+    seed->receive_rate = from->receive_rate;
+    seed->why = from->why;
+}
+
 /* transfer: NULL for none. */
 static void reply_peers(struct call **call, const struct transfer *transfer)
 {
@@ -351,6 +369,15 @@ static void reply_peers(struct call **call, const struct transfer *transfer)
     Lb__Swarm__Peers peers = LB__SWARM__PEERS__INIT;
     Lb__Swarm__Reply reply = LB__SWARM__REPLY__INIT;
     struct peer_row *rows = xcalloc(count + 1, sizeof *rows);
+    struct transfer_source *sources = NULL;
+    Lb__Swarm__WebSeed seeds[WEBSEEDS_MAX];
+    Lb__Swarm__WebSeed *all_seeds[WEBSEEDS_MAX];
+    peers.n_web_seeds = transfer != NULL ? transfer_sources(transfer, &sources) : 0;
+    peers.web_seeds = all_seeds;
+    for (size_t i = 0; i < peers.n_web_seeds; i++) {
+        describe_source(&sources[i], &seeds[i]);
+        all_seeds[i] = &seeds[i];
+    }
     peers.peers = xcalloc(count + 1, sizeof(Lb__Swarm__Peer *));
     peers.n_peers = count;
     for (size_t i = 0; i < count; i++) {
@@ -360,6 +387,7 @@ static void reply_peers(struct call **call, const struct transfer *transfer)
     reply.body_case = LB__SWARM__REPLY__BODY_PEERS;
     reply.peers = &peers;
     call_reply(call, &reply.base);
+    free(sources);
     free(peers.peers);
     free(rows);
     free(known);

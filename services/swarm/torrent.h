@@ -71,6 +71,7 @@
 #define TORRENT_ALONE_MS           2000u /* silent for so long, a piece is no longer its alone */
 #define TORRENT_HELD_MAX           64u   /* such pieces; more are verified at once */
 #define TORRENT_WEBSEED_PEERS      4u    /* so many peers that send are enough without web seeds */
+#define TORRENT_WEBSEED_SLOW_S     5u    /* a last piece that takes longer yet is another's, too */
 
 /* What of its options may change while it runs. */
 struct torrent_numbers {
@@ -184,14 +185,24 @@ struct torrent_leaves {
     uint64_t asked_ms;
 };
 
+/* Why a web seed that could be asked is not. */
+enum torrent_webseed_why {
+    TORRENT_WEBSEED_ASKED = 0,
+    TORRENT_WEBSEED_ENOUGH,  /* enough peers send, and none of the pieces is with none of them */
+    TORRENT_WEBSEED_NOTHING, /* all that is missing is asked for elsewhere */
+    TORRENT_WEBSEED_LIMITED,
+    TORRENT_WEBSEED_VERDICT, /* its first piece is not checked yet */
+};
+
 /* torrent_webseed.c */
 struct torrent_webseed {
-    bool dropped;     /* it sent wrong data: never asked again */
-    bool may_receive; /* the limits have let it have a piece */
-    bool released;    /* others may fetch its piece, too */
-    bool proven;      /* a piece of it was good */
-    uint32_t piece;   /* PICKER_NOBODY: none */
-    uint32_t first;   /* until it is proven: the piece it gave last, or PICKER_NOBODY */
+    enum torrent_webseed_why why; /* as torrent_webseed_take() last found it */
+    bool dropped;                 /* it sent wrong data: never asked again */
+    bool may_receive;             /* the limits have let it have a piece */
+    bool released;                /* others may fetch its piece, too */
+    bool proven;                  /* a piece of it was good */
+    uint32_t piece;               /* PICKER_NOBODY: none */
+    uint32_t first;               /* until it is proven: the piece it gave last, or PICKER_NOBODY */
     uint64_t begun_ms;
     struct peer_rate received;
     struct limits_flow receiving;
@@ -294,6 +305,14 @@ void torrent_want_layers(struct torrent *self, const struct metainfo *metainfo, 
 const uint8_t *torrent_layers(const struct torrent *self);
 
 /*
+ * The same of a hybrid that has begun without them (it is checked by its v1 hashes meanwhile), of
+ * whoever takes part in v2 now or later; TORRENT_LAYERS comes only when they are here. Then
+ * torrent_set_v2().
+ */
+void torrent_want_layers_later(struct torrent *self, const struct metainfo *metainfo,
+                               uint64_t now_ms);
+
+/*
  * The hashes of this metainfo (borrowed until torrent_done(), it lacks no layers) are given to
  * peers, and asked of them to tell whose block of a bad piece was bad.
  */
@@ -366,12 +385,16 @@ void torrent_sent(struct torrent *self, uint32_t peer, const struct wire_message
 void torrent_set_webseeds(struct torrent *self, uint32_t count, uint64_t now_ms);
 
 /*
- * A piece for an idle web seed to fetch as a whole: the rarest. False: there is none for now, since
+ * A piece for an idle web seed to fetch as a whole: the rarest, or the rest of one that was left
+ * half-way. False: there is none for now, since
  * enough peers send us and none is missing among them, a limit holds it back, it is dropped, or
  * the verdict on its first piece is still to come.
  */
 bool torrent_webseed_take(struct torrent *self, uint32_t index, uint64_t now_ms,
                           uint32_t *ret_piece);
+
+/* The first block of that piece that is not here: others may have begun it. */
+uint32_t torrent_webseed_first(const struct torrent *self, uint32_t index);
 
 /* A block of its piece came: TORRENT_TAKE as for torrent_message(). */
 enum torrent_verdict torrent_webseed_block(struct torrent *self, uint32_t index, uint32_t block,

@@ -93,19 +93,51 @@ static bool awaits_verdict(const struct torrent *self, struct torrent_webseed *s
     return self->picker.state[seed->first] == PICKER_CHECKING;
 }
 
+static size_t take_blocks(struct torrent *self, struct picker_view *view, uint32_t piece)
+{
+    const uint32_t blocks = picker_block_count(&self->picker, piece);
+    struct picker_ask *asks = xcalloc(blocks, sizeof *asks);
+    view->only = &piece;
+    view->only_count = 1;
+    const size_t taken = picker_pick(&self->picker, view, asks, blocks);
+    free(asks);
+    return taken;
+}
+
+/* One that was begun, and that nobody works on any more: the rest of it. */
+static uint32_t pick_left(struct torrent *self, uint32_t number)
+{
+    const struct picker *picker = &self->picker;
+    struct picker_view view = { .peer = number, .proven = true };
+    for (uint32_t slot = picker->open_first; slot != PICKER_NOBODY;
+         slot = picker->open[slot].next) {
+        const uint32_t piece = picker->open[slot].piece;
+        if (picker->open[slot].asked == 0 && take_blocks(self, &view, piece) > 0)
+            return piece;
+    }
+    return PICKER_NOBODY;
+}
+
 static uint32_t pick_piece(struct torrent *self, uint32_t number)
 {
     struct picker_view view = { .peer = number, .alone = true, .proven = true };
     struct picker_ask first;
     if (picker_pick(&self->picker, &view, &first, 1) == 0)
-        return PICKER_NOBODY;
-    const uint32_t blocks = picker_block_count(&self->picker, first.piece);
-    struct picker_ask *rest = xcalloc(blocks, sizeof *rest);
-    view.only = &first.piece;
-    view.only_count = 1;
-    (void)picker_pick(&self->picker, &view, rest, blocks);
-    free(rest);
+        return pick_left(self, number);
+    (void)take_blocks(self, &view, first.piece);
     return first.piece;
+}
+
+static enum torrent_webseed_why why_not(struct torrent *self, struct torrent_webseed *seed,
+                                        uint64_t now_ms)
+{
+    if (awaits_verdict(self, seed))
+        return TORRENT_WEBSEED_VERDICT;
+    if (self->picker.order_count == 0 && self->picker.open_first == PICKER_NOBODY)
+        return TORRENT_WEBSEED_NOTHING;
+    if (are_enough(self) && !is_one_missing(self))
+        return TORRENT_WEBSEED_ENOUGH;
+    return may_receive(self, seed, now_ms) ? TORRENT_WEBSEED_ASKED : TORRENT_WEBSEED_LIMITED;
 }
 
 bool torrent_webseed_take(struct torrent *self, uint32_t index, uint64_t now_ms,
@@ -114,14 +146,16 @@ bool torrent_webseed_take(struct torrent *self, uint32_t index, uint64_t now_ms,
     if (index >= self->webseeds_count || !self->has_metainfo || self->paused || self->complete)
         return false;
     struct torrent_webseed *seed = &self->webseeds[index];
-    if (seed->dropped || seed->piece != PICKER_NOBODY || awaits_verdict(self, seed))
+    if (seed->dropped || seed->piece != PICKER_NOBODY)
         return false;
-    if (self->picker.order_count == 0 || (are_enough(self) && !is_one_missing(self)) ||
-        !may_receive(self, seed, now_ms))
+    seed->why = why_not(self, seed, now_ms);
+    if (seed->why != TORRENT_WEBSEED_ASKED)
         return false;
     seed->piece = pick_piece(self, number_of(index));
-    if (seed->piece == PICKER_NOBODY)
+    if (seed->piece == PICKER_NOBODY) {
+        seed->why = TORRENT_WEBSEED_NOTHING;
         return false;
+    }
     seed->may_receive = false;
     seed->released = false;
     seed->begun_ms = now_ms;
@@ -174,6 +208,16 @@ enum torrent_verdict torrent_webseed_block(struct torrent *self, uint32_t index,
         torrent_push(self, &verify);
     }
     return TORRENT_TAKE;
+}
+
+uint32_t torrent_webseed_first(const struct torrent *self, uint32_t index)
+{
+    const struct torrent_webseed *seed = &self->webseeds[index];
+    const struct picker_open *open = open_of(self, seed->piece);
+    uint32_t first = 0;
+    while (open != NULL && first < open->blocks && open->block[first].here)
+        first++;
+    return first;
 }
 
 bool torrent_webseed_is_done(const struct torrent *self, uint32_t index)
@@ -243,14 +287,29 @@ static bool has_other(const struct torrent *self, uint32_t piece)
     return false;
 }
 
-/* The last pieces are not left to a web seed that takes its time, when a peer could send them. */
+/* Another web seed has nothing to do, and this one, as it goes, is far from the end of its piece.
+ */
+static bool has_other_webseed(const struct torrent *self, const struct torrent_webseed *seed)
+{
+    const struct picker_open *open = open_of(self, seed->piece);
+    if (open == NULL || (uint64_t)(open->blocks - open->here) * LAYOUT_BLOCK_SIZE <=
+                            seed->received.per_second * TORRENT_WEBSEED_SLOW_S)
+        return false;
+    for (uint32_t i = 0; i < self->webseeds_count; i++)
+        if (!self->webseeds[i].dropped && self->webseeds[i].piece == PICKER_NOBODY)
+            return true;
+    return false;
+}
+
+/* The last pieces are not left to a web seed that takes its time, when others could send them. */
 void torrent_webseed_turn(struct torrent *self, uint64_t now_ms)
 {
     for (uint32_t i = 0; i < self->webseeds_count; i++) {
         struct torrent_webseed *seed = &self->webseeds[i];
         peer_rate_turn(&seed->received, now_ms);
         if (seed->piece != PICKER_NOBODY && now_ms - seed->begun_ms >= TORRENT_TURN_MS &&
-            self->picker.order_count == 0 && has_other(self, seed->piece))
+            self->picker.order_count == 0 &&
+            (has_other(self, seed->piece) || has_other_webseed(self, seed)))
             release(self, number_of(i), seed);
     }
 }

@@ -7,8 +7,13 @@
 #include "services/swarm/webseed_http.h"
 
 #include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define REASON_SIZE  128u
+#define SILENT_MIN_S 2u /* such a pause is told */
 
 struct transfer_webseed {
     struct transfer *transfer;
@@ -19,6 +24,8 @@ struct transfer_webseed {
     uint32_t size;               /* of the piece */
     uint32_t came;               /* of these */
     uint8_t *block;              /* the one that is coming; NULL: none */
+    uint64_t came_ms;            /* when something did last, or was asked for */
+    char failure[REASON_SIZE];   /* why it rests; "": it does not */
 };
 
 /* ---- which ---- */
@@ -63,6 +70,7 @@ static void let_go(struct transfer_webseed *seed)
 static void fail(struct transfer_webseed *seed, const char *reason)
 {
     say(seed, reason);
+    snprintf(seed->failure, sizeof seed->failure, "%s", reason);
     let_go(seed);
     webseed_failed(&seed->state, transfers_now_ms(seed->transfer->owner));
 }
@@ -109,7 +117,9 @@ static bool feed(struct transfer_webseed *seed, const uint8_t *data, uint32_t si
 
 static bool on_data(void *ctx, struct bytes data)
 {
-    return feed(ctx, data.data, (uint32_t)data.size);
+    struct transfer_webseed *seed = ctx;
+    seed->came_ms = transfers_now_ms(seed->transfer->owner);
+    return feed(seed, data.data, (uint32_t)data.size);
 }
 
 static void next_range(struct transfer_webseed *seed);
@@ -192,6 +202,7 @@ static void run_one(struct transfer_webseed *seed, uint64_t now_ms)
     }
     if (!webseed_is_ready(&seed->state, now_ms))
         return;
+    seed->failure[0] = '\0'; /* its rest is over */
     if (!open_http(seed)) {
         fail(seed, "there is no libcurl.so.4 on this machine");
         return;
@@ -202,8 +213,10 @@ static void run_one(struct transfer_webseed *seed, uint64_t now_ms)
     }
     webseed_begin(&seed->state, piece);
     seed->size = layout_piece_size(&self->metainfo->layout, piece);
-    seed->cursor = layout_spans(&self->metainfo->layout, piece, 0, seed->size);
-    seed->came = 0;
+    seed->came = torrent_webseed_first(&self->torrent, seed->index) * LAYOUT_BLOCK_SIZE;
+    seed->cursor =
+        layout_spans(&self->metainfo->layout, piece, seed->came, seed->size - seed->came);
+    seed->came_ms = now_ms;
     seed->block = xmalloc(LAYOUT_BLOCK_SIZE);
     next_range(seed);
 }
@@ -252,4 +265,70 @@ void transfer_drop_webseeds(struct transfer *self)
     free(self->webseeds);
     self->webseeds = NULL;
     self->webseeds_count = 0;
+}
+
+/* ---- telling ---- */
+
+static const char *text_of(enum torrent_webseed_why why)
+{
+    static const char *const texts[] = {
+        [TORRENT_WEBSEED_ASKED] = "",
+        [TORRENT_WEBSEED_ENOUGH] = "enough peers send",
+        [TORRENT_WEBSEED_NOTHING] = "nothing is left to ask it for",
+        [TORRENT_WEBSEED_LIMITED] = "a limit holds it back",
+        [TORRENT_WEBSEED_VERDICT] = "its first piece is being checked",
+    };
+    return texts[why];
+}
+
+/* To the core a short pause without anything to do is a rest, too. */
+static bool rests(const struct transfer_webseed *seed)
+{
+    return seed->state.state == WEBSEED_RESTING && seed->failure[0] != '\0';
+}
+
+static void tell_why(const struct transfer_webseed *seed, char ret_why[TRANSFER_SOURCE_WHY_SIZE])
+{
+    const struct torrent *torrent = &seed->transfer->torrent;
+    const uint64_t now_ms = transfers_now_ms(seed->transfer->owner);
+    const uint64_t silent_s = (now_ms - seed->came_ms) / 1000;
+    const uint64_t until_ms = seed->state.rest_until_ms;
+    const uint64_t rest_s = until_ms > now_ms ? (until_ms - now_ms + 999) / 1000 : 0;
+    ret_why[0] = '\0';
+    if (seed->state.state == WEBSEED_DROPPED)
+        snprintf(ret_why, TRANSFER_SOURCE_WHY_SIZE, "it sent a bad piece");
+    else if (torrent->complete)
+        snprintf(ret_why, TRANSFER_SOURCE_WHY_SIZE, "everything is here");
+    else if (torrent->paused)
+        snprintf(ret_why, TRANSFER_SOURCE_WHY_SIZE, "the transfer is paused");
+    else if (rests(seed))
+        snprintf(ret_why, TRANSFER_SOURCE_WHY_SIZE, "%s; asked again in %" PRIu64 " s",
+                 seed->failure, rest_s);
+    else if (seed->state.state != WEBSEED_FETCHING)
+        snprintf(ret_why, TRANSFER_SOURCE_WHY_SIZE, "%s",
+                 text_of(torrent->webseeds[seed->index].why));
+    else if (silent_s >= SILENT_MIN_S)
+        snprintf(ret_why, TRANSFER_SOURCE_WHY_SIZE, "it has sent nothing for %" PRIu64 " s",
+                 silent_s);
+}
+
+size_t transfer_sources(const struct transfer *self, struct transfer_source **ret_sources)
+{
+    *ret_sources = NULL;
+    if (!self->running || self->webseeds_count == 0)
+        return 0;
+    struct transfer_source *sources = xcalloc(self->webseeds_count, sizeof *sources);
+    for (uint32_t i = 0; i < self->webseeds_count; i++) {
+        const struct transfer_webseed *seed = &self->webseeds[i];
+        const struct peer_rate *received = &self->torrent.webseeds[i].received;
+        webseed_host(url_of(seed), sources[i].host, sizeof sources[i].host);
+        sources[i].state = seed->state.state;
+        if (seed->state.state == WEBSEED_RESTING && !rests(seed))
+            sources[i].state = WEBSEED_IDLE;
+        sources[i].received_bytes = received->total;
+        sources[i].receive_rate = received->per_second;
+        tell_why(seed, sources[i].why);
+    }
+    *ret_sources = sources;
+    return self->webseeds_count;
 }

@@ -221,6 +221,21 @@ struct transfer_peer {
 /* All of them; the caller frees *ret_peers. */
 size_t transfer_peers(const struct transfer *self, struct transfer_peer **ret_peers);
 
+#define TRANSFER_SOURCE_HOST_SIZE 128u /* with the NUL */
+#define TRANSFER_SOURCE_WHY_SIZE  192u
+
+/* A web seed that was asked since the transfer began here. */
+struct transfer_source {
+    char host[TRANSFER_SOURCE_HOST_SIZE];
+    unsigned state; /* enum webseed_state */
+    uint64_t received_bytes;
+    uint64_t receive_rate;
+    char why[TRANSFER_SOURCE_WHY_SIZE]; /* why it gives nothing, for a person; "": it does */
+};
+
+/* All of them; the caller frees *ret_sources. */
+size_t transfer_sources(const struct transfer *self, struct transfer_source **ret_sources);
+
 struct transfer_file {
     const char *path; /* borrowed */
     uint64_t size_bytes;

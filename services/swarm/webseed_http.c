@@ -166,6 +166,22 @@ static size_t on_data(char *data, size_t one, size_t size, void *ctx)
     return size;
 }
 
+/* In our words what people meet most often; the rest in libcurl's. */
+static void say_why(struct webseed_get *self, CURLcode code)
+{
+    curl_off_t connected_us = 0;
+    (void)self->http->curl.easy_getinfo(self->easy, CURLINFO_CONNECT_TIME_T, &connected_us);
+    if (code == CURLE_OK || code == CURLE_PARTIAL_FILE)
+        (void)refuse(self, "its answer is too short");
+    else if (code == CURLE_PEER_FAILED_VERIFICATION)
+        (void)refuse(self, "its certificate is not of an authority known here, or of another host");
+    else if (code == CURLE_OPERATION_TIMEDOUT && connected_us > 0)
+        snprintf(self->reason, sizeof self->reason, "it sends less than %d bytes per second",
+                 HTTP_SLOW);
+    else
+        (void)refuse(self, self->http->curl.easy_strerror(code));
+}
+
 /* The range it ended with is what it says, or why not. */
 static lb_err outcome(struct webseed_get *self, CURLcode code)
 {
@@ -177,8 +193,7 @@ static lb_err outcome(struct webseed_get *self, CURLcode code)
         self->came == 0 && is_range(self))
         (void)refuse(self, "its answer is empty");
     if (self->reason[0] == '\0')
-        (void)refuse(self, code == CURLE_OK ? "its answer is too short"
-                                            : self->http->curl.easy_strerror(code));
+        say_why(self, code);
     return LB_UNAVAILABLE;
 }
 

@@ -551,6 +551,8 @@ static void peers_are_told(void **state)
     const char *name = "littlebird.v1.SwarmService/ListTransferPeers";
     Lb__Swarm__Peer one = LB__SWARM__PEER__INIT, two = LB__SWARM__PEER__INIT;
     Lb__Swarm__Peer *both[] = { &one, &two };
+    Lb__Swarm__WebSeed seed = LB__SWARM__WEB_SEED__INIT;
+    Lb__Swarm__WebSeed *seeds[] = { &seed };
     Lb__Swarm__Peers peers = LB__SWARM__PEERS__INIT;
     Lb__Swarm__Reply reply = LB__SWARM__REPLY__INIT;
     Littlebird__V1__ListTransferPeersResponse *response;
@@ -570,6 +572,12 @@ static void peers_are_told(void **state)
     two.verified = 1;
     peers.peers = both;
     peers.n_peers = 2;
+    seed.host = TEXT("www.school.example");
+    seed.state = LB__SWARM__WEB_SEED__STATE__RESTING;
+    seed.received_bytes = 9;
+    seed.why = TEXT("it answers 404");
+    peers.web_seeds = seeds;
+    peers.n_web_seeds = 1;
     reply.body_case = LB__SWARM__REPLY__BODY_PEERS;
     reply.peers = &peers;
     response = translate(name, &reply);
@@ -580,6 +588,11 @@ static void peers_are_told(void **state)
     assert_string_equal(response->peers[1]->address, "");
     assert_int_equal(response->peers[1]->finished_s, 77);
     assert_true(response->peers[1]->verified);
+    assert_int_equal(response->n_web_seeds, 1);
+    assert_string_equal(response->web_seeds[0]->host, "www.school.example");
+    assert_int_equal(response->web_seeds[0]->state, LITTLEBIRD__V1__WEB_SEED__STATE__STATE_RESTING);
+    assert_int_equal(response->web_seeds[0]->received_bytes, 9);
+    assert_string_equal(response->web_seeds[0]->why, "it answers 404");
     drop(response);
 }
 

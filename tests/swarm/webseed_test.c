@@ -291,6 +291,53 @@ static void what_does_not_come_is_free_for_others(void **state)
     torrent_done(&world.torrent);
 }
 
+/* The last piece stops half-way: the other goes on where it stopped. */
+static void what_is_left_half_way_is_gone_on_with(void **state)
+{
+    struct world world;
+    (void)state;
+    world_init(&world, 2);
+    for (uint32_t i = 0; i + 1 < PIECES; i++)
+        give(&world, 1, take(&world, 1), LB_OK);
+    const uint32_t piece = take(&world, 0);
+    assert_int_equal(take(&world, 1), PICKER_NOBODY);
+    assert_int_equal(world.torrent.webseeds[1].why, TORRENT_WEBSEED_NOTHING);
+    assert_int_equal(torrent_webseed_block(&world.torrent, 0, 0, 0), TORRENT_TAKE);
+    torrent_webseed_end(&world.torrent, 0, 0);
+    assert_int_equal(take(&world, 1), piece);
+    assert_int_equal(torrent_webseed_first(&world.torrent, 1), 1);
+    assert_int_equal(take(&world, 0), PICKER_NOBODY);
+    for (uint32_t i = 1; i < BLOCKS; i++)
+        assert_int_equal(torrent_webseed_block(&world.torrent, 1, i, 0), TORRENT_TAKE);
+    torrent_verified(&world.torrent, piece, LB_OK, 0);
+    assert_true(world.torrent.complete);
+    torrent_done(&world.torrent);
+}
+
+/* One drips: the other takes over its piece, once there is nothing else. */
+static void the_last_piece_is_not_left_to_a_slow_one(void **state)
+{
+    struct world world;
+    (void)state;
+    world_init(&world, 2);
+    const uint32_t slow = take(&world, 0);
+    assert_int_equal(torrent_webseed_block(&world.torrent, 0, 0, 0), TORRENT_TAKE);
+    torrent_turn(&world.torrent, TORRENT_TURN_MS);
+    assert_false(world.torrent.webseeds[0].released); /* there is other work */
+    for (uint32_t i = 0; i + 1 < PIECES; i++)
+        give(&world, 1, take(&world, 1), LB_OK);
+    torrent_turn(&world.torrent, 60 * TORRENT_TURN_MS); /* nothing came meanwhile */
+    assert_true(world.torrent.webseeds[0].released);
+    assert_int_equal(take(&world, 1), slow);
+    for (uint32_t i = 1; i < BLOCKS; i++)
+        assert_int_equal(torrent_webseed_block(&world.torrent, 1, i, 0), TORRENT_TAKE);
+    assert_true(torrent_webseed_is_done(&world.torrent, 0));
+    torrent_webseed_end(&world.torrent, 0, 0);
+    torrent_verified(&world.torrent, slow, LB_OK, 0);
+    assert_true(world.torrent.complete);
+    torrent_done(&world.torrent);
+}
+
 static void nothing_is_taken_while_paused_or_of_a_piece_given_up(void **state)
 {
     struct world world;
@@ -351,6 +398,8 @@ int main(void)
         cmocka_unit_test(who_sends_a_bad_piece_is_never_asked_again),
         cmocka_unit_test(the_first_piece_is_judged_before_the_next),
         cmocka_unit_test(what_does_not_come_is_free_for_others),
+        cmocka_unit_test(what_is_left_half_way_is_gone_on_with),
+        cmocka_unit_test(the_last_piece_is_not_left_to_a_slow_one),
         cmocka_unit_test(nothing_is_taken_while_paused_or_of_a_piece_given_up),
         cmocka_unit_test(peers_that_send_are_enough),
     };
