@@ -30,6 +30,7 @@
 #define LOG_SHOWN_BYTES 4000
 #define ARGUMENTS_MAX   (2 * ARGS_GIVEN_MAX + 8)
 #define EXIT_NO_PROGRAM 127
+#define PLACE_SIZE      256 /* a path from this program's folder */
 
 struct start {
     const struct args *args;
@@ -52,22 +53,21 @@ static void pause_a_moment(void)
 
 /* ---- what to start ---- */
 
-/* Beside this program in a build folder, else where it is installed. */
+/* Beside this program in a build folder, else where it is installed, seen from this program. */
 static int find_supervisor(struct start *self)
 {
-    ssize_t size = readlink("/proc/self/exe", self->program, PATH_MAX - 32);
-    char *slash;
+    static const char *const places[] = { "lb-supervisor", LB_LIBEXEC "/lb-supervisor" };
+    ssize_t size = readlink("/proc/self/exe", self->program, PATH_MAX - PLACE_SIZE);
+    char *name;
 
     self->program[size > 0 ? size : 0] = '\0';
-    slash = strrchr(self->program, '/');
-    if (slash != NULL) {
-        snprintf(slash, 32, "/lb-supervisor");
+    name = strrchr(self->program, '/');
+    name = name != NULL ? name + 1 : self->program;
+    for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
+        snprintf(name, PLACE_SIZE, "%s", places[i]);
         if (access(self->program, X_OK) == 0)
             return EXIT_DONE;
     }
-    snprintf(self->program, PATH_MAX, "%s", LB_LIBEXEC "/lb-supervisor");
-    if (access(self->program, X_OK) == 0)
-        return EXIT_DONE;
     return args_failed(self->args,
                        "cannot find lb-supervisor, neither beside this program nor as %s",
                        self->program);

@@ -309,7 +309,7 @@ static lb_err open_socket(struct actor *actor, int *ret_fd)
     err = listen_tcp(&address, ret_fd, &bound);
     if (err != LB_OK)
         log_error("cannot listen on %s for metrics: %s%s", text, strerror(errno),
-                  errno == EAFNOSUPPORT ? "; under systemd: systemctl enable --now "
+                  errno == EAFNOSUPPORT ? "; under systemd: systemctl enable "
                                           "littlebird-metrics.socket"
                                         : "");
     return err;

@@ -294,6 +294,9 @@ static void on_report(void *ctx, enum service service, unsigned number,
         number >= requests_instances(&self->requests, service)) {
         unit_expect(&instance->unit, UNIT_ABSENT); /* one too many, and gone */
     }
+    if (instance->unit.phase == UNIT_REFUSED && before != UNIT_REFUSED) {
+        bus_stop(self->bus, service, number); /* or the next message would have it tried again */
+    }
     if (instance->unit.phase == UNIT_FAILED && before != UNIT_FAILED) {
         instance->retry_ms = clock_monotonic_ms() + LIFECYCLE_FAILED_RETRY_MS;
     }
@@ -512,6 +515,7 @@ static void overseer_free(void *ctx)
     struct overseer *self = ctx;
 
     requests_stop(&self->requests);
+    requests_done(&self->requests);
     if (self->timer) {
         uv_close((uv_handle_t *)self->timer, free_handle);
     }

@@ -119,14 +119,31 @@ static void take_sockets(const struct process_start *start, int null)
     close_range(FIRST_SOCKET + (unsigned)start->sockets_count, ~0u, 0);
 }
 
+/*
+ * From here on a signal does what it does to a program that has just begun. Our handlers are not
+ * the child's: libuv's would write into the pipe of our own loop, which the child still shares.
+ */
+static void drop_handlers(void)
+{
+    const struct sigaction usual = { .sa_handler = SIG_DFL };
+    struct sigaction is;
+    sigset_t none;
+
+    for (int number = 1; number <= SIGRTMAX; number++) {
+        if (sigaction(number, NULL, &is) == 0 && is.sa_handler != SIG_IGN) {
+            sigaction(number, &usual, NULL);
+        }
+    }
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
 static void become_child(const struct process_start *start, char **environment, int null,
                          pid_t parent)
 {
     static const char complaint[] = "supervisor: a program cannot be executed\n";
-    sigset_t none;
 
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, NULL);
+    drop_handlers();
     setsid();
     prctl(PR_SET_PDEATHSIG, SIGTERM);
     if (getppid() != parent) { /* it died before it could be noticed */
@@ -145,6 +162,8 @@ lb_err process_spawn(const struct process_start *start, pid_t *ret_pid)
 {
     pid_t parent = getpid();
     char **environment;
+    sigset_t before;
+    sigset_t all;
     pid_t pid;
     int error;
     int null;
@@ -158,11 +177,14 @@ lb_err process_spawn(const struct process_start *start, pid_t *ret_pid)
         return LB_IO;
     }
     environment = make_environment(start);
+    sigfillset(&all);
+    sigprocmask(SIG_SETMASK, &all, &before); /* until the child has dropped our handlers */
     pid = fork();
     if (pid == 0) {
         become_child(start, environment, null, parent);
     }
     error = errno;
+    sigprocmask(SIG_SETMASK, &before, NULL);
     free_environment(environment);
     close(null);
     errno = error;

@@ -175,7 +175,7 @@ static size_t find_late(const struct page *page, uint32_t version, bool over,
                 (refused && !over))
                 continue;
             snprintf(account->late_names[count], NAME_SIZE, "%s-%u%s",
-                     service_text((enum service)service), i, refused ? ": see its log" : "");
+                     service_text((enum service)service), i, refused ? " (see its log)" : "");
             account->late[count] = account->late_names[count];
             count++;
         }
@@ -183,13 +183,20 @@ static size_t find_late(const struct page *page, uint32_t version, bool over,
     return count;
 }
 
+static void log_outcome(const struct account *self)
+{
+    for (size_t i = 0; i < self->late_count; i++)
+        log_warn("the configuration was not taken over by %s", self->late[i]);
+    if (self->late_count == 0)
+        log_info("the configuration is taken over by all");
+}
+
 static void end_waiting(struct reload *self, struct waiting *waiting)
 {
     struct account *account = waiting->account;
 
     account->late_count = find_late(self->page, waiting->version, true, account);
-    for (size_t i = 0; i < account->late_count; i++)
-        log_warn("%s has not taken the configuration over", account->late[i]);
+    log_outcome(account);
     if (waiting->call != NULL)
         answer(&waiting->call, account, "");
     free(account);
@@ -228,6 +235,15 @@ static struct waiting *free_place(struct reload *self)
 
 /* ---- reading ---- */
 
+/* Those who wait for an earlier version wait for this one instead: the files it meant are gone. */
+static void supersede(struct reload *self, uint32_t version, uint64_t deadline_ms)
+{
+    for (size_t i = 0; i < RELOAD_CALLS_MAX; i++) {
+        self->waiting[i].version = version;
+        self->waiting[i].deadline_ms = deadline_ms;
+    }
+}
+
 /* call: NULL for SIGHUP. */
 static void apply(struct reload *self, struct call *call, struct account *account, uint64_t digest)
 {
@@ -235,10 +251,10 @@ static void apply(struct reload *self, struct call *call, struct account *accoun
 
     assert(waiting != NULL);
     log_account(account);
-    *waiting = (struct waiting){ .call = call,
-                                 .account = account,
-                                 .version = orders_publish_config(self->page, digest),
-                                 .deadline_ms = clock_monotonic_ms() + RELOAD_WAIT_MS };
+    waiting->call = call;
+    waiting->account = account;
+    supersede(self, orders_publish_config(self->page, digest),
+              clock_monotonic_ms() + RELOAD_WAIT_MS);
     uv_timer_start(self->timer, on_timer, LOOK_MS, LOOK_MS);
 }
 

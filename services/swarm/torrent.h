@@ -152,8 +152,8 @@ struct torrent_departed {
 };
 
 /* torrent_have.c */
-#define HAVE_DELAY_MS 100u
-#define HAVE_RARE     4u /* so few of our peers have it */
+#define HAVE_DELAY_MS 300u
+#define HAVE_RARE     2u /* so few of our peers have it */
 
 /* torrent_upload.c */
 #define UPLOAD_AHEAD_MIN  (128u * 1024)

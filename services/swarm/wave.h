@@ -13,7 +13,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define WAVE_FANOUT 4u
+#define WAVE_FANOUT 3u
 #define WAVE_MS     500u
 
 struct wave {

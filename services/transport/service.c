@@ -21,7 +21,7 @@
 #define CARE_HURRY_MS 20   /* ... while something is missing */
 #define JOIN_MS       1000 /* a further worker waits so long for its neighbours */
 
-_Static_assert(COUNTERS_COUNT + 4 <= STATUS_COUNTERS_MAX,
+_Static_assert(COUNTERS_COUNT + 5 <= STATUS_COUNTERS_MAX,
                "there is a place for each counter, those of the actor and of lan.c included");
 
 /* ---- sending ---- */

@@ -5,7 +5,7 @@ import struct
 SERVICES = ["supervisor", "routing", "transport", "storage", "swarm", "gateway"]
 STATES = ["absent", "starting", "ready", "degraded", "draining", "backoff", "failed", "stopped",
           "hung"]
-HEADER_SIZE, SLOT_SIZE, INSTANCES, NOTE_AT, NOTE_SIZE = 24 + 4 * len(SERVICES), 1376, 16, 96, 120
+HEADER_SIZE, SLOT_SIZE, INSTANCES, NOTE_AT, NOTE_SIZE = 24 + 4 * len(SERVICES), 1632, 16, 96, 120
 
 
 def read_active(run_folder, service):

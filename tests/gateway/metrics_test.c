@@ -202,7 +202,7 @@ static void families_stand_together(void **state)
         char name[128] = "";
 
         if (strncmp(row, "# HELP ", 7) == 0) {
-            char again[128];
+            char again[160];
 
             assert_int_equal(sscanf(row + 7, "%127s", family), 1);
             snprintf(again, sizeof(again), "# HELP %s ", family);

@@ -64,13 +64,13 @@ static const struct turn {
     unsigned least, most; /* thousandths */
 } turns[] = {
     { "few need no line", WAVE_FANOUT, 1, 0, 1000, 1000 },
-    { "of forty, four go to the first holder", 40, 1, 0, 85, 115 },
-    { "and twelve to three", 40, 3, 0, 270, 330 },
-    { "ten holders are enough for all", 40, 10, 0, 1000, 1000 },
-    { "what only seeds have is as if one had it", 40, 0, 0, 85, 115 },
-    { "no new holder for a while: twice as many", 40, 1, WAVE_MS, 170, 230 },
-    { "and twice again", 40, 1, 2 * WAVE_MS, 360, 440 },
-    { "in the end all", 40, 1, 4 * WAVE_MS, 1000, 1000 },
+    { "of thirty, three go to the first holder", 30, 1, 0, 85, 115 },
+    { "and nine to three", 30, 3, 0, 270, 330 },
+    { "ten holders are enough for all", 30, 10, 0, 1000, 1000 },
+    { "what only seeds have is as if one had it", 30, 0, 0, 85, 115 },
+    { "no new holder for a while: twice as many", 30, 1, WAVE_MS, 170, 230 },
+    { "and twice again", 30, 1, 2 * WAVE_MS, 360, 440 },
+    { "in the end all", 30, 1, 4 * WAVE_MS, 1000, 1000 },
     { "of a thousand, too", 1000, 1, 100 * WAVE_MS, 1000, 1000 },
 };
 
