@@ -17,9 +17,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static const char *const endings[] = {
-    [CATALOGUE_TORRENT] = "torrent", [CATALOGUE_RESUME] = "resume"
-};
+static const char *const endings[] = { [CATALOGUE_TORRENT] = "torrent",
+                                       [CATALOGUE_RESUME] = "resume",
+                                       [CATALOGUE_OUTCOMES] = "outcomes" };
 
 /* ---- files; on a worker, or at start ---- */
 
@@ -189,7 +189,8 @@ bool catalogue_is_left_over(const struct catalogue *self, const char *name)
         return false;
     if (strlen(ending) > 4 && strcmp(ending + strlen(ending) - 4, ".new") == 0)
         return true;
-    if (strcmp(ending, "torrent") != 0 && strcmp(ending, "resume") != 0)
+    if (strcmp(ending, "torrent") != 0 && strcmp(ending, "resume") != 0 &&
+        strcmp(ending, "outcomes") != 0)
         return false;
     snprintf(other, sizeof(other), "%.40s.order", name);
     if (faccessat(self->folder_fd, other, F_OK, 0) == 0)
@@ -465,6 +466,7 @@ lb_err catalogue_remove(struct catalogue *self, const uint8_t infohash[20], cata
     write->unlocks = true;
     add_part(write, "order", NULL, 0);
     add_part(write, "resume", NULL, 0);
+    add_part(write, "outcomes", NULL, 0);
     add_part(write, "torrent", NULL, 0);
     err = catalogue_submit(write);
     if (err != LB_OK)

@@ -5,6 +5,7 @@
  *     HASH.order    what to do (order.h); a transfer exists while this file does
  *     HASH.torrent  the .torrent file, once it is known
  *     HASH.resume   the resume record (resume.h)
+ *     HASH.outcomes who finished and went (outcomes.h), once anybody has
  *
  * A file is replaced as a whole: temporary name, fsync, rename, fsync of the folder; the caller
  * hears of it when it is durable. Writes run in the pool, those of one torrent in order. A damaged
@@ -27,7 +28,7 @@
 struct catalogue; /* opaque */
 struct pool;
 
-enum catalogue_part { CATALOGUE_TORRENT, CATALOGUE_RESUME };
+enum catalogue_part { CATALOGUE_TORRENT, CATALOGUE_RESUME, CATALOGUE_OUTCOMES };
 
 typedef void catalogue_fn(void *ctx, lb_err err);
 

@@ -9,7 +9,7 @@
 #include "services/swarm/metainfo.h"
 
 #define NAME_SIZE 80u /* 40 digits and an ending */
-#define PARTS_MAX 3u
+#define PARTS_MAX 4u
 #define READ_MAX  (METAINFO_SIZE_MAX + 1024u * 1024)
 
 struct catalogue {

@@ -40,6 +40,7 @@ static struct outcome *new_place(struct outcomes *self)
 
 void outcomes_add(struct outcomes *self, const struct outcome *outcome)
 {
+    self->changed = true;
     struct outcome *known = outcomes_find(self, &outcome->address, outcome->host);
     if (known == NULL) {
         *new_place(self) = *outcome;

@@ -5,6 +5,8 @@
 #pragma once
 
 #include "libcommon/address.h"
+#include "libcommon/bytes.h"
+#include "libcommon/error.h"
 #include "services/swarm/report.h"
 
 #define OUTCOMES_MAX        4096u
@@ -26,9 +28,25 @@ struct outcomes {
     uint32_t count;
     uint32_t capacity;
     uint32_t oldest; /* once it is full */
+    bool changed;    /* since whoever keeps them looked */
 };
 
 void outcomes_done(struct outcomes *self);
+
+/* Both clocks at one moment: an outcome counts by the steady one, what is kept by the wall clock.
+ */
+struct outcomes_clock {
+    uint64_t now_ms;
+    uint64_t wall_s;
+};
+
+/* As they are kept on the disk, at most 1.5 MiB; the caller frees *ret_data. */
+void outcomes_encode(const struct outcomes *self, const struct outcomes_clock *clock,
+                     uint8_t **ret_data, size_t *ret_size);
+
+/* Added to those there are, as far as they make sense. LB_CORRUPT, LB_TOO_BIG: none was. */
+LB_MUST_CHECK lb_err outcomes_parse(struct outcomes *self, struct bytes data,
+                                    const struct outcomes_clock *clock);
 
 /*
  * The same host: the same address, or, of one that names itself, the same address but for the port

@@ -339,6 +339,9 @@ void torrent_pause(struct torrent *self, bool paused, uint64_t now_ms);
 
 /* ---- peers ---- */
 
+/* Who finished here: those who went, and those who are here still. Added to *ret_outcomes. */
+void torrent_outcomes(const struct torrent *self, struct outcomes *ret_outcomes);
+
 void torrent_tell(struct torrent *self, const struct torrent_facts *facts);
 
 /* An address where a peer may be; our own is to be left out by the caller. */

@@ -171,6 +171,19 @@ void torrent_report_left(struct torrent *self, struct peer *peer, uint64_t now_m
     outcomes_add(&self->outcomes, &outcome);
 }
 
+void torrent_outcomes(const struct torrent *self, struct outcomes *ret_outcomes)
+{
+    for (uint32_t i = 0; i < self->outcomes.count; i++)
+        outcomes_add(ret_outcomes,
+                     &self->outcomes.items[(self->outcomes.oldest + i) % self->outcomes.count]);
+    for (uint32_t i = 0; i < self->slots; i++) {
+        if (self->peers[i] == NULL || self->peers[i]->finished_ms == 0)
+            continue;
+        const struct outcome outcome = outcome_of(self->peers[i]);
+        outcomes_add(ret_outcomes, &outcome);
+    }
+}
+
 enum report_why torrent_peer_why(const struct torrent *self, const struct peer *peer)
 {
     const struct report_view view = {

@@ -216,6 +216,7 @@ static void begin_torrent(struct transfer *self)
         if (address_is_usable(&owner->own[i - 1]) && !address_is_loopback(&owner->own[i - 1]))
             torrent_set_here(&self->torrent, &owner->own[i - 1]);
     self->running = true;
+    transfer_load_outcomes(self);
     transfers_local_changed(owner);
     self->alone_ms = transfers_now_ms(owner);
     transfers_look_at_queue(owner);
@@ -663,6 +664,7 @@ void transfer_turn(struct transfer *self, uint64_t now_ms)
     if (now_ms >= torrent_deadline_ms(&self->torrent)) {
         transfer_tell(self);
         torrent_turn(&self->torrent, now_ms);
+        transfer_save_outcomes(self, false);
         transfers_touch(self);
     }
 }
@@ -682,6 +684,7 @@ void transfer_stop(struct transfer *self)
     /* Made later, they would outlive it. */
     transfers_forget_wishes(self->owner, self);
     if (self->running) {
+        transfer_save_outcomes(self, true);
         for (uint32_t i = 0; i < self->connections_size; i++)
             connection_close(&self->connections[i]);
         connections_close_of(self->owner->connections, self);

@@ -126,6 +126,7 @@ struct transfer {
     bool announce_wanted;
     struct transfer_webseed *webseeds; /* NULL: not begun, or it has none */
     uint32_t webseeds_count;
+    uint64_t outcomes_saved_ms;
     uint64_t webseeds_dropped; /* a bit for each: while this process lives it is not asked again */
 
     enum ownership_place place; /* HELD, LEAVING, LEFT or MIRROR */
@@ -382,6 +383,10 @@ char *transfers_join_selections(const char *one, const char *other);
 void transfer_count_checked(struct transfer *self, uint32_t piece, bool good);
 
 /* ---- transfers_outcomes.c ---- */
+
+/* Who finished is kept over a restart: when that has changed and it is time, or at_once. */
+void transfer_save_outcomes(struct transfer *self, bool at_once);
+void transfer_load_outcomes(struct transfer *self);
 
 /* What the torrent cannot know by itself. */
 void transfer_tell(struct transfer *self);

@@ -1,9 +1,12 @@
 /* How a transfer goes for its peers: who is how far and why, and who finished and went. */
 #include "libcommon/clock.h"
+#include "libcommon/log.h"
 #include "libcommon/memory.h"
 #include "services/swarm/transfers_inside.h"
 
 #include <stdlib.h>
+
+#define OUTCOMES_SAVE_MS 5000u /* at most so often while some finish */
 
 void transfer_tell(struct transfer *self)
 {
@@ -112,4 +115,57 @@ uint32_t transfer_finished(const struct transfer *self)
                     outcomes_find(&torrent->outcomes, address_of(peer), peer->report.host) == NULL;
     }
     return finished;
+}
+
+/* ---- kept over a restart ---- */
+
+static struct outcomes_clock both_clocks(const struct transfer *self)
+{
+    return (struct outcomes_clock){ .now_ms = transfers_now_ms(self->owner),
+                                    .wall_s = clock_wall_s() };
+}
+
+static void save(const struct transfer *self)
+{
+    const struct outcomes_clock clock = both_clocks(self);
+    struct outcomes outcomes = { 0 };
+    uint8_t *data = NULL;
+    size_t size = 0;
+    if ((self->place != OWNERSHIP_HELD && self->place != OWNERSHIP_LEAVING) || self->removed)
+        return;
+    torrent_outcomes(&self->torrent, &outcomes);
+    if (outcomes.count > 0) {
+        outcomes_encode(&outcomes, &clock, &data, &size);
+        if (catalogue_write(self->owner->catalogue, self->infohash, CATALOGUE_OUTCOMES, &data, size,
+                            NULL, NULL) != LB_OK)
+            log_warn("who finished is not saved: too much to do");
+    }
+    outcomes_done(&outcomes);
+}
+
+void transfer_save_outcomes(struct transfer *self, bool at_once)
+{
+    const uint64_t now_ms = transfers_now_ms(self->owner);
+    if (!self->torrent.outcomes.changed && !at_once)
+        return;
+    if (!at_once && now_ms - self->outcomes_saved_ms < OUTCOMES_SAVE_MS)
+        return;
+    self->torrent.outcomes.changed = false;
+    self->outcomes_saved_ms = now_ms;
+    save(self);
+}
+
+/* A small file, read once when it begins. */
+void transfer_load_outcomes(struct transfer *self)
+{
+    const struct outcomes_clock clock = both_clocks(self);
+    uint8_t *data = NULL;
+    size_t size = 0;
+    if (self->place != OWNERSHIP_HELD || catalogue_read(self->owner->catalogue, self->infohash,
+                                                        CATALOGUE_OUTCOMES, &data, &size) != LB_OK)
+        return;
+    if (outcomes_parse(&self->torrent.outcomes, bytes_of(data, size), &clock) != LB_OK)
+        log_warn("who finished is not known any more: its record is damaged");
+    self->torrent.outcomes.changed = false;
+    free(data);
 }

@@ -1,5 +1,6 @@
 #!/usr/bin/python3
-"""Hybrids (BEP 52): named by either hash whichever worker has them, and begun without their piece layers."""
+"""Hybrids (BEP 52): named by either hash whichever worker has them, and begun without their piece layers. And
+who fetched them is known after a restart, too."""
 
 import json
 import os
@@ -68,6 +69,26 @@ def without_layers(lab, path, a, b):
     wait_for("them to be kept", are_kept)
 
 
+def who_finished_is_kept(a, b):
+    """By who shared it, over a stop and a kill."""
+    link = a.transfers()[0]["magnet"]
+
+    def finished():
+        rows = json.loads(a.cli("list", "--peers", link, "--json").stdout)["peers"]
+        return [(row["client"], row["finished_s"]) for row in rows if row["finished_s"] and not row["connected"]]
+
+    before = wait_for("it to be gone", finished)
+    a.down()
+    a.up()
+    wait_for("the seed to be back", lambda: a.transfers() and a.transfers()[0]["state"] == "seeding")
+    after = wait_for("who finished", finished)
+    assert len(after) == len(before) == 1 and abs(after[0][1] - before[0][1]) <= 2, (before, after)
+    a.kill_service("swarm")
+    wait_for("the seed to be back", lambda: a.transfers() and a.transfers()[0]["state"] == "seeding")
+    assert len(wait_for("who finished", finished)) == 1
+    assert a.transfers()[0]["finished"] == 1, a.transfers()
+
+
 with Lab() as lab:
     a, b = lab.node("a"), lab.node("b")
     with open(os.path.join(a.dir, "littlebird.conf"), "a") as file:
@@ -76,4 +97,5 @@ with Lab() as lab:
     b.up()
     path = by_its_v2_hash(lab, a)
     without_layers(lab, path, b, a)
-print("hybrids: by either hash, and without layers")
+    who_finished_is_kept(b, a)
+print("hybrids: by either hash, without layers; who finished is kept")

@@ -147,6 +147,7 @@ static const struct row {
     { "a temporary file is swept", TWOS ".order.new", "d", 0, false, NULL },
     { "a torrent without an order is swept", TWOS ".torrent", "d", 0, false, NULL },
     { "a record without an order is swept", TWOS ".resume", "d", 0, false, NULL },
+    { "who finished of what has no order, too", TWOS ".outcomes", "d", 0, false, NULL },
     { "parts of an order stay", ONES ".resume", "d", 0, true, NULL },
     { "a damaged order is set aside", TWOS ".order", "damaged", 1, false, TWOS ".order.damaged" },
     { "an empty order is set aside", TWOS ".order", "", 1, false, TWOS ".order.damaged" },
