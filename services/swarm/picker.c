@@ -175,6 +175,13 @@ unsigned picker_asked(const struct picker *self, struct picker_ask ask)
     return open == NULL || ask.block >= open->blocks ? 0 : open->block[ask.block].asked;
 }
 
+void picker_own(struct picker *self, uint32_t piece, uint32_t peer)
+{
+    struct picker_open *open = picker_open_of(self, piece);
+    assert(open != NULL && (open->owner == PICKER_NOBODY || open->owner == peer));
+    open->owner = peer;
+}
+
 void picker_disown(struct picker *self, uint32_t peer)
 {
     for (uint32_t i = 0; i < self->open_max; i++)

@@ -179,6 +179,9 @@ void picker_give_back(struct picker *self, struct picker_ask block);
 /* How many peers are asked for this block now. */
 unsigned picker_asked(const struct picker *self, struct picker_ask block);
 
+/* From now on only this peer may take free blocks of an open piece that is nobody's. */
+void picker_own(struct picker *self, uint32_t piece, uint32_t peer);
+
 /* The peer went or fell silent: what only it might fetch is free for all. */
 void picker_disown(struct picker *self, uint32_t peer);
 

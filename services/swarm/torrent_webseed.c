@@ -112,8 +112,10 @@ static uint32_t pick_left(struct torrent *self, uint32_t number)
     for (uint32_t slot = picker->open_first; slot != PICKER_NOBODY;
          slot = picker->open[slot].next) {
         const uint32_t piece = picker->open[slot].piece;
-        if (picker->open[slot].asked == 0 && take_blocks(self, &view, piece) > 0)
+        if (picker->open[slot].asked == 0 && take_blocks(self, &view, piece) > 0) {
+            picker_own(&self->picker, piece, number); /* or it could not let go of it */
             return piece;
+        }
     }
     return PICKER_NOBODY;
 }

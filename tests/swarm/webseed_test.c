@@ -314,6 +314,25 @@ static void what_is_left_half_way_is_gone_on_with(void **state)
     torrent_done(&world.torrent);
 }
 
+/* And whoever goes on with it and stops as well leaves it to the others once more. */
+static void what_is_left_twice_is_gone_on_with(void **state)
+{
+    struct world world;
+    (void)state;
+    world_init(&world, 2);
+    for (uint32_t i = 0; i + 1 < PIECES; i++)
+        give(&world, 1, take(&world, 1), LB_OK);
+    const uint32_t piece = take(&world, 0);
+    for (uint32_t i = 0; i + 1 < BLOCKS; i++) {
+        const uint32_t index = i % 2;
+        assert_int_equal(torrent_webseed_block(&world.torrent, index, i, 0), TORRENT_TAKE);
+        torrent_webseed_end(&world.torrent, index, 0);
+        assert_int_equal(take(&world, 1 - index), piece);
+        assert_int_equal(torrent_webseed_first(&world.torrent, 1 - index), i + 1);
+    }
+    torrent_done(&world.torrent);
+}
+
 /* One drips: the other takes over its piece, once there is nothing else. */
 static void the_last_piece_is_not_left_to_a_slow_one(void **state)
 {
@@ -399,6 +418,7 @@ int main(void)
         cmocka_unit_test(the_first_piece_is_judged_before_the_next),
         cmocka_unit_test(what_does_not_come_is_free_for_others),
         cmocka_unit_test(what_is_left_half_way_is_gone_on_with),
+        cmocka_unit_test(what_is_left_twice_is_gone_on_with),
         cmocka_unit_test(the_last_piece_is_not_left_to_a_slow_one),
         cmocka_unit_test(nothing_is_taken_while_paused_or_of_a_piece_given_up),
         cmocka_unit_test(peers_that_send_are_enough),
