@@ -1,5 +1,6 @@
 #include "libcommon/actor.h"
 
+#include "libcommon/accept.h"
 #include "libcommon/clock.h"
 #include "libcommon/config.h"
 #include "libcommon/link.h"
@@ -670,6 +671,7 @@ static void open_loop(struct actor *self)
     uv_signal_init(&self->loop, &self->sighup);
     self->heartbeat.data = self->drain_limit.data = self->sigterm.data = self->sigint.data = self;
     self->sighup.data = self;
+    accept_keep_spare();
     self->zmq = zmq_ctx_new();
     assert(self->zmq != NULL);
     zmq_ctx_set(self->zmq, ZMQ_IO_THREADS, 1);

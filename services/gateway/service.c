@@ -11,6 +11,7 @@
 #include "proto/storage.pb-c.h"
 #include "proto/supervisor.pb-c.h"
 #include "proto/swarm.pb-c.h"
+#include "services/gateway/alias.h"
 #include "services/gateway/callers.h"
 #include "services/gateway/dedupe.h"
 #include "services/gateway/envelope.h"
@@ -61,6 +62,10 @@ struct work {
     struct gateway *gateway;
     struct request *request; /* NULL once it is answered: only its link's reply is awaited */
     bool asked;              /* a reply of its link is to come */
+    bool refused;            /* who was asked does not know it */
+    bool looked_up;          /* all were asked whose it is */
+    bool has_place;          /* it is known whose it is: */
+    uint16_t place;
     struct envelope envelope;
 };
 
@@ -192,16 +197,80 @@ static void pause_or_fail(struct work *work, bool may_repeat, const char *reason
     finish(work, &answer);
 }
 
+static void relay(struct work *work);
+static void conclude(struct work *work, lb_err err, const char *reason, const void *reply);
+
+static void on_looked_up(void *ctx, lb_err err, const char *reason, const void *reply)
+{
+    struct work *work = ctx;
+    uint8_t hash[ALIAS_SIZE];
+
+    (void)reason;
+    work->asked = false;
+    if (!work->request) { /* answered already */
+        work_free_if_done(work);
+        return;
+    }
+    if (err == LB_OK && alias_found(reply, hash)) {
+        /* The envelope's own copy. */
+        alias_put(work->envelope.method, (void *)(uintptr_t)work->envelope.request, hash);
+        work->has_place = true;
+        work->place = alias_place(hash);
+        relay(work);
+    } else if (!work->refused) {
+        relay(work);
+    } else {
+        conclude(work, LB_NOT_FOUND, "there is no such transfer", NULL);
+    }
+}
+
+static uint32_t time_left_ms(const struct work *work)
+{
+    uint64_t now_ms = actor_now_ms(work->gateway->actor);
+    uint64_t deadline_ms = work->request->deadline_ms;
+
+    return deadline_ms > now_ms ? (uint32_t)(deadline_ms - now_ms) : 1;
+}
+
+/* False: there is nothing to look up, or it was looked up already. */
+static bool look_up(struct work *work)
+{
+    struct gateway *self = work->gateway;
+    Lb__Swarm__List list = LB__SWARM__LIST__INIT;
+    Lb__Swarm__Request request = LB__SWARM__REQUEST__INIT;
+    uint8_t hash[ALIAS_SIZE];
+
+    if (work->looked_up || self->services[SERVICE_SWARM].active == 1 ||
+        !alias_of(work->envelope.method, work->envelope.request, hash))
+        return false;
+    work->looked_up = work->asked = true;
+    work->request->state = REQUEST_ASKED;
+    list.infohash = (ProtobufCBinaryData){ sizeof(hash), hash };
+    list.of_all = true;
+    request.body_case = LB__SWARM__REQUEST__BODY_LIST;
+    request.list = &list;
+    gather_ask(&self->gather, &request, time_left_ms(work), on_looked_up, work);
+    return true;
+}
+
 static void on_reply(void *ctx, lb_err err, const char *reason, const void *reply)
 {
     struct work *work = ctx;
-    const struct method *method = work->envelope.method;
 
     work->asked = false;
     if (!work->request) { /* answered already */
         work_free_if_done(work);
         return;
     }
+    work->refused = err == LB_NOT_FOUND;
+    if (!work->refused || !look_up(work))
+        conclude(work, err, reason, reply);
+}
+
+static void conclude(struct work *work, lb_err err, const char *reason, const void *reply)
+{
+    const struct method *method = work->envelope.method;
+
     if (err == LB_OK) {
         if (!method->translate(reply, respond, work))
             fail(work, LB_INTERNAL, "the service answered something else");
@@ -225,6 +294,8 @@ static struct link *link_for(const struct work *work)
     const struct instances *instances = &work->gateway->services[method->service];
     uint16_t place = method->place != NULL ? method->place(work->envelope.request) : 0;
 
+    if (work->has_place)
+        place = work->place;
     return instances_pick(instances, owner_of_place(place, instances->active));
 }
 
@@ -233,9 +304,7 @@ static void ask_service(void *ctx, const ProtobufCMessage *message)
 {
     struct work *work = ctx;
     struct gateway *self = work->gateway;
-    uint64_t now_ms = actor_now_ms(self->actor);
-    uint64_t deadline_ms = work->request->deadline_ms;
-    uint32_t left_ms = deadline_ms > now_ms ? (uint32_t)(deadline_ms - now_ms) : 1;
+    uint32_t left_ms = time_left_ms(work);
 
     work->asked = true;
     work->request->state = REQUEST_ASKED;
@@ -253,6 +322,8 @@ static void relay(struct work *work)
     const char *problem = "";
     lb_err err;
 
+    if (alias_is_first(method) && look_up(work))
+        return;
     if (!link_is_up(link_for(work))) {
         pause_or_fail(work, true, NULL); /* nothing was sent */
         return;

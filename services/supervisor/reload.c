@@ -183,13 +183,20 @@ static size_t find_late(const struct page *page, uint32_t version, bool over,
     return count;
 }
 
+static void log_outcome(const struct account *self)
+{
+    for (size_t i = 0; i < self->late_count; i++)
+        log_warn("the configuration was not taken over by %s", self->late[i]);
+    if (self->late_count == 0)
+        log_info("the configuration is taken over by all");
+}
+
 static void end_waiting(struct reload *self, struct waiting *waiting)
 {
     struct account *account = waiting->account;
 
     account->late_count = find_late(self->page, waiting->version, true, account);
-    for (size_t i = 0; i < account->late_count; i++)
-        log_warn("%s has not taken the configuration over", account->late[i]);
+    log_outcome(account);
     if (waiting->call != NULL)
         answer(&waiting->call, account, "");
     free(account);

@@ -106,6 +106,28 @@ static int32_t end_of(const struct unit_report *report)
 void unit_expect(struct unit *self, enum unit_phase phase)
 {
     self->phase = phase;
+    self->refusal = 0;
+}
+
+/* Being activated by a socket and ended again with it is no stop by request. */
+static void hold_refusal(struct unit *self)
+{
+    switch (self->phase) {
+    case UNIT_REFUSED:
+        self->refusal = self->last_exit;
+        break;
+    case UNIT_RUNNING:
+        self->refusal = 0;
+        break;
+    case UNIT_STOPPED:
+        if (self->refusal != 0) {
+            self->phase = UNIT_REFUSED;
+            self->last_exit = self->refusal;
+        }
+        break;
+    default:
+        break;
+    }
 }
 
 /*
@@ -150,6 +172,7 @@ bool unit_take(struct unit *self, const struct unit_report *report)
     if (report->exit_code != 0) { /* 0 while its process runs */
         self->last_exit = end_of(report);
     }
+    hold_refusal(self);
     return self->phase != before.phase || self->pid != before.pid;
 }
 

@@ -4,7 +4,8 @@
  *
  * Sources: systemd.service(5), org.freedesktop.systemd1(5). A unit that is restarted by hand or by
  * request passes through "inactive" with a job waiting for it: it is then about to start, not
- * stopped. Pure.
+ * stopped. One that was refused may be activated by its socket once more before that is closed, and
+ * systemd then says "inactive" of it: it stays refused until it runs, or is ordered anew. Pure.
  */
 #pragma once
 
@@ -60,6 +61,7 @@ struct unit {
     uint32_t counted;  /* NRestarts as last reported */
     uint32_t ahead;    /* counted in restarts, and its process was not seen yet */
     int32_t last_exit; /* code, or minus the signal */
+    int32_t refusal;   /* the code it was REFUSED with, until it runs or is ordered; 0: none */
     bool was_ready;    /* ever */
     uint64_t next_ms;  /* BACKOFF: when it is started again */
     uint64_t watchdog_ms;

@@ -146,26 +146,37 @@ lb_err catalogue_load_order(int folder_fd, const char *name, struct order *ret_o
     return strcmp(expected, name) == 0 ? LB_OK : LB_CORRUPT;
 }
 
-static void set_aside(struct catalogue *self, const char *name)
+static void set_aside(const struct catalogue *self, const char *name)
 {
     char aside[NAME_SIZE + 16];
 
     snprintf(aside, sizeof(aside), "%.79s.damaged", name);
-    self->damaged++;
     /* When it cannot be renamed it is found damaged again next time: nothing is lost. */
     (void)!renameat(self->folder_fd, name, self->folder_fd, aside);
 }
 
-void catalogue_take_order(struct catalogue *self, const char *name)
+/* Was it read, and is no order? A disk or a process that fails for a moment says nothing of it. */
+static bool is_damage(lb_err err)
+{
+    return err == LB_CORRUPT || err == LB_UNSUPPORTED || err == LB_TOO_BIG;
+}
+
+lb_err catalogue_take_order(struct catalogue *self, const char *name)
 {
     struct order order;
+    lb_err err;
 
     if (self->count == CATALOGUE_MAX)
-        return; /* it stays on the disk for the next start */
-    if (catalogue_load_order(self->folder_fd, name, &order) == LB_OK)
+        return LB_FULL; /* it stays on the disk for the next start */
+    err = catalogue_load_order(self->folder_fd, name, &order);
+    if (err == LB_OK) {
         self->orders[self->count++] = xmemdup(&order, sizeof(order));
-    else
+        return LB_OK;
+    }
+    self->damaged++;
+    if (is_damage(err))
         set_aside(self, name);
+    return is_damage(err) ? LB_CORRUPT : err;
 }
 
 /* What a crash between two files leaves. A damaged order keeps its parts. */
@@ -218,7 +229,7 @@ static lb_err load_all(struct catalogue *self)
         const char *ending = catalogue_ending(names[i]);
 
         if (ending && strcmp(ending, "order") == 0)
-            catalogue_take_order(self, names[i]);
+            (void)!catalogue_take_order(self, names[i]);
     }
     for (size_t i = 0; i < count; i++) {
         if (catalogue_is_left_over(self, names[i]))

@@ -7,8 +7,9 @@
  *     HASH.resume   the resume record (resume.h)
  *
  * A file is replaced as a whole: temporary name, fsync, rename, fsync of the folder; the caller
- * hears of it when it is durable. Writes run in the pool, those of one torrent in order. An
- * unreadable or damaged order is renamed to HASH.order.damaged, counted and never deleted. Several
+ * hears of it when it is durable. Writes run in the pool, those of one torrent in order. A damaged
+ * order is renamed to HASH.order.damaged, counted and never deleted; one that cannot be read, since
+ * the disk fails or descriptors are lacking, is counted and stays for the next time. Several
  * workers may have one folder: catalogue_shared.h. Shell.
  */
 #pragma once

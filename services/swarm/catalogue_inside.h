@@ -51,7 +51,7 @@ const char *catalogue_ending(const char *name);
 lb_err catalogue_read_file(int folder_fd, const char *name, size_t most, uint8_t **ret_data,
                            size_t *ret_size);
 lb_err catalogue_load_order(int folder_fd, const char *name, struct order *ret_order);
-void catalogue_take_order(struct catalogue *self, const char *name);
+LB_MUST_CHECK lb_err catalogue_take_order(struct catalogue *self, const char *name);
 bool catalogue_is_left_over(const struct catalogue *self, const char *name);
 
 /* The caller frees the names and their list. */

@@ -183,9 +183,7 @@ lb_err catalogue_take(struct catalogue *self, const uint8_t infohash[20])
     if (faccessat(self->folder_fd, name, F_OK, 0) < 0)
         err = errno == ENOENT ? LB_NOT_FOUND : beneath_error(errno);
     if (err == LB_OK)
-        catalogue_take_order(self, name);
-    if (err == LB_OK && !catalogue_find(self, infohash))
-        err = LB_CORRUPT;
+        err = catalogue_take_order(self, name);
     if (err != LB_OK)
         catalogue_unlock(self, infohash);
     return err;

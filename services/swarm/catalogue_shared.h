@@ -34,7 +34,8 @@ LB_MUST_CHECK lb_err catalogue_list(const struct catalogue *self, uint8_t **ret_
 /*
  * Take the lock of an order that lies in the folder, and read it (a small file, which was written a
  * moment ago or is read at start). LB_EXISTS: another worker has it; LB_NOT_FOUND: there is none
- * any more; LB_CORRUPT: it was damaged, and is set aside; LB_FULL.
+ * any more; LB_CORRUPT: it was damaged, and is set aside; LB_FULL; LB_IO ...: it cannot be read
+ * now.
  */
 LB_MUST_CHECK lb_err catalogue_take(struct catalogue *self, const uint8_t infohash[20]);
 

@@ -24,12 +24,18 @@
 #include <stdint.h>
 
 #define CONNECTIONS_HALF_OPEN_MAX 100u
-#define CONNECTIONS_ADDRESS_MAX   32u
-#define CONNECTIONS_PAUSE_MS      100u
-#define CONNECTIONS_HANDSHAKE_MS  10000u         /* from connecting or accepting to its handshake */
-#define CONNECTIONS_SPARE_FILES   256u           /* descriptors left for files and the rest */
-#define CONNECTION_QUEUE_MAX      (1024u * 1024) /* small messages it does not take: closed */
-#define CONNECTIONS_LISTEN_MAX    2u
+
+/*
+ * A class stands behind one address when that is translated (NAT): 30 seats and their teacher call
+ * an origin outside at once, and a limit of 8 would leave most of them out. What calls beyond it is
+ * closed at once. A larger room needs a node inside that the others find (BEP 14).
+ */
+#define CONNECTIONS_ADDRESS_MAX  32u
+#define CONNECTIONS_PAUSE_MS     100u
+#define CONNECTIONS_HANDSHAKE_MS 10000u         /* from connecting or accepting to its handshake */
+#define CONNECTIONS_SPARE_FILES  256u           /* descriptors left for files and the rest */
+#define CONNECTION_QUEUE_MAX     (1024u * 1024) /* small messages it does not take: closed */
+#define CONNECTIONS_LISTEN_MAX   2u
 
 struct connection;
 struct connections;

@@ -240,6 +240,16 @@ void limits_give_back(struct limits_flow *self, uint64_t bytes)
     charge(&row, row.count, -(int64_t)bytes);
 }
 
+void limits_charge(struct limits_flow *self, uint64_t bytes)
+{
+    struct row row;
+
+    if (!self->share)
+        return;
+    row = row_of(self);
+    charge(&row, row.count, (int64_t)bytes);
+}
+
 /* ---- going on ---- */
 
 struct limits_flow *limits_next(struct limits *self, uint64_t now_ms)

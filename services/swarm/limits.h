@@ -1,6 +1,6 @@
 /*
- * Limits: how fast payload may be asked for and sent, for the node, for each torrent, and across
- * the border of subnets, which are limited each way.
+ * Limits: how fast payload may be asked for and sent (hashes of v2 count, too), for the node, for
+ * each torrent, and across the border of subnets, which are limited each way.
  *
  * A flow is one peer in one direction. It passes a row of token buckets: those of the subnets whose
  * border it crosses, its torrent's, the node's. A bucket lends: who finds anything in it may take a
@@ -110,6 +110,9 @@ size_t limits_take(struct limits_flow *self, size_t count, uint32_t size, uint64
 
 /* Taken, and not gone after all. */
 void limits_give_back(struct limits_flow *self, uint64_t bytes);
+
+/* Gone without having been taken: the next that is taken waits for it. */
+void limits_charge(struct limits_flow *self, uint64_t bytes);
 
 /* It has nothing to move any more. */
 void limits_forget(struct limits_flow *self);

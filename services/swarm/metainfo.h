@@ -62,12 +62,12 @@ struct metainfo {
     const char *const *paths; /* of each file, from the folder written into: "NAME" or "NAME/a/b";
                                  "" for padding */
     const char *name;         /* one safe component */
-    const uint8_t *piece_hashes; /* METAINFO_HASH_SIZE each, in info; NULL: v2 alone */
-    const uint8_t *const *roots; /* of v2: of each file, in info; NULL: empty or padding */
-    uint8_t *piece_roots;        /* of v2: MERKLE_HASH_SIZE each, once they are known */
-    bool has_piece_roots;        /* all of them */
-    bool is_folder;              /* has a list of files */
-    bool is_private;             /* BEP 27 */
+    const uint8_t *piece_hashes;  /* METAINFO_HASH_SIZE each, in info; NULL: v2 alone */
+    const uint8_t *const *roots;  /* of v2: of each file, in info; NULL: empty or padding */
+    uint8_t *piece_roots;         /* of v2: MERKLE_HASH_SIZE each, once they are known */
+    _Atomic bool has_piece_roots; /* all of them; who sees it set sees them */
+    bool is_folder;               /* has a list of files */
+    bool is_private;              /* BEP 27 */
     struct webseed_urls
         web_seeds;       /* BEP 19, outside the info; on the loop's thread alone once read */
     unsigned references; /* see metainfo_keep() */
@@ -99,7 +99,7 @@ LB_MUST_CHECK lb_err metainfo_parse_info(struct bytes info,
 /*
  * What peers told of the pieces of v2: MERKLE_HASH_SIZE for each, of which those that were known
  * already are not looked at. LB_CORRUPT: they do not lead to the roots of the files, nothing is
- * changed. Only while nobody else reads it.
+ * changed. Other threads may read it meanwhile: they know all of a sudden.
  */
 LB_MUST_CHECK lb_err metainfo_give_piece_roots(struct metainfo *self, const uint8_t *piece_roots);
 

@@ -305,6 +305,14 @@ void torrent_want_layers(struct torrent *self, const struct metainfo *metainfo, 
 const uint8_t *torrent_layers(const struct torrent *self);
 
 /*
+ * The same of a hybrid that has begun without them (it is checked by its v1 hashes meanwhile), of
+ * whoever takes part in v2 now or later; TORRENT_LAYERS comes only when they are here. Then
+ * torrent_set_v2().
+ */
+void torrent_want_layers_later(struct torrent *self, const struct metainfo *metainfo,
+                               uint64_t now_ms);
+
+/*
  * The hashes of this metainfo (borrowed until torrent_done(), it lacks no layers) are given to
  * peers, and asked of them to tell whose block of a bad piece was bad.
  */

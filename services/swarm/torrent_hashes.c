@@ -1,5 +1,6 @@
 #include "services/swarm/torrent_inside.h"
 
+#include <assert.h>
 #include <string.h>
 
 /* A peer that refused or did not answer is asked again after this. */
@@ -63,6 +64,18 @@ void torrent_want_layers(struct torrent *self, const struct metainfo *metainfo, 
     /* A hybrid can do without, when nobody is there to ask. */
     if (!ask_all(self, now_ms) && metainfo->kind != METAINFO_V2)
         end_layers(self, false);
+}
+
+void torrent_want_layers_later(struct torrent *self, const struct metainfo *metainfo,
+                               uint64_t now_ms)
+{
+    assert(self->has_metainfo && !self->wants_layers);
+    hashes_done(&self->hashes);
+    hashes_init(&self->hashes, metainfo);
+    self->wants_layers = true;
+    self->layers_here = false;
+    self->layers_until_ms = UINT64_MAX;
+    (void)ask_all(self, now_ms);
 }
 
 const uint8_t *torrent_layers(const struct torrent *self)
@@ -211,6 +224,9 @@ void torrent_give_hashes(struct torrent *self, uint32_t number, struct bytes pay
         .kind = payload.size > HASH_RANGE_SIZE ? WIRE_HASHES : WIRE_HASH_REJECT,
         .payload = payload,
     };
+    /* Not held back, since who waits for hashes waits for all: blocks after it are. */
+    if (message.kind == WIRE_HASHES)
+        limits_charge(&peer->sending, payload.size);
     torrent_send(self, peer, &message, now_ms);
 }
 

@@ -305,6 +305,8 @@ static void on_opened(void *ctx, lb_err err)
         return;
     }
     add_magnet_peers(self);
+    if (metainfo_lacks_layers(self->metainfo))
+        torrent_want_layers_later(&self->torrent, self->metainfo, now_ms);
     const uint8_t *doubtful = storage_doubtful(self->storage);
     if (bitfield_count(doubtful, layout->piece_count) > 0 &&
         storage_check(self->storage, doubtful) == LB_OK) {

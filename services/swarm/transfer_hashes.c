@@ -53,10 +53,23 @@ void transfer_want_layers(struct transfer *self)
     transfers_touch(self);
 }
 
+/* They came after it had begun; each was proved. */
+static void take_late(struct transfer *self, const uint8_t *roots)
+{
+    if (roots == NULL || !metainfo_lacks_layers(self->metainfo) ||
+        metainfo_give_piece_roots(self->metainfo, roots) != LB_OK)
+        return;
+    torrent_set_v2(&self->torrent, self->metainfo);
+    transfer_save_metainfo(self, self->metainfo);
+    transfer_log(self, "knows the v2 hashes of its pieces, too");
+}
+
 void transfer_take_layers(struct transfer *self)
 {
     const uint8_t *roots = torrent_layers(&self->torrent);
     struct metainfo *metainfo = lacking(self);
+    if (self->storage != NULL && self->opened)
+        take_late(self, roots);
     if (metainfo == NULL)
         return;
     /* Each was proved, so it fits; a hybrid may go on without. */

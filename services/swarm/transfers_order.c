@@ -157,7 +157,8 @@ void transfers_load(struct transfers *self)
     for (size_t i = 0; i < catalogue_count(self->catalogue); i++)
         (void)transfers_load_one(self, catalogue_at(self->catalogue, i), OWNERSHIP_HELD);
     if (catalogue_damaged(self->catalogue) > 0)
-        log_warn("%zu damaged orders were put aside", catalogue_damaged(self->catalogue));
+        log_warn("%zu orders are damaged and were put aside, or cannot be read",
+                 catalogue_damaged(self->catalogue));
     if (self->count > 0)
         log_info("%zu transfers are taken up again", self->count);
 }

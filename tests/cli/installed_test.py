@@ -24,7 +24,7 @@ FILES = (
     "lib/sysusers.d/littlebird.conf", "lib/tmpfiles.d/littlebird.conf",
     "share/littlebird/proto/littlebird/v1/swarm.proto", "share/littlebird/proto/README.md",
     "share/littlebird/proto/examples/littlebird_client.py",
-    "share/doc/littlebird/README.md", "share/doc/littlebird/copyright", "share/littlebird/grafana-dashboard.json",
+    "share/doc/littlebird/README.md", "share/littlebird/grafana-dashboard.json", "share/doc/littlebird/copyright",
     "share/bash-completion/completions/littlebird", "share/bash-completion/completions/lb-admin",
     "share/man/man7/littlebird.7.gz",
 )

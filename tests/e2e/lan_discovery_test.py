@@ -8,6 +8,7 @@ Each node stands in a network namespace of its own on one bridge, which needs ro
 import os
 import shutil
 import subprocess
+import sys
 
 from node import Lab, Node, program, same_content, skip, wait_for
 
@@ -109,6 +110,29 @@ def torrents(lab, net):
         node.down()
 
 
+CALLS = """
+import socket, sys
+calls = [socket.create_connection(("10.86.54.8", 7001)) for _ in range(33)]
+calls[32].settimeout(60)
+try:
+    assert calls[32].recv(1) == b""
+except ConnectionResetError:
+    pass
+for call in calls[:32]:
+    call.setblocking(False)
+    try:
+        sys.exit(f"closed: {call.recv(1)}")
+    except BlockingIOError:
+        pass
+"""
+
+
+def calls_of_one_address(space, other):
+    """32 of one address are taken, the next is closed at once; another address has its own."""
+    for one in (space, other):
+        subprocess.run(["ip", "netns", "exec", one, sys.executable, "-c", CALLS], check=True, timeout=100)
+
+
 def main():
     with Net() as net, Lab() as lab:
         torrents(lab, net)
@@ -120,6 +144,7 @@ def main():
         c.up()
         wait_for("a third to be found", lambda: "10.86.54.8:7001" in a.found() | b.found() and c.found())
         assert other.contacts() == [], "nodes of another network are left alone"
+        calls_of_one_address(other.space, a.space)
         off = configured(lab, "off", net.host(7), "0.0.0.0:7001", "[node]\nlan_discovery = no\n")
         off.up()
         for node in (a, b, c, other):

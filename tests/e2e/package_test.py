@@ -32,8 +32,8 @@ READ_PAUSE_S = 0.1
 
 # What apt, dpkg and systemd write down about anything.
 NOT_OURS = ("/var/lib/dpkg", "/var/lib/apt", "/var/cache", "/var/log", "/var/lib/systemd", "/var/lib/private",
-            "/var/lib/PackageKit", "/var/tmp", "/etc/passwd", "/etc/group", "/etc/shadow", "/etc/gshadow", "/etc/subuid",
-            "/etc/subgid", "/etc/.pwd.lock", "/etc/machine-id", "/etc/ld.so.cache")
+            "/var/lib/PackageKit", "/var/tmp", "/etc/passwd", "/etc/group", "/etc/shadow", "/etc/gshadow",
+            "/etc/subuid", "/etc/subgid", "/etc/.pwd.lock", "/etc/machine-id", "/etc/ld.so.cache")
 
 
 def packed(folder):
@@ -143,7 +143,8 @@ def is_installed(before):
     assert run("dpkg", "--verify", "littlebird").stdout == ""
     for program in glob.glob("/usr/libexec/littlebird/lb-*"):
         assert run(program, "--version").stdout.startswith(os.path.basename(program)), program
-    for name in ("man/man1/littlebird.1.gz", "bash-completion/completions/lb-admin", "zsh/vendor-completions/_littlebird"):
+    for name in ("man/man1/littlebird.1.gz", "bash-completion/completions/lb-admin",
+                 "zsh/vendor-completions/_littlebird"):
         assert os.path.exists(f"/usr/share/{name}"), name
     run("littlebird", "put", "colour", "blue")
 

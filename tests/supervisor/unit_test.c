@@ -37,6 +37,7 @@ static const struct unit_report runs_again = {
     .active = "active", .sub = "running", .pid = 11, .restarts = 1
 };
 static const struct unit_report runs_anew = { .active = "active", .sub = "running", .pid = 11 };
+static const struct unit_report starts_anew = { .active = "activating", .sub = "start", .pid = 11 };
 static const struct unit_report twice_later = {
     .active = "active", .sub = "running", .pid = 12, .restarts = 2
 };
@@ -90,6 +91,16 @@ static const struct row {
     { "a restart by hand is one", { &runs, &drains, &waits, &runs_anew }, "RdsR", 1, 0 },
     { "a stop and a start are none", { &runs, &drains, &stopped, &runs_anew }, "RdXR", 0, 0 },
     { "a code that is not retried", { &starts, &misconfigured }, "sr", 0, 78 },
+    { "its socket activates it once more and is closed: it stays refused, with its code",
+      { &starts, &misconfigured, &starts_anew, &stopped, &stopped },
+      "srsrr",
+      1,
+      78 },
+    { "what was refused and has run since is stopped by request",
+      { &starts, &misconfigured, &starts_anew, &runs_anew, &stopped },
+      "srsRX",
+      1,
+      0 },
     { "a permission that is missing", { &starts, &forbidden }, "sr", 0, 77 },
     { "a signal of that number is no code", { &starts, &killed_by_78 }, "sF", 0, -78 },
     { "it ended too often", { &runs, &killed, &given_up }, "RbF", 5, -6 },
@@ -137,6 +148,18 @@ static void one_that_is_released_stays_absent(void **state)
     unit_take(&unit, &stopped);
     assert_int_equal(unit.phase, UNIT_ABSENT);
     assert_int_equal(unit_state(unit.phase), STATE_ABSENT);
+}
+
+static void one_that_was_refused_is_so_until_it_is_ordered_anew(void **state)
+{
+    struct unit unit = { .phase = UNIT_ABSENT };
+
+    (void)state;
+    unit_take(&unit, &starts);
+    unit_take(&unit, &misconfigured);
+    unit_expect(&unit, UNIT_DRAINING);
+    unit_take(&unit, &stopped);
+    assert_int_equal(unit.phase, UNIT_STOPPED);
 }
 
 static void it_says_when_it_is_started_again(void **state)
@@ -213,6 +236,7 @@ int main(void)
     static const struct CMUnitTest others[] = {
         cmocka_unit_test(what_was_ordered_holds_until_the_job_has_run),
         cmocka_unit_test(one_that_is_released_stays_absent),
+        cmocka_unit_test(one_that_was_refused_is_so_until_it_is_ordered_anew),
         cmocka_unit_test(it_says_when_it_is_started_again),
         cmocka_unit_test(its_end_is_told_in_words),
         cmocka_unit_test(every_name_is_found_again),

@@ -543,11 +543,48 @@ static void requests_are_answered_or_refused(void **state)
     undraw(&scene);
 }
 
+/* Of a hybrid: it begins by v1, and goes on asking. */
+static void layers_come_later_too(void **state)
+{
+    const uint32_t blocks[] = { 4 * 5 };
+    struct scene scene;
+    struct swarm swarm;
+
+    (void)state;
+    draw(&scene, blocks, 1, 2);
+    struct hash_server *server = hash_server_new(scene.whole);
+    const struct layout *layout = &scene.bare->layout;
+    const struct picker_shape shape = { .pieces = layout->piece_count,
+                                        .piece_size = layout->piece_length,
+                                        .total_size = layout->length };
+    swarm_init(&swarm);
+    torrent_begin(&swarm.torrent, bytes_of("info", 4), shape, NULL, 1000);
+    torrent_want_layers_later(&swarm.torrent, scene.bare, 1000);
+    (void)join(&swarm, 1, false);
+    torrent_turn(&swarm.torrent, 1000 + 2 * TORRENT_LAYERS_MS);
+    drain(&swarm);
+    assert_int_equal(swarm.asked_peer, PICKER_NOBODY);
+    assert_int_equal(swarm.layers, 0);
+    const uint32_t second = join(&swarm, 2, true);
+    assert_int_equal(swarm.asked_peer, second);
+    struct bytes payload = answer(&scene, server, &swarm.asked);
+    say(&swarm, second, WIRE_HASHES, payload);
+    assert_int_equal(swarm.layers, 1);
+    assert_memory_equal(torrent_layers(&swarm.torrent), metainfo_piece_root(scene.whole, 0), 32);
+    assert_int_equal(metainfo_give_piece_roots(scene.bare, torrent_layers(&swarm.torrent)), LB_OK);
+    torrent_set_v2(&swarm.torrent, scene.bare);
+    free((void *)(uintptr_t)payload.data);
+    torrent_done(&swarm.torrent);
+    hash_server_free(&server);
+    undraw(&scene);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_one_does_not_give_is_asked_of_others),
         cmocka_unit_test(layers_are_asked_of_who_takes_part_in_v2),
+        cmocka_unit_test(layers_come_later_too),
         cmocka_unit_test(leaves_convict_at_once),
         cmocka_unit_test(requests_are_answered_or_refused),
     };

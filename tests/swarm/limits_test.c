@@ -205,6 +205,21 @@ static void what_did_not_go_counts_not(void **state)
     free(world);
 }
 
+static void what_goes_untaken_is_waited_for(void **state)
+{
+    struct world *world = calloc(1, sizeof(*world));
+
+    (void)state;
+    assert_non_null(world);
+    setup(world, &rows[0]);
+    world->now_ms += 1000;
+    assert_int_equal(limits_take(&world->flows[0], 1, BLOCK, world->now_ms), 1);
+    limits_charge(&world->flows[0], 5 * BLOCK);
+    assert_int_equal(limits_take(&world->flows[0], 100, BLOCK, world->now_ms), 1);
+    limits_flow_done(&world->flows[0]);
+    free(world);
+}
+
 /* A new rate holds at once, also for those who wait for the old one; none lets all go. */
 static void a_change_is_felt_at_once(void **state)
 {
@@ -255,8 +270,11 @@ static void a_pause_is_not_saved_up(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(without_limits_nobody_waits), cmocka_unit_test(receiving_is_not_sending),
-        cmocka_unit_test(what_did_not_go_counts_not),  cmocka_unit_test(a_change_is_felt_at_once),
+        cmocka_unit_test(without_limits_nobody_waits),
+        cmocka_unit_test(receiving_is_not_sending),
+        cmocka_unit_test(what_did_not_go_counts_not),
+        cmocka_unit_test(what_goes_untaken_is_waited_for),
+        cmocka_unit_test(a_change_is_felt_at_once),
         cmocka_unit_test(a_pause_is_not_saved_up),
     };
 

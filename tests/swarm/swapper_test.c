@@ -12,6 +12,7 @@
 
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -78,6 +79,8 @@ static void start(struct swapper *self, const struct world *world, const struct 
     snprintf(target, sizeof(target), "%s/%s", elsewhere->folder, swap->outside);
     assert_int_equal(symlink(target, self->link), 0);
     assert_int_equal(pthread_create(&self->thread, NULL, run, self), 0);
+    while (self->count == 0) /* a busy machine may let all rounds pass before it runs at all */
+        sched_yield();
 }
 
 static void stop(struct swapper *self)
@@ -112,15 +115,12 @@ static void assert_outside_is_untouched(const struct world *elsewhere)
         size_t size = 0;
         uint8_t *content = world_read(elsewhere, outside[i], &size);
         char path[512];
-        struct stat found;
 
         assert_non_null(content);
         assert_int_equal(size, OUTSIDE_SIZE);
         for (size_t at = 0; at < size; at++)
-            assert_int_equal(content[at], 'o');
+            assert_int_equal(content[at], 'o'); /* a hole in it would be zeros */
         world_path(elsewhere, outside[i], path);
-        assert_int_equal(stat(path, &found), 0);
-        assert_true((uint64_t)found.st_blocks * 512 >= OUTSIDE_SIZE); /* and no hole in it */
         free(content);
         unlink(path);
     }

@@ -1,0 +1,227 @@
+/*
+ * N-th failure loops over the store: whatever call on its files fails, once or from then on, an
+ * operation says so, nothing crashes, the store opens again, and what was acknowledged is there.
+ */
+#include "tests/libcommon/failing_io.h"
+#include "tests/storage/db_world.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define BEFORE    6u /* items that are stored before anything fails */
+#define MEANWHILE 4u /* and one after the other, while it may */
+#define SIZE      700u
+#define NTH_MAX   400u
+#define KEY       77u
+
+static const struct row {
+    const char *what;
+    enum failing_io_kind kind;
+    int error, error_of_open;
+} rows[] = {
+    { "one call is an I/O error, or finds no descriptor", FAILING_ONCE, EIO, EMFILE },
+    { "from one call on all are", FAILING_FROM_ON, EIO, EMFILE },
+    { "one call finds no room", FAILING_ONCE, ENOSPC, ENOSPC },
+    { "from one call on there is no room", FAILING_FROM_ON, ENOSPC, ENOSPC },
+};
+
+struct promise {
+    bool stored[BEFORE + MEANWHILE];
+    bool refused[BEFORE + MEANWHILE]; /* for want of room: it must not stand there */
+    uint64_t seq;
+    bool swept; /* all that had ended is gone */
+};
+
+/* The store is usable on: what db_apply() returns says that. */
+static bool apply(struct world *world, struct db_op *op)
+{
+    lb_err err;
+
+    op->next = NULL;
+    err = db_apply(world->db, op, NULL);
+    assert_true(err == LB_OK || err == LB_IO); /* never LB_CORRUPT: nothing is */
+    assert_true(err == LB_OK || op->err == err);
+    return err == LB_OK;
+}
+
+static bool put_number(struct world *world, unsigned number, struct promise *promise)
+{
+    uint8_t buffer[ITEM_VALUE_MAX];
+    struct item item = world_item(number, SIZE, buffer);
+    struct db_op op = world_put_op(world, &item, "10.0.0.1:1");
+    bool goes_on = apply(world, &op);
+
+    promise->stored[number] = op.err == LB_OK;
+    promise->refused[number] = op.err == LB_NO_SPACE;
+    assert_true(op.err == LB_OK || op.err == LB_NO_SPACE || op.err == LB_IO);
+    assert_true(op.err != LB_OK || world_has_number(world, number, SIZE));
+    return goes_on;
+}
+
+static bool put_version(struct world *world, uint64_t seq, struct promise *promise)
+{
+    struct item item = world_mutable(KEY, seq, "1:v");
+    struct db_op op = world_put_op(world, &item, "10.0.0.1:1");
+    bool goes_on = apply(world, &op);
+
+    if (op.err == LB_OK)
+        promise->seq = seq;
+    return goes_on;
+}
+
+static bool put_what_ends(struct world *world)
+{
+    struct item item = world_mutable(KEY + 1, 1, "1:v");
+    struct db_op op = world_put_op(world, &item, "10.0.0.1:1");
+
+    op.put.ttl_s = 1;
+    return apply(world, &op);
+}
+
+static bool sweep(struct world *world, struct promise *promise)
+{
+    struct db_op op = { .kind = DB_SWEEP, .now_s = world->now_s + 2, .sweep = { .budget = 64 } };
+    bool goes_on = apply(world, &op);
+
+    promise->swept = op.err == LB_OK;
+    return goes_on;
+}
+
+/* Until the store is unusable: then the process would end. */
+static void work(struct world *world, struct promise *promise)
+{
+    bool goes_on = put_version(world, 2, promise) && put_what_ends(world);
+
+    for (unsigned i = 0; i < MEANWHILE && goes_on; i++)
+        goes_on = put_number(world, BEFORE + i, promise);
+    if (goes_on)
+        (void)(sweep(world, promise) && put_version(world, 3, promise));
+}
+
+static uint64_t seq_of(struct world *world, unsigned key)
+{
+    struct item item = world_mutable(key, 1, "1:v");
+    struct node_id target = item_target(&item);
+    struct item_record record;
+    uint64_t seq = 0;
+
+    assert_int_equal(db_read_begin(world->db), LB_OK);
+    if (db_read_item(world->db, &target, world->now_s, &record) == LB_OK)
+        seq = record.item.seq;
+    db_read_end(world->db);
+    return seq;
+}
+
+static void check(struct world *world, const struct promise *promise)
+{
+    struct promise after = { .seq = 0 };
+
+    for (unsigned i = 0; i < BEFORE + MEANWHILE; i++) {
+        assert_true(!promise->stored[i] || world_has_number(world, i, SIZE));
+        assert_true(!promise->refused[i] || !world_has_number(world, i, SIZE));
+    }
+    assert_true(seq_of(world, KEY) >= promise->seq);
+    assert_true(!promise->swept || seq_of(world, KEY + 1) == 0);
+    assert_true(put_version(world, 4, &after) && after.seq == 4); /* it is a whole store */
+    assert_int_equal(seq_of(world, KEY), 4);
+}
+
+static void begin(struct world *world, struct promise *promise)
+{
+    *promise = (struct promise){ .seq = 0 };
+    world_init(world, WORLD_MAP);
+    for (unsigned i = 0; i < BEFORE; i++)
+        assert_true(put_number(world, i, promise));
+    assert_true(put_version(world, 1, promise));
+}
+
+static struct failing_io plan_of(const struct row *row, unsigned nth)
+{
+    return (struct failing_io){
+        .kind = row->kind, .nth = nth, .error = row->error, .error_of_open = row->error_of_open
+    };
+}
+
+static void in_a_store_that_is_open(void **state)
+{
+    const struct row *row = *state;
+    bool failed = true;
+    unsigned nth = 0;
+
+    while (failed) {
+        const struct failing_io plan = plan_of(row, ++nth);
+        struct promise promise;
+        struct world world;
+
+        assert_true(nth <= NTH_MAX);
+        begin(&world, &promise);
+        failing_io_arm(&plan);
+        work(&world, &promise);
+        failed = failing_io_disarm();
+        world_close(&world);
+        world_open(&world);
+        check(&world, &promise);
+        world_done(&world);
+    }
+    assert_true(nth > 10);
+}
+
+static void while_it_is_opened(void **state)
+{
+    const struct row *row = *state;
+    bool failed = true;
+    unsigned nth = 0;
+
+    while (failed) {
+        const struct failing_io plan = plan_of(row, ++nth);
+        struct promise promise;
+        struct world world;
+        lb_err err;
+
+        assert_true(nth <= NTH_MAX);
+        begin(&world, &promise);
+        world_close(&world);
+        failing_io_arm(&plan);
+        err = world_try_open(&world);
+        failed = failing_io_disarm();
+        assert_true(err != LB_CORRUPT); /* or it would be set aside */
+        assert_true(err != LB_UNSUPPORTED);
+        world_close(&world);
+        world_open(&world);
+        check(&world, &promise);
+        world_done(&world);
+    }
+    assert_true(nth > 3);
+}
+
+static void while_it_is_made(void **state)
+{
+    const struct row *row = *state;
+    bool failed = true;
+    unsigned nth = 0;
+
+    while (failed) {
+        const struct failing_io plan = plan_of(row, ++nth);
+        struct promise promise = { .seq = 0 };
+        struct world world = { .map_bytes = WORLD_MAP };
+
+        assert_true(nth <= NTH_MAX);
+        snprintf(world.folder, sizeof world.folder, "/tmp/lb-storage-test-XXXXXX");
+        assert_non_null(mkdtemp(world.folder));
+        failing_io_arm(&plan);
+        (void)!world_try_open(&world);
+        failed = failing_io_disarm();
+        world_close(&world);
+        world_open(&world);
+        check(&world, &promise);
+        world_done(&world);
+    }
+    assert_true(nth > 3);
+}
+
+int main(void)
+{
+    return RUN_ROWS(rows, in_a_store_that_is_open) + RUN_ROWS(rows, while_it_is_opened) +
+           RUN_ROWS(rows, while_it_is_made);
+}
