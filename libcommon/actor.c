@@ -510,11 +510,21 @@ static uint32_t overdue_ms(const struct actor *self)
     return most_ms < UINT32_MAX ? (uint32_t)most_ms : UINT32_MAX;
 }
 
+/* The age of the oldest call that somebody waits for; 0: of none. */
+static uint64_t backlog_ms(const struct actor *self, uint64_t now_ms)
+{
+    const struct call *call = self->oldest;
+
+    while (call != NULL && call->lasts)
+        call = call->after;
+    return call != NULL ? now_ms - call->arrived_ms : 0;
+}
+
 static void on_heartbeat(uv_timer_t *timer)
 {
     struct actor *self = timer->data;
     uint64_t now_ms = actor_now_ms(self);
-    uint64_t age_ms = self->oldest != NULL ? now_ms - self->oldest->arrived_ms : 0;
+    uint64_t age_ms = backlog_ms(self, now_ms);
 
     atomic_store(&self->slot->heartbeat_ms, clock_monotonic_ms());
     atomic_store(&self->slot->queue, self->calls_count);

@@ -152,9 +152,9 @@ void call_fail(struct call **call, lb_err err, const char *reason_format, ...)
 void call_done(struct call **call);
 
 /*
- * It takes as long as it takes, whatever its caller said: hashing a file. Such a call is never
- * overdue; a service all of whose overdue calls lie unanswered is taken to be stuck and is
- * restarted (services/supervisor/stall.h).
+ * It takes as long as it takes, whatever its caller said: hashing a file, waiting for news. Such a
+ * call is no backlog and never overdue; a service all of whose overdue calls lie unanswered is
+ * taken to be stuck and is restarted (services/supervisor/stall.h).
  */
 void call_lasts(struct call *call);
 

@@ -325,10 +325,10 @@ static lb_err set_value(struct config *self, enum config_key key, const char *te
         return problem(ret_problem, "%s: '%.100s' does not fit '%s' in [%s]: expected %s", origin,
                        text, row->key, row->section, expectation(row->type));
     if (!is_within_limits(row, value->number))
-        return problem(ret_problem, "%s: '%.100s' does not fit '%s' in [%s]: least %s, most %s",
-                       origin, text, row->key, row->section,
-                       limit_text(row->type, row->least, least),
-                       limit_text(row->type, row->most, most));
+        return problem(
+            ret_problem, "%s: '%.100s' does not fit '%s' in [%s]: least %s, most %s%s", origin,
+            text, row->key, row->section, limit_text(row->type, row->least, least),
+            limit_text(row->type, row->most, most), row->type == CONFIG_WORKERS ? ", or auto" : "");
     free(value->text);
     value->text = xstrdup(text);
     if (value->origin == NULL || strcmp(value->origin, origin) != 0) {

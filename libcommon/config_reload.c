@@ -66,8 +66,8 @@ static void append_advice(char line[CONFIG_CHANGE_SIZE], const struct config *no
         append_restarts(line, services);
         break;
     case CONFIG_SCALED:
-        snprintf(line + used, CONFIG_CHANGE_SIZE - used, ": lb-admin scale %s=%s",
-                 config_section_name(key), config_text(now, key));
+        snprintf(line + used, CONFIG_CHANGE_SIZE - used, ": lb-admin scale %s=%u",
+                 config_section_name(key), config_workers(now, key));
         break;
     case CONFIG_NODE:
         snprintf(line + used, CONFIG_CHANGE_SIZE - used, ": stop the node and start it");

@@ -77,7 +77,7 @@ struct status_slot {
     _Atomic uint32_t restarts;     /* by the supervisor, since it started */
     _Atomic uint32_t generation;   /* grows by each start of the process */
     _Atomic uint32_t queue;        /* requests taken in and not yet answered */
-    _Atomic uint32_t backlog_ms;   /* age of the oldest of these */
+    _Atomic uint32_t backlog_ms;   /* age of the oldest of these that is not to last */
     _Atomic int32_t last_exit; /* exit code, or minus the signal, of the last process; 0 at first */
     _Atomic uint32_t log_level; /* by the supervisor: 0 as configured, else enum log_level + 1 */
     _Atomic uint64_t next_start_ms; /* BACKOFF, FAILED: when it is tried again; 0: not by itself */

@@ -73,10 +73,15 @@ static int list(const struct args *args)
     struct processes processes;
     struct paths paths;
     int code = session_paths(args, &paths);
+    lb_err err;
 
     if (code != EXIT_DONE)
         return code;
-    if (processes_read(&processes, &paths) != LB_OK || processes.level == LEVEL_NOT_RUNNING) {
+    err = processes_read(&processes, &paths);
+    if (err != LB_OK && err != LB_NOT_FOUND) {
+        code =
+            args_failed(args, "cannot read %s/status.shm: %s", paths.run_folder, lb_err_text(err));
+    } else if (processes.level == LEVEL_NOT_RUNNING) {
         (void)args_failed(args, "the node is not running (%s)", paths.run_folder);
         code = EXIT_NOT_RUNNING;
     } else if (args_has(args, "json")) {

@@ -342,9 +342,12 @@ enum readiness processes_readiness(const struct paths *paths, uint32_t superviso
 {
     struct processes processes;
     enum readiness readiness;
+    lb_err err = processes_read(&processes, paths);
 
-    if (processes_read(&processes, paths) != LB_OK) {
-        snprintf(ret_why, PROCESSES_WHY_SIZE, "nothing runs there");
+    if (err != LB_OK) {
+        snprintf(ret_why, PROCESSES_WHY_SIZE, "%s%s",
+                 err == LB_NOT_FOUND ? "nothing runs there" : "its status cannot be read: ",
+                 err == LB_NOT_FOUND ? "" : lb_err_text(err));
         return READINESS_STARTING;
     }
     readiness = judge(&processes, supervisor_pid, ret_why);

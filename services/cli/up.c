@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -180,6 +181,7 @@ static void show_log(const struct start *self)
     char text[LOG_SHOWN_BYTES + 1];
     int fd = open(self->log, O_RDONLY | O_CLOEXEC);
     off_t begin = self->log_begin;
+    struct statvfs disk;
     struct stat info;
     ssize_t size;
 
@@ -190,6 +192,8 @@ static void show_log(const struct start *self)
     size = pread(fd, text, LOG_SHOWN_BYTES, begin);
     close(fd);
     text[size > 0 ? size : 0] = '\0';
+    if (size <= 0 && statvfs(self->log, &disk) == 0 && disk.f_bavail == 0)
+        fprintf(stderr, "  no space is left on the disk of its folder\n");
     for (char *line = text; *line != '\0';) {
         int length = (int)strcspn(line, "\n");
 

@@ -7,6 +7,7 @@
 #include "services/cli/processes.h"
 #include "services/cli/session.h"
 
+#include <stdio.h>
 #include <time.h>
 
 #define WAIT_PAUSE_MS   50
@@ -21,7 +22,8 @@ static bool processes_serve(const struct paths *paths, char ret_why[PROCESSES_WH
     return readiness == READINESS_READY || readiness == READINESS_DEGRADED;
 }
 
-static bool api_answers(const struct paths *paths)
+/* Likewise. */
+static bool api_answers(const struct paths *paths, char ret_why[PROCESSES_WHY_SIZE])
 {
     Littlebird__V1__GetServerInfoRequest request = LITTLEBIRD__V1__GET_SERVER_INFO_REQUEST__INIT;
     struct client_call call = { .method = "NodeService/GetServerInfo",
@@ -33,6 +35,9 @@ static bool api_answers(const struct paths *paths)
     lb_err err = client_call(client, &call, &response);
 
     client_free(&client);
+    if (err != LB_OK)
+        snprintf(ret_why, PROCESSES_WHY_SIZE, "the services are ready, but the API answers: %s",
+                 lb_err_text(err));
     return err == LB_OK;
 }
 
@@ -51,7 +56,7 @@ int command_wait(const struct args *args)
     if (code != EXIT_DONE)
         return code;
     until_ms = clock_monotonic_ms() + timeout_ms;
-    while (!processes_serve(&paths, why) || !api_answers(&paths)) {
+    while (!processes_serve(&paths, why) || !api_answers(&paths, why)) {
         if (clock_monotonic_ms() >= until_ms)
             return args_failed(args, "not ready: %s", why);
         nanosleep(&pause, NULL);

@@ -162,7 +162,7 @@ static const struct {
     { "service_queued_requests", TYPE_GAUGE, UNIT_NUMBER, true, read_queue,
       "Requests taken in and not yet answered." },
     { "service_oldest_request_seconds", TYPE_GAUGE, UNIT_MILLISECONDS, true, read_backlog,
-      "Age of the oldest of these." },
+      "Age of the oldest of these, without those that are to last." },
     { "service_heartbeat_age_seconds", TYPE_GAUGE, UNIT_MILLISECONDS, true, read_silence,
       "How long ago its event loop made a whole turn; twice a second is usual." },
     { "service_cpu_seconds_total", TYPE_COUNTER, UNIT_MICROSECONDS, true, read_cpu,

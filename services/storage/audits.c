@@ -245,6 +245,7 @@ void on_audit(void *ctx, struct call *call, const void *body)
     }
     self = xcalloc(1, sizeof *self);
     self->storage = storage;
+    call_lasts(call); /* a look-up for each key */
     self->call = call;
     self->deadline_ms = storage_deadline_ms(storage, call);
     self->counts_self = config_number(actor_config(storage->actor), CONFIG_CLIENT) == 0;

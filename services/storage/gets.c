@@ -335,6 +335,7 @@ static void begin(struct getting *self, uint64_t after_seq)
     struct storage *storage = self->storage;
 
     if (self->is_watch) {
+        call_lasts(self->call); /* until there is another version */
         storage->watches_count++;
         watch_start(self, after_seq);
         return;

@@ -277,6 +277,19 @@ static void log_change(const struct unit *unit, enum service service, unsigned n
     }
 }
 
+/* One too many by now. */
+static bool is_surplus(const struct overseer *self, enum service service, unsigned number)
+{
+    return service != SERVICE_SUPERVISOR && number > 0 &&
+           number >= requests_instances(&self->requests, service);
+}
+
+/* A unit that failed in ending stays "failed" in systemd. */
+static bool has_ended(enum unit_phase phase)
+{
+    return phase == UNIT_STOPPED || phase == UNIT_FAILED || phase == UNIT_REFUSED;
+}
+
 static void on_report(void *ctx, enum service service, unsigned number,
                       const struct unit_report *report)
 {
@@ -290,9 +303,11 @@ static void on_report(void *ctx, enum service service, unsigned number,
         stall_init(&instance->stall, config_number(actor_config(self->actor), CONFIG_STUCK));
         instance->aborted_ms = 0;
     }
-    if (instance->unit.phase == UNIT_STOPPED && number > 0 &&
-        number >= requests_instances(&self->requests, service)) {
-        unit_expect(&instance->unit, UNIT_ABSENT); /* one too many, and gone */
+    if (is_surplus(self, service, number) && has_ended(instance->unit.phase)) {
+        if (before != UNIT_ABSENT) {
+            log_change(&instance->unit, service, number, before);
+        }
+        unit_expect(&instance->unit, UNIT_ABSENT);
     }
     if (instance->unit.phase == UNIT_REFUSED && before != UNIT_REFUSED) {
         bus_stop(self->bus, service, number); /* or the next message would have it tried again */
@@ -365,6 +380,19 @@ static void forget_restarts(struct overseer *self)
     }
 }
 
+/* systemd was away: an order to stop may be lost. */
+static void stop_surplus(struct overseer *self)
+{
+    for (int service = 0; service < SERVICES_COUNT; service++) {
+        for (unsigned i = 1; i < STATUS_INSTANCES_MAX; i++) {
+            if (is_surplus(self, (enum service)service, i) &&
+                self->instances[service][i].unit.phase == UNIT_RUNNING) {
+                stop_unit(self, (enum service)service, i);
+            }
+        }
+    }
+}
+
 static void on_listed(void *ctx, bool is_up)
 {
     struct overseer *self = ctx;
@@ -375,10 +403,11 @@ static void on_listed(void *ctx, bool is_up)
     if (!self->has_begun && !is_up) {
         forget_restarts(self);
     }
-    if (!self->has_begun) {
-        for (size_t i = 0; i < count; i++) {
-            bring_to_size(self, &rows[i], is_up);
-        }
+    if (self->has_begun) {
+        stop_surplus(self);
+    }
+    for (size_t i = 0; !self->has_begun && i < count; i++) {
+        bring_to_size(self, &rows[i], is_up);
     }
     begin(self);
     settle(self);

@@ -284,6 +284,7 @@ static struct request_waiting *wait_for(struct requests *self, struct call **cal
 {
     uint32_t left_ms = call_time_left_ms(*call);
 
+    call_lasts(*call); /* until processes have ended or are ready */
     for (size_t i = 0; i < REQUESTS_WAITING_MAX; i++) {
         struct request_waiting *waiting = &self->waiting[i];
 
@@ -337,8 +338,8 @@ static void on_restart(void *ctx, struct call *call, const void *body)
     }
     count = requests_instances(self, row->service);
     if (is_of_one && wanted->instance >= count) {
-        call_fail(&call, LB_NOT_FOUND, "%s has no such instance: there are %u",
-                  service_text(row->service), count);
+        call_fail(&call, LB_NOT_FOUND, "%s has no such instance: %s %u", service_text(row->service),
+                  count == 1 ? "there is" : "there are", count);
         return;
     }
     waiting = wait_for(self, &call);

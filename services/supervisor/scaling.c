@@ -45,6 +45,14 @@ static struct scaling_order start(struct scaling *self, unsigned instance)
     return order(SCALING_START, instance);
 }
 
+/* Told to stop, and no process is left: also when it failed in ending, or had before. */
+static bool is_gone(const struct scaling *self, const enum manager_condition *conditions,
+                    unsigned instance)
+{
+    return (self->stopped & bit(instance)) &&
+           (conditions[instance] == MANAGER_ENDED || conditions[instance] == MANAGER_FAILED);
+}
+
 /* Does one of those that are to come fail? Then it is no growing any more. */
 static bool look_for_failure(struct scaling *self, const enum manager_condition *conditions)
 {
@@ -60,8 +68,8 @@ static bool look_for_failure(struct scaling *self, const enum manager_condition 
 static struct scaling_order grow(struct scaling *self, const enum manager_condition *conditions)
 {
     for (unsigned i = self->active; i < self->running && i < self->wanted; i++) {
-        if (conditions[i] == MANAGER_ENDED && (self->stopped & bit(i))) {
-            return start(self, i); /* it was told to stop, and is wanted again */
+        if (is_gone(self, conditions, i)) {
+            return start(self, i); /* it is wanted again */
         }
     }
     if (self->running < self->wanted) {
@@ -87,7 +95,7 @@ static struct scaling_order shrink(struct scaling *self, const enum manager_cond
             return order(SCALING_STOP, i);
         }
     }
-    if (conditions[last] == MANAGER_ENDED) {
+    if (is_gone(self, conditions, last)) {
         self->stopped &= ~bit(last);
         self->running--;
         return order(SCALING_RELEASE, last);

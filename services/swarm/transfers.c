@@ -483,6 +483,7 @@ void transfers_stop(struct transfers *self, void (*on_stopped)(void *ctx), void 
     connections_stop_listening(self->connections);
     transfers_cancel_orders(self);
     self->stopping = true;
+    workers_end_adopting(self->workers);
     for (size_t i = self->count; i > 0; i--) {
         struct transfer *transfer = self->items[i - 1];
         transfer_stop(transfer);

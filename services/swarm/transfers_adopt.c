@@ -229,6 +229,18 @@ bool workers_go_on_adopting(struct workers *self, uint64_t now_ms)
     return more;
 }
 
+void workers_end_adopting(struct workers *self)
+{
+    struct ordering *next = NULL;
+    for (struct ordering *at = self->transfers->orderings; at != NULL; at = next) {
+        next = at->next;
+        if (at->again_ms == 0)
+            continue;
+        drop_handed(at);
+        ordering_end(at, LB_UNAVAILABLE, "the node stops", NULL);
+    }
+}
+
 static void on_handed(void *ctx, lb_err err)
 {
     struct ordering *ordering = ctx;

@@ -430,6 +430,8 @@ void workers_opened(struct workers *self);
 
 /* No new work; what is under way ends with the pool. Then say nothing any more; then free. */
 void workers_stop(struct workers *self);
+/* After that: shares that wait for their owner to be there again end. */
+void workers_end_adopting(struct workers *self);
 void workers_end(struct workers *self);
 void workers_free(struct workers **self);
 

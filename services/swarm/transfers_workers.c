@@ -67,11 +67,19 @@ static void learn_ports(struct workers *self)
     }
 }
 
+/* One that was scaled away has no port any more: another program may listen there since. */
+static bool has_port(const struct workers *self, unsigned worker, uint16_t port)
+{
+    const struct status_slot *slot = status_page_slot(&self->status, SERVICE_SWARM, worker);
+    return self->ports[worker] == port &&
+           (worker < self->active || (slot != NULL && atomic_load(&slot->pid) != 0));
+}
+
 bool workers_is_other(const struct workers *self, const struct address *address)
 {
     const struct transfers *transfers = self->transfers;
     for (unsigned i = 0; i < STATUS_INSTANCES_MAX; i++)
-        for (unsigned k = 0; self->ports[i] == address->port && k < transfers->own_count; k++)
+        for (unsigned k = 0; has_port(self, i, address->port) && k < transfers->own_count; k++)
             if (address_same_ip(&transfers->own[k], address))
                 return true;
     return false;

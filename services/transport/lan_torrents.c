@@ -90,6 +90,7 @@ void lan_torrents_on_ask(void *ctx, struct call *call, const void *body)
     }
     if (asker->call)
         answer(asker);
+    call_lasts(call); /* until somebody is heard, or for half a minute */
     asker->used = true;
     asker->call = call;
     asker->answer_ms = now_ms + LAN_ANSWER_MS;

@@ -155,6 +155,18 @@ def by_path(lab, a):
     assert hashes(a) == before
 
 
+def at_a_port_that_was_ours(lab, a):
+    """Where a worker listened that was scaled away another node may listen: it is a peer like any."""
+    port = next(row["tcp_port"] for row in counters(a) if row["instance"] == 2)
+    scale(a, 1)
+    other = lab.node("other", host=a.host, port=port)
+    other.up(a)
+    path = lab.make_file("out/other.iso", 100_000, seed=5)
+    into = lab.make_folder("other-in")
+    a.cli("fetch", other.share(path), "--to", into)
+    assert same_content(path, os.path.join(into, "other.iso"))
+
+
 with Lab() as lab:
     a, b = lab.node("a"), lab.node("b")
     a.up(None, "--set", "swarm.hot_rate=none")
@@ -164,6 +176,7 @@ with Lab() as lab:
     scale(a, 3)
     in_demand(lab, a, b)
     by_path(lab, a)
+    at_a_port_that_was_ours(lab, a)
     ended = [row for row in a.status() if row["restarts"]]
     ended += [row for row in b.status() if row["last_exit"] not in (0, -signal.SIGKILL)]
     assert not ended, ended

@@ -74,6 +74,8 @@ static void on_put(void *ctx, struct call *call, const void *body)
         free(value.value.data);
         return;
     }
+    if (put->name_case == LB__STORAGE__PUT__NAME_KEY)
+        call_lasts(call);
     if (self->kept != NULL)
         call_fail(&self->kept, LB_CANCELLED, "another came");
     self->kept = call;
@@ -917,6 +919,49 @@ static void the_status_slot_tells_what_is_overdue(void **state)
     kill_server(server);
 }
 
+/* Once a heartbeat has counted it, and one answer later. */
+static void ask_until_queued(void *ctx, lb_err err, const char *reason, const void *body)
+{
+    struct client *self = ctx;
+    struct page page;
+    const struct status_slot *slot = server_slot(&page);
+    bool was_queued = self->number > 0;
+
+    (void)body;
+    note_answer(self, err, reason);
+    self->number = atomic_load(&slot->queue);
+    if (was_queued) {
+        assert_int_equal(atomic_load(&slot->backlog_ms), 0);
+        assert_int_equal(atomic_load(&slot->overdue_ms), 0);
+        actor_stopped(self->actor);
+    } else {
+        call_get(self, "hello", 60000, ask_until_queued);
+    }
+    page_close(&page);
+}
+
+static void leave_a_lasting_put(struct client *self)
+{
+    Lb__Storage__Request request = LB__STORAGE__REQUEST__INIT;
+    Lb__Storage__Put put = LB__STORAGE__PUT__INIT;
+
+    put.name_case = LB__STORAGE__PUT__NAME_KEY;
+    request.body_case = LB__STORAGE__REQUEST__BODY_PUT;
+    request.put = &put;
+    call(self, &request, 50, ask_until_queued);
+}
+
+static void what_is_to_last_is_no_backlog(void **state)
+{
+    pid_t server = start_server();
+
+    (void)state;
+    wait_until_ready(server);
+    run_client(leave_a_lasting_put, server);
+    assert_true(client.number > 0);
+    kill_server(server);
+}
+
 static void end_with_a_second_signal(void *ctx, lb_err err, const char *reason, const void *body)
 {
     struct client *self = ctx;
@@ -1056,6 +1101,7 @@ int main(void)
         cmocka_unit_test(empty_submessages_do_not_fill_the_memory),
         cmocka_unit_test(the_status_slot_tells_how_it_is),
         cmocka_unit_test(the_status_slot_tells_what_is_overdue),
+        cmocka_unit_test(what_is_to_last_is_no_backlog),
         cmocka_unit_test(a_service_is_told_how_many_instances_there_are),
         cmocka_unit_test(a_second_signal_ends_a_drain_that_does_not_end),
         cmocka_unit_test(exit_codes),

@@ -3,6 +3,7 @@
 
 #include "tests/libcommon/cmocka_row.h"
 
+#include <sched.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -40,6 +41,10 @@ static const struct change_row {
       "a" },
     { "workers are scaled", "transport.workers=1", "transport.workers=4",
       "transport.workers = 4 (was 1; command line): lb-admin scale transport=4", "1" },
+    /* "auto", of a test that is bound to one core */
+    { "workers that are counted by the cores are scaled to a number", "transport.workers=2",
+      "transport.workers=auto",
+      "transport.workers = auto (was 2; command line): lb-admin scale transport=1", "2" },
     { "sockets are the node's", "gateway.metrics_listen=", "gateway.metrics_listen=127.0.0.1:9881",
       "gateway.metrics_listen = 127.0.0.1:9881 (was nothing; command line): stop the node and "
       "start it",
@@ -151,12 +156,23 @@ static void digest_of_a_service(void **state)
 
 int main(void)
 {
+    cpu_set_t one;
+
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_key_has_a_row),
         cmocka_unit_test(what_is_not_live_stays_whole),
         cmocka_unit_test(digests_tell_files_apart),
     };
 
+    /* Of those there are, one that this process may use. */
+    if (sched_getaffinity(0, sizeof one, &one) != 0)
+        return 1;
+    for (size_t core = 0, kept = 0; core < CPU_SETSIZE; core++) {
+        if (CPU_ISSET(core, &one) && kept++ > 0)
+            CPU_CLR(core, &one);
+    }
+    if (sched_setaffinity(0, sizeof one, &one) != 0)
+        return 1;
     return RUN_ROWS(rows, change) + RUN_ROWS(digest_rows, digest_of_a_service) +
            cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -136,7 +136,8 @@ static const struct refuse_row {
       "on, "
       "or auto" },
     { "too many workers", "[storage]\nworkers = 17\n",
-      "littlebird.conf:2: '17' does not fit 'workers' in [storage]: least 1, most 16" },
+      "littlebird.conf:2: '17' does not fit 'workers' in [storage]: least 1, most 16, or "
+      "auto" },
     { "a count that is no number", "[swarm]\nupload_slots = many\n",
       "littlebird.conf:2: 'many' does not fit 'upload_slots' in [swarm]: expected a whole number" },
     { "a count with a unit", "[swarm]\nupload_slots = 1 MB\n",
