@@ -4,7 +4,7 @@
 #include "services/swarm/bitfield.h"
 #include "services/swarm/disk.h"
 #include "tests/libcommon/cmocka_row.h"
-#include "tests/swarm/disk_world.h"
+#include "tests/swarm/disk_pieces.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -20,8 +20,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#define KIB   1024u
-#define MIB   (1024u * 1024)
 #define PIECE (256 * KIB)
 #define SIZE  (4 * MIB) /* of the device */
 #define IMAGE (3 * MIB + 100 * KIB + 7)
@@ -291,29 +289,6 @@ static void zeros_inside(uint8_t *content, size_t size)
     memset(content + size - 7, 0, 7);
 }
 
-static void on_finished(void *ctx, lb_err err)
-{
-    struct told *told = ctx;
-
-    told->done++;
-    told->err = err;
-}
-
-static void fetch_piece(struct world *world, struct storage *storage, uint32_t piece)
-{
-    const struct layout *layout = &world->metainfo->layout;
-    struct assembly *assembly = assembly_new(storage, piece);
-    struct told told = { 0 };
-
-    for (uint32_t i = 0; i < layout_block_count(layout, piece); i++)
-        assert_true(assembly_put(assembly, i,
-                                 world->content + (size_t)piece * PIECE + i * LAYOUT_BLOCK_SIZE));
-    assembly_finish(assembly, on_finished, &told);
-    world_wait(world, &told.done, 1);
-    assert_int_equal(told.err, LB_OK);
-    assembly_free(&assembly);
-}
-
 static struct storage *open_device(struct world *world, const struct loop *loop,
                                    struct bytes record, struct told *told)
 {
@@ -342,14 +317,6 @@ static void take_record(struct storage *storage, uint64_t now_s, struct bytes *r
     *record = bytes_of(data, size);
 }
 
-static uint64_t hashed(const struct world *world)
-{
-    struct disk_stats stats;
-
-    disk_stats(world->disk, &stats);
-    return stats.hashed_bytes;
-}
-
 /* Half of the image, a crash, the rest; then all is read back from the device. */
 static void an_image_is_written_and_resumed(void **state)
 {
@@ -370,25 +337,25 @@ static void an_image_is_written_and_resumed(void **state)
     world.change = zeros_inside;
     world_torrent(&world, files, PIECE);
     pieces = world.metainfo->layout.piece_count;
-    storage = open_device(&world, &loop, bytes_of(NULL, 0), &told);
+    storage = open_device(&world, &loop, NO_RECORD, &told);
     assert_int_equal(bitfield_count(storage_doubtful(storage), pieces), 0);
     assert_int_equal(storage_reuse(storage, NULL, 0, NULL), LB_OK);
     world_wait(&world, &told.reuse_done, 1);
     assert_int_equal(told.reused, 3);
     for (uint32_t piece = 0; piece < pieces / 2; piece++)
         if (!bitfield_has(storage_have(storage), piece))
-            fetch_piece(&world, storage, piece);
+            assert_int_equal(pieces_write(&world, storage, piece), LB_OK);
     storage_sync(storage);
     world_wait(&world, &told.synced, 2);
     take_record(storage, (uint64_t)time(NULL), &record);
     world_close(&world, &storage, &told);
 
     /* What was synced stands; nothing is hashed for it. */
-    uint64_t before = hashed(&world);
+    uint64_t before = pieces_hashed_bytes(&world);
     storage = open_device(&world, &loop, record, &told);
     assert_int_equal(bitfield_count(storage_have(storage), pieces), pieces / 2);
     assert_int_equal(bitfield_count(storage_doubtful(storage), pieces), 0);
-    assert_int_equal(hashed(&world), before);
+    assert_int_equal(pieces_hashed_bytes(&world), before);
     world_close(&world, &storage, &told);
 
     /* Much later nobody knows what was done to it. */
@@ -403,7 +370,7 @@ static void an_image_is_written_and_resumed(void **state)
     assert_int_equal(told.checked_good, pieces / 2);
     for (uint32_t piece = 0; piece < pieces; piece++)
         if (!bitfield_has(storage_have(storage), piece))
-            fetch_piece(&world, storage, piece);
+            assert_int_equal(pieces_write(&world, storage, piece), LB_OK);
     told.checked_good = 0;
     assert_int_equal(storage_read_back(storage, NULL), LB_OK);
     world_wait(&world, &told.check_done, 2);
@@ -435,9 +402,9 @@ static void reading_back_asks_the_disk(void **state)
     if (!begin(&world, &loop))
         skip();
     world_torrent(&world, files, PIECE);
-    storage = open_device(&world, &loop, bytes_of(NULL, 0), &told);
+    storage = open_device(&world, &loop, NO_RECORD, &told);
     for (uint32_t piece = 0; piece < world.metainfo->layout.piece_count; piece++)
-        fetch_piece(&world, storage, piece);
+        assert_int_equal(pieces_write(&world, storage, piece), LB_OK);
     storage_sync(storage);
     world_wait(&world, &told.synced, 1);
     file = open(loop.file, O_WRONLY | O_CLOEXEC);

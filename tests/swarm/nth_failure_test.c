@@ -8,7 +8,7 @@
 #include "services/swarm/catalogue.h"
 #include "tests/libcommon/cmocka_row.h"
 #include "tests/libcommon/failing_io.h"
-#include "tests/swarm/disk_world.h"
+#include "tests/swarm/disk_pieces.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -18,7 +18,6 @@
 
 #define NTH_MAX     400u
 #define PIECE       (32u * 1024)
-#define NO_RECORD   bytes_of(NULL, 0)
 #define COMPLETED_S 5u
 
 static const struct row {
@@ -42,14 +41,6 @@ static void arm(const struct row *row, unsigned nth)
     failing_io_arm(&plan);
 }
 
-static void on_done(void *ctx, lb_err err)
-{
-    struct told *told = ctx;
-
-    told->done++;
-    told->err = err;
-}
-
 /* ---- the catalogue ---- */
 
 static lb_err open_catalogue(const struct world *world, struct catalogue **ret_catalogue)
@@ -69,7 +60,7 @@ static lb_err put(struct world *world, struct catalogue *catalogue, uint8_t numb
     memset(order->infohash, number, sizeof order->infohash);
     strcpy(order->folder, "/home");
     order->completed_s = completed_s;
-    if (catalogue_put(catalogue, order, bytes_of_text(torrent), on_done, &told) == LB_OK)
+    if (catalogue_put(catalogue, order, bytes_of_text(torrent), pieces_finished, &told) == LB_OK)
         world_wait(world, &told.done, 1);
     else
         told.err = LB_IO;
@@ -84,7 +75,8 @@ static lb_err write_record(struct world *world, struct catalogue *catalogue, uin
 
     memset(infohash, number, sizeof infohash);
     assert_int_equal(
-        catalogue_write(catalogue, infohash, CATALOGUE_RESUME, &record, 6, on_done, &told), LB_OK);
+        catalogue_write(catalogue, infohash, CATALOGUE_RESUME, &record, 6, pieces_finished, &told),
+        LB_OK);
     world_wait(world, &told.done, 1);
     return told.err;
 }
@@ -95,7 +87,7 @@ static lb_err forget(struct world *world, struct catalogue *catalogue, uint8_t n
     struct told told = { 0 };
 
     memset(infohash, number, sizeof infohash);
-    assert_int_equal(catalogue_remove(catalogue, infohash, on_done, &told), LB_OK);
+    assert_int_equal(catalogue_remove(catalogue, infohash, pieces_finished, &told), LB_OK);
     world_wait(world, &told.done, 1);
     return told.err;
 }
@@ -218,55 +210,12 @@ static uint32_t pieces_of(const struct world *world)
     return world->metainfo->layout.piece_count;
 }
 
-struct reading {
-    struct disk_read read;
-    unsigned done;
-    lb_err err;
-};
-
-static void on_read(struct disk_read *read, lb_err err)
-{
-    struct reading *self = read->ctx;
-
-    self->done++;
-    self->err = err;
-}
-
 /* Each byte is right, or it is told that it cannot be read. */
 static lb_err read_piece(struct world *world, struct storage *storage, uint32_t piece)
 {
     const uint32_t size = layout_piece_size(&world->metainfo->layout, piece);
-    struct reading self = { .read = { .piece = piece, .size = size, .done = on_read } };
-    const uint8_t *expected = world->content + (size_t)piece * PIECE;
 
-    self.read.ctx = &self;
-    if (!storage_read(storage, &self.read))
-        world_wait(world, &self.done, 1);
-    if (self.err != LB_OK)
-        return self.err;
-    for (uint32_t i = 0; i < self.read.data.parts_count; i++) {
-        assert_memory_equal(self.read.data.parts[i].data, expected, self.read.data.parts[i].size);
-        expected += self.read.data.parts[i].size;
-    }
-    disk_data_release(world->disk, &self.read.data);
-    return LB_OK;
-}
-
-static lb_err write_piece(struct world *world, struct storage *storage, uint32_t piece)
-{
-    const struct layout *layout = &world->metainfo->layout;
-    struct assembly *assembly = assembly_new(storage, piece);
-    struct told told = { 0 };
-
-    if (assembly == NULL)
-        return LB_UNAVAILABLE; /* it takes no writes any more */
-    for (uint32_t i = 0; i < layout_block_count(layout, piece); i++)
-        assert_true(assembly_put(
-            assembly, i, world->content + (size_t)piece * PIECE + (size_t)i * LAYOUT_BLOCK_SIZE));
-    assembly_finish(assembly, on_done, &told);
-    world_wait(world, &told.done, 1);
-    assembly_free(&assembly);
-    return told.err;
+    return pieces_read(world, storage, (struct disk_read){ .piece = piece, .size = size });
 }
 
 static void sync_and_close(struct world *world, struct storage **storage, struct told *told)
@@ -298,7 +247,7 @@ static void check_and_complete(struct world *world, struct bytes record, const u
 
         assert_true(has || (!bitfield_has(before, piece) && !bitfield_has(durable, piece)));
         if (!has)
-            assert_int_equal(write_piece(world, storage, piece), LB_OK);
+            assert_int_equal(pieces_write(world, storage, piece), LB_OK);
         assert_int_equal(read_piece(world, storage, piece), LB_OK);
     }
     free(before);
@@ -326,7 +275,7 @@ static void pieces_are_written_and_read(void **state)
         arm(row, ++nth);
         storage = world_open(&world, STORAGE_FETCH, NO_RECORD, &told);
         for (uint32_t piece = 0; piece < pieces_of(&world) && told.err == LB_OK; piece++) {
-            if (write_piece(&world, storage, piece) == LB_OK)
+            if (pieces_write(&world, storage, piece) == LB_OK)
                 assert_true(bitfield_has(storage_have(storage), piece));
             if (bitfield_has(storage_have(storage), piece))
                 (void)read_piece(&world, storage, piece);
