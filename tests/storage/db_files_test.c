@@ -2,7 +2,7 @@
 #include "services/storage/db.h"
 
 #include "libcommon/memory.h"
-#include "tests/storage/db_world.h"
+#include "tests/storage/db_fixture.h"
 
 #include <fcntl.h>
 #include <lmdb.h>
@@ -14,22 +14,6 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-static struct world world;
-
-static int set_up(void **state)
-{
-    (void)state;
-    world_init(&world, WORLD_MAP);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    world_done(&world);
-    return 0;
-}
 
 /* ---- a full disk ---- */
 
@@ -201,8 +185,6 @@ static void damaged_records_are_left_out(void **state)
     assert_int_equal(world_put(&world, &item, "self"), LB_OK);
     assert_true(world_has(&world, &item));
 }
-
-#define IN(world_function, test) cmocka_unit_test_setup_teardown(test, world_function, tear_down)
 
 int main(void)
 {

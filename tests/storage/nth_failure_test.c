@@ -86,20 +86,6 @@ static void work(struct world *world, struct promise *promise)
         (void)(sweep(world, promise) && put_version(world, 3, promise));
 }
 
-static uint64_t seq_of(struct world *world, unsigned key)
-{
-    struct item item = world_mutable(key, 1, "1:v");
-    struct node_id target = item_target(&item);
-    struct item_record record;
-    uint64_t seq = 0;
-
-    assert_int_equal(db_read_begin(world->db), LB_OK);
-    if (db_read_item(world->db, &target, world->now_s, &record) == LB_OK)
-        seq = record.item.seq;
-    db_read_end(world->db);
-    return seq;
-}
-
 static void check(struct world *world, const struct promise *promise)
 {
     struct promise after = { .seq = 0 };
@@ -108,10 +94,10 @@ static void check(struct world *world, const struct promise *promise)
         assert_true(!promise->stored[i] || world_has_number(world, i, SIZE));
         assert_true(!promise->refused[i] || !world_has_number(world, i, SIZE));
     }
-    assert_true(seq_of(world, KEY) >= promise->seq);
-    assert_true(!promise->swept || seq_of(world, KEY + 1) == 0);
+    assert_true(world_seq(world, KEY) >= promise->seq);
+    assert_true(!promise->swept || world_seq(world, KEY + 1) == 0);
     assert_true(put_version(world, 4, &after) && after.seq == 4); /* it is a whole store */
-    assert_int_equal(seq_of(world, KEY), 4);
+    assert_int_equal(world_seq(world, KEY), 4);
 }
 
 static void begin(struct world *world, struct promise *promise)
