@@ -4,6 +4,7 @@
 #include "services/swarm/bitfield.h"
 #include "services/swarm/disk.h"
 #include "tests/libcommon/cmocka_row.h"
+#include "tests/libcommon/rights.h"
 #include "tests/swarm/disk_pieces.h"
 
 #include <errno.h>
@@ -83,35 +84,45 @@ struct loop {
     char file[512];
 };
 
-/* A device of `size` bytes 'x'. False: not allowed here, or there are no loop devices. */
-static bool loop_init(struct loop *self, const struct world *world, size_t size)
+/* Attach the file to a device that is free now. Returns 0 or the errno. */
+static int loop_attach(struct loop *self, int control)
+{
+    int file = open(self->file, O_RDWR | O_CLOEXEC), number, error = 0;
+
+    assert_true(file >= 0);
+    number = ioctl(control, LOOP_CTL_GET_FREE);
+    snprintf(self->path, sizeof(self->path), "/dev/loop%d", number);
+    self->fd = number < 0 ? -1 : open(self->path, O_RDWR | O_CLOEXEC);
+    if (self->fd < 0 || ioctl(self->fd, LOOP_SET_FD, file) < 0) {
+        error = errno;
+        if (self->fd >= 0)
+            close(self->fd);
+        self->fd = -1;
+    }
+    close(file);
+    return error;
+}
+
+/* A device of `size` bytes 'x'. Returns 0 or the errno. */
+static int loop_init(struct loop *self, const struct world *world, size_t size)
 {
     uint8_t *old = xmalloc(size);
-    int control = open("/dev/loop-control", O_RDWR | O_CLOEXEC), number, file;
+    int control, error = EBUSY;
 
     memset(old, 'x', size);
     world_write(world, "device", old, size);
     free(old);
     world_path(world, "device", self->file);
     self->fd = -1;
-    for (int tries = 0; control >= 0 && self->fd < 0 && tries < 10; tries++) {
-        number = ioctl(control, LOOP_CTL_GET_FREE);
-        if (number < 0)
-            break;
-        snprintf(self->path, sizeof(self->path), "/dev/loop%d", number);
-        self->fd = open(self->path, O_RDWR | O_CLOEXEC);
-        file = open(self->file, O_RDWR | O_CLOEXEC);
-        if (self->fd >= 0 && ioctl(self->fd, LOOP_SET_FD, file) < 0) {
-            close(self->fd); /* another test was faster */
-            self->fd = -1;
-        }
-        close(file);
-    }
-    if (control >= 0)
-        close(control);
-    if (self->fd >= 0)
+    control = open("/dev/loop-control", O_RDWR | O_CLOEXEC);
+    if (control < 0)
+        return errno;
+    for (int tries = 0; error != 0 && tries < 10; tries++)
+        error = loop_attach(self, control); /* another test may have been faster */
+    close(control);
+    if (error == 0)
         ioctl(self->fd, BLKROSET, &(int){ 0 }); /* as it was left by another */
-    return self->fd >= 0;
+    return error;
 }
 
 static void loop_done(struct loop *self)
@@ -122,14 +133,16 @@ static void loop_done(struct loop *self)
     close(self->fd);
 }
 
-static bool begin(struct world *world, struct loop *loop)
+static void begin(struct world *world, struct loop *loop)
 {
+    int error;
+
     world_init(world, 0);
-    if (loop_init(loop, world, SIZE))
-        return true;
-    printf("skipped: no loop device: %s\n", strerror(errno));
+    error = loop_init(loop, world, SIZE);
+    if (error == 0)
+        return;
     world_done(world);
-    return false;
+    rights_missing("no loop device", error);
 }
 
 static void end(struct world *world, struct loop *loop)
@@ -177,8 +190,7 @@ static void a_small_device_is_refused(void **state)
     char problem[DEVICE_PROBLEM_SIZE];
 
     (void)state;
-    if (!begin(&world, &loop))
-        skip();
+    begin(&world, &loop);
     assert_int_equal(device_look(loop.path, SIZE, &facts, problem), LB_OK);
     assert_int_equal(facts.size, SIZE);
     assert_true(facts.identity[0] != '\0');
@@ -205,15 +217,15 @@ static void a_mounted_device_is_refused(void **state)
     uint64_t size;
 
     (void)state;
-    if (!begin(&world, &loop))
-        skip();
+    begin(&world, &loop);
     run("/sbin/mkfs.ext4 -q -O ^has_journal", loop.path);
     world_write(&world, "mnt/x", NULL, 0);
     world_path(&world, "mnt", where);
     if (mount(loop.path, where, "ext4", 0, NULL) < 0) {
-        printf("skipped: cannot mount: %s\n", strerror(errno));
+        int error = errno;
+
         end(&world, &loop);
-        skip();
+        rights_missing("the device cannot be mounted", error);
     }
     assert_refused(&loop, LB_DENIED, "is mounted on");
     assert_int_equal(device_open(loop.path, "", IMAGE, &fd, &size, problem), LB_DENIED);
@@ -228,13 +240,17 @@ static void swap_is_refused(void **state)
     struct loop loop;
 
     (void)state;
-    if (!begin(&world, &loop))
+    if (access("/proc/swaps", F_OK) != 0) {
+        printf("skipped: this kernel knows no swap\n");
         skip();
+    }
+    begin(&world, &loop);
     run("/sbin/mkswap", loop.path);
     if (swapon(loop.path, 0) < 0) {
-        printf("skipped: no swap here: %s\n", strerror(errno));
+        int error = errno;
+
         end(&world, &loop);
-        skip();
+        rights_missing("no swap on the device", error);
     }
     assert_refused(&loop, LB_DENIED, "is swap");
     assert_int_equal(swapoff(loop.path), 0);
@@ -248,9 +264,13 @@ static void a_read_only_device_is_refused(void **state)
     int on = 1;
 
     (void)state;
-    if (!begin(&world, &loop))
-        skip();
-    assert_int_equal(ioctl(loop.fd, BLKROSET, &on), 0);
+    begin(&world, &loop);
+    if (ioctl(loop.fd, BLKROSET, &on) < 0) {
+        int error = errno;
+
+        end(&world, &loop);
+        rights_missing("the device cannot be made read-only", error);
+    }
     assert_refused(&loop, LB_DENIED, "is read-only");
     end(&world, &loop);
 }
@@ -265,8 +285,7 @@ static void a_device_opened_by_us_is_ours_alone(void **state)
     uint64_t size;
 
     (void)state;
-    if (!begin(&world, &loop))
-        skip();
+    begin(&world, &loop);
     assert_int_equal(device_look(loop.path, IMAGE, &facts, problem), LB_OK);
     assert_int_equal(device_open(loop.path, "another", IMAGE, &fd, &size, problem), LB_CONFLICT);
     assert_non_null(strstr(problem, loop.path));
@@ -327,13 +346,11 @@ static void an_image_is_written_and_resumed(void **state)
     struct storage *storage;
     struct bytes record = { 0 };
     uint32_t pieces;
-    uint8_t *found = xmalloc(SIZE);
+    uint8_t *found;
 
     (void)state;
-    if (!begin(&world, &loop)) {
-        free(found);
-        skip();
-    }
+    begin(&world, &loop);
+    found = xmalloc(SIZE);
     world.change = zeros_inside;
     world_torrent(&world, files, PIECE);
     pieces = world.metainfo->layout.piece_count;
@@ -399,8 +416,7 @@ static void reading_back_asks_the_disk(void **state)
     int file;
 
     (void)state;
-    if (!begin(&world, &loop))
-        skip();
+    begin(&world, &loop);
     world_torrent(&world, files, PIECE);
     storage = open_device(&world, &loop, NO_RECORD, &told);
     for (uint32_t piece = 0; piece < world.metainfo->layout.piece_count; piece++)
