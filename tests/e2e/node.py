@@ -1,8 +1,8 @@
 """Whole nodes for end-to-end tests: started, asked and stopped by the programs a person uses.
 
 Each test makes a Lab; the Lab owns one temporary folder and every process it started, and removes
-both, whatever happens. Nothing here sleeps for a fixed time to "let things settle": wait_for() polls
-an event with a generous limit.
+both, whatever happens (guard.py does, when the test is killed). Nothing here sleeps for a fixed time
+to "let things settle": wait_for() polls an event with a generous limit.
 """
 
 import contextlib
@@ -16,6 +16,8 @@ import subprocess
 import sys
 import tempfile
 import time
+
+import guard
 
 BIN = os.environ.get("LB_BIN") or os.path.join(os.getcwd(), "bin")
 LIMIT_S = float(os.environ.get("LB_TEST_LIMIT_S", "120"))
@@ -189,6 +191,7 @@ class Lab:
         if not os.path.exists(program("littlebird")):
             sys.exit(f"no programs in {BIN}: set LB_BIN to the bin folder of a build")
         self.folder = tempfile.mkdtemp(prefix="lb")  # short: ipc paths have at most 107 bytes
+        guard.watch(self.folder)
         self.running, self.processes = [], []
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # cleans up, as Ctrl-C does
 
