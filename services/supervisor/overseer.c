@@ -549,7 +549,6 @@ static void overseer_free(void *ctx)
         uv_close((uv_handle_t *)self->timer, free_handle);
     }
     bus_free(&self->bus);
-    requests_done(&self->requests);
     page_close(&self->page);
     free(self); /* the lock stays until the process is gone */
 }
@@ -560,11 +559,7 @@ static lb_err overseer_claim(struct actor *actor, void **ret_ctx)
     int lock;
     lb_err err;
 
-    if (actor_instance(actor) != 0) {
-        log_error("a node has one supervisor: --instance is not for it");
-        return LB_INVALID;
-    }
-    err = claim_run_folder(actor_paths(actor), &lock);
+    err = claim_run_folder(actor_paths(actor), actor_instance(actor), &lock);
     if (err != LB_OK) {
         return err;
     }

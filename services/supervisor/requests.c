@@ -409,8 +409,14 @@ static void on_scale(void *ctx, struct call *call, const void *body)
 static void on_set_log_level(void *ctx, struct call *call, const void *body)
 {
     const struct requests *self = ctx;
+    const char *problem = NULL;
+    lb_err err = log_levels_set(self->page, body, clock_monotonic_ms(), &problem);
 
-    log_levels_set(self->page, call, body, clock_monotonic_ms());
+    if (err != LB_OK) {
+        call_fail(&call, err, "%s", problem);
+        return;
+    }
+    reply_done(&call);
 }
 
 static void on_reload(void *ctx, struct call *call, const void *body)

@@ -341,11 +341,7 @@ static lb_err supervisor_claim(struct actor *actor, void **ret_ctx)
     int lock;
     lb_err err;
 
-    if (actor_instance(actor) != 0) {
-        log_error("a node has one supervisor: --instance is not for it");
-        return LB_INVALID;
-    }
-    err = claim_run_folder(actor_paths(actor), &lock);
+    err = claim_run_folder(actor_paths(actor), actor_instance(actor), &lock);
     if (err != LB_OK) {
         return err;
     }
