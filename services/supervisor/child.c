@@ -323,11 +323,6 @@ void child_kill(struct child *self)
     }
 }
 
-bool child_is_well(const struct child *self)
-{
-    return child_state(self) == STATE_READY;
-}
-
 bool child_has_settled(const struct child *self)
 {
     return self->was_ready || self->life.state == LIFE_FAILED || self->life.state == LIFE_REFUSED;

@@ -56,9 +56,6 @@ void child_reap(struct child *self);
 /* SIGKILL, and wait for its end; nothing follows. */
 void child_kill(struct child *self);
 
-/* Ready and not degraded. */
-bool child_is_well(const struct child *self);
-
 /* It was ready once, or nothing is to be expected of it soon: nobody waits for it at start. */
 bool child_has_settled(const struct child *self);
 
