@@ -1,12 +1,11 @@
 /*
  * Which instance of a service owns a key: a target or an infohash.
  *
- * The ids are shared out in equal parts by their first two bytes: instance = (these two, big
- * endian)
- * * instances / 65536. Everybody who sends something about a key uses the number of instances that
- * are active (actor_active()), and so finds the same one. While that number changes two may differ
- * for half a second: what must not be done twice is decided elsewhere, in the store's transactions.
- * Pure.
+ * The ids are shared out in equal parts by their first two bytes, big endian: the instance is
+ * these two, times the number of instances, divided by 65536. Everybody who sends something about a
+ * key uses the number of instances that are active (actor_active()), and so finds the same one.
+ * While that number changes two may differ for half a second: what must not be done twice is
+ * decided elsewhere, in the store's transactions. Pure.
  */
 #pragma once
 

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/un.h>
 #include <sys/wait.h>
+#include <sysexits.h>
 #include <unistd.h>
 
 void child_init(struct child *self, const struct child_surroundings *surroundings,
@@ -170,7 +171,7 @@ static void start_process(struct child *self)
         return;
     }
     log_error("cannot start %s: %s", self->row->program, strerror(errno));
-    child_tell(self, LIFE_ON_EXIT, CHILD_EXIT_NOT_STARTED);
+    child_tell(self, LIFE_ON_EXIT, EX_OSERR);
 }
 
 static void send_signal(const struct child *self, int number)

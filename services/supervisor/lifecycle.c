@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <stddef.h>
+#include <sysexits.h>
 
 typedef enum life_order action_fn(struct lifecycle *self, int32_t detail, uint64_t now_ms);
 
@@ -99,7 +100,7 @@ static enum life_order on_crash(struct lifecycle *self, int32_t detail, uint64_t
 {
     uint64_t delay_ms;
 
-    if (detail == LIFECYCLE_EXIT_PERMISSION || detail == LIFECYCLE_EXIT_CONFIGURATION) {
+    if (detail == EX_NOPERM || detail == EX_CONFIG) {
         self->state = LIFE_REFUSED;
         self->deadline_ms = LIFECYCLE_NEVER;
         return LIFE_DO_NOTHING;

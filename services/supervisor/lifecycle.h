@@ -28,9 +28,6 @@
 #define LIFECYCLE_ABORT_GRACE_MS  2000u   /* from SIGABRT to SIGKILL: time for a core file */
 #define LIFECYCLE_STOP_LIMIT_MS   10000u  /* from SIGTERM to SIGKILL */
 
-#define LIFECYCLE_EXIT_PERMISSION    77
-#define LIFECYCLE_EXIT_CONFIGURATION 78
-
 #define LIFECYCLE_NEVER UINT64_MAX
 
 /* X(name, text) */
