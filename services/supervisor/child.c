@@ -228,6 +228,16 @@ static void log_end(const struct child *self, uint64_t now_ms)
     }
 }
 
+/* What lifecycle_event() wants to know of a process that may hang; asked for only then. */
+static int32_t look_whether_stopped(const struct child *self, enum life_event event,
+                                    uint64_t now_ms)
+{
+    bool may_hang = event == LIFE_ON_BROKEN || event == LIFE_ON_STUCK ||
+                    (event == LIFE_ON_TIMER && now_ms >= self->life.deadline_ms);
+
+    return may_hang && self->pid > 0 && process_is_stopped(self->pid) ? LIFECYCLE_STOPPED : 0;
+}
+
 /* Recursion through start_process() is two deep at most: a second failed start backs off. */
 void child_tell(struct child *self, enum life_event event, int32_t detail)
 {
@@ -236,6 +246,8 @@ void child_tell(struct child *self, enum life_event event, int32_t detail)
 
     if (event == LIFE_ON_EXIT) {
         self->pid = 0;
+    } else {
+        detail = look_whether_stopped(self, event, now_ms);
     }
     order = lifecycle_event(&self->life, event, detail, now_ms);
     if (event == LIFE_ON_EXIT) {
