@@ -1,6 +1,7 @@
 #include "services/gateway/alias.h"
 
 #include "libcommon/bytes.h"
+#include "libcommon/owner.h"
 #include "proto/littlebird/v1/swarm.pb-c.h"
 #include "proto/swarm.pb-c.h"
 
@@ -82,5 +83,5 @@ void alias_put(const struct method *method, void *request, const uint8_t hash[AL
 
 uint16_t alias_place(const uint8_t hash[ALIAS_SIZE])
 {
-    return (uint16_t)(hash[0] << 8 | hash[1]);
+    return owner_place(hash);
 }

@@ -2,6 +2,7 @@
 
 #include "libcommon/address.h"
 #include "libcommon/memory.h"
+#include "libcommon/owner.h"
 #include "proto/littlebird/v1/swarm.pb-c.h"
 #include "proto/swarm.pb-c.h"
 #include "services/gateway/dedupe.h"
@@ -545,7 +546,7 @@ static uint16_t place_of(const ProtobufCBinaryData *infohash)
 {
     if (infohash->len < 2)
         return 0;
-    return (uint16_t)(infohash->data[0] << 8 | infohash->data[1]);
+    return owner_place(infohash->data);
 }
 
 uint16_t swarm_place_share(const void *request)
