@@ -414,6 +414,7 @@ void transfers_scaled(struct transfers *transfers)
 {
     struct workers *self = transfers->workers;
     const unsigned active = actor_active(transfers->actor, SERVICE_SWARM);
+    (void)instances_follow(&transfers->storages);
     if (active == self->active || transfers->stopping)
         return;
     log_info("workers=%u were=%u this=%u", active, self->active, self->instance);
