@@ -286,18 +286,12 @@ static void share_again(struct ordering *self, struct transfer *transfer)
     }
 }
 
-static void add_urls(struct webseed_urls *self, const struct webseed_urls *more)
-{
-    for (uint32_t i = 0; i < more->count; i++)
-        (void)webseed_urls_add(self, bytes_of(more->items[i], strlen(more->items[i])));
-}
-
 /* It was shared before; web seeds told now are added to those it has. */
 static void share_also_from(struct transfer *transfer, const struct webseed_urls *urls)
 {
     if (urls->count == 0 || transfer->metainfo == NULL)
         return;
-    add_urls(&transfer->metainfo->web_seeds, urls);
+    webseed_urls_add_all(&transfer->metainfo->web_seeds, urls);
     transfer_save_metainfo(transfer, transfer->metainfo);
 }
 
@@ -312,7 +306,7 @@ static void on_created(void *ctx, lb_err err, const struct create_result *result
         return;
     }
     self->metainfo = result->metainfo;
-    add_urls(&self->metainfo->web_seeds, &self->web_seeds);
+    webseed_urls_add_all(&self->metainfo->web_seeds, &self->web_seeds);
     struct resume *resume = result->resume;
     resume_encode(resume, &self->record, &self->record_size);
     resume_free(&resume);
@@ -402,7 +396,7 @@ void transfers_share(struct transfers *self, const struct transfers_share *share
         if (at->path == NULL || strcmp(at->path, clean) != 0)
             continue;
         free(clean);
-        add_urls(&at->web_seeds, &web_seeds);
+        webseed_urls_add_all(&at->web_seeds, &web_seeds);
         webseed_urls_done(&web_seeds);
         join_ordering(at, done, ctx);
         return;

@@ -50,6 +50,12 @@ bool webseed_urls_add(struct webseed_urls *self, struct bytes url)
     return true;
 }
 
+void webseed_urls_add_all(struct webseed_urls *self, const struct webseed_urls *more)
+{
+    for (uint32_t i = 0; i < more->count; i++)
+        (void)webseed_urls_add(self, bytes_of(more->items[i], strlen(more->items[i])));
+}
+
 void webseed_urls_done(struct webseed_urls *self)
 {
     for (uint32_t i = 0; i < self->count; i++)
