@@ -438,12 +438,17 @@ void transfer_start(struct transfer *self, uint8_t *record, size_t record_size)
     (void)transfer_open_storage(self, &events);
 }
 
-void transfer_adopt(struct transfer *self, struct metainfo *metainfo)
+void transfer_know(struct transfer *self, struct metainfo *metainfo)
 {
     assert(self->metainfo == NULL);
     self->metainfo = metainfo;
     free(self->name);
     self->name = xstrdup(metainfo->name);
+}
+
+void transfer_adopt(struct transfer *self, struct metainfo *metainfo)
+{
+    transfer_know(self, metainfo);
     if (self->storage_closing || self->again)
         return;
     transfer_start(self, NULL, 0);

@@ -148,9 +148,7 @@ static void drop_handed(const struct ordering *ordering)
 static void end_as_shared(struct ordering *ordering)
 {
     struct transfer *shown = transfer_new(ordering->owner, &ordering->order);
-    shown->metainfo = metainfo_keep(ordering->metainfo);
-    free(shown->name);
-    shown->name = xstrdup(ordering->metainfo->name);
+    transfer_know(shown, metainfo_keep(ordering->metainfo));
     transfer_learn_hashes(shown);
     ordering_end(ordering, LB_OK, "", shown);
     transfer_free(&shown);

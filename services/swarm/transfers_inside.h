@@ -239,6 +239,8 @@ void transfer_free(struct transfer **self);
  */
 void transfer_start(struct transfer *self, uint8_t *record, size_t record_size);
 
+/* It has this metainfo (taken) from now on, and its name. */
+void transfer_know(struct transfer *self, struct metainfo *metainfo);
 void transfer_save_metainfo(const struct transfer *self, const struct metainfo *metainfo);
 
 /* The metainfo is known now. */

@@ -117,10 +117,8 @@ static void load_done(struct job *job, void *ctx)
             transfer_fail(transfer, self->err, "its .torrent file");
         } else {
             if (self->metainfo != NULL) {
-                transfer->metainfo = self->metainfo;
+                transfer_know(transfer, self->metainfo);
                 self->metainfo = NULL;
-                free(transfer->name);
-                transfer->name = xstrdup(transfer->metainfo->name);
             }
             transfer_start(transfer, self->record, self->record_size);
             self->record = NULL;
@@ -221,9 +219,7 @@ static void on_share_stored(void *ctx, lb_err err)
     }
     struct transfer *transfer = transfer_new(owner, &self->order);
     transfers_put_in(owner, transfer);
-    transfer->metainfo = metainfo_keep(self->metainfo);
-    free(transfer->name);
-    transfer->name = xstrdup(self->metainfo->name);
+    transfer_know(transfer, metainfo_keep(self->metainfo));
     transfer->on_open = on_share_opened;
     transfer->on_open_ctx = self;
     self->opening = true;
@@ -446,11 +442,8 @@ static void on_fetch_stored(void *ctx, lb_err err)
     }
     struct transfer *transfer = transfer_new(owner, &self->order);
     transfers_put_in(owner, transfer);
-    if (self->metainfo != NULL) {
-        transfer->metainfo = metainfo_keep(self->metainfo);
-        free(transfer->name);
-        transfer->name = xstrdup(self->metainfo->name);
-    }
+    if (self->metainfo != NULL)
+        transfer_know(transfer, metainfo_keep(self->metainfo));
     transfer->calls = self->calls;
     transfer->calls_count = self->calls_count;
     self->calls = NULL;
