@@ -346,10 +346,12 @@ void transfer_run_webseeds(struct transfer *self);
 uint64_t transfer_webseeds_deadline_ms(const struct transfer *self);
 void transfer_drop_webseeds(struct transfer *self);
 
-/* ---- transfers_control.c ---- */
+/* ---- transfers_reload.c ---- */
 
 /* The numbers of every torrent, as configured. */
 struct torrent_numbers transfers_numbers(const struct transfers *self);
+
+/* ---- transfers_control.c ---- */
 
 /* The limits of the configuration. */
 void transfers_open_limits(struct transfers *self);
@@ -383,6 +385,11 @@ char *transfers_join_selections(const char *one, const char *other);
 
 /* One piece of a check is done. */
 void transfer_count_checked(struct transfer *self, uint32_t piece, bool good);
+
+/* ---- transfers_looking.c ---- */
+
+/* What lies in a folder under this name; the caller frees. */
+char *transfers_path(const char *folder, const char *name);
 
 /* ---- transfers_outcomes.c ---- */
 

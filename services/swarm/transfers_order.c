@@ -254,8 +254,7 @@ static struct transfer *find_share(const struct transfers *self, const char *pat
 /* The same path held something else before: that can no longer be served. */
 static void replace_share(struct ordering *self)
 {
-    char *path = xasprintf("%s%s%s", self->order.folder,
-                           strcmp(self->order.folder, "/") == 0 ? "" : "/", self->metainfo->name);
+    char *path = transfers_path(self->order.folder, self->metainfo->name);
     struct transfer *old = find_share(self->owner, path);
     free(path);
     if (old == NULL)
