@@ -1,11 +1,12 @@
 /*
  * What the files of transfers share: transfers.c (all of them, their sockets and timers),
  * transfer.c (one, from its order to its actions), transfer_disk.c (its files),
- * transfer_blocks.c (its blocks), transfer_webseeds.c (its web seeds),
- * transfer_peers.c (its connections), transfers_looking.c (what is to be seen of it),
+ * transfer_blocks.c (its blocks), transfer_hashes.c (what BEP 52 adds), transfer_webseeds.c (its
+ * web seeds), transfer_peers.c (its connections), transfers_looking.c (what is to be seen of it),
  * transfers_outcomes.c (how it went for its peers), transfers_control.c (limits, turns, selections
- * and checks), transfers_order.c (sharing, fetching, removing), transfers_announce.c (finding
- * peers), transfers_local.c (on the local net); among several workers of a node
+ * and checks), transfers_reload.c (the configuration), transfers_order.c (orders, loaded and
+ * removed), transfers_share.c, transfers_fetch.c, transfers_announce.c (finding peers),
+ * transfers_local.c (on the local net); among several workers of a node
  * transfers_workers.c (who has what), transfers_adopt.c (shares for others), transfers_bases.c
  * (what they have of the same name), transfers_mirror.c (seeding what another has),
  * transfers_allot.c (parts of the node's limits). Not for others.
@@ -411,11 +412,14 @@ void transfers_load(struct transfers *self);
 struct transfer *transfers_load_one(struct transfers *self, const struct order *order,
                                     enum ownership_place place);
 
+void transfers_cancel_orders(struct transfers *self);
+
+/* ---- transfers_fetch.c ---- */
+
 /* What an order to fetch is of: by its link or its metainfo. The problem is for a person. */
 LB_MUST_CHECK lb_err transfers_read_source(const struct transfers_fetch *fetch,
                                            uint8_t infohash[20], struct metainfo **ret_metainfo,
                                            struct metainfo_problem *problem);
-void transfers_cancel_orders(struct transfers *self);
 
 /* ---- transfers_local.c ---- */
 
