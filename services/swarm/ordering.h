@@ -35,8 +35,6 @@ struct ordering {
     size_t record_size;
     lb_err err;
     char reason[DEVICE_PROBLEM_SIZE];
-    bool opening; /* the transfer is there and not yet seeded */
-    uint8_t opening_infohash[20];
 
     /* Among several workers. */
     bool has_before; /* what the path held before, wherever that is shared */

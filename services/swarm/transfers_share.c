@@ -29,7 +29,6 @@ static void on_share_stored(void *ctx, lb_err err)
     transfer_know(transfer, metainfo_keep(self->metainfo));
     transfer->on_open = on_share_opened;
     transfer->on_open_ctx = self;
-    self->opening = true;
     uint8_t *copy = xmemdup(self->record, self->record_size);
     if (catalogue_write(owner->catalogue, self->order.infohash, CATALOGUE_RESUME, &copy,
                         self->record_size, NULL, NULL) != LB_OK)
