@@ -1,6 +1,7 @@
 /*
  * What the files of transfers share: transfers.c (all of them, their sockets and timers),
- * transfer.c (one, from its order to its actions), transfer_disk.c (its files),
+ * transfer.c (one, from its order to its end), transfer_actions.c (what its torrent wants done),
+ * transfer_disk.c (its files),
  * transfer_blocks.c (its blocks), transfer_hashes.c (what BEP 52 adds), transfer_webseeds.c (its
  * web seeds), transfer_peers.c (its connections), transfers_looking.c (what is to be seen of it),
  * transfers_outcomes.c (how it went for its peers), transfers_control.c (limits, turns, selections
@@ -242,13 +243,11 @@ void transfer_start(struct transfer *self, uint8_t *record, size_t record_size);
 
 /* It has this metainfo (taken) from now on, and its name. */
 void transfer_know(struct transfer *self, struct metainfo *metainfo);
-void transfer_save_metainfo(const struct transfer *self, const struct metainfo *metainfo);
 
-/* The metainfo is known now. */
+/* The same, and it goes on with it. */
 void transfer_adopt(struct transfer *self, struct metainfo *metainfo);
 void transfer_stop(struct transfer *self);
 void transfer_fail(struct transfer *self, lb_err err, const char *what);
-void transfer_settle(struct transfer *self);
 void transfer_turn(struct transfer *self, uint64_t now_ms);
 uint64_t transfer_deadline_ms(const struct transfer *self);
 void transfer_order(const struct transfer *self, struct order *ret_order);
@@ -271,6 +270,12 @@ void transfer_stop_soon(struct transfer *self);
 /* What may go away by itself: begin again after a while. */
 void transfer_try_again(struct transfer *self, lb_err err);
 
+/* ---- transfer_actions.c ---- */
+
+void transfer_save_order(struct transfer *self);
+void transfer_save_metainfo(const struct transfer *self, const struct metainfo *metainfo);
+void transfer_settle(struct transfer *self);
+
 /* ---- transfer_disk.c ---- */
 
 /* False: it cannot be, and has failed. */
@@ -292,6 +297,9 @@ void transfer_complete(struct transfer *self);
 void transfer_on_durable(struct transfer *self);
 void transfer_read_back_piece(struct transfer *self, uint32_t piece, bool good);
 void transfer_read_back_done(struct transfer *self);
+
+/* What lies in its files is not what it was, or cannot be written: self->trouble. */
+void transfer_look_into_trouble(struct transfer *self);
 
 /* ---- transfer_blocks.c ---- */
 
@@ -334,8 +342,6 @@ bool transfer_is_known_as(const struct transfer *self, const uint8_t infohash[20
 void transfer_want_layers(struct transfer *self);
 void transfer_take_layers(struct transfer *self);
 void transfer_give_hashes(struct transfer *self, uint32_t peer, struct bytes payload);
-
-void transfer_save_order(struct transfer *self);
 
 /* ---- transfer_webseeds.c ---- */
 
