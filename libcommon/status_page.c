@@ -175,6 +175,15 @@ struct status_counter *status_slot_counter(struct status_slot *slot, const char 
     return NULL;
 }
 
+const struct status_counter *status_slot_find(const struct status_slot *slot, const char *name)
+{
+    for (int i = 0; i < STATUS_COUNTERS_MAX && slot->counters[i].name[0] != '\0'; i++) {
+        if (strncmp(slot->counters[i].name, name, STATUS_NAME_SIZE - 1) == 0)
+            return &slot->counters[i];
+    }
+    return NULL;
+}
+
 void status_counter_add(struct status_counter *counter, uint64_t by)
 {
     atomic_fetch_add_explicit(&counter->value, by, memory_order_relaxed);

@@ -133,6 +133,9 @@ bool service_state_serves(enum service_state state);
 
 /* The counter of this name in a slot, made when it is new; NULL when the slot is full. */
 struct status_counter *status_slot_counter(struct status_slot *slot, const char *name);
+
+/* The one there is, also of another process; NULL: it has none of this name. */
+const struct status_counter *status_slot_find(const struct status_slot *slot, const char *name);
 void status_counter_add(struct status_counter *counter, uint64_t by);
 void status_counter_set(struct status_counter *counter, uint64_t value);
 

@@ -14,10 +14,10 @@
  *
  * Of several workers each has a socket on the same port, and the kernel steers by source address
  * (libcommon/listen.h). Any of them can answer any query and ask any node: the tables lie in shared
- * memory, the token key in the run folder, and answers are handed on. What each keeps for itself is
- * what it has learnt of addresses (round-trip times, budgets, sightings): who is steered to another
- * worker begins there anew. Each attaches the steering program, at its start and when the number of
- * workers has changed; whoever is last says the same as who was first.
+ * memory, the token key in the private folder, and answers are handed on. What each keeps for
+ * itself is what it has learnt of addresses (round-trip times, budgets, sightings): who is steered
+ * to another worker begins there anew. Each attaches the steering program, at its start and when
+ * the number of workers has changed; whoever is last says the same as who was first.
  */
 #pragma once
 
