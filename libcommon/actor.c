@@ -24,6 +24,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sysexits.h>
 #include <unistd.h>
 #include <uv.h>
 #include <zmq.h>
@@ -32,10 +33,6 @@
 #define LINGER_MS       100
 #define CALL_BUFFER     640                  /* most requests fit: no second allocation */
 #define CALLS_BYTES_MAX (256u * 1024 * 1024) /* bytes of all unpacked requests together */
-
-#define EXIT_CONFIGURATION 78 /* EX_CONFIG of sysexits.h: restarting will not help */
-#define EXIT_PERMISSION    77
-#define EXIT_DEFECT        70 /* EX_SOFTWARE */
 
 struct call {
     struct actor *actor;
@@ -752,9 +749,9 @@ static int exit_code(lb_err err)
     case LB_OK:
         return 0;
     case LB_INVALID:
-        return EXIT_CONFIGURATION;
+        return EX_CONFIG;
     case LB_DENIED:
-        return EXIT_PERMISSION;
+        return EX_NOPERM;
     default:
         return 1;
     }
@@ -816,7 +813,7 @@ static bool prepare(struct actor *self, int argc, char **argv, int *ret_exit)
             "state in /var/lib/littlebird/net as _lb-net, and all others in "
             "/var/lib/littlebird/data as _lb-data: move it there, or away",
             old);
-        *ret_exit = EXIT_CONFIGURATION;
+        *ret_exit = EX_CONFIG;
         return false;
     }
     if (err == LB_OK)
@@ -824,13 +821,13 @@ static bool prepare(struct actor *self, int argc, char **argv, int *ret_exit)
     if (err != LB_OK) {
         log_error("cannot use the folder %s: %s",
                   self->options.dir != NULL ? self->options.dir : "of the user", lb_err_text(err));
-        *ret_exit = err == LB_DENIED ? EXIT_PERMISSION : EXIT_CONFIGURATION;
+        *ret_exit = err == LB_DENIED ? EX_NOPERM : EX_CONFIG;
         return false;
     }
     err = config_load(&self->config, self->paths.config_file, self->options.overrides, &problem);
     if (err != LB_OK) {
         log_error("%s", problem.text);
-        *ret_exit = EXIT_CONFIGURATION;
+        *ret_exit = EX_CONFIG;
         return false;
     }
     log_set_level((enum log_level)config_number(self->config, CONFIG_LOG_LEVEL));
@@ -861,7 +858,7 @@ int actor_main(const struct service_definition *definition, int argc, char **arg
     if (unhandled != NULL) {
         fprintf(stderr, "lb-%s: nothing handles the request %s: this is a defect of the program\n",
                 service_text(definition->service), unhandled);
-        return EXIT_DEFECT;
+        return EX_SOFTWARE;
     }
     self = xcalloc(1, sizeof *self);
     self->definition = definition;

@@ -107,7 +107,8 @@ struct status_page {
 
 /*
  * Open run_folder/status.shm; for a writer it is made when it is not there or not valid: a new
- * file, or, where no file may be made, in the one that is there.
+ * file, or, where no file may be made, in the one that is there. For a reader it is LB_UNSUPPORTED
+ * when a node of another version made it, LB_CORRUPT when it is no status page.
  */
 LB_MUST_CHECK lb_err status_page_open(struct page *ret_page, const char *run_folder, bool writable);
 

@@ -149,7 +149,7 @@ int command_health(const struct args *args)
         return unknown("the node's folder cannot be used");
     err = processes_read(&processes, &paths);
     if (err != LB_OK && err != LB_NOT_FOUND)
-        return unknown(lb_err_text(err));
+        return unknown(processes_err_text(err));
     troubles_find(&troubles, processes.rows, processes.count, processes.is_system);
     health = health_format(&processes, &troubles, line);
     printf("%s\n", line);

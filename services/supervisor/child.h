@@ -16,8 +16,6 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#define CHILD_EXIT_NOT_STARTED 71 /* EX_OSERR: no process could be made */
-
 struct sockets;
 
 /* What all services of a node are started with; outlives the children. */

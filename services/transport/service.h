@@ -22,6 +22,7 @@
 #pragma once
 
 #include "libcommon/actor.h"
+#include "libcommon/grace.h"
 #include "libcommon/instances.h"
 #include "libcommon/random.h"
 #include "services/transport/crossing.h"
@@ -62,7 +63,7 @@ struct transport {
     uv_timer_t deadline_timer, care_timer;
     uv_prepare_t prepare;
     unsigned handles_open;
-    uint64_t started_ms;
+    struct grace grace;   /* of a further worker */
     uint64_t now_us;      /* of this turn or batch */
     uint64_t deadline_us; /* what the timer is armed for */
     bool in_batch;

@@ -25,7 +25,7 @@ import status_page
 from bencode import decode, encode
 from chaos_load import Transfers, Values
 from load import Askers, Threads
-from node import Lab, fail, wait_for
+from node import Lab, fail, is_gone, wait_for
 
 WORKERS = 2  # of transport, storage and swarm
 SERVICES = [("routing", 0), ("gateway", 0),
@@ -143,15 +143,6 @@ class Victim:
         fault = self.random.choices((self.kill, self.hang, self.starve), (8, 1, 1))[0]
         fault(*self.random.sample(SERVICES, self.random.choice((1, 1, 2, 3))))
         time.sleep(self.random.random() / 4)
-
-
-def is_gone(pid):
-    """With all its threads: as long as one is left, so are its lock and its sockets."""
-    try:
-        with open(f"/proc/{pid}/stat") as file:
-            return file.read().rsplit(")", 1)[1].split()[0] == "Z" and len(os.listdir(f"/proc/{pid}/task")) == 1
-    except FileNotFoundError:
-        return True
 
 
 def small_disk(victim, stack):

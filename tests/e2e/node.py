@@ -43,6 +43,15 @@ def wait_for(what, condition, limit_s=LIMIT_S, pause_s=0.05):
         time.sleep(pause_s)
 
 
+def is_gone(pid):
+    """With all its threads: as long as one is left, so are its lock and its sockets."""
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rsplit(")", 1)[1].split()[0] == "Z" and len(os.listdir(f"/proc/{pid}/task")) == 1
+    except FileNotFoundError:
+        return True
+
+
 ports_given = set()
 
 

@@ -12,19 +12,10 @@ import threading
 import time
 
 from bencode import decode, encode
-from node import Lab, fail, wait_for
+from node import Lab, fail, is_gone, wait_for
 
 KILLS = 3
 STOPPED_S = 6  # two watchdogs: the queue of notifications is full long before
-
-
-def is_gone(pid):
-    """With all its threads: as long as one is left, so are its lock and its sockets."""
-    try:
-        with open(f"/proc/{pid}/stat") as file:
-            return file.read().rsplit(")", 1)[1].split()[0] == "Z" and len(os.listdir(f"/proc/{pid}/task")) == 1
-    except FileNotFoundError:
-        return True
 
 
 def ping(node):

@@ -732,11 +732,21 @@ static void a_lookup_is_for_twenty_bytes(void **state)
     drop(asked);
 }
 
+/* A method of lb-supervisor's whose response has nothing in it. */
+static void assert_done_is_told(const char *name)
+{
+    Lb__Supervisor__Done done = LB__SUPERVISOR__DONE__INIT;
+    Lb__Supervisor__Reply reply = LB__SUPERVISOR__REPLY__INIT;
+
+    assert_null(translate(name, &reply));
+    reply.body_case = LB__SUPERVISOR__REPLY__BODY_DONE;
+    reply.done = &done;
+    drop(translate(name, &reply));
+}
+
 static void a_restart_is_of_one_or_all(void **state)
 {
     Littlebird__V1__RestartServiceRequest request = LITTLEBIRD__V1__RESTART_SERVICE_REQUEST__INIT;
-    Lb__Supervisor__Done done = LB__SUPERVISOR__DONE__INIT;
-    Lb__Supervisor__Reply reply = LB__SUPERVISOR__REPLY__INIT;
     Lb__Supervisor__Request *asked;
     const char *name = "littlebird.v1.NodeService/RestartService";
 
@@ -752,17 +762,12 @@ static void a_restart_is_of_one_or_all(void **state)
     assert_int_equal(asked->restart->which_case, LB__SUPERVISOR__RESTART__WHICH_INSTANCE);
     drop(asked);
     assert_false(method_find(name)->may_repeat(&request));
-    assert_null(translate(name, &reply));
-    reply.body_case = LB__SUPERVISOR__REPLY__BODY_DONE;
-    reply.done = &done;
-    drop(translate(name, &reply));
+    assert_done_is_told(name);
 }
 
 static void a_log_level_is_of_one_or_all(void **state)
 {
     Littlebird__V1__SetLogLevelRequest request = LITTLEBIRD__V1__SET_LOG_LEVEL_REQUEST__INIT;
-    Lb__Supervisor__Done done = LB__SUPERVISOR__DONE__INIT;
-    Lb__Supervisor__Reply reply = LB__SUPERVISOR__REPLY__INIT;
     Lb__Supervisor__Request *asked;
     const char *name = "littlebird.v1.NodeService/SetLogLevel";
 
@@ -785,10 +790,7 @@ static void a_log_level_is_of_one_or_all(void **state)
     asked = ask(name, &request, LB_OK);
     assert_int_equal(asked->set_log_level->instance, 2);
     drop(asked);
-    assert_null(translate(name, &reply));
-    reply.body_case = LB__SUPERVISOR__REPLY__BODY_DONE;
-    reply.done = &done;
-    drop(translate(name, &reply));
+    assert_done_is_told(name);
 }
 
 static void a_reload_is_told(void **state)

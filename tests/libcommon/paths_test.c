@@ -2,14 +2,30 @@
 
 #include "tests/libcommon/cmocka_row.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* The environment, then what paths_find(dir) says. The machine's own node is not looked at: no row
- * without dir and LITTLEBIRD_DIR would hold on a machine where one runs. */
+/* Whether the system's node runs is the test's to say, not the machine's: this is in front of
+ * libc's. */
+static bool system_node_runs;
+
+int access(const char *path, int mode)
+{
+    if (strcmp(path, "/run/littlebird/api.sock") != 0)
+        return faccessat(AT_FDCWD, path, mode, 0);
+    assert_int_equal(mode, W_OK);
+    if (system_node_runs)
+        return 0;
+    errno = ENOENT;
+    return -1;
+}
+
+/* The environment, then what paths_find(dir) says; the system's node does not matter. */
 static const struct find_row {
     const char *what;
     const char *dir, *variable; /* --dir and LITTLEBIRD_DIR */
@@ -42,6 +58,7 @@ static void find(void **state)
     struct paths paths = { .config_file = "untouched" };
 
     assert_int_equal(chdir("/tmp"), 0);
+    system_node_runs = true;
     if (row->variable != NULL)
         setenv("LITTLEBIRD_DIR", row->variable, 1);
     else
@@ -82,8 +99,7 @@ static void a_user_without_options_has_folders_by_xdg(void **state)
     struct paths paths;
 
     (void)state;
-    if (access("/run/littlebird/api.sock", W_OK) == 0)
-        skip(); /* a system node runs here: it comes first */
+    system_node_runs = false;
     unsetenv("LITTLEBIRD_DIR");
     setenv("HOME", "/home/u", 1);
     setenv("XDG_RUNTIME_DIR", "/run/user/7", 1);
@@ -98,6 +114,21 @@ static void a_user_without_options_has_folders_by_xdg(void **state)
     assert_int_equal(paths_find(&paths, NULL), LB_OK);
     assert_string_equal(paths.state_folder, "/data/littlebird");
     assert_string_equal(paths.run_folder, "/data/littlebird/run");
+}
+
+static void the_systems_node_comes_before_the_users(void **state)
+{
+    struct paths paths;
+
+    (void)state;
+    system_node_runs = true;
+    unsetenv("LITTLEBIRD_DIR");
+    setenv("HOME", "/home/u", 1);
+    assert_int_equal(paths_find(&paths, NULL), LB_OK);
+    assert_true(paths_is_system(&paths));
+    assert_string_equal(paths.state_folder, "/var/lib/littlebird");
+    assert_int_equal(paths_find(&paths, "/srv/a"), LB_OK);
+    assert_string_equal(paths.state_folder, "/srv/a/data");
 }
 
 static void the_system_node_is_where_it_always_is(void **state)
@@ -179,6 +210,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_folder_name_of_any_length_is_refused_not_cut),
         cmocka_unit_test(a_user_without_options_has_folders_by_xdg),
+        cmocka_unit_test(the_systems_node_comes_before_the_users),
         cmocka_unit_test(the_system_node_is_where_it_always_is),
         cmocka_unit_test(in_the_systems_node_each_user_has_its_own),
         cmocka_unit_test(folders_are_made_for_their_owner_alone),

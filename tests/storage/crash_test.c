@@ -111,20 +111,6 @@ static unsigned run_and_kill(struct world *world, unsigned first, unsigned wait_
     return last;
 }
 
-static uint64_t seq_of(struct world *world, unsigned key)
-{
-    struct item item = world_mutable(key, 1, "1:v");
-    struct node_id target = item_target(&item);
-    struct item_record record;
-    uint64_t seq = 0;
-
-    assert_int_equal(db_read_begin(world->db), LB_OK);
-    if (db_read_item(world->db, &target, world->now_s, &record) == LB_OK)
-        seq = record.item.seq;
-    db_read_end(world->db);
-    return seq;
-}
-
 static void is_not_undercut(struct world *world, struct item item)
 {
     assert_false(world_has(world, &item));
@@ -141,7 +127,7 @@ static void check(struct world *world, unsigned last)
         unsigned newest =
             last - (last + KEYS - key) % KEYS; /* the last group that wrote this key */
 
-        assert_true(seq_of(world, key) >= newest + 1);
+        assert_true(world_seq(world, key) >= newest + 1);
         is_not_undercut(world, dropped_of(newest));
         is_not_undercut(world, ended_of(newest));
     }

@@ -2,33 +2,10 @@
 #include "services/storage/db.h"
 
 #include "services/storage/value.h"
-#include "tests/storage/db_world.h"
+#include "tests/storage/db_fixture.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-static struct world world;
-
-static int set_up(void **state)
-{
-    (void)state;
-    world_init(&world, WORLD_MAP);
-    return 0;
-}
-
-static int set_up_small(void **state)
-{
-    (void)state;
-    world_init(&world, 1024 * 1024);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    world_done(&world);
-    return 0;
-}
 
 static lb_err put_for(const struct item *item, uint64_t ttl_s, uint64_t check_in_s)
 {
@@ -324,7 +301,7 @@ static void remembered_numbers_are_bounded(void **state)
         remembered += db_read_seen(world.db, &target, world.now_s) == 5;
     }
     db_read_end(world.db);
-    assert_int_equal(remembered, policy_seen_max(1024 * 1024));
+    assert_int_equal(remembered, policy_seen_max(WORLD_MAP_SMALL));
     assert_int_equal(put_for(&last, 100, 600), LB_CONFLICT); /* the latest are those kept */
 }
 
@@ -403,8 +380,6 @@ static void a_store_of_version_1_is_taken_over(void **state)
     assert_int_equal(world_sweep(&world), 1);
     assert_int_equal(overdue(UINT64_MAX), 0);
 }
-
-#define IN(world_function, test) cmocka_unit_test_setup_teardown(test, world_function, tear_down)
 
 int main(void)
 {

@@ -3,27 +3,11 @@
 
 #include "libcommon/memory.h"
 #include "libcommon/random.h"
-#include "tests/storage/db_world.h"
+#include "tests/storage/db_fixture.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-static struct world world;
-
-static int set_up(void **state)
-{
-    (void)state;
-    world_init(&world, WORLD_MAP);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    world_done(&world);
-    return 0;
-}
 
 static const struct node_id infohash = { { 1, 2, 3 } };
 static const struct node_id other_infohash = { { 9 } };
@@ -281,8 +265,6 @@ static void every_target_is_told_once(void **state)
     assert_int_equal(collected.targets, 3);
     assert_true(collected.finished);
 }
-
-#define IN(world_function, test) cmocka_unit_test_setup_teardown(test, world_function, tear_down)
 
 int main(void)
 {

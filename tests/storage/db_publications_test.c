@@ -1,25 +1,9 @@
 /* What this node has put and puts again. */
 #include "services/storage/db.h"
 
-#include "tests/storage/db_world.h"
+#include "tests/storage/db_fixture.h"
 
 #include <string.h>
-
-static struct world world;
-
-static int set_up(void **state)
-{
-    (void)state;
-    world_init(&world, WORLD_MAP);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    world_done(&world);
-    return 0;
-}
 
 static void publish(const struct node_id *group, const struct item *item, uint64_t version,
                     uint64_t due_s)
@@ -162,8 +146,6 @@ static void what_was_put_meanwhile_is_not_forgotten_with_the_old(void **state)
     world_apply(&world, &again);
     assert_int_equal(again.err, LB_OK);
 }
-
-#define IN(world_function, test) cmocka_unit_test_setup_teardown(test, world_function, tear_down)
 
 int main(void)
 {

@@ -1,7 +1,7 @@
 /* One store, several processes: who sees to what, and what is decided once. */
 #include "libcommon/owner.h"
 #include "services/storage/db.h"
-#include "tests/storage/db_world.h"
+#include "tests/storage/db_fixture.h"
 
 #include <stdio.h>
 #include <sys/wait.h>
@@ -11,22 +11,6 @@
 #define PROCESSES 3u
 #define STEPS     40u /* of each process, compare and set */
 #define FAILED    255u
-
-static struct world world;
-
-static int set_up(void **state)
-{
-    (void)state;
-    world_init(&world, WORLD_MAP);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    world_done(&world);
-    return 0;
-}
 
 static struct db_range range_of(unsigned instance, unsigned instances)
 {
@@ -297,16 +281,14 @@ static void a_commit_of_another_process_is_noticed(void **state)
     assert_true(db_last_commit(world.db) > before);
 }
 
-#define IN(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        IN(each_check_is_of_one_share),
-        IN(each_publication_is_taken_by_its_owner),
-        IN(compare_and_set_is_decided_once_over_all_processes),
-        IN(a_file_that_another_process_has_open_is_not_set_aside),
-        IN(a_commit_of_another_process_is_noticed),
+        IN(set_up, each_check_is_of_one_share),
+        IN(set_up, each_publication_is_taken_by_its_owner),
+        IN(set_up, compare_and_set_is_decided_once_over_all_processes),
+        IN(set_up, a_file_that_another_process_has_open_is_not_set_aside),
+        IN(set_up, a_commit_of_another_process_is_noticed),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -3,34 +3,11 @@
 
 #include "libcommon/memory.h"
 #include "services/storage/value.h"
-#include "tests/storage/db_world.h"
+#include "tests/storage/db_fixture.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-static struct world world;
-
-static int set_up(void **state)
-{
-    (void)state;
-    world_init(&world, WORLD_MAP);
-    return 0;
-}
-
-static int set_up_small(void **state)
-{
-    (void)state;
-    world_init(&world, 1024 * 1024);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    world_done(&world);
-    return 0;
-}
 
 /* ---- items ---- */
 
@@ -264,8 +241,6 @@ static void a_commit_too_large_is_halved(void **state)
     free(buffers);
     free(ops);
 }
-
-#define IN(world_function, test) cmocka_unit_test_setup_teardown(test, world_function, tear_down)
 
 int main(void)
 {

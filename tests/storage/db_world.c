@@ -205,6 +205,20 @@ uint32_t world_sweep(struct world *self)
     return removed;
 }
 
+uint64_t world_seq(struct world *self, unsigned number)
+{
+    struct item item = world_mutable(number, 1, "1:v");
+    struct node_id target = item_target(&item);
+    struct item_record record;
+    uint64_t seq = 0;
+
+    assert_int_equal(db_read_begin(self->db), LB_OK);
+    if (db_read_item(self->db, &target, self->now_s, &record) == LB_OK)
+        seq = record.item.seq;
+    db_read_end(self->db);
+    return seq;
+}
+
 struct db_stats world_stats(struct world *self)
 {
     struct db_stats stats;

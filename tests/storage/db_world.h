@@ -46,6 +46,7 @@ unsigned world_put_many(struct world *self, unsigned first, unsigned count, size
                         const char *source);
 bool world_has(struct world *self, const struct item *item);
 bool world_has_number(struct world *self, unsigned number, size_t size);
+uint64_t world_seq(struct world *self, unsigned number); /* of the mutable one; 0: there is none */
 lb_err world_announce(struct world *self, const struct node_id *infohash, const char *peer,
                       bool seed, const char *source);
 size_t world_peers(struct world *self, const struct node_id *infohash, bool v6, bool no_seeds,

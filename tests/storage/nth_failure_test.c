@@ -2,29 +2,16 @@
  * N-th failure loops over the store: whatever call on its files fails, once or from then on, an
  * operation says so, nothing crashes, the store opens again, and what was acknowledged is there.
  */
-#include "tests/libcommon/failing_io.h"
+#include "tests/libcommon/nth_failure.h"
 #include "tests/storage/db_world.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #define BEFORE    6u /* items that are stored before anything fails */
 #define MEANWHILE 4u /* and one after the other, while it may */
 #define SIZE      700u
-#define NTH_MAX   400u
 #define KEY       77u
-
-static const struct row {
-    const char *what;
-    enum failing_io_kind kind;
-    int error, error_of_open;
-} rows[] = {
-    { "one call is an I/O error, or finds no descriptor", FAILING_ONCE, EIO, EMFILE },
-    { "from one call on all are", FAILING_FROM_ON, EIO, EMFILE },
-    { "one call finds no room", FAILING_ONCE, ENOSPC, ENOSPC },
-    { "from one call on there is no room", FAILING_FROM_ON, ENOSPC, ENOSPC },
-};
 
 struct promise {
     bool stored[BEFORE + MEANWHILE];
@@ -99,20 +86,6 @@ static void work(struct world *world, struct promise *promise)
         (void)(sweep(world, promise) && put_version(world, 3, promise));
 }
 
-static uint64_t seq_of(struct world *world, unsigned key)
-{
-    struct item item = world_mutable(key, 1, "1:v");
-    struct node_id target = item_target(&item);
-    struct item_record record;
-    uint64_t seq = 0;
-
-    assert_int_equal(db_read_begin(world->db), LB_OK);
-    if (db_read_item(world->db, &target, world->now_s, &record) == LB_OK)
-        seq = record.item.seq;
-    db_read_end(world->db);
-    return seq;
-}
-
 static void check(struct world *world, const struct promise *promise)
 {
     struct promise after = { .seq = 0 };
@@ -121,10 +94,10 @@ static void check(struct world *world, const struct promise *promise)
         assert_true(!promise->stored[i] || world_has_number(world, i, SIZE));
         assert_true(!promise->refused[i] || !world_has_number(world, i, SIZE));
     }
-    assert_true(seq_of(world, KEY) >= promise->seq);
-    assert_true(!promise->swept || seq_of(world, KEY + 1) == 0);
+    assert_true(world_seq(world, KEY) >= promise->seq);
+    assert_true(!promise->swept || world_seq(world, KEY + 1) == 0);
     assert_true(put_version(world, 4, &after) && after.seq == 4); /* it is a whole store */
-    assert_int_equal(seq_of(world, KEY), 4);
+    assert_int_equal(world_seq(world, KEY), 4);
 }
 
 static void begin(struct world *world, struct promise *promise)
@@ -136,92 +109,58 @@ static void begin(struct world *world, struct promise *promise)
     assert_true(put_version(world, 1, promise));
 }
 
-static struct failing_io plan_of(const struct row *row, unsigned nth)
+static void in_a_store_that_is_open(struct nth_failure *self)
 {
-    return (struct failing_io){
-        .kind = row->kind, .nth = nth, .error = row->error, .error_of_open = row->error_of_open
-    };
+    struct promise promise;
+    struct world world;
+
+    begin(&world, &promise);
+    nth_failure_arm(self);
+    work(&world, &promise);
+    nth_failure_disarm(self);
+    world_close(&world);
+    world_open(&world);
+    check(&world, &promise);
+    world_done(&world);
 }
 
-static void in_a_store_that_is_open(void **state)
+static void while_it_is_opened(struct nth_failure *self)
 {
-    const struct row *row = *state;
-    bool failed = true;
-    unsigned nth = 0;
+    struct promise promise;
+    struct world world;
+    lb_err err;
 
-    while (failed) {
-        const struct failing_io plan = plan_of(row, ++nth);
-        struct promise promise;
-        struct world world;
-
-        assert_true(nth <= NTH_MAX);
-        begin(&world, &promise);
-        failing_io_arm(&plan);
-        work(&world, &promise);
-        failed = failing_io_disarm();
-        world_close(&world);
-        world_open(&world);
-        check(&world, &promise);
-        world_done(&world);
-    }
-    assert_true(nth > 10);
+    begin(&world, &promise);
+    world_close(&world);
+    nth_failure_arm(self);
+    err = world_try_open(&world);
+    nth_failure_disarm(self);
+    assert_true(err != LB_CORRUPT); /* or it would be set aside */
+    assert_true(err != LB_UNSUPPORTED);
+    world_close(&world);
+    world_open(&world);
+    check(&world, &promise);
+    world_done(&world);
 }
 
-static void while_it_is_opened(void **state)
+static void while_it_is_made(struct nth_failure *self)
 {
-    const struct row *row = *state;
-    bool failed = true;
-    unsigned nth = 0;
+    struct promise promise = { .seq = 0 };
+    struct world world = { .map_bytes = WORLD_MAP };
 
-    while (failed) {
-        const struct failing_io plan = plan_of(row, ++nth);
-        struct promise promise;
-        struct world world;
-        lb_err err;
-
-        assert_true(nth <= NTH_MAX);
-        begin(&world, &promise);
-        world_close(&world);
-        failing_io_arm(&plan);
-        err = world_try_open(&world);
-        failed = failing_io_disarm();
-        assert_true(err != LB_CORRUPT); /* or it would be set aside */
-        assert_true(err != LB_UNSUPPORTED);
-        world_close(&world);
-        world_open(&world);
-        check(&world, &promise);
-        world_done(&world);
-    }
-    assert_true(nth > 3);
-}
-
-static void while_it_is_made(void **state)
-{
-    const struct row *row = *state;
-    bool failed = true;
-    unsigned nth = 0;
-
-    while (failed) {
-        const struct failing_io plan = plan_of(row, ++nth);
-        struct promise promise = { .seq = 0 };
-        struct world world = { .map_bytes = WORLD_MAP };
-
-        assert_true(nth <= NTH_MAX);
-        snprintf(world.folder, sizeof world.folder, "/tmp/lb-storage-test-XXXXXX");
-        assert_non_null(mkdtemp(world.folder));
-        failing_io_arm(&plan);
-        (void)!world_try_open(&world);
-        failed = failing_io_disarm();
-        world_close(&world);
-        world_open(&world);
-        check(&world, &promise);
-        world_done(&world);
-    }
-    assert_true(nth > 3);
+    snprintf(world.folder, sizeof world.folder, "/tmp/lb-storage-test-XXXXXX");
+    assert_non_null(mkdtemp(world.folder));
+    nth_failure_arm(self);
+    (void)!world_try_open(&world);
+    nth_failure_disarm(self);
+    world_close(&world);
+    world_open(&world);
+    check(&world, &promise);
+    world_done(&world);
 }
 
 int main(void)
 {
-    return RUN_ROWS(rows, in_a_store_that_is_open) + RUN_ROWS(rows, while_it_is_opened) +
-           RUN_ROWS(rows, while_it_is_made);
+    return NTH_FAILURE_RUN(in_a_store_that_is_open, 10) + NTH_FAILURE_RUN(while_it_is_opened, 3) +
+           NTH_FAILURE_RUN(while_it_is_made, 3);
 }

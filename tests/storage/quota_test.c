@@ -1,33 +1,8 @@
 /* Who may store how much, on the disk itself (policy.h; THREATS 2, row 5). */
-#include "tests/storage/db_world.h"
+#include "tests/storage/db_fixture.h"
 
 #include <stdio.h>
 #include <string.h>
-
-#define SMALL_MAP (1024u * 1024)
-
-static struct world world;
-
-static int set_up(void **state)
-{
-    (void)state;
-    world_init(&world, WORLD_MAP);
-    return 0;
-}
-
-static int set_up_small(void **state)
-{
-    (void)state;
-    world_init(&world, SMALL_MAP);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    world_done(&world);
-    return 0;
-}
 
 /* Own values of one publisher, each under a salt and from a /24 of its own. */
 static unsigned publish_many(unsigned publisher, unsigned count)
@@ -132,16 +107,14 @@ static void what_has_ended_is_counted_no_more(void **state)
     }
 }
 
-#define WITH_WORLD(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        WITH_WORLD(a_publisher_has_one_share_wherever_it_puts_from),
-        WITH_WORLD(many_sources_together_do_not_grow_the_store),
-        cmocka_unit_test_setup_teardown(a_long_life_is_no_protection, set_up_small, tear_down),
-        WITH_WORLD(who_refreshes_does_not_take_the_space_over),
-        WITH_WORLD(what_has_ended_is_counted_no_more),
+        IN(set_up, a_publisher_has_one_share_wherever_it_puts_from),
+        IN(set_up, many_sources_together_do_not_grow_the_store),
+        IN(set_up_small, a_long_life_is_no_protection),
+        IN(set_up, who_refreshes_does_not_take_the_space_over),
+        IN(set_up, what_has_ended_is_counted_no_more),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

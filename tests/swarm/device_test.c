@@ -4,7 +4,8 @@
 #include "services/swarm/bitfield.h"
 #include "services/swarm/disk.h"
 #include "tests/libcommon/cmocka_row.h"
-#include "tests/swarm/disk_world.h"
+#include "tests/libcommon/rights.h"
+#include "tests/swarm/disk_pieces.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -20,8 +21,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#define KIB   1024u
-#define MIB   (1024u * 1024)
 #define PIECE (256 * KIB)
 #define SIZE  (4 * MIB) /* of the device */
 #define IMAGE (3 * MIB + 100 * KIB + 7)
@@ -85,35 +84,45 @@ struct loop {
     char file[512];
 };
 
-/* A device of `size` bytes 'x'. False: not allowed here, or there are no loop devices. */
-static bool loop_init(struct loop *self, const struct world *world, size_t size)
+/* Attach the file to a device that is free now. Returns 0 or the errno. */
+static int loop_attach(struct loop *self, int control)
+{
+    int file = open(self->file, O_RDWR | O_CLOEXEC), number, error = 0;
+
+    assert_true(file >= 0);
+    number = ioctl(control, LOOP_CTL_GET_FREE);
+    snprintf(self->path, sizeof(self->path), "/dev/loop%d", number);
+    self->fd = number < 0 ? -1 : open(self->path, O_RDWR | O_CLOEXEC);
+    if (self->fd < 0 || ioctl(self->fd, LOOP_SET_FD, file) < 0) {
+        error = errno;
+        if (self->fd >= 0)
+            close(self->fd);
+        self->fd = -1;
+    }
+    close(file);
+    return error;
+}
+
+/* A device of `size` bytes 'x'. Returns 0 or the errno. */
+static int loop_init(struct loop *self, const struct world *world, size_t size)
 {
     uint8_t *old = xmalloc(size);
-    int control = open("/dev/loop-control", O_RDWR | O_CLOEXEC), number, file;
+    int control, error = EBUSY;
 
     memset(old, 'x', size);
     world_write(world, "device", old, size);
     free(old);
     world_path(world, "device", self->file);
     self->fd = -1;
-    for (int tries = 0; control >= 0 && self->fd < 0 && tries < 10; tries++) {
-        number = ioctl(control, LOOP_CTL_GET_FREE);
-        if (number < 0)
-            break;
-        snprintf(self->path, sizeof(self->path), "/dev/loop%d", number);
-        self->fd = open(self->path, O_RDWR | O_CLOEXEC);
-        file = open(self->file, O_RDWR | O_CLOEXEC);
-        if (self->fd >= 0 && ioctl(self->fd, LOOP_SET_FD, file) < 0) {
-            close(self->fd); /* another test was faster */
-            self->fd = -1;
-        }
-        close(file);
-    }
-    if (control >= 0)
-        close(control);
-    if (self->fd >= 0)
+    control = open("/dev/loop-control", O_RDWR | O_CLOEXEC);
+    if (control < 0)
+        return errno;
+    for (int tries = 0; error != 0 && tries < 10; tries++)
+        error = loop_attach(self, control); /* another test may have been faster */
+    close(control);
+    if (error == 0)
         ioctl(self->fd, BLKROSET, &(int){ 0 }); /* as it was left by another */
-    return self->fd >= 0;
+    return error;
 }
 
 static void loop_done(struct loop *self)
@@ -124,14 +133,16 @@ static void loop_done(struct loop *self)
     close(self->fd);
 }
 
-static bool begin(struct world *world, struct loop *loop)
+static void begin(struct world *world, struct loop *loop)
 {
+    int error;
+
     world_init(world, 0);
-    if (loop_init(loop, world, SIZE))
-        return true;
-    printf("skipped: no loop device: %s\n", strerror(errno));
+    error = loop_init(loop, world, SIZE);
+    if (error == 0)
+        return;
     world_done(world);
-    return false;
+    rights_missing("no loop device", error);
 }
 
 static void end(struct world *world, struct loop *loop)
@@ -179,8 +190,7 @@ static void a_small_device_is_refused(void **state)
     char problem[DEVICE_PROBLEM_SIZE];
 
     (void)state;
-    if (!begin(&world, &loop))
-        skip();
+    begin(&world, &loop);
     assert_int_equal(device_look(loop.path, SIZE, &facts, problem), LB_OK);
     assert_int_equal(facts.size, SIZE);
     assert_true(facts.identity[0] != '\0');
@@ -207,15 +217,15 @@ static void a_mounted_device_is_refused(void **state)
     uint64_t size;
 
     (void)state;
-    if (!begin(&world, &loop))
-        skip();
+    begin(&world, &loop);
     run("/sbin/mkfs.ext4 -q -O ^has_journal", loop.path);
     world_write(&world, "mnt/x", NULL, 0);
     world_path(&world, "mnt", where);
     if (mount(loop.path, where, "ext4", 0, NULL) < 0) {
-        printf("skipped: cannot mount: %s\n", strerror(errno));
+        int error = errno;
+
         end(&world, &loop);
-        skip();
+        rights_missing("the device cannot be mounted", error);
     }
     assert_refused(&loop, LB_DENIED, "is mounted on");
     assert_int_equal(device_open(loop.path, "", IMAGE, &fd, &size, problem), LB_DENIED);
@@ -230,13 +240,17 @@ static void swap_is_refused(void **state)
     struct loop loop;
 
     (void)state;
-    if (!begin(&world, &loop))
+    if (access("/proc/swaps", F_OK) != 0) {
+        printf("skipped: this kernel knows no swap\n");
         skip();
+    }
+    begin(&world, &loop);
     run("/sbin/mkswap", loop.path);
     if (swapon(loop.path, 0) < 0) {
-        printf("skipped: no swap here: %s\n", strerror(errno));
+        int error = errno;
+
         end(&world, &loop);
-        skip();
+        rights_missing("no swap on the device", error);
     }
     assert_refused(&loop, LB_DENIED, "is swap");
     assert_int_equal(swapoff(loop.path), 0);
@@ -250,9 +264,13 @@ static void a_read_only_device_is_refused(void **state)
     int on = 1;
 
     (void)state;
-    if (!begin(&world, &loop))
-        skip();
-    assert_int_equal(ioctl(loop.fd, BLKROSET, &on), 0);
+    begin(&world, &loop);
+    if (ioctl(loop.fd, BLKROSET, &on) < 0) {
+        int error = errno;
+
+        end(&world, &loop);
+        rights_missing("the device cannot be made read-only", error);
+    }
     assert_refused(&loop, LB_DENIED, "is read-only");
     end(&world, &loop);
 }
@@ -267,8 +285,7 @@ static void a_device_opened_by_us_is_ours_alone(void **state)
     uint64_t size;
 
     (void)state;
-    if (!begin(&world, &loop))
-        skip();
+    begin(&world, &loop);
     assert_int_equal(device_look(loop.path, IMAGE, &facts, problem), LB_OK);
     assert_int_equal(device_open(loop.path, "another", IMAGE, &fd, &size, problem), LB_CONFLICT);
     assert_non_null(strstr(problem, loop.path));
@@ -289,29 +306,6 @@ static void zeros_inside(uint8_t *content, size_t size)
     memset(content + PIECE + 16 * KIB, 0, 128 * KIB);    /* a run in one */
     memset(content + 7 * PIECE + 16 * KIB, 0, 16 * KIB); /* a block of one */
     memset(content + size - 7, 0, 7);
-}
-
-static void on_finished(void *ctx, lb_err err)
-{
-    struct told *told = ctx;
-
-    told->done++;
-    told->err = err;
-}
-
-static void fetch_piece(struct world *world, struct storage *storage, uint32_t piece)
-{
-    const struct layout *layout = &world->metainfo->layout;
-    struct assembly *assembly = assembly_new(storage, piece);
-    struct told told = { 0 };
-
-    for (uint32_t i = 0; i < layout_block_count(layout, piece); i++)
-        assert_true(assembly_put(assembly, i,
-                                 world->content + (size_t)piece * PIECE + i * LAYOUT_BLOCK_SIZE));
-    assembly_finish(assembly, on_finished, &told);
-    world_wait(world, &told.done, 1);
-    assert_int_equal(told.err, LB_OK);
-    assembly_free(&assembly);
 }
 
 static struct storage *open_device(struct world *world, const struct loop *loop,
@@ -342,14 +336,6 @@ static void take_record(struct storage *storage, uint64_t now_s, struct bytes *r
     *record = bytes_of(data, size);
 }
 
-static uint64_t hashed(const struct world *world)
-{
-    struct disk_stats stats;
-
-    disk_stats(world->disk, &stats);
-    return stats.hashed_bytes;
-}
-
 /* Half of the image, a crash, the rest; then all is read back from the device. */
 static void an_image_is_written_and_resumed(void **state)
 {
@@ -360,35 +346,33 @@ static void an_image_is_written_and_resumed(void **state)
     struct storage *storage;
     struct bytes record = { 0 };
     uint32_t pieces;
-    uint8_t *found = xmalloc(SIZE);
+    uint8_t *found;
 
     (void)state;
-    if (!begin(&world, &loop)) {
-        free(found);
-        skip();
-    }
+    begin(&world, &loop);
+    found = xmalloc(SIZE);
     world.change = zeros_inside;
     world_torrent(&world, files, PIECE);
     pieces = world.metainfo->layout.piece_count;
-    storage = open_device(&world, &loop, bytes_of(NULL, 0), &told);
+    storage = open_device(&world, &loop, NO_RECORD, &told);
     assert_int_equal(bitfield_count(storage_doubtful(storage), pieces), 0);
     assert_int_equal(storage_reuse(storage, NULL, 0, NULL), LB_OK);
     world_wait(&world, &told.reuse_done, 1);
     assert_int_equal(told.reused, 3);
     for (uint32_t piece = 0; piece < pieces / 2; piece++)
         if (!bitfield_has(storage_have(storage), piece))
-            fetch_piece(&world, storage, piece);
+            assert_int_equal(pieces_write(&world, storage, piece), LB_OK);
     storage_sync(storage);
     world_wait(&world, &told.synced, 2);
     take_record(storage, (uint64_t)time(NULL), &record);
     world_close(&world, &storage, &told);
 
     /* What was synced stands; nothing is hashed for it. */
-    uint64_t before = hashed(&world);
+    uint64_t before = pieces_hashed_bytes(&world);
     storage = open_device(&world, &loop, record, &told);
     assert_int_equal(bitfield_count(storage_have(storage), pieces), pieces / 2);
     assert_int_equal(bitfield_count(storage_doubtful(storage), pieces), 0);
-    assert_int_equal(hashed(&world), before);
+    assert_int_equal(pieces_hashed_bytes(&world), before);
     world_close(&world, &storage, &told);
 
     /* Much later nobody knows what was done to it. */
@@ -403,7 +387,7 @@ static void an_image_is_written_and_resumed(void **state)
     assert_int_equal(told.checked_good, pieces / 2);
     for (uint32_t piece = 0; piece < pieces; piece++)
         if (!bitfield_has(storage_have(storage), piece))
-            fetch_piece(&world, storage, piece);
+            assert_int_equal(pieces_write(&world, storage, piece), LB_OK);
     told.checked_good = 0;
     assert_int_equal(storage_read_back(storage, NULL), LB_OK);
     world_wait(&world, &told.check_done, 2);
@@ -432,12 +416,11 @@ static void reading_back_asks_the_disk(void **state)
     int file;
 
     (void)state;
-    if (!begin(&world, &loop))
-        skip();
+    begin(&world, &loop);
     world_torrent(&world, files, PIECE);
-    storage = open_device(&world, &loop, bytes_of(NULL, 0), &told);
+    storage = open_device(&world, &loop, NO_RECORD, &told);
     for (uint32_t piece = 0; piece < world.metainfo->layout.piece_count; piece++)
-        fetch_piece(&world, storage, piece);
+        assert_int_equal(pieces_write(&world, storage, piece), LB_OK);
     storage_sync(storage);
     world_wait(&world, &told.synced, 1);
     file = open(loop.file, O_WRONLY | O_CLOEXEC);

@@ -6,7 +6,7 @@
 #include "services/swarm/bitfield.h"
 #include "services/swarm/disk.h"
 #include "tests/libcommon/cmocka_row.h"
-#include "tests/swarm/disk_world.h"
+#include "tests/swarm/disk_pieces.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -14,10 +14,6 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#define KIB          1024u
-#define MIB          (1024u * 1024)
-#define EMPTY_RECORD bytes_of(NULL, 0)
 
 static const struct zero_row {
     const char *what;
@@ -142,28 +138,6 @@ static void zeros_inside(uint8_t *content, size_t size)
     assert_int_equal(size, 5 * MIB);
 }
 
-static void on_finished(void *ctx, lb_err err)
-{
-    struct told *told = ctx;
-
-    told->done++;
-    told->err = err;
-}
-
-static void fetch_piece(struct world *world, struct storage *storage, uint32_t piece)
-{
-    struct assembly *assembly = assembly_new(storage, piece);
-    struct told told = { 0 };
-
-    for (uint32_t i = 0; i < MIB / LAYOUT_BLOCK_SIZE; i++)
-        assert_true(assembly_put(assembly, i,
-                                 world->content + (size_t)piece * MIB + i * LAYOUT_BLOCK_SIZE));
-    assembly_finish(assembly, on_finished, &told);
-    world_wait(world, &told.done, 1);
-    assert_int_equal(told.err, LB_OK);
-    assembly_free(&assembly);
-}
-
 /* old: what lies there before, of the same size; NULL: nothing. */
 static void fetch_over(const uint8_t *old, uint64_t bytes_max)
 {
@@ -181,12 +155,12 @@ static void fetch_over(const uint8_t *old, uint64_t bytes_max)
     world_torrent(&world, files, MIB);
     if (old)
         world_write(&world, "image", old, 5 * MIB);
-    storage = world_open(&world, STORAGE_FETCH, EMPTY_RECORD, &told);
+    storage = world_open(&world, STORAGE_FETCH, NO_RECORD, &told);
     assert_int_equal(storage_reuse(storage, NULL, 0, NULL), LB_OK);
     world_wait(&world, &told.reuse_done, 1);
     assert_int_equal(told.reused, 2);
     for (uint32_t piece = 0; piece < 3; piece++)
-        fetch_piece(&world, storage, piece);
+        assert_int_equal(pieces_write(&world, storage, piece), LB_OK);
     world_close(&world, &storage, &told);
     found = world_read(&world, "image", &size);
     assert_int_equal(size, 5 * MIB);

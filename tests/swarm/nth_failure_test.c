@@ -6,49 +6,16 @@
 #include "libcommon/memory.h"
 #include "services/swarm/bitfield.h"
 #include "services/swarm/catalogue.h"
-#include "tests/libcommon/cmocka_row.h"
-#include "tests/libcommon/failing_io.h"
-#include "tests/swarm/disk_world.h"
+#include "tests/libcommon/nth_failure.h"
+#include "tests/swarm/disk_pieces.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-#define NTH_MAX     400u
 #define PIECE       (32u * 1024)
-#define NO_RECORD   bytes_of(NULL, 0)
 #define COMPLETED_S 5u
-
-static const struct row {
-    const char *what;
-    enum failing_io_kind kind;
-    int error, error_of_open;
-} rows[] = {
-    { "one call is an I/O error, or finds no descriptor", FAILING_ONCE, EIO, EMFILE },
-    { "from one call on all are", FAILING_FROM_ON, EIO, EMFILE },
-    { "one call finds no room", FAILING_ONCE, ENOSPC, ENOSPC },
-    { "from one call on there is no room", FAILING_FROM_ON, ENOSPC, ENOSPC },
-};
-
-static void arm(const struct row *row, unsigned nth)
-{
-    const struct failing_io plan = {
-        .kind = row->kind, .nth = nth, .error = row->error, .error_of_open = row->error_of_open
-    };
-
-    assert_true(nth <= NTH_MAX);
-    failing_io_arm(&plan);
-}
-
-static void on_done(void *ctx, lb_err err)
-{
-    struct told *told = ctx;
-
-    told->done++;
-    told->err = err;
-}
 
 /* ---- the catalogue ---- */
 
@@ -69,7 +36,7 @@ static lb_err put(struct world *world, struct catalogue *catalogue, uint8_t numb
     memset(order->infohash, number, sizeof order->infohash);
     strcpy(order->folder, "/home");
     order->completed_s = completed_s;
-    if (catalogue_put(catalogue, order, bytes_of_text(torrent), on_done, &told) == LB_OK)
+    if (catalogue_put(catalogue, order, bytes_of_text(torrent), pieces_finished, &told) == LB_OK)
         world_wait(world, &told.done, 1);
     else
         told.err = LB_IO;
@@ -84,7 +51,8 @@ static lb_err write_record(struct world *world, struct catalogue *catalogue, uin
 
     memset(infohash, number, sizeof infohash);
     assert_int_equal(
-        catalogue_write(catalogue, infohash, CATALOGUE_RESUME, &record, 6, on_done, &told), LB_OK);
+        catalogue_write(catalogue, infohash, CATALOGUE_RESUME, &record, 6, pieces_finished, &told),
+        LB_OK);
     world_wait(world, &told.done, 1);
     return told.err;
 }
@@ -95,7 +63,7 @@ static lb_err forget(struct world *world, struct catalogue *catalogue, uint8_t n
     struct told told = { 0 };
 
     memset(infohash, number, sizeof infohash);
-    assert_int_equal(catalogue_remove(catalogue, infohash, on_done, &told), LB_OK);
+    assert_int_equal(catalogue_remove(catalogue, infohash, pieces_finished, &told), LB_OK);
     world_wait(world, &told.done, 1);
     return told.err;
 }
@@ -141,66 +109,52 @@ static void end_catalogue(struct world *world, struct catalogue **catalogue)
     world_done(world);
 }
 
-static void orders_are_written(void **state)
+static void orders_are_written(struct nth_failure *self)
 {
-    const struct row *row = *state;
-    bool failed = true;
-    unsigned nth = 0;
+    struct world world;
+    struct catalogue *catalogue = begin_catalogue(&world);
+    lb_err second, completed, record, removed;
 
-    while (failed) {
-        struct world world;
-        struct catalogue *catalogue = begin_catalogue(&world);
-        lb_err second, completed, record, removed;
-
-        arm(row, ++nth);
-        second = put(&world, catalogue, 2, 0, "other");
-        completed = put(&world, catalogue, 1, COMPLETED_S, "");
-        record = write_record(&world, catalogue, 1);
-        removed = forget(&world, catalogue, 3);
-        failed = failing_io_disarm();
-        catalogue_close(&catalogue);
-        assert_int_equal(open_catalogue(&world, &catalogue), LB_OK);
-        assert_int_equal(catalogue_damaged(catalogue), 0);
-        assert_non_null(find(catalogue, 1));
-        assert_true(has_part(catalogue, 1, CATALOGUE_TORRENT, "torrent"));
-        assert_true(completed != LB_OK || find(catalogue, 1)->completed_s == COMPLETED_S);
-        assert_true(has_part(catalogue, 1, CATALOGUE_RESUME, "record") || record != LB_OK);
-        assert_true(second != LB_OK || find(catalogue, 2) != NULL);
-        assert_true(has_part(catalogue, 2, CATALOGUE_TORRENT, "other") || !find(catalogue, 2));
-        assert_true(removed != LB_OK || find(catalogue, 3) == NULL);
-        end_catalogue(&world, &catalogue);
-    }
-    assert_true(nth > 10);
+    nth_failure_arm(self);
+    second = put(&world, catalogue, 2, 0, "other");
+    completed = put(&world, catalogue, 1, COMPLETED_S, "");
+    record = write_record(&world, catalogue, 1);
+    removed = forget(&world, catalogue, 3);
+    nth_failure_disarm(self);
+    catalogue_close(&catalogue);
+    assert_int_equal(open_catalogue(&world, &catalogue), LB_OK);
+    assert_int_equal(catalogue_damaged(catalogue), 0);
+    assert_non_null(find(catalogue, 1));
+    assert_true(has_part(catalogue, 1, CATALOGUE_TORRENT, "torrent"));
+    assert_true(completed != LB_OK || find(catalogue, 1)->completed_s == COMPLETED_S);
+    assert_true(has_part(catalogue, 1, CATALOGUE_RESUME, "record") || record != LB_OK);
+    assert_true(second != LB_OK || find(catalogue, 2) != NULL);
+    assert_true(has_part(catalogue, 2, CATALOGUE_TORRENT, "other") || !find(catalogue, 2));
+    assert_true(removed != LB_OK || find(catalogue, 3) == NULL);
+    end_catalogue(&world, &catalogue);
 }
 
-static void orders_are_read(void **state)
+static void orders_are_read(struct nth_failure *self)
 {
-    const struct row *row = *state;
-    bool failed = true;
-    unsigned nth = 0;
+    struct world world;
+    struct catalogue *catalogue = begin_catalogue(&world);
 
-    while (failed) {
-        struct world world;
-        struct catalogue *catalogue = begin_catalogue(&world);
-
-        assert_int_equal(write_record(&world, catalogue, 1), LB_OK);
-        catalogue_close(&catalogue);
-        arm(row, ++nth);
-        if (open_catalogue(&world, &catalogue) == LB_OK) {
-            assert_int_equal(catalogue_count(catalogue) + catalogue_damaged(catalogue), 2);
-            (void)has_part(catalogue, 1, CATALOGUE_TORRENT, "torrent");
-            (void)has_part(catalogue, 1, CATALOGUE_RESUME, "record");
-        }
-        failed = failing_io_disarm();
-        catalogue_close(&catalogue);
-        assert_int_equal(open_catalogue(&world, &catalogue), LB_OK);
-        assert_int_equal(catalogue_count(catalogue), 2); /* not lost by what passes */
-        assert_int_equal(catalogue_damaged(catalogue), 0);
-        assert_true(has_part(catalogue, 1, CATALOGUE_TORRENT, "torrent"));
-        assert_true(has_part(catalogue, 1, CATALOGUE_RESUME, "record"));
-        end_catalogue(&world, &catalogue);
+    assert_int_equal(write_record(&world, catalogue, 1), LB_OK);
+    catalogue_close(&catalogue);
+    nth_failure_arm(self);
+    if (open_catalogue(&world, &catalogue) == LB_OK) {
+        assert_int_equal(catalogue_count(catalogue) + catalogue_damaged(catalogue), 2);
+        (void)has_part(catalogue, 1, CATALOGUE_TORRENT, "torrent");
+        (void)has_part(catalogue, 1, CATALOGUE_RESUME, "record");
     }
-    assert_true(nth > 5);
+    nth_failure_disarm(self);
+    catalogue_close(&catalogue);
+    assert_int_equal(open_catalogue(&world, &catalogue), LB_OK);
+    assert_int_equal(catalogue_count(catalogue), 2); /* not lost by what passes */
+    assert_int_equal(catalogue_damaged(catalogue), 0);
+    assert_true(has_part(catalogue, 1, CATALOGUE_TORRENT, "torrent"));
+    assert_true(has_part(catalogue, 1, CATALOGUE_RESUME, "record"));
+    end_catalogue(&world, &catalogue);
 }
 
 /* ---- content ---- */
@@ -218,55 +172,12 @@ static uint32_t pieces_of(const struct world *world)
     return world->metainfo->layout.piece_count;
 }
 
-struct reading {
-    struct disk_read read;
-    unsigned done;
-    lb_err err;
-};
-
-static void on_read(struct disk_read *read, lb_err err)
-{
-    struct reading *self = read->ctx;
-
-    self->done++;
-    self->err = err;
-}
-
 /* Each byte is right, or it is told that it cannot be read. */
 static lb_err read_piece(struct world *world, struct storage *storage, uint32_t piece)
 {
     const uint32_t size = layout_piece_size(&world->metainfo->layout, piece);
-    struct reading self = { .read = { .piece = piece, .size = size, .done = on_read } };
-    const uint8_t *expected = world->content + (size_t)piece * PIECE;
 
-    self.read.ctx = &self;
-    if (!storage_read(storage, &self.read))
-        world_wait(world, &self.done, 1);
-    if (self.err != LB_OK)
-        return self.err;
-    for (uint32_t i = 0; i < self.read.data.parts_count; i++) {
-        assert_memory_equal(self.read.data.parts[i].data, expected, self.read.data.parts[i].size);
-        expected += self.read.data.parts[i].size;
-    }
-    disk_data_release(world->disk, &self.read.data);
-    return LB_OK;
-}
-
-static lb_err write_piece(struct world *world, struct storage *storage, uint32_t piece)
-{
-    const struct layout *layout = &world->metainfo->layout;
-    struct assembly *assembly = assembly_new(storage, piece);
-    struct told told = { 0 };
-
-    if (assembly == NULL)
-        return LB_UNAVAILABLE; /* it takes no writes any more */
-    for (uint32_t i = 0; i < layout_block_count(layout, piece); i++)
-        assert_true(assembly_put(
-            assembly, i, world->content + (size_t)piece * PIECE + (size_t)i * LAYOUT_BLOCK_SIZE));
-    assembly_finish(assembly, on_done, &told);
-    world_wait(world, &told.done, 1);
-    assembly_free(&assembly);
-    return told.err;
+    return pieces_read(world, storage, (struct disk_read){ .piece = piece, .size = size });
 }
 
 static void sync_and_close(struct world *world, struct storage **storage, struct told *told)
@@ -298,90 +209,77 @@ static void check_and_complete(struct world *world, struct bytes record, const u
 
         assert_true(has || (!bitfield_has(before, piece) && !bitfield_has(durable, piece)));
         if (!has)
-            assert_int_equal(write_piece(world, storage, piece), LB_OK);
+            assert_int_equal(pieces_write(world, storage, piece), LB_OK);
         assert_int_equal(read_piece(world, storage, piece), LB_OK);
     }
     free(before);
     sync_and_close(world, &storage, &told);
 }
 
-static void pieces_are_written_and_read(void **state)
+static void pieces_are_written_and_read(struct nth_failure *self)
 {
-    const struct row *row = *state;
-    bool failed = true;
-    unsigned nth = 0;
+    struct world world;
+    struct told told = { 0 };
+    struct storage *storage;
+    uint8_t *record = NULL, *durable;
+    size_t size = 0;
+    lb_err synced;
 
-    while (failed) {
-        struct world world;
-        struct told told = { 0 };
-        struct storage *storage;
-        uint8_t *record = NULL, *durable;
-        size_t size = 0;
-        lb_err synced;
-
-        world_init(&world, 0);
-        world_torrent(&world, files, PIECE);
-        disk_never_read_at_once(world.disk);
-        durable = xcalloc(bitfield_size(pieces_of(&world)), 1);
-        arm(row, ++nth);
-        storage = world_open(&world, STORAGE_FETCH, NO_RECORD, &told);
-        for (uint32_t piece = 0; piece < pieces_of(&world) && told.err == LB_OK; piece++) {
-            if (write_piece(&world, storage, piece) == LB_OK)
-                assert_true(bitfield_has(storage_have(storage), piece));
-            if (bitfield_has(storage_have(storage), piece))
-                (void)read_piece(&world, storage, piece);
-        }
-        synced = told.err;
-        if (told.err == LB_OK) {
-            storage_sync(storage);
-            world_wait(&world, &told.synced, told.synced + 1);
-            synced = told.err;
-        }
-        storage_record(storage, (uint64_t)time(NULL), &record, &size);
-        if (synced == LB_OK)
-            memcpy(durable, storage_have(storage), bitfield_size(pieces_of(&world)));
-        world_close(&world, &storage, &told);
-        failed = failing_io_disarm();
-        check_and_complete(&world, bytes_of(record, size), durable);
-        free(record);
-        free(durable);
-        world_done(&world);
+    world_init(&world, 0);
+    world_torrent(&world, files, PIECE);
+    disk_never_read_at_once(world.disk);
+    durable = xcalloc(bitfield_size(pieces_of(&world)), 1);
+    nth_failure_arm(self);
+    storage = world_open(&world, STORAGE_FETCH, NO_RECORD, &told);
+    for (uint32_t piece = 0; piece < pieces_of(&world) && told.err == LB_OK; piece++) {
+        if (pieces_write(&world, storage, piece) == LB_OK)
+            assert_true(bitfield_has(storage_have(storage), piece));
+        if (bitfield_has(storage_have(storage), piece))
+            (void)read_piece(&world, storage, piece);
     }
-    assert_true(nth > 10);
+    synced = told.err;
+    if (told.err == LB_OK) {
+        storage_sync(storage);
+        world_wait(&world, &told.synced, told.synced + 1);
+        synced = told.err;
+    }
+    storage_record(storage, (uint64_t)time(NULL), &record, &size);
+    if (synced == LB_OK)
+        memcpy(durable, storage_have(storage), bitfield_size(pieces_of(&world)));
+    world_close(&world, &storage, &told);
+    nth_failure_disarm(self);
+    check_and_complete(&world, bytes_of(record, size), durable);
+    free(record);
+    free(durable);
+    world_done(&world);
 }
 
-static void content_is_checked(void **state)
+static void content_is_checked(struct nth_failure *self)
 {
-    const struct row *row = *state;
-    bool failed = true;
-    unsigned nth = 0;
+    struct world world;
+    struct told told = { 0 };
+    struct storage *storage;
 
-    while (failed) {
-        struct world world;
-        struct told told = { 0 };
-        struct storage *storage;
-
-        world_init(&world, 0);
-        world_torrent(&world, files, PIECE);
-        world_write_all(&world);
-        world_write(&world, "class/b", world.content, 70 * 1024); /* not what belongs there */
-        arm(row, ++nth);
-        storage = world_open(&world, STORAGE_SHARE, NO_RECORD, &told);
-        if (told.err == LB_OK && storage_check(storage, NULL) == LB_OK) {
-            world_wait(&world, &told.check_done, 1);
-            for (uint32_t piece = 0; piece < pieces_of(&world); piece++)
-                if (bitfield_has(storage_have(storage), piece))
-                    (void)read_piece(&world, storage, piece); /* each byte is compared */
-        }
-        failed = failing_io_disarm();
-        world_close(&world, &storage, &told);
-        world_done(&world);
+    world_init(&world, 0);
+    world_torrent(&world, files, PIECE);
+    world_write_all(&world);
+    world_write(&world, "class/b", world.content, 70 * 1024); /* not what belongs there */
+    nth_failure_arm(self);
+    storage = world_open(&world, STORAGE_SHARE, NO_RECORD, &told);
+    if (told.err == LB_OK && storage_check(storage, NULL) == LB_OK) {
+        world_wait(&world, &told.check_done, 1);
+        for (uint32_t piece = 0; piece < pieces_of(&world); piece++)
+            if (bitfield_has(storage_have(storage), piece))
+                (void)read_piece(&world, storage, piece); /* each byte is compared */
     }
-    assert_true(nth > 5);
+    nth_failure_disarm(self);
+    world_close(&world, &storage, &told);
+    world_done(&world);
 }
 
 int main(void)
 {
-    return RUN_ROWS(rows, orders_are_written) + RUN_ROWS(rows, orders_are_read) +
-           RUN_ROWS(rows, pieces_are_written_and_read) + RUN_ROWS(rows, content_is_checked);
+    return NTH_FAILURE_RUN(orders_are_written, 10) + NTH_FAILURE_RUN(orders_are_read, 5) +
+           NTH_FAILURE_RUN(pieces_are_written_and_read, 10) +
+           NTH_FAILURE_RUN(content_is_checked, 5);
 }

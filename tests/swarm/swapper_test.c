@@ -8,7 +8,7 @@
 #include "services/swarm/bitfield.h"
 #include "services/swarm/disk.h"
 #include "tests/libcommon/cmocka_row.h"
-#include "tests/swarm/disk_world.h"
+#include "tests/swarm/disk_pieces.h"
 
 #include <fcntl.h>
 #include <pthread.h>
@@ -20,11 +20,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define KIB          1024u
 #define PIECE        (64 * KIB)
 #define ROUNDS       12u
 #define OUTSIDE_SIZE (200 * KIB)
-#define EMPTY_RECORD bytes_of(NULL, 0)
 
 static const struct world_file files[] = {
     { "c/a/b/1", 100 * KIB }, { "c/a/b/2", 40 * KIB }, { "c/a/b/3", 150 * KIB },
@@ -138,80 +136,22 @@ static void assert_outside_is_untouched(const struct world *elsewhere)
 
 /* ---- what the node does meanwhile ---- */
 
-static void on_finished(void *ctx, lb_err err)
-{
-    struct told *told = ctx;
-
-    told->done++;
-    told->err = err;
-}
-
-static void fetch_piece(struct world *world, struct storage *storage, uint32_t piece)
-{
-    const struct layout *layout = &world->metainfo->layout;
-    struct assembly *assembly = assembly_new(storage, piece);
-    struct told told = { 0 };
-
-    if (!assembly)
-        return;
-    for (uint32_t i = 0; i < layout_block_count(layout, piece); i++)
-        assert_true(assembly_put(assembly, i,
-                                 world->content + (size_t)piece * PIECE + i * LAYOUT_BLOCK_SIZE));
-    assembly_finish(assembly, on_finished, &told);
-    world_wait(world, &told.done, 1);
-    assembly_free(&assembly);
-}
-
-struct reading {
-    struct disk_read read;
-    unsigned done;
-    lb_err err;
-};
-
-static void on_read(struct disk_read *read, lb_err err)
-{
-    struct reading *self = read->ctx;
-
-    self->done++;
-    self->err = err;
-}
-
-/* Served is what the torrent has, or nothing. */
-static void read_piece(struct world *world, struct storage *storage, uint32_t piece)
-{
-    struct reading reading = { .read = { .piece = piece, .size = 16 * KIB, .done = on_read } };
-    const uint8_t *expected = world->content + (size_t)piece * PIECE;
-
-    reading.read.ctx = &reading;
-    if (!storage_read(storage, &reading.read))
-        world_wait(world, &reading.done, 1);
-    if (reading.err != LB_OK)
-        return;
-    for (uint32_t i = 0; i < reading.read.data.parts_count; i++) {
-        const struct disk_part *part = &reading.read.data.parts[i];
-
-        assert_memory_equal(part->data, expected, part->size);
-        expected += part->size;
-    }
-    disk_data_release(world->disk, &reading.read.data);
-}
-
 static void one_round(struct world *world)
 {
     struct told told = { 0 };
-    struct storage *storage = world_open(world, STORAGE_FETCH, EMPTY_RECORD, &told);
+    struct storage *storage = world_open(world, STORAGE_FETCH, NO_RECORD, &told);
     uint32_t pieces = world->metainfo->layout.piece_count;
 
     if (told.err == LB_OK && storage_reuse(storage, NULL, 0, NULL) == LB_OK)
         world_wait(world, &told.reuse_done, 1);
     for (uint32_t piece = 0; piece < pieces; piece++)
-        fetch_piece(world, storage, piece);
+        (void)pieces_write(world, storage, piece);
     if (storage_check(storage, NULL) == LB_OK)
         world_wait(world, &told.check_done, 1);
     if (storage_read_back(storage, NULL) == LB_OK)
         world_wait(world, &told.check_done, 2);
-    for (uint32_t piece = 0; piece < pieces; piece++)
-        read_piece(world, storage, piece);
+    for (uint32_t piece = 0; piece < pieces; piece++) /* what the torrent has, or nothing */
+        (void)pieces_read(world, storage, (struct disk_read){ .piece = piece, .size = 16 * KIB });
     world_close(world, &storage, &told);
 }
 

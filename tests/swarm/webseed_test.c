@@ -213,15 +213,27 @@ static bool has_action(struct world *self, enum torrent_action_kind kind, uint32
     return found;
 }
 
+/* The rest of a piece, from this block on. */
+static void give_blocks(struct world *self, uint32_t index, uint32_t first)
+{
+    for (uint32_t i = first; i < BLOCKS; i++)
+        assert_int_equal(torrent_webseed_block(&self->torrent, index, i, 0), TORRENT_TAKE);
+}
+
 static void give(struct world *self, uint32_t index, uint32_t piece, lb_err result)
 {
-    for (uint32_t i = 0; i < BLOCKS; i++)
-        assert_int_equal(torrent_webseed_block(&self->torrent, index, i, 0), TORRENT_TAKE);
+    give_blocks(self, index, 0);
     assert_true(torrent_webseed_is_done(&self->torrent, index));
     assert_true(has_action(self, TORRENT_VERIFY, piece));
     torrent_webseed_end(&self->torrent, index, 0);
     torrent_verified(&self->torrent, piece, result, 0);
     torrent_check(&self->torrent);
+}
+
+static void give_all_but_one(struct world *self, uint32_t index)
+{
+    for (uint32_t i = 0; i + 1 < PIECES; i++)
+        give(self, index, take(self, index), LB_OK);
 }
 
 static void alone_they_give_everything(void **state)
@@ -291,15 +303,20 @@ static void what_does_not_come_is_free_for_others(void **state)
     torrent_done(&world.torrent);
 }
 
+/* The second of two has given all pieces but one, which the first has taken. */
+static uint32_t begin_the_last(struct world *self)
+{
+    world_init(self, 2);
+    give_all_but_one(self, 1);
+    return take(self, 0);
+}
+
 /* The last piece stops half-way: the other goes on where it stopped. */
 static void what_is_left_half_way_is_gone_on_with(void **state)
 {
     struct world world;
     (void)state;
-    world_init(&world, 2);
-    for (uint32_t i = 0; i + 1 < PIECES; i++)
-        give(&world, 1, take(&world, 1), LB_OK);
-    const uint32_t piece = take(&world, 0);
+    const uint32_t piece = begin_the_last(&world);
     assert_int_equal(take(&world, 1), PICKER_NOBODY);
     assert_int_equal(world.torrent.webseeds[1].why, TORRENT_WEBSEED_NOTHING);
     assert_int_equal(torrent_webseed_block(&world.torrent, 0, 0, 0), TORRENT_TAKE);
@@ -307,8 +324,7 @@ static void what_is_left_half_way_is_gone_on_with(void **state)
     assert_int_equal(take(&world, 1), piece);
     assert_int_equal(torrent_webseed_first(&world.torrent, 1), 1);
     assert_int_equal(take(&world, 0), PICKER_NOBODY);
-    for (uint32_t i = 1; i < BLOCKS; i++)
-        assert_int_equal(torrent_webseed_block(&world.torrent, 1, i, 0), TORRENT_TAKE);
+    give_blocks(&world, 1, 1);
     torrent_verified(&world.torrent, piece, LB_OK, 0);
     assert_true(world.torrent.complete);
     torrent_done(&world.torrent);
@@ -319,10 +335,7 @@ static void what_is_left_twice_is_gone_on_with(void **state)
 {
     struct world world;
     (void)state;
-    world_init(&world, 2);
-    for (uint32_t i = 0; i + 1 < PIECES; i++)
-        give(&world, 1, take(&world, 1), LB_OK);
-    const uint32_t piece = take(&world, 0);
+    const uint32_t piece = begin_the_last(&world);
     for (uint32_t i = 0; i + 1 < BLOCKS; i++) {
         const uint32_t index = i % 2;
         assert_int_equal(torrent_webseed_block(&world.torrent, index, i, 0), TORRENT_TAKE);
@@ -343,13 +356,11 @@ static void the_last_piece_is_not_left_to_a_slow_one(void **state)
     assert_int_equal(torrent_webseed_block(&world.torrent, 0, 0, 0), TORRENT_TAKE);
     torrent_turn(&world.torrent, TORRENT_TURN_MS);
     assert_false(world.torrent.webseeds[0].released); /* there is other work */
-    for (uint32_t i = 0; i + 1 < PIECES; i++)
-        give(&world, 1, take(&world, 1), LB_OK);
+    give_all_but_one(&world, 1);
     torrent_turn(&world.torrent, 60 * TORRENT_TURN_MS); /* nothing came meanwhile */
     assert_true(world.torrent.webseeds[0].released);
     assert_int_equal(take(&world, 1), slow);
-    for (uint32_t i = 1; i < BLOCKS; i++)
-        assert_int_equal(torrent_webseed_block(&world.torrent, 1, i, 0), TORRENT_TAKE);
+    give_blocks(&world, 1, 1);
     assert_true(torrent_webseed_is_done(&world.torrent, 0));
     torrent_webseed_end(&world.torrent, 0, 0);
     torrent_verified(&world.torrent, slow, LB_OK, 0);

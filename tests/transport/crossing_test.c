@@ -4,7 +4,6 @@
 
 #define ID "2:id20:abcdefghij0123456789"
 
-static const struct address node = { .ip = { [10] = 0xff, 0xff, 10, 0, 0, 9 }, .port = 6881 };
 static const struct address stranger = { .ip = { [10] = 0xff, 0xff, 10, 0, 0, 8 }, .port = 6881 };
 
 /*
@@ -39,24 +38,10 @@ static const struct row {
       false, ENDPOINT_SEND, ENDPOINT_NOTHING },
 };
 
-static void start_ping(struct world *world, uint8_t ret_id[KRPC_OWN_TRANSACTION])
-{
-    struct krpc_query query = { .method = KRPC_PING };
-    const struct contact to = { node_id_from((const uint8_t *)"abcdefghij0123456789"), node };
-    const struct transaction_start start = { .query = &query, .to = &to, .has_id = true };
-    struct krpc_message message;
-    struct bytes datagram;
-
-    assert_int_equal(endpoint_start(&world->endpoint, &query, &start, world->now_us, &datagram),
-                     LB_OK);
-    assert_int_equal(krpc_decode(datagram, &message), LB_OK);
-    memcpy(ret_id, message.transaction.data, KRPC_OWN_TRANSACTION);
-}
-
 static void crosses(void **state)
 {
     const struct row *row = *state;
-    const struct address *from = row->from_stranger ? &stranger : &node;
+    const struct address *from = row->from_stranger ? &stranger : &world_node;
     uint8_t id[KRPC_OWN_TRANSACTION];
     struct world asker, other, *receiver = row->asker == row->receiver ? &asker : &other;
     char datagram[128], *place;
@@ -65,7 +50,7 @@ static void crosses(void **state)
     world_init_worker(&asker, row->asker);
     world_init_worker(&other, row->receiver);
     receiver->endpoint.others = row->others;
-    start_ping(&asker, id);
+    world_start_ping(&asker, id);
     strcpy(datagram, row->datagram);
     place = strstr(datagram, "****");
     if (place)
@@ -100,7 +85,7 @@ static void an_id_says_whose_it_is_and_little_else(void **state)
 
         world_init_worker(&world, worker);
         for (int i = 0; i < 4; i++) {
-            start_ping(&world, id);
+            world_start_ping(&world, id);
             assert_int_equal(transactions_worker(bytes_of(id, sizeof(id))), worker);
             assert_memory_not_equal(id, before, sizeof(id));
             memcpy(before, id, sizeof(id));

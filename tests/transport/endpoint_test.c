@@ -41,22 +41,6 @@ static const struct row {
       COUNT_MALFORMED },
 };
 
-static const struct address node = { .ip = { [10] = 0xff, 0xff, 10, 0, 0, 9 }, .port = 6881 };
-
-static void start_ping(struct world *world, uint8_t ret_id[KRPC_OWN_TRANSACTION])
-{
-    struct krpc_query query = { .method = KRPC_PING };
-    const struct contact to = { node_id_from((const uint8_t *)"abcdefghij0123456789"), node };
-    const struct transaction_start start = { .query = &query, .to = &to, .has_id = true };
-    struct krpc_message message;
-    struct bytes datagram;
-
-    assert_int_equal(endpoint_start(&world->endpoint, &query, &start, world->now_us, &datagram),
-                     LB_OK);
-    assert_int_equal(krpc_decode(datagram, &message), LB_OK);
-    memcpy(ret_id, message.transaction.data, KRPC_OWN_TRANSACTION);
-}
-
 static void told(const struct endpoint_result *result, char ret_text[3])
 {
     static const char letters[] = {
@@ -77,7 +61,7 @@ static void is_received(void **state)
     uint64_t before;
 
     world_init(&world);
-    start_ping(&world, id);
+    world_start_ping(&world, id);
     snprintf(datagram, sizeof(datagram), "%s", row->datagram);
     place = strstr(datagram, "****");
     if (place)
@@ -86,7 +70,7 @@ static void is_received(void **state)
     if (place)
         memcpy(place, world_id.bytes, NODE_ID_SIZE);
     before = world.endpoint.counters[row->counter];
-    world_receive(&world, &node, bytes_of(datagram, strlen(row->datagram)));
+    world_receive(&world, &world_node, bytes_of(datagram, strlen(row->datagram)));
     assert_int_equal(world.result.verdict, row->verdict);
     told(&world.result, text);
     assert_string_equal(text, row->told);
@@ -103,7 +87,7 @@ static void who_asks_often_is_told_of_once_a_minute(void **state)
     (void)state;
     world_init(&world);
     for (int second = 0; second < 150; second++) {
-        world_receive(&world, &node, bytes_of_text(PING));
+        world_receive(&world, &world_node, bytes_of_text(PING));
         count += world.result.sightings_count;
         world.now_us += 1000000;
     }
@@ -201,7 +185,7 @@ static void who_has_drawn_its_budget_is_not_told_of(void **state)
 static void without_a_table_we_ask_nobody(void **state)
 {
     struct krpc_query query = { .method = KRPC_PING };
-    const struct contact to = { .address = node };
+    const struct contact to = { .address = world_node };
     const struct transaction_start start = { .query = &query, .to = &to };
     struct bytes datagram;
     struct world world;
@@ -211,7 +195,7 @@ static void without_a_table_we_ask_nobody(void **state)
     world.endpoint.responder.routing = NULL;
     assert_int_equal(endpoint_start(&world.endpoint, &query, &start, world.now_us, &datagram),
                      LB_UNAVAILABLE);
-    world_receive(&world, &node, bytes_of_text(PING));
+    world_receive(&world, &world_node, bytes_of_text(PING));
     assert_int_equal(world.result.verdict, ENDPOINT_NOTHING);
     assert_int_equal(world.endpoint.counters[COUNT_NO_TABLE], 1);
     world_done(&world);
@@ -225,7 +209,7 @@ static void a_silent_node_is_told_of(void **state)
 
     (void)state;
     world_init(&world);
-    start_ping(&world, id);
+    world_start_ping(&world, id);
     world.now_us = endpoint_deadline_us(&world.endpoint);
     assert_true(endpoint_next(&world.endpoint, world.now_us, &world.result));
     assert_int_equal(world.result.verdict, ENDPOINT_RESEND);
@@ -244,7 +228,7 @@ static void a_silent_node_is_told_of(void **state)
 static void a_read_only_endpoint_asks_and_does_not_answer(void **state)
 {
     struct krpc_query query = { .method = KRPC_PING };
-    const struct contact to = { .address = node };
+    const struct contact to = { .address = world_node };
     const struct transaction_start start = { .query = &query, .to = &to };
     const struct address client_address = address_v4(10, 0, 1, 1, 1);
     struct world client, other;
@@ -254,7 +238,7 @@ static void a_read_only_endpoint_asks_and_does_not_answer(void **state)
     world_init(&client);
     world_init(&other);
     client.endpoint.read_only = true;
-    world_receive(&client, &node, bytes_of_text(PING));
+    world_receive(&client, &world_node, bytes_of_text(PING));
     assert_int_equal(client.result.verdict, ENDPOINT_NOTHING);
     assert_int_equal(client.result.sightings_count, 0);
     assert_int_equal(client.endpoint.counters[COUNT_PING], 1);
@@ -267,7 +251,7 @@ static void a_read_only_endpoint_asks_and_does_not_answer(void **state)
     assert_int_equal(other.result.verdict, ENDPOINT_SEND);
     assert_true(other.result.message.read_only);
     assert_int_equal(other.result.sightings_count, 0);
-    world_receive(&client, &node, bytes_of(other.reply, other.result.reply_size));
+    world_receive(&client, &world_node, bytes_of(other.reply, other.result.reply_size));
     assert_int_equal(client.result.verdict, ENDPOINT_ANSWERED);
     assert_true(client.result.message.littlebird);
     world_done(&client);

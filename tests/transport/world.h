@@ -7,6 +7,7 @@
 #include "libcommon/presence_page.h"
 #include "libcommon/routing_page.h"
 #include "services/transport/endpoint.h"
+#include "tests/libcommon/cmocka_row.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -80,4 +81,21 @@ static inline void world_receive(struct world *self, const struct address *from,
                                  struct bytes datagram)
 {
     endpoint_receive(&self->endpoint, from, datagram, self->now_us, self->reply, &self->result);
+}
+
+/* Another node, "abcdefghij0123456789", that is asked; the id of the query to it is given. */
+static const struct address world_node = { .ip = { [10] = 0xff, 0xff, 10, 0, 0, 9 }, .port = 6881 };
+
+static inline void world_start_ping(struct world *self, uint8_t ret_id[KRPC_OWN_TRANSACTION])
+{
+    struct krpc_query query = { .method = KRPC_PING };
+    const struct contact to = { node_id_from((const uint8_t *)"abcdefghij0123456789"), world_node };
+    const struct transaction_start start = { .query = &query, .to = &to, .has_id = true };
+    struct krpc_message message;
+    struct bytes datagram;
+
+    assert_int_equal(endpoint_start(&self->endpoint, &query, &start, self->now_us, &datagram),
+                     LB_OK);
+    assert_int_equal(krpc_decode(datagram, &message), LB_OK);
+    memcpy(ret_id, message.transaction.data, KRPC_OWN_TRANSACTION);
 }
