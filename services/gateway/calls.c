@@ -1,17 +1,12 @@
 /*
- * Calls of clients: a message is opened and admitted, asked of the service that does the work, and
- * answered; what comes again joins what is under way, and what went away under a call is asked
- * again.
+ * Calls of clients: a message is opened and admitted, asked of the service that does the work
+ * (relay.c), and answered; what comes again joins what is under way.
  */
 #include "libcommon/log.h"
 #include "libcommon/memory.h"
 #include "libcommon/node_self.h"
-#include "libcommon/owner.h"
 #include "libcommon/watch.h"
 #include "proto/littlebird/v1/node.pb-c.h"
-#include "proto/swarm.pb-c.h"
-#include "services/gateway/alias.h"
-#include "services/gateway/envelope.h"
 #include "services/gateway/service_inside.h"
 #include "services/gateway/view.h"
 #include "services/gateway/wire.h"
@@ -21,18 +16,6 @@
 #include <zmq.h>
 
 #define FRAMES 3 /* identity, header, payload */
-
-/* One call of a client while it is under way. */
-struct work {
-    struct gateway *gateway;
-    struct request *request; /* NULL once it is answered: only its link's reply is awaited */
-    bool asked;              /* a reply of its link is to come */
-    bool refused;            /* who was asked does not know it */
-    bool looked_up;          /* all were asked whose it is */
-    bool has_place;          /* it is known whose it is: */
-    uint16_t place;
-    struct envelope envelope;
-};
 
 /* ---- answers ---- */
 
@@ -59,7 +42,7 @@ static void stop_if_done(struct gateway *self)
         actor_stopped(self->actor);
 }
 
-static void work_free_if_done(struct work *work)
+void work_free_if_done(struct work *work)
 {
     if (work->request || work->asked)
         return;
@@ -84,7 +67,7 @@ static void answer_joined(struct gateway *self, uint32_t entry, const struct ans
 }
 
 /* Answer the client; the request is gone then. */
-static void finish(struct work *work, const struct answer *answer)
+void work_finish(struct work *work, const struct answer *answer)
 {
     struct gateway *self = work->gateway;
     struct request *request = work->request;
@@ -103,7 +86,7 @@ static void finish(struct work *work, const struct answer *answer)
 }
 
 /* A message_take_fn: answer with this response. */
-static void respond(void *ctx, const ProtobufCMessage *response)
+void work_respond(void *ctx, const ProtobufCMessage *response)
 {
     size_t size = protobuf_c_message_get_packed_size(response);
     uint8_t *packed = xmalloc(size);
@@ -111,196 +94,15 @@ static void respond(void *ctx, const ProtobufCMessage *response)
 
     protobuf_c_message_pack(response, packed);
     wire_clean(response->descriptor, packed, size);
-    finish(ctx, &answer);
+    work_finish(ctx, &answer);
     free(packed);
 }
 
-static void fail(struct work *work, lb_err err, const char *text)
+void work_fail(struct work *work, lb_err err, const char *text)
 {
     struct answer answer = answer_error(err, "%s", text);
 
-    finish(work, &answer);
-}
-
-/* ---- asking services ---- */
-
-static void on_due(uv_timer_t *timer);
-
-static void arm_due_timer(struct gateway *self)
-{
-    if (!uv_is_active((uv_handle_t *)&self->due_timer))
-        uv_timer_start(&self->due_timer, on_due, REQUEST_PAUSE_MS, REQUEST_PAUSE_MS);
-}
-
-/* reason: in the words of the service; NULL when it was not asked. */
-static void pause_or_fail(struct work *work, bool may_repeat, const char *reason)
-{
-    struct gateway *self = work->gateway;
-    enum service service = work->envelope.method->service;
-    struct answer answer;
-
-    if (!self->stopping && request_pause(work->request, may_repeat, actor_now_ms(self->actor))) {
-        arm_due_timer(self);
-        return;
-    }
-    if (reason != NULL && instances_are_up(&self->services[service]))
-        answer = answer_error(LB_UNAVAILABLE, "%s", reason);
-    else
-        answer = answer_error(LB_UNAVAILABLE, "lb-%s is not there", service_text(service));
-    finish(work, &answer);
-}
-
-static void relay(struct work *work);
-static void conclude(struct work *work, lb_err err, const char *reason, const void *reply);
-
-static void on_looked_up(void *ctx, lb_err err, const char *reason, const void *reply)
-{
-    struct work *work = ctx;
-    uint8_t hash[ALIAS_SIZE];
-
-    (void)reason;
-    work->asked = false;
-    if (!work->request) { /* answered already */
-        work_free_if_done(work);
-        return;
-    }
-    if (err == LB_OK && alias_found(reply, hash)) {
-        /* The envelope's own copy. */
-        alias_put(work->envelope.method, (void *)(uintptr_t)work->envelope.request, hash);
-        work->has_place = true;
-        work->place = alias_place(hash);
-        relay(work);
-    } else if (!work->refused) {
-        relay(work);
-    } else {
-        conclude(work, LB_NOT_FOUND, "there is no such transfer", NULL);
-    }
-}
-
-static uint32_t time_left_ms(const struct work *work)
-{
-    uint64_t now_ms = actor_now_ms(work->gateway->actor);
-    uint64_t deadline_ms = work->request->deadline_ms;
-
-    return deadline_ms > now_ms ? (uint32_t)(deadline_ms - now_ms) : 1;
-}
-
-/* False: there is nothing to look up, or it was looked up already. */
-static bool look_up(struct work *work)
-{
-    struct gateway *self = work->gateway;
-    Lb__Swarm__List list = LB__SWARM__LIST__INIT;
-    Lb__Swarm__Request request = LB__SWARM__REQUEST__INIT;
-    uint8_t hash[ALIAS_SIZE];
-
-    if (work->looked_up || self->services[SERVICE_SWARM].active == 1 ||
-        !alias_of(work->envelope.method, work->envelope.request, hash))
-        return false;
-    work->looked_up = work->asked = true;
-    work->request->state = REQUEST_ASKED;
-    list.infohash = (ProtobufCBinaryData){ sizeof(hash), hash };
-    list.of_all = true;
-    request.body_case = LB__SWARM__REQUEST__BODY_LIST;
-    request.list = &list;
-    gather_ask(&self->gather, &request, time_left_ms(work), on_looked_up, work);
-    return true;
-}
-
-static void on_reply(void *ctx, lb_err err, const char *reason, const void *reply)
-{
-    struct work *work = ctx;
-
-    work->asked = false;
-    if (!work->request) { /* answered already */
-        work_free_if_done(work);
-        return;
-    }
-    work->refused = err == LB_NOT_FOUND;
-    if (!work->refused || !look_up(work))
-        conclude(work, err, reason, reply);
-}
-
-static void conclude(struct work *work, lb_err err, const char *reason, const void *reply)
-{
-    const struct method *method = work->envelope.method;
-
-    if (err == LB_OK) {
-        if (!method->translate(reply, respond, work))
-            fail(work, LB_INTERNAL, "the service answered something else");
-    } else if (err == method->done_before && work->request->sent > 1) {
-        struct answer done = answer_ok(bytes_of(NULL, 0));
-
-        finish(work, &done);
-    } else if (err == LB_UNAVAILABLE) {
-        pause_or_fail(work, method->may_repeat(work->envelope.request), reason);
-    } else if (err == LB_CANCELLED && work->gateway->stopping) {
-        fail(work, LB_UNAVAILABLE, "the gateway is stopping");
-    } else {
-        fail(work, err, reason);
-    }
-}
-
-/* The instance that is to do it, or another while that is not there. */
-static struct link *link_for(const struct work *work)
-{
-    const struct method *method = work->envelope.method;
-    const struct instances *instances = &work->gateway->services[method->service];
-    uint16_t place = method->place != NULL ? method->place(work->envelope.request) : 0;
-
-    if (work->has_place)
-        place = work->place;
-    return instances_pick(instances, owner_of_place(place, instances->active));
-}
-
-/* A message_take_fn. */
-static void ask_service(void *ctx, const ProtobufCMessage *message)
-{
-    struct work *work = ctx;
-    struct gateway *self = work->gateway;
-    uint32_t left_ms = time_left_ms(work);
-
-    work->asked = true;
-    work->request->state = REQUEST_ASKED;
-    if (work->request->sent++ > 0)
-        status_counter_add(self->repeated, 1);
-    if (work->envelope.method->of_all)
-        gather_ask(&self->gather, (const Lb__Swarm__Request *)message, left_ms, on_reply, work);
-    else
-        link_call(link_for(work), message, left_ms, on_reply, work);
-}
-
-static void relay(struct work *work)
-{
-    const struct method *method = work->envelope.method;
-    const char *problem = "";
-    lb_err err;
-
-    if (alias_is_first(method) && look_up(work))
-        return;
-    if (!link_is_up(link_for(work))) {
-        pause_or_fail(work, true, NULL); /* nothing was sent */
-        return;
-    }
-    err = method->ask(work->envelope.request, ask_service, work, &problem);
-    if (err != LB_OK)
-        fail(work, err, problem);
-}
-
-static void on_due(uv_timer_t *timer)
-{
-    struct gateway *self = timer->data;
-    uint64_t now_ms = actor_now_ms(self->actor);
-    struct request *request;
-    enum request_due due;
-
-    while ((due = requests_next_due(&self->requests, now_ms, &request)) != DUE_NOTHING) {
-        if (due == DUE_RETRY)
-            relay(request->work);
-        else
-            fail(request->work, LB_TIMEOUT, "no answer within timeout_ms");
-    }
-    if (!requests_waiting(&self->requests))
-        uv_timer_stop(&self->due_timer);
+    work_finish(work, &answer);
 }
 
 /* ---- what is known here ---- */
@@ -314,7 +116,7 @@ static void answer_here(struct work *work)
                          .now_ms = actor_now_ms(self->actor),
                          .node_id = known ? &id : NULL };
 
-    work->envelope.method->local(&view, respond, work);
+    work->envelope.method->local(&view, work_respond, work);
 }
 
 /* ---- calls ---- */
@@ -381,11 +183,11 @@ static void admit(struct work *work, const struct asker *asker, size_t bytes)
     work->request->dedupe = entry;
     if (joins) {
         work->request->state = REQUEST_JOINED;
-        arm_due_timer(self);
+        relay_watch_time(self);
     } else if (work->envelope.method->local) {
         answer_here(work);
     } else {
-        relay(work);
+        relay_begin(work);
     }
 }
 
@@ -489,9 +291,9 @@ void calls_stop(struct gateway *self)
         struct request *request = &self->requests.slots[i];
 
         if (request->state == REQUEST_ASKED && restarts_us(request->work))
-            finish(request->work, &done);
+            work_finish(request->work, &done);
         else if (request->state == REQUEST_PAUSED || request->state == REQUEST_JOINED)
-            fail(request->work, LB_UNAVAILABLE, "the gateway is stopping");
+            work_fail(request->work, LB_UNAVAILABLE, "the gateway is stopping");
     }
     stop_if_done(self);
 }

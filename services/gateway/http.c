@@ -304,13 +304,10 @@ static lb_err open_socket(struct actor *actor, int *ret_fd)
 
 static void say_where(struct actor *actor, int fd)
 {
-    struct sockaddr_storage name;
-    socklen_t size = sizeof name;
     struct address address;
     char text[ADDRESS_TEXT_SIZE];
 
-    if (getsockname(fd, (struct sockaddr *)&name, &size) != 0 ||
-        address_from_sockaddr((const struct sockaddr *)&name, &address) != LB_OK)
+    if (listen_bound(fd, &address) != LB_OK)
         return;
     address_format(&address, text);
     status_slot_listens(actor_status(actor), "HTTP", text);
