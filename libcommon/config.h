@@ -96,6 +96,7 @@ enum config_type {
 enum config_key { LB_CONFIG(LB_CONFIG_ENUM) CONFIG_KEYS_COUNT };
 #undef LB_CONFIG_ENUM
 
+struct address;
 struct config; /* opaque */
 
 /* What is wrong and where, for a person. */
@@ -143,6 +144,12 @@ void config_take(struct config *self, struct config *from, enum config_key key);
 /* What config_load() cannot see: addresses that are none. LB_INVALID and *ret_problem. */
 LB_MUST_CHECK lb_err config_check_addresses(const struct config *config,
                                             struct config_problem *ret_problem);
+
+/*
+ * Is this what node.listen says, or one of its ports 0? A socket that was handed over (by a socket
+ * unit of systemd) may listen elsewhere: this says so in the log.
+ */
+bool config_check_handed(const struct config *config, const struct address *bound);
 
 /* A value with its unit, as in the files: bytes, and milliseconds. LB_INVALID when it is none. */
 LB_MUST_CHECK lb_err config_parse_size(const char *text, uint64_t *ret_bytes);

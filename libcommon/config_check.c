@@ -1,6 +1,7 @@
 /* config_check_addresses(): what config_load() takes for any texts. */
 #include "libcommon/address.h"
 #include "libcommon/config.h"
+#include "libcommon/log.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -85,4 +86,26 @@ lb_err config_check_addresses(const struct config *config, struct config_problem
     if (err == LB_OK)
         err = check_bootstrap(config, ret_problem);
     return err == LB_OK ? check_metrics(config, ret_problem) : err;
+}
+
+bool config_check_handed(const struct config *config, const struct address *bound)
+{
+    char text[ADDRESS_TEXT_SIZE];
+
+    for (size_t i = 0; i < config_list_count(config, CONFIG_LISTEN); i++) {
+        struct address address;
+
+        if (address_parse(config_list_item(config, CONFIG_LISTEN, i), &address) != LB_OK)
+            continue;
+        if (address.port == 0)
+            address.port = bound->port;
+        if (address_equal(&address, bound))
+            return true;
+    }
+    address_format(bound, text);
+    log_warn(
+        "the socket that was handed over listens on %s, node.listen says %s: change the socket "
+        "unit, or node.listen",
+        text, config_text(config, CONFIG_LISTEN));
+    return false;
 }

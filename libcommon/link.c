@@ -1,5 +1,6 @@
 #include "libcommon/link.h"
 
+#include "libcommon/log.h"
 #include "libcommon/memory.h"
 #include "libcommon/message.h"
 #include "libcommon/watch.h"
@@ -17,6 +18,7 @@
 #define RECONNECT_MS     20
 #define RECONNECT_MAX_MS 1000
 #define LINGER_MS        100
+#define OPEN_AGAIN_MS    100 /* as listeners wait for a descriptor, too */
 
 /* A call under way. Its id is turn * ACTOR_CALLS_MAX + its place in the array. */
 struct pending {
@@ -40,12 +42,16 @@ struct refused {
 
 struct link {
     struct uv_loop_s *loop;
-    void *socket;
+    void *context;
+    char *endpoint;
+    void *socket; /* NULL: there was no descriptor for it yet, see open_socket() */
     void *monitor;
     struct watch *watch;
     struct watch *monitor_watch;
     uv_timer_t timer;
     uint64_t timer_ms; /* when it goes off; UINT64_MAX: not armed */
+    uint64_t open_ms;  /* when the socket is tried again; UINT64_MAX: it is there */
+    unsigned tries;    /* to open it */
     const ProtobufCMessageDescriptor *reply;
 
     struct pending *pending;
@@ -209,12 +215,14 @@ static void pending_finish(struct link *self, uint32_t place, lb_err err, const 
 /* ---- time ---- */
 
 static void on_timer(uv_timer_t *timer);
+static void open_socket(struct link *self);
 
 static void arm_timer(struct link *self)
 {
     uint64_t now_ms = uv_now(self->loop);
     uint64_t at_ms = self->heap_count > 0 ? heap_key(self, 0) : UINT64_MAX;
 
+    at_ms = self->open_ms < at_ms ? self->open_ms : at_ms;
     /* An early alarm costs less than arming anew for each call. */
     if (at_ms >= self->timer_ms || self->closed)
         return;
@@ -243,6 +251,8 @@ static void on_timer(uv_timer_t *timer)
     uint32_t most = self->heap_count;
 
     self->timer_ms = UINT64_MAX;
+    if (self->open_ms <= now_ms && !self->closed)
+        open_socket(self);
     finish_refused(self);
     while (most-- > 0 && self->heap_count > 0 && heap_key(self, 0) <= now_ms) {
         uint32_t place = self->heap[0];
@@ -517,48 +527,80 @@ static void set_option(void *socket, int option, int value)
     assert(failed == 0);
 }
 
-static void *open_monitor(void *context, void *socket, const void *unique)
+/* NULL when there is no descriptor for it. */
+static void *open_monitor(const struct link *self, void *socket)
 {
     char endpoint[64];
     void *monitor;
     int failed;
 
-    snprintf(endpoint, sizeof endpoint, "inproc://link-%p", unique);
-    failed = zmq_socket_monitor(socket, endpoint,
-                                ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_DISCONNECTED);
-    assert(failed == 0);
-    monitor = zmq_socket(context, ZMQ_PAIR);
-    assert(monitor != NULL);
+    /* The name of an earlier try is free only once libzmq has cleared it away. */
+    snprintf(endpoint, sizeof endpoint, "inproc://link-%p-%u", (const void *)self, self->tries);
+    if (zmq_socket_monitor(socket, endpoint,
+                           ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_DISCONNECTED) != 0)
+        return NULL;
+    monitor = zmq_socket(self->context, ZMQ_PAIR);
+    if (monitor == NULL) {
+        zmq_socket_monitor(socket, NULL, 0);
+        return NULL;
+    }
     set_option(monitor, ZMQ_LINGER, 0);
     failed = zmq_connect(monitor, endpoint);
     assert(failed == 0);
     return monitor;
 }
 
-struct link *link_new(struct uv_loop_s *loop, void *zmq_context, const char *endpoint,
-                      const ProtobufCMessageDescriptor *reply)
+static void connect_socket(struct link *self)
 {
-    struct link *self = xcalloc(1, sizeof *self);
     int failed;
 
-    self->loop = loop;
-    self->reply = reply;
-    self->pending_free = self->waiting_first = self->waiting_last = NOWHERE;
-    self->timer_ms = UINT64_MAX;
-    self->timer.data = self;
-    uv_timer_init(loop, &self->timer);
-    self->socket = zmq_socket(zmq_context, ZMQ_DEALER);
-    assert(self->socket != NULL);
     set_option(self->socket, ZMQ_LINGER, LINGER_MS);
     set_option(self->socket, ZMQ_IMMEDIATE, 1);
     set_option(self->socket, ZMQ_RECONNECT_IVL, RECONNECT_MS);
     set_option(self->socket, ZMQ_RECONNECT_IVL_MAX, RECONNECT_MAX_MS);
     zmq_setsockopt(self->socket, ZMQ_MAXMSGSIZE, &(int64_t){ ACTOR_MESSAGE_MAX }, sizeof(int64_t));
-    self->monitor = open_monitor(zmq_context, self->socket, self);
-    self->monitor_watch = watch_new_drain(loop, self->monitor, drain_monitor, self);
-    self->watch = watch_new_drain(loop, self->socket, drain_replies, self);
-    failed = zmq_connect(self->socket, endpoint);
+    self->monitor_watch = watch_new_drain(self->loop, self->monitor, drain_monitor, self);
+    self->watch = watch_new_drain(self->loop, self->socket, drain_replies, self);
+    failed = zmq_connect(self->socket, self->endpoint);
     assert(failed == 0); /* the path's length was checked by paths.c */
+}
+
+/* Three descriptors are needed. While the process has none to spare, the link is not up. */
+static void open_socket(struct link *self)
+{
+    void *socket = zmq_socket(self->context, ZMQ_DEALER);
+    void *monitor = socket != NULL ? open_monitor(self, socket) : NULL;
+
+    self->tries++;
+    if (monitor == NULL) {
+        if (self->tries == 1)
+            log_warn("no descriptors for a link to %s: it comes up later", self->endpoint);
+        if (socket != NULL)
+            zmq_close(socket);
+        self->open_ms = uv_now(self->loop) + OPEN_AGAIN_MS;
+        return;
+    }
+    self->open_ms = UINT64_MAX;
+    self->socket = socket;
+    self->monitor = monitor;
+    connect_socket(self);
+}
+
+struct link *link_new(struct uv_loop_s *loop, void *zmq_context, const char *endpoint,
+                      const ProtobufCMessageDescriptor *reply)
+{
+    struct link *self = xcalloc(1, sizeof *self);
+
+    self->loop = loop;
+    self->context = zmq_context;
+    self->endpoint = xstrdup(endpoint);
+    self->reply = reply;
+    self->pending_free = self->waiting_first = self->waiting_last = NOWHERE;
+    self->timer_ms = UINT64_MAX;
+    self->timer.data = self;
+    uv_timer_init(loop, &self->timer);
+    open_socket(self);
+    arm_timer(self);
     return self;
 }
 
@@ -579,6 +621,7 @@ static void on_timer_closed(uv_handle_t *timer)
 
     free(self->pending);
     free(self->heap);
+    free(self->endpoint);
     free(self);
 }
 
@@ -600,8 +643,10 @@ void link_free(struct link **self)
     }
     watch_free(&link->watch);
     watch_free(&link->monitor_watch);
-    zmq_socket_monitor(link->socket, NULL, 0);
-    zmq_close(link->socket);
-    zmq_close(link->monitor);
+    if (link->socket != NULL) {
+        zmq_socket_monitor(link->socket, NULL, 0);
+        zmq_close(link->socket);
+        zmq_close(link->monitor);
+    }
     uv_close((uv_handle_t *)&link->timer, on_timer_closed);
 }

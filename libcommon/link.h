@@ -14,7 +14,10 @@
 
 #define LINK_WAITING_MAX (64u * 1024 * 1024) /* bytes of calls that wait to be sent */
 
-/* endpoint: "ipc://...". */
+/*
+ * endpoint: "ipc://...". When the process has no descriptors for it the link comes up later: until
+ * then it is as if the other side were not there.
+ */
 struct link *link_new(struct uv_loop_s *loop, void *zmq_context, const char *endpoint,
                       const ProtobufCMessageDescriptor *reply);
 

@@ -48,8 +48,7 @@ static int bind_socket(const struct address *address, int type, int reuse_option
     return -1;
 }
 
-/* The address a socket has in the end: port 0 has become one. */
-static lb_err read_bound(int fd, struct address *ret_bound)
+lb_err listen_bound(int fd, struct address *ret_bound)
 {
     struct sockaddr_storage name;
     socklen_t size = sizeof name;
@@ -145,7 +144,7 @@ lb_err listen_udp_steer(int fd, unsigned workers)
 {
     struct address bound;
 
-    if (workers == 0 || read_bound(fd, &bound) != LB_OK)
+    if (workers == 0 || listen_bound(fd, &bound) != LB_OK)
         return LB_INVALID;
     return steer(fd, address_is_v4(&bound), workers) == 0 ? LB_OK : from_errno();
 }
@@ -169,7 +168,7 @@ lb_err listen_udp(const struct address *address, unsigned workers, int *ret_fds,
             break;
         }
         if (count == 0)
-            err = read_bound(fds[0], &bound);
+            err = listen_bound(fds[0], &bound);
     }
     /* One alone too: what joins it later gets nothing before it is steered to. */
     if (err == LB_OK && steer(fds[0], address_is_v4(&bound), workers) != 0)
@@ -194,7 +193,7 @@ lb_err listen_tcp(const struct address *address, int *ret_fd, struct address *re
 
     if (fd < 0)
         return from_errno();
-    if (listen(fd, SOMAXCONN) == 0 && read_bound(fd, &bound) == LB_OK) {
+    if (listen(fd, SOMAXCONN) == 0 && listen_bound(fd, &bound) == LB_OK) {
         *ret_fd = fd;
         *ret_bound = bound;
         return LB_OK;

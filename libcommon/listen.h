@@ -50,6 +50,9 @@ LB_MUST_CHECK lb_err listen_udp_steer(int fd, unsigned workers);
 LB_MUST_CHECK lb_err listen_tcp(const struct address *address, int *ret_fd,
                                 struct address *ret_bound);
 
+/* The address that a socket has in the end: port 0 has become one. LB_IO, LB_INVALID. */
+LB_MUST_CHECK lb_err listen_bound(int fd, struct address *ret_bound);
+
 /*
  * A listening unix socket for ZMQ_USE_FD at path (at most IPC_PATH_MAX bytes), replacing a stale
  * file: the caller holds the run folder's lock. Mode 0660.

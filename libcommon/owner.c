@@ -1,9 +1,16 @@
 #include "libcommon/owner.h"
 
+#include "libcommon/bytes.h"
+
 #include <assert.h>
 #include <string.h>
 
 #define PLACES 65536u
+
+uint16_t owner_place(const uint8_t *id)
+{
+    return load_u16(id);
+}
 
 unsigned owner_of_place(uint16_t place, unsigned instances)
 {
@@ -13,7 +20,7 @@ unsigned owner_of_place(uint16_t place, unsigned instances)
 
 unsigned owner_of(const struct node_id *id, unsigned instances)
 {
-    return owner_of_place((uint16_t)(id->bytes[0] << 8 | id->bytes[1]), instances);
+    return owner_of_place(owner_place(id->bytes), instances);
 }
 
 /* The first place of this instance. */

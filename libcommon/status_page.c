@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <stdarg.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
@@ -34,26 +35,31 @@ const char *service_state_text(enum service_state state)
     return (unsigned)state < STATES_COUNT ? state_texts[state] : "unknown";
 }
 
-static bool is_valid(const struct page *page)
+/* What stands before the layout stays where it is in every version; its size does not. */
+static lb_err check(const struct page *page)
 {
     const struct status_page *self = page->memory;
 
-    return self->magic == STATUS_PAGE_MAGIC && self->layout == STATUS_PAGE_LAYOUT;
+    if (self->magic != STATUS_PAGE_MAGIC)
+        return LB_CORRUPT;
+    if (self->layout != STATUS_PAGE_LAYOUT)
+        return LB_UNSUPPORTED;
+    return page->size < sizeof *self ? LB_CORRUPT : LB_OK;
 }
 
 static lb_err open_valid(struct page *ret_page, const char *path, bool writable)
 {
     struct page page;
-    lb_err err = page_open(&page, path, sizeof(struct status_page), writable);
+    lb_err err = page_open(&page, path, offsetof(struct status_page, slots), writable);
 
     if (err != LB_OK)
         return err;
-    if (!is_valid(&page)) {
+    err = check(&page);
+    if (err == LB_OK)
+        *ret_page = page;
+    else
         page_close(&page);
-        return LB_CORRUPT;
-    }
-    *ret_page = page;
-    return LB_OK;
+    return err;
 }
 
 /* In the system's run folder the file was made for us, empty (systemd/littlebird.tmpfiles). */
@@ -101,7 +107,7 @@ lb_err status_page_open(struct page *ret_page, const char *run_folder, bool writ
         return LB_IO;
     }
     err = open_valid(ret_page, path, true);
-    if (err == LB_NOT_FOUND || err == LB_CORRUPT)
+    if (err == LB_NOT_FOUND || err == LB_CORRUPT || err == LB_UNSUPPORTED)
         err = create(ret_page, path);
     close(folder);
     return err;
@@ -165,6 +171,15 @@ struct status_counter *status_slot_counter(struct status_slot *slot, const char 
         }
         if (strncmp(counter->name, name, sizeof counter->name - 1) == 0)
             return counter;
+    }
+    return NULL;
+}
+
+const struct status_counter *status_slot_find(const struct status_slot *slot, const char *name)
+{
+    for (int i = 0; i < STATUS_COUNTERS_MAX && slot->counters[i].name[0] != '\0'; i++) {
+        if (strncmp(slot->counters[i].name, name, STATUS_NAME_SIZE - 1) == 0)
+            return &slot->counters[i];
     }
     return NULL;
 }

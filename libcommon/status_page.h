@@ -107,7 +107,8 @@ struct status_page {
 
 /*
  * Open run_folder/status.shm; for a writer it is made when it is not there or not valid: a new
- * file, or, where no file may be made, in the one that is there.
+ * file, or, where no file may be made, in the one that is there. For a reader it is LB_UNSUPPORTED
+ * when a node of another version made it, LB_CORRUPT when it is no status page.
  */
 LB_MUST_CHECK lb_err status_page_open(struct page *ret_page, const char *run_folder, bool writable);
 
@@ -132,6 +133,9 @@ bool service_state_serves(enum service_state state);
 
 /* The counter of this name in a slot, made when it is new; NULL when the slot is full. */
 struct status_counter *status_slot_counter(struct status_slot *slot, const char *name);
+
+/* The one there is, also of another process; NULL: it has none of this name. */
+const struct status_counter *status_slot_find(const struct status_slot *slot, const char *name);
 void status_counter_add(struct status_counter *counter, uint64_t by);
 void status_counter_set(struct status_counter *counter, uint64_t value);
 

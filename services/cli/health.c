@@ -38,13 +38,13 @@ static uint64_t sum_of_counter(const struct processes *self, enum service servic
 
     for (size_t i = 0; i < self->count; i++) {
         const struct status_slot *slot = self->rows[i].slot;
+        const struct status_counter *counter;
 
         if (self->rows[i].service != service || slot == NULL || !self->rows[i].alive)
             continue;
-        for (int k = 0; k < STATUS_COUNTERS_MAX && slot->counters[k].name[0] != '\0'; k++) {
-            if (strncmp(slot->counters[k].name, name, STATUS_NAME_SIZE - 1) == 0)
-                sum += atomic_load(&slot->counters[k].value);
-        }
+        counter = status_slot_find(slot, name);
+        if (counter != NULL)
+            sum += atomic_load(&counter->value);
     }
     return sum;
 }
@@ -149,7 +149,7 @@ int command_health(const struct args *args)
         return unknown("the node's folder cannot be used");
     err = processes_read(&processes, &paths);
     if (err != LB_OK && err != LB_NOT_FOUND)
-        return unknown(lb_err_text(err));
+        return unknown(processes_err_text(err));
     troubles_find(&troubles, processes.rows, processes.count, processes.is_system);
     health = health_format(&processes, &troubles, line);
     printf("%s\n", line);

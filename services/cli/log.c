@@ -79,8 +79,8 @@ static int list(const struct args *args)
         return code;
     err = processes_read(&processes, &paths);
     if (err != LB_OK && err != LB_NOT_FOUND) {
-        code =
-            args_failed(args, "cannot read %s/status.shm: %s", paths.run_folder, lb_err_text(err));
+        code = args_failed(args, "cannot read %s/status.shm: %s", paths.run_folder,
+                           processes_err_text(err));
     } else if (processes.level == LEVEL_NOT_RUNNING) {
         (void)args_failed(args, "the node is not running (%s)", paths.run_folder);
         code = EXIT_NOT_RUNNING;

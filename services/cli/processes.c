@@ -282,6 +282,12 @@ lb_err processes_read(struct processes *ret_self, const struct paths *paths)
     return LB_OK;
 }
 
+const char *processes_err_text(lb_err err)
+{
+    return err == LB_UNSUPPORTED ? "the node runs another version of Littlebird than this program"
+                                 : lb_err_text(err);
+}
+
 void processes_done(struct processes *self)
 {
     page_close(&self->page);
@@ -347,7 +353,7 @@ enum readiness processes_readiness(const struct paths *paths, uint32_t superviso
     if (err != LB_OK) {
         snprintf(ret_why, PROCESSES_WHY_SIZE, "%s%s",
                  err == LB_NOT_FOUND ? "nothing runs there" : "its status cannot be read: ",
-                 err == LB_NOT_FOUND ? "" : lb_err_text(err));
+                 err == LB_NOT_FOUND ? "" : processes_err_text(err));
         return READINESS_STARTING;
     }
     readiness = judge(&processes, supervisor_pid, ret_why);

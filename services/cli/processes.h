@@ -65,6 +65,9 @@ enum level processes_level(const struct process *rows, size_t count);
 /* READINESS_DEGRADED: every service serves, but not all are well. */
 enum readiness { READINESS_STARTING, READINESS_DEGRADED, READINESS_READY, READINESS_FAILED };
 
+/* Why processes_read() failed, for a person. */
+const char *processes_err_text(lb_err err);
+
 #define PROCESSES_WHY_SIZE 256
 
 /*

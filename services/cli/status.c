@@ -136,7 +136,7 @@ static lb_err look(struct look *self)
 static int cannot_read(const struct look *self, lb_err err)
 {
     args_failed(self->args, "cannot read %s/status.shm: %s", self->paths->run_folder,
-                lb_err_text(err));
+                processes_err_text(err));
     return (int)LEVEL_NOT_RUNNING;
 }
 

@@ -6,9 +6,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-
-#define EXIT_CODE_CONFIG     78 /* of a service: sysexits.h */
-#define EXIT_CODE_PERMISSION 77
+#include <sysexits.h>
 
 /* What the rules look at. */
 struct world {
@@ -61,9 +59,9 @@ static void on_failed(const struct world *world, const struct process *row, cons
     char log[64];
 
     say(trouble, "%s has failed: %s", name, row->note);
-    if (row->last_exit == EXIT_CODE_CONFIG)
+    if (row->last_exit == EX_CONFIG)
         advise(trouble, "lb-admin config check; then lb-admin restart %s", name);
-    else if (row->last_exit == EXIT_CODE_PERMISSION)
+    else if (row->last_exit == EX_NOPERM)
         advise(trouble, "see %s for what it may not; then lb-admin restart %s",
                log_of(world, row, log), name);
     else

@@ -1,8 +1,10 @@
 #include "services/gateway/alias.h"
 
 #include "libcommon/bytes.h"
+#include "libcommon/owner.h"
 #include "proto/littlebird/v1/swarm.pb-c.h"
 #include "proto/swarm.pb-c.h"
+#include "services/gateway/swarm_methods.h"
 
 #include <string.h>
 
@@ -28,17 +30,6 @@ bool alias_is_first(const struct method *method)
     return method->request == &littlebird__v1__fetch_request__descriptor;
 }
 
-/* NULL: it has none. */
-static ProtobufCBinaryData *infohash_of(const struct method *method, const void *request)
-{
-    const ProtobufCFieldDescriptor *field =
-        protobuf_c_message_descriptor_get_field_by_name(method->request, "infohash");
-
-    if (field == NULL || field->type != PROTOBUF_C_TYPE_BYTES)
-        return NULL;
-    return (ProtobufCBinaryData *)(void *)((char *)(uintptr_t)request + field->offset);
-}
-
 bool alias_of(const struct method *method, const void *request, uint8_t ret_hash[ALIAS_SIZE])
 {
     const ProtobufCBinaryData *infohash;
@@ -51,7 +42,7 @@ bool alias_of(const struct method *method, const void *request, uint8_t ret_hash
         return fetch->source_case == LITTLEBIRD__V1__FETCH_REQUEST__SOURCE_MAGNET &&
                of_magnet(fetch->magnet, ret_hash);
     }
-    infohash = infohash_of(method, request);
+    infohash = swarm_infohash(request);
     if (infohash == NULL || infohash->len != ALIAS_SIZE)
         return false;
     memcpy(ret_hash, infohash->data, ALIAS_SIZE);
@@ -74,7 +65,7 @@ bool alias_found(const void *reply, uint8_t ret_hash[ALIAS_SIZE])
 
 void alias_put(const struct method *method, void *request, const uint8_t hash[ALIAS_SIZE])
 {
-    const ProtobufCBinaryData *infohash = infohash_of(method, request);
+    const ProtobufCBinaryData *infohash = alias_is_first(method) ? NULL : swarm_infohash(request);
 
     if (infohash != NULL && infohash->len == ALIAS_SIZE)
         memcpy(infohash->data, hash, ALIAS_SIZE);
@@ -82,5 +73,5 @@ void alias_put(const struct method *method, void *request, const uint8_t hash[AL
 
 uint16_t alias_place(const uint8_t hash[ALIAS_SIZE])
 {
-    return (uint16_t)(hash[0] << 8 | hash[1]);
+    return owner_place(hash);
 }

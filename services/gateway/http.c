@@ -3,6 +3,7 @@
 #include "libcommon/address.h"
 #include "libcommon/clock.h"
 #include "libcommon/config.h"
+#include "libcommon/library.h"
 #include "libcommon/listen.h"
 #include "libcommon/log.h"
 #include "libcommon/memory.h"
@@ -11,7 +12,6 @@
 #include "services/gateway/metrics.h"
 #include "services/gateway/view.h"
 
-#include <dlfcn.h>
 #include <errno.h>
 #include <microhttpd.h>
 #include <stdio.h>
@@ -27,7 +27,6 @@
 
 /* What is used of libmicrohttpd, by the types of its own header. */
 struct library {
-    void *handle;
     __typeof__(MHD_start_daemon) *start_daemon;
     __typeof__(MHD_stop_daemon) *stop_daemon;
     __typeof__(MHD_run) *run;
@@ -60,12 +59,9 @@ struct http {
 
 /* ---- the library ---- */
 
-static bool load(struct library *self)
+static lb_err load(struct library *self, const char **ret_problem)
 {
-    const struct {
-        const char *name;
-        void *to;
-    } symbols[] = {
+    const struct library_symbol symbols[] = {
         { "MHD_start_daemon", &self->start_daemon },
         { "MHD_stop_daemon", &self->stop_daemon },
         { "MHD_run", &self->run },
@@ -78,16 +74,7 @@ static bool load(struct library *self)
         { "MHD_destroy_response", &self->destroy_response },
     };
 
-    self->handle = dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL);
-    for (size_t i = 0; self->handle != NULL && i < sizeof symbols / sizeof symbols[0]; i++) {
-        void *symbol = dlsym(self->handle, symbols[i].name);
-
-        if (symbol == NULL)
-            return false;
-        /* POSIX: what dlsym() gives can be a function; C has no cast for that. */
-        memcpy(symbols[i].to, &symbol, sizeof symbol);
-    }
-    return self->handle != NULL;
+    return library_load(LIBRARY, symbols, sizeof symbols / sizeof symbols[0], ret_problem);
 }
 
 /* ---- pages ---- */
@@ -317,13 +304,10 @@ static lb_err open_socket(struct actor *actor, int *ret_fd)
 
 static void say_where(struct actor *actor, int fd)
 {
-    struct sockaddr_storage name;
-    socklen_t size = sizeof name;
     struct address address;
     char text[ADDRESS_TEXT_SIZE];
 
-    if (getsockname(fd, (struct sockaddr *)&name, &size) != 0 ||
-        address_from_sockaddr((const struct sockaddr *)&name, &address) != LB_OK)
+    if (listen_bound(fd, &address) != LB_OK)
         return;
     address_format(&address, text);
     status_slot_listens(actor_status(actor), "HTTP", text);
@@ -363,6 +347,7 @@ static void watch(struct http *self)
 lb_err http_new(struct actor *actor, const struct page *status, struct http **ret_self)
 {
     struct http *self;
+    const char *problem;
     int fd = -1;
     lb_err err = open_socket(actor, &fd);
 
@@ -373,8 +358,8 @@ lb_err http_new(struct actor *actor, const struct page *status, struct http **re
     self->actor = actor;
     self->status = status;
     self->requests = actor_counter(actor, "http_requests");
-    if (!load(&self->mhd)) {
-        log_error("cannot serve metrics: %s", dlerror());
+    if (load(&self->mhd, &problem) != LB_OK) {
+        log_error("cannot serve metrics: %s", problem);
         close(fd);
         free(self);
         return LB_UNSUPPORTED;

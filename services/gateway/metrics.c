@@ -238,15 +238,6 @@ static void write_node(const struct rendering *self)
 
 /* ---- counters ---- */
 
-static const struct status_counter *find_counter(const struct status_slot *slot, const char *name)
-{
-    for (int i = 0; i < STATUS_COUNTERS_MAX && slot->counters[i].name[0] != '\0'; i++) {
-        if (strncmp(slot->counters[i].name, name, STATUS_NAME_SIZE - 1) == 0)
-            return &slot->counters[i];
-    }
-    return NULL;
-}
-
 static void write_counters(const struct rendering *self)
 {
     for (size_t row = 0; row < METRICS_COUNT; row++) {
@@ -260,7 +251,7 @@ static void write_counters(const struct rendering *self)
 
             if (metric->service != SERVICE_ANY && metric->service != process->service)
                 continue;
-            counter = find_counter(slot_of(self, process), metric->counter);
+            counter = status_slot_find(slot_of(self, process), metric->counter);
             if (counter != NULL)
                 write_sample(self, metric->family, process, metric->label,
                              atomic_load(&counter->value), metric->unit);

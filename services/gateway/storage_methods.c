@@ -1,6 +1,7 @@
 #include "services/gateway/storage_methods.h"
 
 #include "libcommon/memory.h"
+#include "libcommon/owner.h"
 #include "proto/littlebird/v1/storage.pb-c.h"
 #include "proto/storage.pb-c.h"
 #include "services/gateway/dedupe.h"
@@ -95,7 +96,7 @@ uint16_t storage_place_get(const void *request)
         return place_of(bytes_of_text(get->key));
     if (get->name_case != LITTLEBIRD__V1__GET_REQUEST__NAME_TARGET || get->target.len < 2)
         return 0;
-    return (uint16_t)(get->target.data[0] << 8 | get->target.data[1]);
+    return owner_place(get->target.data);
 }
 
 uint16_t storage_place_remove(const void *request)

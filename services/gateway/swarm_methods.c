@@ -2,6 +2,7 @@
 
 #include "libcommon/address.h"
 #include "libcommon/memory.h"
+#include "libcommon/owner.h"
 #include "proto/littlebird/v1/swarm.pb-c.h"
 #include "proto/swarm.pb-c.h"
 #include "services/gateway/dedupe.h"
@@ -541,11 +542,22 @@ bool swarm_translate_check(const void *reply, message_take_fn *respond, void *ct
 
 /* ---- which worker ---- */
 
-static uint16_t place_of(const ProtobufCBinaryData *infohash)
+const ProtobufCBinaryData *swarm_infohash(const void *request)
 {
-    if (infohash->len < 2)
-        return 0;
-    return (uint16_t)(infohash->data[0] << 8 | infohash->data[1]);
+    const ProtobufCMessage *message = request;
+    const ProtobufCFieldDescriptor *field =
+        protobuf_c_message_descriptor_get_field_by_name(message->descriptor, "infohash");
+
+    if (field == NULL || field->type != PROTOBUF_C_TYPE_BYTES)
+        return NULL;
+    return (const ProtobufCBinaryData *)(const void *)((const char *)request + field->offset);
+}
+
+uint16_t swarm_place(const void *request)
+{
+    const ProtobufCBinaryData *infohash = swarm_infohash(request);
+
+    return infohash != NULL && infohash->len >= 2 ? owner_place(infohash->data) : 0;
 }
 
 uint16_t swarm_place_share(const void *request)
@@ -553,29 +565,4 @@ uint16_t swarm_place_share(const void *request)
     const Littlebird__V1__ShareRequest *share = request;
 
     return (uint16_t)dedupe_fingerprint(bytes_of(NULL, 0), bytes_of_text(share->path));
-}
-
-uint16_t swarm_place_remove(const void *request)
-{
-    return place_of(&((const Littlebird__V1__RemoveTransferRequest *)request)->infohash);
-}
-
-uint16_t swarm_place_metainfo(const void *request)
-{
-    return place_of(&((const Littlebird__V1__GetMetainfoRequest *)request)->infohash);
-}
-
-uint16_t swarm_place_files(const void *request)
-{
-    return place_of(&((const Littlebird__V1__ListTransferFilesRequest *)request)->infohash);
-}
-
-uint16_t swarm_place_limits(const void *request)
-{
-    return place_of(&((const Littlebird__V1__SetTransferLimitsRequest *)request)->infohash);
-}
-
-uint16_t swarm_place_check(const void *request)
-{
-    return place_of(&((const Littlebird__V1__CheckTransferRequest *)request)->infohash);
 }

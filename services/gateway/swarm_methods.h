@@ -19,8 +19,10 @@ ask_fn swarm_ask_share, swarm_ask_fetch, swarm_ask_list, swarm_ask_remove, swarm
  * owns what they will be; who is to fetch is found by the worker that is asked. Limits of the node
  * are worker 0's to share out.
  */
-place_fn swarm_place_share, swarm_place_remove, swarm_place_metainfo, swarm_place_files,
-    swarm_place_limits, swarm_place_check;
+place_fn swarm_place, swarm_place_share;
+
+/* What a request is about: its field "infohash"; NULL: it has none. */
+const ProtobufCBinaryData *swarm_infohash(const void *request);
 
 translate_fn swarm_translate_share, swarm_translate_fetch, swarm_translate_list,
     swarm_translate_remove, swarm_translate_metainfo, swarm_translate_peers, swarm_translate_files,

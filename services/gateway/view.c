@@ -8,28 +8,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-static bool serves(enum service_state state)
-{
-    return state == STATE_READY || state == STATE_DEGRADED;
-}
-
 bool view_process(const struct view *self, enum service service, unsigned instance,
                   struct process *ret_process)
 {
     const struct status_slot *slot = status_page_slot(self->status, service, instance);
-    uint32_t state = slot ? atomic_load(&slot->state) : STATE_ABSENT;
-    uint64_t heartbeat_ms;
+    enum service_state state = slot ? status_slot_state(slot, self->now_ms) : STATE_ABSENT;
 
     if (state == STATE_ABSENT)
         return false;
-    heartbeat_ms = atomic_load(&slot->heartbeat_ms);
-    if (serves((enum service_state)state) && self->now_ms > heartbeat_ms &&
-        self->now_ms - heartbeat_ms > VIEW_HUNG_MS)
-        state = STATE_HUNG;
-    *ret_process = (struct process){ .service = service,
-                                     .instance = instance,
-                                     .state = (enum service_state)state,
-                                     .pid = atomic_load(&slot->pid) };
+    *ret_process = (struct process){
+        .service = service, .instance = instance, .state = state, .pid = atomic_load(&slot->pid)
+    };
     return true;
 }
 
@@ -163,7 +152,7 @@ static enum view_level level_of(const struct view *self, const struct process *p
 
     ret_why[0] = '\0';
     for (size_t i = 0; i < count; i++)
-        serving[processes[i].service] |= serves(processes[i].state);
+        serving[processes[i].service] |= service_state_serves(processes[i].state);
     for (size_t i = 0; i < count; i++) {
         bool hinders = !serving[processes[i].service];
 

@@ -11,7 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define VIEW_HUNG_MS       10000 /* heartbeats come twice a second */
+#define VIEW_HUNG_MS       STATUS_HUNG_MS
 #define VIEW_PROCESSES_MAX (SERVICES_COUNT * STATUS_INSTANCES_MAX)
 
 struct view {

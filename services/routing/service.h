@@ -22,7 +22,6 @@
 #include <stdint.h>
 #include <uv.h>
 
-
 /* X(NAME, text): shown in the status page. */
 #define ROUTING_COUNTERS(X)                                                                        \
     X(CONTACTS, "contacts")                                                                        \

@@ -4,50 +4,20 @@
 #include "libcommon/config.h"
 #include "libcommon/log.h"
 #include "libcommon/memory.h"
-#include "libcommon/page_reader.h"
 #include "libcommon/routing_page.h"
-#include "services/storage/errand.h"
-#include "services/storage/messages.h"
+#include "services/storage/replicas_inside.h"
 #include "services/storage/service.h"
-#include "services/storage/upkeep.h"
 
 #include <stdlib.h>
 #include <string.h>
-#include <uv.h>
 
-#define QUERY_MS       10000u /* longest wait for one node; transport gives up long before */
-#define TURN_MAX       64u    /* actions carried out in one turn of the loop */
-#define DIGEST_SIZE    28u
+#define TURN_MAX       64u     /* actions carried out in one turn of the loop */
 #define FIGURES_TICKS  5u      /* how often late checks are counted */
 #define OVERDUE_MAX    100000u /* and how far: each is a step on the loop's time */
 #define MS_PER_S       1000u
 #define WRITES_BUSY_MS 1000u
 
-struct replicas {
-    struct storage *storage;
-    struct upkeep *upkeep; /* NULL: our own id is not known yet */
-    struct node_id self_id;
-    uint64_t least_s;
-    struct page_reader reader;
-    uint64_t seen_version; /* of the routing page */
-    struct contact *contacts;
-    uv_timer_t timer;
-    bool is_draining;
-    uint32_t overdue;
-    unsigned ticks;
-    struct upkeep_stats told; /* what the counters say */
-};
-
-/* Something asked of another node, or of our own store, for the core. */
-struct asking {
-    struct commit commit; /* of a write */
-    struct storage *storage;
-    uint32_t ticket;
-};
-
-static void wake(struct replicas *self);
-
-static uint64_t core_now_ms(const struct storage *storage)
+uint64_t replicas_now_ms(const struct storage *storage)
 {
     return db_now_ms(storage->db, clock_monotonic_ms());
 }
@@ -106,223 +76,7 @@ static uint32_t store_overdue(void *ctx, uint64_t before_s)
     return db_read_overdue(storage->db, &storage->share.range, before_s, OVERDUE_MAX);
 }
 
-/* ---- writing ---- */
-
-static void on_written(struct commit *commit)
-{
-    struct asking *asking = (struct asking *)commit;
-    struct storage *storage = asking->storage;
-    lb_err err = commit->op.err;
-
-    if (commit->op.kind == DB_DROP && err == LB_OK)
-        storage->removed++;
-    /* Another version there by now has times of its own. */
-    if (storage->replicas != NULL) {
-        upkeep_written(storage->replicas->upkeep, asking->ticket,
-                       err == LB_OK || err == LB_NOT_FOUND, core_now_ms(storage));
-        wake(storage->replicas);
-    }
-    free(asking);
-}
-
-static void write_item(struct replicas *self, const struct upkeep_action *action)
-{
-    struct storage *storage = self->storage;
-    struct asking *asking = xcalloc(1, sizeof *asking);
-    struct db_op *op = &asking->commit.op;
-
-    asking->storage = storage;
-    asking->ticket = action->ticket;
-    asking->commit.done = on_written;
-    op->kind = action->step == UPKEEP_DROP ? DB_DROP : DB_SET_CHECK;
-    op->now_s = storage_now_s(storage);
-    op->check = (struct db_check){ .target = action->target,
-                                   .seq = action->seq,
-                                   .check_s = action->item.check_s,
-                                   .checked_s = action->item.checked_s,
-                                   .calm = action->item.calm };
-    if (commits_submit(storage->commits, &asking->commit) == LB_OK)
-        return;
-    upkeep_written(self->upkeep, action->ticket, false, core_now_ms(storage));
-    free(asking);
-}
-
-/* ---- checks ---- */
-
-static void on_checked(void *ctx, const struct errand_result *result)
-{
-    struct asking *asking = ctx;
-    struct storage *storage = asking->storage;
-    const struct spread_result *spread = &result->spread;
-    const struct upkeep_check check = { .err = spread->err,
-                                        .seq = result->item->is_mutable ? spread->seq : 0,
-                                        .nodes = spread->found,
-                                        .holders = spread->holders,
-                                        .lacking = spread->lacking,
-                                        .may_drop = spread->may_drop };
-
-    storage_count(storage, COUNTER_REPAIRED, spread->repaired);
-    if (storage->replicas != NULL) {
-        upkeep_checked(storage->replicas->upkeep, asking->ticket, &check, core_now_ms(storage));
-        wake(storage->replicas);
-    }
-    free(asking);
-}
-
-static void check(struct replicas *self, const struct upkeep_action *action)
-{
-    struct storage *storage = self->storage;
-    struct asking *asking = xcalloc(1, sizeof *asking);
-    struct errand_options options = {
-        .target = action->target, .check_s = action->check_s, .on_done = on_checked, .ctx = asking
-    };
-    struct upkeep_check result = { .err = LB_FULL };
-    struct item_record record;
-
-    asking->storage = storage;
-    asking->ticket = action->ticket;
-    if (db_read_item(storage->db, &action->target, storage_now_s(storage), &record) != LB_OK) {
-        result.gone = true;
-    } else {
-        options.item = record.item;
-        options.ttl_s = storage_rest_of_life_s(storage, &record);
-        options.spread =
-            (struct spread_options){ .mode = SPREAD_CHECK,
-                                     .is_mutable = record.item.is_mutable,
-                                     .seq = record.item.seq,
-                                     .deadline_ms = storage_now_ms(storage) + STORAGE_TIME_MS };
-        if (errand_start(storage, &options) == LB_OK)
-            return;
-    }
-    upkeep_checked(self->upkeep, action->ticket, &result, core_now_ms(storage));
-    free(asking);
-}
-
-/* ---- asking one node ---- */
-
-static struct upkeep_answer answer_of(lb_err err, const Lb__Transport__Reply *reply)
-{
-    struct upkeep_answer answer = { .outcome = UPKEEP_SILENT };
-    const Lb__Transport__Answer *body;
-
-    if (err != LB_OK || reply->body_case != LB__TRANSPORT__REPLY__BODY_ANSWER)
-        return answer;
-    body = reply->answer;
-    answer.outcome = body->krpc_error == 0 ? UPKEEP_DONE : UPKEEP_REFUSED;
-    answer.littlebird = body->littlebird;
-    answer.need = (const char *)body->need.data;
-    answer.need_size = body->need.len;
-    answer.token = body->token.data;
-    answer.token_size = body->token.len;
-    answer.has_item = body->item != NULL;
-    answer.seq = body->item != NULL ? body->item->seq : 0;
-    return answer;
-}
-
-static void on_answered(void *ctx, lb_err err, const char *reason, const void *reply)
-{
-    struct asking *asking = ctx;
-    struct replicas *self = asking->storage->replicas;
-    struct upkeep_answer answer = answer_of(err, reply);
-
-    (void)reason;
-    if (self != NULL) {
-        upkeep_answered(self->upkeep, asking->ticket, &answer, core_now_ms(self->storage));
-        wake(self);
-    }
-    free(asking);
-}
-
-static void send_query(struct replicas *self, const struct upkeep_action *action,
-                       Lb__Transport__Query *query)
-{
-    struct storage *storage = self->storage;
-    const struct contact *contact = &action->contact;
-    uint8_t compact[ADDRESS_COMPACT_V6];
-    size_t compact_size = address_to_compact(&contact->address, compact);
-    Lb__Transport__Request request = LB__TRANSPORT__REQUEST__INIT;
-    struct asking *asking = xcalloc(1, sizeof *asking);
-
-    asking->storage = storage;
-    asking->ticket = action->ticket;
-    query->address = binary_of(bytes_of(compact, compact_size));
-    query->node_id = binary_of_id(&contact->id);
-    request.body_case = LB__TRANSPORT__REQUEST__BODY_QUERY;
-    request.query = query;
-    link_call(storage_transport(storage, &contact->address), &request.base, QUERY_MS, on_answered,
-              asking);
-}
-
-static void ping(struct replicas *self, const struct upkeep_action *action)
-{
-    Lb__Transport__Query query = LB__TRANSPORT__QUERY__INIT;
-    Lb__Transport__Ping body = LB__TRANSPORT__PING__INIT;
-
-    query.method_case = LB__TRANSPORT__QUERY__METHOD_PING;
-    query.ping = &body;
-    send_query(self, action, &query);
-}
-
-static void offer(struct replicas *self, const struct upkeep_action *action)
-{
-    uint8_t digests[UPKEEP_DIGESTS_MAX * DIGEST_SIZE];
-    Lb__Transport__Query query = LB__TRANSPORT__QUERY__INIT;
-    Lb__Transport__Offer body = LB__TRANSPORT__OFFER__INIT;
-
-    for (size_t i = 0; i < action->digests_count; i++) {
-        uint8_t *digest = digests + i * DIGEST_SIZE;
-
-        memcpy(digest, action->digests[i].target.bytes, NODE_ID_SIZE);
-        store_u64(digest + NODE_ID_SIZE, action->digests[i].seq);
-    }
-    body.digests = binary_of(bytes_of(digests, action->digests_count * DIGEST_SIZE));
-    query.method_case = LB__TRANSPORT__QUERY__METHOD_OFFER;
-    query.offer = &body;
-    send_query(self, action, &query);
-}
-
-static void get(struct replicas *self, const struct upkeep_action *action)
-{
-    Lb__Transport__Query query = LB__TRANSPORT__QUERY__INIT;
-    Lb__Transport__Get body = LB__TRANSPORT__GET__INIT;
-
-    body.target = binary_of_id(&action->target);
-    query.method_case = LB__TRANSPORT__QUERY__METHOD_GET;
-    query.get = &body;
-    send_query(self, action, &query);
-}
-
-static void put(struct replicas *self, const struct upkeep_action *action)
-{
-    struct storage *storage = self->storage;
-    Lb__Transport__Query query = LB__TRANSPORT__QUERY__INIT;
-    Lb__Transport__Put body = LB__TRANSPORT__PUT__INIT;
-    const struct upkeep_answer gone = { .outcome = UPKEEP_REFUSED };
-    struct item_record record;
-    Lb__Item item;
-
-    if (db_read_item(storage->db, &action->target, storage_now_s(storage), &record) != LB_OK) {
-        upkeep_answered(self->upkeep, action->ticket, &gone, core_now_ms(storage));
-        return;
-    }
-    item_to_message(&record.item, &item);
-    item.ttl_s = message_ttl(storage_rest_of_life_s(storage, &record));
-    body.item = &item;
-    body.token = binary_of(bytes_of(action->token, action->token_size));
-    query.method_case = LB__TRANSPORT__QUERY__METHOD_PUT;
-    query.put = &body;
-    send_query(self, action, &query);
-}
-
 /* ---- the conversation ---- */
-
-typedef void act_fn(struct replicas *self, const struct upkeep_action *action);
-
-static act_fn *const acts[UPKEEP_STEPS] = {
-    [UPKEEP_CHECK] = check,     [UPKEEP_PING] = ping, [UPKEEP_OFFER] = offer,
-    [UPKEEP_GET] = get,         [UPKEEP_PUT] = put,   [UPKEEP_SET] = write_item,
-    [UPKEEP_DROP] = write_item,
-};
 
 static void on_timer(uv_timer_t *timer);
 
@@ -333,7 +87,7 @@ static void arm(struct replicas *self, uint64_t delay_ms)
     uv_timer_start(&self->timer, on_timer, delay_ms, 0);
 }
 
-static void wake(struct replicas *self)
+void replicas_wake(struct replicas *self)
 {
     arm(self, 0);
 }
@@ -350,7 +104,7 @@ static void on_timer(uv_timer_t *timer)
 {
     struct replicas *self = timer->data;
     struct storage *storage = self->storage;
-    uint64_t now_ms = core_now_ms(storage);
+    uint64_t now_ms = replicas_now_ms(storage);
     struct upkeep_action action;
     unsigned turns = 0;
     uint64_t deadline_ms;
@@ -362,7 +116,7 @@ static void on_timer(uv_timer_t *timer)
     if (db_read_begin(storage->db) != LB_OK)
         return; /* the next tick tries again */
     while (turns++ < TURN_MAX && upkeep_next(self->upkeep, now_ms, &action))
-        acts[action.step](self, &action);
+        replicas_carry_out(self, &action);
     db_read_end(storage->db);
     deadline_ms = upkeep_deadline_ms(self->upkeep);
     if (deadline_ms != UINT64_MAX)
@@ -392,15 +146,15 @@ static void know_self(struct replicas *self, const struct routing_page *page)
     commits_set_own_id(storage->commits, &page->self_id); /* it decides what gives way */
     upkeep_free(&self->upkeep);
     self->self_id = page->self_id;
-    self->upkeep = upkeep_new(&options, core_now_ms(storage));
+    self->upkeep = upkeep_new(&options, replicas_now_ms(storage));
     self->told = (struct upkeep_stats){ 0 };
-    wake(self);
+    replicas_wake(self);
 }
 
 static void look_at_table(struct replicas *self)
 {
     const struct routing_page *page;
-    uint64_t now_ms = core_now_ms(self->storage);
+    uint64_t now_ms = replicas_now_ms(self->storage);
     uint64_t version;
     uint32_t count;
 
@@ -419,7 +173,7 @@ static void look_at_table(struct replicas *self)
         upkeep_view(self->upkeep, (enum routing_family)f, self->contacts, count, now_ms);
     }
     self->seen_version = version;
-    wake(self);
+    replicas_wake(self);
 }
 
 static void tell_figures(struct replicas *self)
@@ -451,7 +205,7 @@ void replicas_tick(struct storage *storage)
         return;
     tell_figures(self);
     if (!uv_is_active((uv_handle_t *)&self->timer))
-        wake(self);
+        replicas_wake(self);
 }
 
 uint32_t replicas_overdue(struct storage *storage)
@@ -478,9 +232,9 @@ void replicas_shared(struct storage *storage)
 
     if (self->upkeep == NULL)
         return;
-    upkeep_shared(self->upkeep, core_now_ms(storage));
+    upkeep_shared(self->upkeep, replicas_now_ms(storage));
     if (storage->share.is_any)
-        wake(self);
+        replicas_wake(self);
     else
         uv_timer_stop(&self->timer);
 }
@@ -559,7 +313,7 @@ void replicas_answer_offer(struct storage *storage, const uint8_t *digests, size
     bool has_room = db_has_room(storage->db) && !commits_is_busy(storage->commits);
 
     for (size_t i = 0; i < count; i++) {
-        const uint8_t *bytes = digests + i * DIGEST_SIZE;
+        const uint8_t *bytes = digests + i * REPLICAS_DIGEST_SIZE;
         const struct upkeep_digest digest = { .target = node_id_from(bytes),
                                               .seq = load_u64(bytes + NODE_ID_SIZE) };
 
@@ -609,7 +363,7 @@ void replicas_drain(struct storage *storage)
         return;
     self->is_draining = true;
     upkeep_drain(self->upkeep);
-    wake(self);
+    replicas_wake(self);
 }
 
 bool replicas_are_drained(const struct storage *storage)

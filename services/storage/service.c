@@ -19,7 +19,7 @@
 #include <unistd.h>
 
 #define TICK_MS         1000u
-#define TICK_HURRY_MS   50u /* while routing is not there: its return is not to be told late */
+#define TICK_HURRY_MS   20u /* while routing is not there: its return is not to be told late */
 #define CARE_TICKS      60u /* how often readers and the clock are cared for */
 #define SWEEP_BUDGET    512u
 #define DEADLINE_MARGIN 250u /* ms between our answer and the caller's patience */
@@ -247,7 +247,11 @@ static void save_clock(struct storage *self)
 
 static void tell_state(struct storage *self)
 {
-    if (!link_is_up(self->routing))
+    bool finds_routing = link_is_up(self->routing);
+
+    if (grace_lasts(&self->grace, finds_routing, storage_now_ms(self)))
+        actor_state(self->actor, STATE_STARTING, "looking for routing");
+    else if (!finds_routing)
         actor_state(self->actor, STATE_DEGRADED,
                     "routing is not there: what is stored here is served, nothing else is found");
     else if (self->key_err != LB_OK)
@@ -414,6 +418,7 @@ static lb_err storage_start(struct actor *actor, void **ret_ctx)
     self->replicas = replicas_new(self);
     open_local_address(self);
     open_timers(self);
+    grace_init(&self->grace, storage_now_ms(self));
     tell_state(self);
     *ret_ctx = self;
     return LB_OK;

@@ -30,6 +30,7 @@
 #pragma once
 
 #include "libcommon/actor.h"
+#include "libcommon/grace.h"
 #include "libcommon/instances.h"
 #include "libcommon/random.h"
 #include "proto/routing.pb-c.h"
@@ -71,6 +72,7 @@ struct storage {
     struct presence presence;
     struct commits *commits;
     struct link *routing;
+    struct grace grace;
     struct instances transports;
     struct share share;
     struct random random;

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/un.h>
 #include <sys/wait.h>
+#include <sysexits.h>
 #include <unistd.h>
 
 void child_init(struct child *self, const struct child_surroundings *surroundings,
@@ -170,7 +171,7 @@ static void start_process(struct child *self)
         return;
     }
     log_error("cannot start %s: %s", self->row->program, strerror(errno));
-    child_tell(self, LIFE_ON_EXIT, CHILD_EXIT_NOT_STARTED);
+    child_tell(self, LIFE_ON_EXIT, EX_OSERR);
 }
 
 static void send_signal(const struct child *self, int number)
@@ -227,6 +228,16 @@ static void log_end(const struct child *self, uint64_t now_ms)
     }
 }
 
+/* What lifecycle_event() wants to know of a process that may hang; asked for only then. */
+static int32_t look_whether_stopped(const struct child *self, enum life_event event,
+                                    uint64_t now_ms)
+{
+    bool may_hang = event == LIFE_ON_BROKEN || event == LIFE_ON_STUCK ||
+                    (event == LIFE_ON_TIMER && now_ms >= self->life.deadline_ms);
+
+    return may_hang && self->pid > 0 && process_is_stopped(self->pid) ? LIFECYCLE_STOPPED : 0;
+}
+
 /* Recursion through start_process() is two deep at most: a second failed start backs off. */
 void child_tell(struct child *self, enum life_event event, int32_t detail)
 {
@@ -235,6 +246,8 @@ void child_tell(struct child *self, enum life_event event, int32_t detail)
 
     if (event == LIFE_ON_EXIT) {
         self->pid = 0;
+    } else {
+        detail = look_whether_stopped(self, event, now_ms);
     }
     order = lifecycle_event(&self->life, event, detail, now_ms);
     if (event == LIFE_ON_EXIT) {
@@ -321,11 +334,6 @@ void child_kill(struct child *self)
         self->life.state = LIFE_STOPPED;
         publish(self, clock_monotonic_ms());
     }
-}
-
-bool child_is_well(const struct child *self)
-{
-    return child_state(self) == STATE_READY;
 }
 
 bool child_has_settled(const struct child *self)

@@ -16,8 +16,6 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#define CHILD_EXIT_NOT_STARTED 71 /* EX_OSERR: no process could be made */
-
 struct sockets;
 
 /* What all services of a node are started with; outlives the children. */
@@ -55,9 +53,6 @@ void child_reap(struct child *self);
 
 /* SIGKILL, and wait for its end; nothing follows. */
 void child_kill(struct child *self);
-
-/* Ready and not degraded. */
-bool child_is_well(const struct child *self);
 
 /* It was ready once, or nothing is to be expected of it soon: nobody waits for it at start. */
 bool child_has_settled(const struct child *self);

@@ -18,10 +18,14 @@ static bool systemd_manages(const struct paths *paths)
            getenv("NOTIFY_SOCKET");
 }
 
-lb_err claim_run_folder(const struct paths *paths, int *ret_lock)
+lb_err claim_run_folder(const struct paths *paths, unsigned instance, int *ret_lock)
 {
     lb_err err;
 
+    if (instance != 0) {
+        log_error("a node has one supervisor: --instance is not for it");
+        return LB_INVALID;
+    }
     if (systemd_manages(paths) && !overseer_is_wanted()) {
         log_error("under systemd, littlebird.target starts the services; littlebird-supervisor."
                   "service watches them");

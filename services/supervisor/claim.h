@@ -7,5 +7,8 @@
 #include "libcommon/error.h"
 #include "libcommon/paths.h"
 
-/* Logs why not. LB_EXISTS: another node runs here. *ret_lock is held until the process ends. */
-LB_MUST_CHECK lb_err claim_run_folder(const struct paths *paths, int *ret_lock);
+/*
+ * instance: of this lb-supervisor, 0. Logs why not. LB_EXISTS: another node runs here. *ret_lock is
+ * held until the process ends.
+ */
+LB_MUST_CHECK lb_err claim_run_folder(const struct paths *paths, unsigned instance, int *ret_lock);

@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <stddef.h>
+#include <sysexits.h>
 
 typedef enum life_order action_fn(struct lifecycle *self, int32_t detail, uint64_t now_ms);
 
@@ -99,7 +100,7 @@ static enum life_order on_crash(struct lifecycle *self, int32_t detail, uint64_t
 {
     uint64_t delay_ms;
 
-    if (detail == LIFECYCLE_EXIT_PERMISSION || detail == LIFECYCLE_EXIT_CONFIGURATION) {
+    if (detail == EX_NOPERM || detail == EX_CONFIG) {
         self->state = LIFE_REFUSED;
         self->deadline_ms = LIFECYCLE_NEVER;
         return LIFE_DO_NOTHING;
@@ -126,23 +127,25 @@ static enum life_order on_crash_of_ready(struct lifecycle *self, int32_t detail,
     return on_crash(self, detail, now_ms);
 }
 
-static enum life_order on_silence(struct lifecycle *self, int32_t detail, uint64_t now_ms)
-{
-    (void)detail;
-    if (self->state == LIFE_READY && now_ms - self->ready_since_ms >= LIFECYCLE_STABLE_MS) {
-        forget_the_past(self);
-    }
-    self->state = LIFE_HUNG;
-    self->deadline_ms = now_ms + LIFECYCLE_ABORT_GRACE_MS;
-    return LIFE_DO_ABORT;
-}
-
 /* Also again and again: SIGKILL waits while a process sits in the kernel. */
 static enum life_order on_overdue(struct lifecycle *self, int32_t detail, uint64_t now_ms)
 {
     (void)detail;
     self->deadline_ms = now_ms + LIFECYCLE_STOP_LIMIT_MS;
     return LIFE_DO_KILL;
+}
+
+static enum life_order on_silence(struct lifecycle *self, int32_t detail, uint64_t now_ms)
+{
+    if (self->state == LIFE_READY && now_ms - self->ready_since_ms >= LIFECYCLE_STABLE_MS) {
+        forget_the_past(self);
+    }
+    self->state = LIFE_HUNG;
+    if (detail == LIFECYCLE_STOPPED) {
+        return on_overdue(self, detail, now_ms);
+    }
+    self->deadline_ms = now_ms + LIFECYCLE_ABORT_GRACE_MS;
+    return LIFE_DO_ABORT;
 }
 
 static enum life_order on_backoff_over(struct lifecycle *self, int32_t detail, uint64_t now_ms)

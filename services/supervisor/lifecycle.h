@@ -28,17 +28,17 @@
 #define LIFECYCLE_ABORT_GRACE_MS  2000u   /* from SIGABRT to SIGKILL: time for a core file */
 #define LIFECYCLE_STOP_LIMIT_MS   10000u  /* from SIGTERM to SIGKILL */
 
-#define LIFECYCLE_EXIT_PERMISSION    77
-#define LIFECYCLE_EXIT_CONFIGURATION 78
-
 #define LIFECYCLE_NEVER UINT64_MAX
+
+/* As the detail of an event: the process is stopped (SIGSTOP), so that no SIGABRT reaches it. */
+#define LIFECYCLE_STOPPED 1
 
 /* X(name, text) */
 #define LIFE_STATES(X)                                                                             \
     X(STOPPED, "stopped")       /* not started yet, or stopped by request */                       \
     X(STARTING, "starting")     /* the process runs and has not said READY */                      \
     X(READY, "ready")           /* it said READY; its heartbeat is awaited */                      \
-    X(HUNG, "hung")             /* told to abort; its end is awaited */                            \
+    X(HUNG, "hung")             /* told to abort, or killed; its end is awaited */                 \
     X(DRAINING, "draining")     /* told to stop; its end is awaited */                             \
     X(RESTARTING, "restarting") /* told to stop, and to be started again at once */                \
     X(BACKOFF, "backoff")       /* ended; started again at the deadline */                         \
@@ -92,8 +92,9 @@ struct lifecycle {
 void lifecycle_init(struct lifecycle *self, uint64_t watchdog_ms, uint64_t seed);
 
 /*
- * Something happened at now_ms (monotonic). detail is the exit for LIFE_ON_EXIT, else 0. A TIMER
- * before the deadline changes nothing.
+ * Something happened at now_ms (monotonic). detail is the exit for LIFE_ON_EXIT; LIFECYCLE_STOPPED
+ * or 0 for LIFE_ON_TIMER, LIFE_ON_BROKEN and LIFE_ON_STUCK; else 0. A TIMER before the deadline
+ * changes nothing.
  */
 enum life_order lifecycle_event(struct lifecycle *self, enum life_event event, int32_t detail,
                                 uint64_t now_ms);

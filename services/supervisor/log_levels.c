@@ -1,22 +1,11 @@
 #include "services/supervisor/log_levels.h"
 
-#include "libcommon/actor.h"
 #include "libcommon/log.h"
 #include "libcommon/orders.h"
 #include "proto/supervisor.pb-c.h"
 
 #include <stdatomic.h>
 #include <stdio.h>
-
-static void reply_done(struct call **call)
-{
-    Lb__Supervisor__Done done = LB__SUPERVISOR__DONE__INIT;
-    Lb__Supervisor__Reply reply = LB__SUPERVISOR__REPLY__INIT;
-
-    reply.body_case = LB__SUPERVISOR__REPLY__BODY_DONE;
-    reply.done = &done;
-    call_reply(call, &reply.base);
-}
 
 static bool is_wanted(const struct page *page, const Lb__Supervisor__SetLogLevel *wanted,
                       enum service service, unsigned instance)
@@ -42,20 +31,20 @@ static void log_what(const Lb__Supervisor__SetLogLevel *wanted)
              until);
 }
 
-void log_levels_set(const struct page *page, struct call *call,
-                    const Lb__Supervisor__SetLogLevel *wanted, uint64_t now_ms)
+lb_err log_levels_set(const struct page *page, const Lb__Supervisor__SetLogLevel *wanted,
+                      uint64_t now_ms, const char **ret_problem)
 {
     uint64_t until_ms = wanted->seconds > 0 ? now_ms + (uint64_t)wanted->seconds * 1000 : 0;
     enum service service;
     unsigned told = 0;
 
     if (service_parse(wanted->service, &service) != LB_OK) {
-        call_fail(&call, LB_NOT_FOUND, "there is no such service");
-        return;
+        *ret_problem = "there is no such service";
+        return LB_NOT_FOUND;
     }
     if (wanted->level > LOG_LEVEL_DEBUG + 1) {
-        call_fail(&call, LB_INVALID, "there is no such level");
-        return;
+        *ret_problem = "there is no such level";
+        return LB_INVALID;
     }
     for (unsigned i = 0; i < STATUS_INSTANCES_MAX; i++) {
         if (!is_wanted(page, wanted, service, i))
@@ -64,9 +53,9 @@ void log_levels_set(const struct page *page, struct call *call,
         told++;
     }
     if (told == 0) {
-        call_fail(&call, LB_NOT_FOUND, "%s has no such instance", service_text(service));
-        return;
+        *ret_problem = "the service has no such instance";
+        return LB_NOT_FOUND;
     }
     log_what(wanted);
-    reply_done(&call);
+    return LB_OK;
 }

@@ -4,13 +4,16 @@
  */
 #pragma once
 
+#include "libcommon/error.h"
 #include "libcommon/page.h"
 
 #include <stdint.h>
 
-struct call;
 struct Lb__Supervisor__SetLogLevel;
 
-/* Takes the call and answers it. now_ms: monotonic. */
-void log_levels_set(const struct page *page, struct call *call,
-                    const struct Lb__Supervisor__SetLogLevel *wanted, uint64_t now_ms);
+/*
+ * now_ms: monotonic. LB_NOT_FOUND, LB_INVALID: *ret_problem says why, for a person; a static text.
+ */
+LB_MUST_CHECK lb_err log_levels_set(const struct page *page,
+                                    const struct Lb__Supervisor__SetLogLevel *wanted,
+                                    uint64_t now_ms, const char **ret_problem);

@@ -10,6 +10,7 @@
 #include "libcommon/error.h"
 #include "libcommon/status_page.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 enum manager_condition {
@@ -48,6 +49,12 @@ struct manager {
      */
     enum manager_condition (*look)(void *ctx, enum service service, unsigned instance,
                                    uint32_t *ret_generation);
+
+    /* It was ready once, or nothing is to be expected of it soon: nobody waits for it at start. */
+    bool (*has_settled)(void *ctx, enum service service, unsigned instance);
+
+    /* As the status page shows it. */
+    enum service_state (*state)(void *ctx, enum service service, unsigned instance);
 
     /* Something was asked: requests_advance(), and whatever else follows when anything happened. */
     void (*settle)(void *ctx);

@@ -144,6 +144,21 @@ static enum manager_condition look_at_unit(void *ctx, enum service service, unsi
     }
 }
 
+static bool has_settled(void *ctx, enum service service, unsigned number)
+{
+    const struct unit *unit = &find_instance(ctx, service, number)->unit;
+
+    return unit->was_ready || unit->phase == UNIT_FAILED || unit->phase == UNIT_REFUSED ||
+           unit->phase == UNIT_STOPPED;
+}
+
+static enum service_state state_of_unit(void *ctx, enum service service, unsigned number)
+{
+    const struct overseer *self = ctx;
+
+    return status_slot_state(status_page_slot(&self->page, service, number), clock_monotonic_ms());
+}
+
 static void settle(void *ctx);
 
 static void stop_node(void *ctx)
@@ -159,77 +174,23 @@ static const struct manager manager = {
     .stop = stop_unit,
     .release = release_unit,
     .look = look_at_unit,
+    .has_settled = has_settled,
+    .state = state_of_unit,
     .settle = settle,
     .stop_node = stop_node,
 };
 
 /* ---- the node as a whole ---- */
 
-static bool has_settled(const struct unit *unit)
-{
-    return unit->was_ready || unit->phase == UNIT_FAILED || unit->phase == UNIT_REFUSED ||
-           unit->phase == UNIT_STOPPED;
-}
-
-static bool is_well(const struct overseer *self, enum service service, unsigned number)
-{
-    const struct unit *unit = &self->instances[service][number].unit;
-    const struct status_slot *slot = status_page_slot(&self->page, service, number);
-
-    return unit->phase == UNIT_RUNNING &&
-           status_slot_state(slot, clock_monotonic_ms()) == STATE_READY;
-}
-
-/* Those that should be there: false when one of them has never been ready, nor failed. */
-static bool find_worst(const struct overseer *self, enum service *ret_service, unsigned *ret_number,
-                       bool *ret_found)
-{
-    size_t count;
-    const struct roster_row *rows = roster_rows(&count);
-
-    for (size_t i = 0; i < count; i++) {
-        enum service service = rows[i].service;
-
-        for (unsigned k = 0; k < requests_instances(&self->requests, service); k++) {
-            const struct unit *unit = &self->instances[service][k].unit;
-
-            if (!has_settled(unit)) {
-                return false;
-            }
-            if (!is_well(self, service, k) && (!*ret_found || unit->phase != UNIT_RUNNING)) {
-                *ret_service = service;
-                *ret_number = k;
-                *ret_found = true;
-            }
-        }
-    }
-    return true;
-}
-
-/* READY once every service has been: a node that only just starts is not called degraded. */
 static void say_how_we_are(struct overseer *self)
 {
-    enum service service = SERVICE_SUPERVISOR;
-    unsigned number = 0;
-    bool found = false;
-
     if (!bus_is_up(self->bus)) {
         if (self->has_begun) {
             actor_state(self->actor, STATE_DEGRADED, "systemd does not answer: %s", self->problem);
         }
         return;
     }
-    if (!find_worst(self, &service, &number, &found)) {
-        return;
-    }
-    if (found) {
-        const struct status_slot *slot = status_page_slot(&self->page, service, number);
-
-        actor_state(self->actor, STATE_DEGRADED, "%s-%u is %s", service_text(service), number,
-                    service_state_text(status_slot_state(slot, clock_monotonic_ms())));
-    } else {
-        actor_state(self->actor, STATE_READY, "all services are ready");
-    }
+    requests_say_state(&self->requests);
 }
 
 /* The services' own start waits for this (Before= in our unit). */
@@ -549,7 +510,6 @@ static void overseer_free(void *ctx)
         uv_close((uv_handle_t *)self->timer, free_handle);
     }
     bus_free(&self->bus);
-    requests_done(&self->requests);
     page_close(&self->page);
     free(self); /* the lock stays until the process is gone */
 }
@@ -560,11 +520,7 @@ static lb_err overseer_claim(struct actor *actor, void **ret_ctx)
     int lock;
     lb_err err;
 
-    if (actor_instance(actor) != 0) {
-        log_error("a node has one supervisor: --instance is not for it");
-        return LB_INVALID;
-    }
-    err = claim_run_folder(actor_paths(actor), &lock);
+    err = claim_run_folder(actor_paths(actor), actor_instance(actor), &lock);
     if (err != LB_OK) {
         return err;
     }

@@ -195,6 +195,25 @@ lb_err process_spawn(const struct process_start *start, pid_t *ret_pid)
     return LB_OK;
 }
 
+bool process_is_stopped(pid_t pid)
+{
+    char path[64];
+    char stat[512];
+    const char *name_end = NULL;
+    FILE *file;
+
+    snprintf(path, sizeof path, "/proc/%ld/stat", (long)pid);
+    file = fopen(path, "re");
+    if (!file) {
+        return false;
+    }
+    if (fgets(stat, sizeof stat, file)) {
+        name_end = strrchr(stat, ')'); /* the name may hold one itself */
+    }
+    fclose(file);
+    return name_end && strncmp(name_end, ") T ", 4) == 0;
+}
+
 /* ---- orphans ---- */
 
 /* Does the environment of that process hold this entry? It is ours then, whatever its pid was. */

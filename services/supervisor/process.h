@@ -7,6 +7,7 @@
 
 #include "libcommon/error.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -26,6 +27,9 @@ struct process_start {
 /* LB_NOT_FOUND or LB_DENIED when there is no such program or it may not be run, LB_IO else; errno.
  */
 LB_MUST_CHECK lb_err process_spawn(const struct process_start *start, pid_t *ret_pid);
+
+/* Stopped by SIGSTOP or its like (state T of proc(5)): but SIGKILL it takes no signal. */
+bool process_is_stopped(pid_t pid);
 
 /*
  * End the processes of a supervisor that was killed: those that were told to notify notify_socket,

@@ -279,6 +279,41 @@ void requests_stop(struct requests *self)
     }
 }
 
+void requests_say_state(const struct requests *self)
+{
+    const struct manager *manager = self->manager;
+    enum service worst = SERVICES_COUNT;
+    unsigned worst_instance = 0;
+    bool worst_is_up = true;
+    size_t count;
+    const struct roster_row *rows = roster_rows(&count);
+
+    for (size_t i = 0; i < count; i++) {
+        enum service service = rows[i].service;
+
+        for (unsigned k = 0; k < requests_instances(self, service); k++) {
+            uint32_t generation;
+            bool is_up = manager->look(self->manager_ctx, service, k, &generation) == MANAGER_READY;
+
+            if (!manager->has_settled(self->manager_ctx, service, k)) {
+                return;
+            }
+            if (manager->state(self->manager_ctx, service, k) != STATE_READY &&
+                (worst == SERVICES_COUNT || (worst_is_up && !is_up))) {
+                worst = service;
+                worst_is_up = is_up;
+                worst_instance = k;
+            }
+        }
+    }
+    if (worst == SERVICES_COUNT) {
+        actor_state(self->actor, STATE_READY, "all services are ready");
+    } else {
+        actor_state(self->actor, STATE_DEGRADED, "%s-%u is %s", service_text(worst), worst_instance,
+                    service_state_text(manager->state(self->manager_ctx, worst, worst_instance)));
+    }
+}
+
 /* A free place with *call in it, or NULL: then the call has been failed. Consumes it. */
 static struct request_waiting *wait_for(struct requests *self, struct call **call)
 {
@@ -409,8 +444,14 @@ static void on_scale(void *ctx, struct call *call, const void *body)
 static void on_set_log_level(void *ctx, struct call *call, const void *body)
 {
     const struct requests *self = ctx;
+    const char *problem = NULL;
+    lb_err err = log_levels_set(self->page, body, clock_monotonic_ms(), &problem);
 
-    log_levels_set(self->page, call, body, clock_monotonic_ms());
+    if (err != LB_OK) {
+        call_fail(&call, err, "%s", problem);
+        return;
+    }
+    reply_done(&call);
 }
 
 static void on_reload(void *ctx, struct call *call, const void *body)

@@ -72,5 +72,11 @@ void requests_advance(struct requests *self, uint64_t now_ms);
 /* UINT64_MAX: none. */
 uint64_t requests_deadline_ms(const struct requests *self, uint64_t now_ms);
 
+/*
+ * Tell by actor_state() how the node is: READY once every service has been, so that a node that
+ * only just starts is not called degraded, else DEGRADED by the worst of those that are wanted.
+ */
+void requests_say_state(const struct requests *self);
+
 /* The node is being stopped: who waits is told, and nothing is begun any more. */
 void requests_stop(struct requests *self);

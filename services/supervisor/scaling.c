@@ -53,6 +53,17 @@ static bool is_gone(const struct scaling *self, const enum manager_condition *co
            (conditions[instance] == MANAGER_ENDED || conditions[instance] == MANAGER_FAILED);
 }
 
+/* Who is ready though its stop must be over was started since, and not by us: as if never told. */
+static void forget_old_stops(struct scaling *self, const enum manager_condition *conditions,
+                             uint64_t now_ms)
+{
+    for (unsigned i = self->active; i < self->running; i++) {
+        if (conditions[i] == MANAGER_READY && now_ms >= self->stopped_ms + SCALING_STOP_MAX_MS) {
+            self->stopped &= ~bit(i);
+        }
+    }
+}
+
 /* Does one of those that are to come fail? Then it is no growing any more. */
 static bool look_for_failure(struct scaling *self, const enum manager_condition *conditions)
 {
@@ -92,6 +103,7 @@ static struct scaling_order shrink(struct scaling *self, const enum manager_cond
     for (unsigned i = self->running; i-- > self->wanted;) {
         if (!(self->stopped & bit(i))) {
             self->stopped |= bit(i);
+            self->stopped_ms = now_ms;
             return order(SCALING_STOP, i);
         }
     }
@@ -109,6 +121,7 @@ struct scaling_order scaling_next(struct scaling *self, const enum manager_condi
     struct scaling_order next = { .verb = SCALING_WAIT };
 
     assert(self->active >= 1 && self->active <= self->running && self->running <= SCALING_MAX);
+    forget_old_stops(self, conditions, now_ms);
     if (self->active > self->wanted) {
         self->settled_ms = now_ms + STATUS_SETTLE_MS;
         return publish(self, self->wanted);
@@ -128,6 +141,10 @@ struct scaling_order scaling_next(struct scaling *self, const enum manager_condi
 
 uint64_t scaling_deadline_ms(const struct scaling *self, uint64_t now_ms)
 {
-    return self->running > self->wanted && now_ms < self->settled_ms ? self->settled_ms
-                                                                     : SCALING_NEVER;
+    uint64_t stop_ms = self->stopped_ms + SCALING_STOP_MAX_MS;
+
+    if (self->running > self->wanted && now_ms < self->settled_ms) {
+        return self->settled_ms;
+    }
+    return self->stopped != 0 && now_ms < stop_ms ? stop_ms : SCALING_NEVER;
 }

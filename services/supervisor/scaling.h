@@ -7,7 +7,8 @@
  * (active is raised) once it is ready. When one of them fails, those that others were not told of
  * are taken back, and the scaling has failed. Shrinking: others are told first (active is lowered);
  * after STATUS_SETTLE_MS, when nobody sends to them any more, those that are too many are stopped;
- * once the last one has ended its sockets are closed, then those of the one before.
+ * once the last one has ended its sockets are closed, then those of the one before. One that was
+ * told to stop and is wanted again is started once it has ended.
  *
  * What is wanted may change at any time; what is under way goes on from where it is. Invariants:
  * 1 <= active <= running <= SCALING_MAX; an instance below active is never told to stop. Pure.
@@ -22,6 +23,12 @@
 
 #define SCALING_MAX   STATUS_INSTANCES_MAX
 #define SCALING_NEVER UINT64_MAX
+
+/*
+ * From the order to stop to the end, SIGKILL and all (standalone LIFECYCLE_STOP_LIMIT_MS, under
+ * systemd TimeoutStopSec=). Who is ready after that was started by somebody else since.
+ */
+#define SCALING_STOP_MAX_MS 15000u
 
 enum scaling_verb {
     SCALING_WAIT,    /* for a condition to change, or for scaling_deadline_ms() */
@@ -42,6 +49,7 @@ struct scaling {
     unsigned running;    /* those that have a place: 0 .. running - 1 */
     unsigned active;     /* of them, those that others were told of */
     uint64_t settled_ms; /* nobody sends to active .. running - 1 any more from then on */
+    uint64_t stopped_ms; /* when one was last told to stop */
     uint32_t stopped;    /* a bit for each that was told to stop and has not been started since */
     bool failed;         /* the last scaling was taken back because failed_instance failed */
     unsigned failed_instance;

@@ -45,37 +45,6 @@ struct supervisor {
 
 /* ---- the node as a whole ---- */
 
-/* Those that are being taken away are no part of it any more. */
-static bool is_wanted(const struct supervisor *self, const struct child *child)
-{
-    return child->instance < requests_instances(&self->requests, child->row->service);
-}
-
-/* READY once every service has been: a node that only just starts is not called degraded. */
-static void say_how_we_are(struct supervisor *self)
-{
-    const struct child *worst = NULL;
-    const struct child *child = NULL;
-
-    while ((child = children_next(&self->children, child)) != NULL) {
-        if (!is_wanted(self, child)) {
-            continue;
-        }
-        if (!child_has_settled(child)) {
-            return;
-        }
-        if (!child_is_well(child) && (!worst || worst->life.state == LIFE_READY)) {
-            worst = child;
-        }
-    }
-    if (worst) {
-        actor_state(self->actor, STATE_DEGRADED, "%s-%u is %s", service_text(worst->row->service),
-                    worst->instance, service_state_text(child_state(worst)));
-    } else {
-        actor_state(self->actor, STATE_READY, "all services are ready");
-    }
-}
-
 /* Tell to stop whom nothing needs any more, and who only waits to be started again. */
 static void stop_advance(struct supervisor *self)
 {
@@ -117,7 +86,7 @@ static void settle(struct supervisor *self)
     if (self->stopping) {
         stop_advance(self);
     } else {
-        say_how_we_are(self);
+        requests_say_state(&self->requests);
     }
     arm(self);
 }
@@ -243,6 +212,20 @@ static enum manager_condition manager_look(void *ctx, enum service service, unsi
     return children_look(&self->children, service, instance, ret_generation);
 }
 
+static bool manager_has_settled(void *ctx, enum service service, unsigned instance)
+{
+    const struct supervisor *self = ctx;
+
+    return child_has_settled(&self->children.of[service][instance]);
+}
+
+static enum service_state manager_state(void *ctx, enum service service, unsigned instance)
+{
+    const struct supervisor *self = ctx;
+
+    return child_state(&self->children.of[service][instance]);
+}
+
 static void manager_settle(void *ctx)
 {
     settle(ctx);
@@ -261,6 +244,8 @@ static const struct manager manager = {
     .release = manager_release,
     .steer = manager_steer,
     .look = manager_look,
+    .has_settled = manager_has_settled,
+    .state = manager_state,
     .settle = manager_settle,
     .stop_node = manager_stop_node,
 };
@@ -341,11 +326,7 @@ static lb_err supervisor_claim(struct actor *actor, void **ret_ctx)
     int lock;
     lb_err err;
 
-    if (actor_instance(actor) != 0) {
-        log_error("a node has one supervisor: --instance is not for it");
-        return LB_INVALID;
-    }
-    err = claim_run_folder(actor_paths(actor), &lock);
+    err = claim_run_folder(actor_paths(actor), actor_instance(actor), &lock);
     if (err != LB_OK) {
         return err;
     }

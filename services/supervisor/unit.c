@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sysexits.h>
 
 #define PREFIX  "littlebird-"
 #define SERVICE ".service"
@@ -68,8 +69,8 @@ static bool is(const char *text, const char *word)
 
 static enum unit_phase phase_of_failure(const struct unit_report *report)
 {
-    bool refused = report->exit_code == 1 && (report->exit_status == LIFECYCLE_EXIT_PERMISSION ||
-                                              report->exit_status == LIFECYCLE_EXIT_CONFIGURATION);
+    bool refused = report->exit_code == 1 &&
+                   (report->exit_status == EX_NOPERM || report->exit_status == EX_CONFIG);
 
     return refused ? UNIT_REFUSED : UNIT_FAILED;
 }

@@ -1,5 +1,6 @@
 #include "services/swarm/connection_inside.h"
 
+#include "libcommon/listen.h"
 #include "libcommon/log.h"
 #include "libcommon/memory.h"
 #include "services/swarm/disk.h"
@@ -150,15 +151,12 @@ static void on_incoming(uv_poll_t *poll, int status, int events)
 
 lb_err connections_listen(struct connections *self, int fd, struct address *ret_address)
 {
-    struct sockaddr_storage storage;
-    socklen_t size = sizeof storage;
     int listening = 0;
     socklen_t listening_size = sizeof listening;
     if (self->listeners_count == CONNECTIONS_LISTEN_MAX)
         return LB_FULL;
     if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &listening_size) != 0 || !listening ||
-        getsockname(fd, (struct sockaddr *)&storage, &size) != 0 ||
-        address_from_sockaddr((struct sockaddr *)&storage, ret_address) != LB_OK)
+        listen_bound(fd, ret_address) != LB_OK)
         return LB_INVALID;
     struct listener *listener = xcalloc(1, sizeof *listener);
     listener->owner = self;

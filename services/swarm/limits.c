@@ -230,24 +230,24 @@ size_t limits_take(struct limits_flow *self, size_t count, uint32_t size, uint64
     return taken;
 }
 
-void limits_give_back(struct limits_flow *self, uint64_t bytes)
+static void charge_all(struct limits_flow *self, int64_t bytes)
 {
     struct row row;
 
     if (!self->share)
         return;
     row = row_of(self);
-    charge(&row, row.count, -(int64_t)bytes);
+    charge(&row, row.count, bytes);
+}
+
+void limits_give_back(struct limits_flow *self, uint64_t bytes)
+{
+    charge_all(self, -(int64_t)bytes);
 }
 
 void limits_charge(struct limits_flow *self, uint64_t bytes)
 {
-    struct row row;
-
-    if (!self->share)
-        return;
-    row = row_of(self);
-    charge(&row, row.count, (int64_t)bytes);
+    charge_all(self, (int64_t)bytes);
 }
 
 /* ---- going on ---- */

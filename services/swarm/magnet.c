@@ -2,6 +2,7 @@
 
 #include "libcommon/bytes.h"
 #include "services/swarm/name.h"
+#include "services/swarm/uri.h"
 
 #include <stdbool.h>
 #include <stdio.h>
@@ -252,30 +253,6 @@ lb_err magnet_parse(const char *text, struct magnet *ret_self)
     return LB_OK;
 }
 
-/* RFC 3986, 2.3: these need no encoding. */
-static bool is_unreserved(char c)
-{
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-           strchr("-._~", c);
-}
-
-static void put_encoded(struct writer *to, const char *text)
-{
-    static const char digits[] = "0123456789ABCDEF";
-
-    for (; *text; text++) {
-        uint8_t byte = (uint8_t)*text;
-
-        if (is_unreserved(*text)) {
-            writer_u8(to, byte);
-            continue;
-        }
-        writer_u8(to, '%');
-        writer_u8(to, (uint8_t)digits[byte >> 4]);
-        writer_u8(to, (uint8_t)digits[byte & 15]);
-    }
-}
-
 static void put_text(struct writer *to, const char *text)
 {
     writer_put(to, text, strlen(text));
@@ -307,7 +284,7 @@ static void put_web_seeds(struct writer *to, const struct magnet *self)
         if (to->overflow || to->capacity - to->size < 3 * strlen(self->web_seeds[i]) + 8)
             return;
         put_text(to, "&ws=");
-        put_encoded(to, self->web_seeds[i]);
+        uri_put(to, self->web_seeds[i], "");
     }
 }
 
@@ -320,11 +297,11 @@ lb_err magnet_format(const struct magnet *self, char *ret_text, size_t size)
     put_hashes(&writer, self);
     if (self->name[0]) {
         put_text(&writer, "&dn=");
-        put_encoded(&writer, self->name);
+        uri_put(&writer, self->name, "");
     }
     for (uint32_t i = 0; i < self->trackers_count; i++) {
         put_text(&writer, "&tr=");
-        put_encoded(&writer, self->trackers[i]);
+        uri_put(&writer, self->trackers[i], "");
     }
     for (uint32_t i = 0; i < self->peers_count; i++) {
         address_format(&self->peers[i], peer);

@@ -1,7 +1,7 @@
 /*
  * Orderings: something being begun, until a transfer is there or the reason why not is told.
- * Shared by transfers_order.c (sharing, fetching) and transfers_adopt.c (a share that another
- * worker is to have). Not for others.
+ * Shared by transfers_order.c (their life), transfers_share.c, transfers_fetch.c and
+ * transfers_adopt.c (a share that another worker is to have). Not for others.
  */
 #pragma once
 
@@ -35,8 +35,6 @@ struct ordering {
     size_t record_size;
     lb_err err;
     char reason[DEVICE_PROBLEM_SIZE];
-    bool opening; /* the transfer is there and not yet seeded */
-    uint8_t opening_infohash[20];
 
     /* Among several workers. */
     bool has_before; /* what the path held before, wherever that is shared */
@@ -49,6 +47,12 @@ struct ordering {
 };
 
 struct ordering *ordering_new(struct transfers *owner, transfers_fn *done, void *ctx);
+
+/* One more who waits for the same. */
+void ordering_join(struct ordering *self, transfers_fn *done, void *ctx);
+
+/* Why it is refused: an order of another kind, or for another path, came first. */
+extern const char ordering_being_begun[];
 
 /* Answer who waits; it is gone then. transfer: what they are shown, or NULL. */
 void ordering_end(struct ordering *self, lb_err err, const char *reason,

@@ -4,7 +4,7 @@
 
 unsigned ownership_of(const uint8_t infohash[20], unsigned active)
 {
-    return owner_of_place((uint16_t)(infohash[0] << 8 | infohash[1]), active);
+    return owner_of_place(owner_place(infohash), active);
 }
 
 enum ownership_step ownership_step(const struct ownership_facts *facts)

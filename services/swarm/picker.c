@@ -37,6 +37,7 @@ uint32_t picker_block_size(const struct picker *self, uint32_t piece, uint32_t b
     const uint32_t left = picker_piece_size(self, piece) - block * self->shape.block_size;
     return left < self->shape.block_size ? left : self->shape.block_size;
 }
+
 /* ---- open pieces ---- */
 
 void picker_list_remove(struct picker *self, uint32_t slot)
@@ -125,6 +126,7 @@ void picker_close_piece(struct picker *self, uint32_t slot)
     self->state[piece] = PICKER_MISSING;
     picker_order_add(self, piece);
 }
+
 /* ---- what becomes of requests ---- */
 
 enum picker_verdict picker_receive(struct picker *self, struct picker_ask ask, uint32_t from)

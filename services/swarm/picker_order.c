@@ -5,8 +5,6 @@
 #include "services/swarm/picker_inside.h"
 
 #include <assert.h>
-#include <stdlib.h>
-#include <string.h>
 
 void picker_place(struct picker *self, uint32_t piece, uint32_t at)
 {

@@ -1,13 +1,8 @@
 /* Picking: which blocks to ask a peer for. */
-#include "libcommon/memory.h"
 #include "libcommon/random.h"
 #include "services/swarm/bitfield.h"
 #include "services/swarm/picker_inside.h"
 #include "services/swarm/wave.h"
-
-#include <assert.h>
-#include <stdlib.h>
-#include <string.h>
 
 /* Pieces looked at from the rarest on before the bitfields are compared word by word. */
 #define SCAN_MAX 128u
@@ -16,6 +11,7 @@ static bool peer_has(const struct picker_view *view, uint32_t piece)
 {
     return view->bitfield == NULL || bitfield_has(view->bitfield, piece);
 }
+
 struct asks {
     struct picker_ask *items;
     size_t count;

@@ -18,12 +18,11 @@ static const char no_such_transfer[] = "there is no such transfer";
 static bool is_ours(const struct swarm *self, struct call **call,
                     const ProtobufCBinaryData *infohash)
 {
-    if (infohash->len != 20)
-        call_fail(call, LB_INVALID, "an infohash has 20 bytes");
-    else if (transfers_answers_for(self->transfers, infohash->data) != LB_OK)
-        call_fail(call, LB_UNAVAILABLE, "another worker has it, or it passes to another");
-    else
+    if (!swarm_is_infohash(call, infohash))
+        return false;
+    if (transfers_answers_for(self->transfers, infohash->data) == LB_OK)
         return true;
+    call_fail(call, LB_UNAVAILABLE, "another worker has it, or it passes to another");
     return false;
 }
 

@@ -16,6 +16,9 @@ struct swarm {
 /* A transfers_fn: answers with Shared. */
 void swarm_on_shared(void *ctx, lb_err err, const char *reason, const struct transfer *transfer);
 
+/* False: it is answered. */
+bool swarm_is_infohash(struct call **call, const ProtobufCBinaryData *infohash);
+
 /*
  * Compact addresses of a message; false: one of them is none, or there are more than
  * TRANSFERS_PASSED_PEERS.

@@ -6,7 +6,7 @@
 
 #define FETCH_MS 30000u /* when who asks does not say */
 
-static bool is_infohash(struct call **call, const ProtobufCBinaryData *infohash)
+bool swarm_is_infohash(struct call **call, const ProtobufCBinaryData *infohash)
 {
     if (infohash->len == 20)
         return true;
@@ -75,12 +75,12 @@ void swarm_on_adopt(void *ctx, struct call *call, const void *body)
 {
     struct swarm *self = ctx;
     const Lb__Swarm__Adopt *adopt = body;
-    if (!is_infohash(&call, &adopt->infohash))
+    if (!swarm_is_infohash(&call, &adopt->infohash))
         return;
-    if (transfers_answers_for(self->transfers, adopt->infohash.data) != LB_OK)
+    if (transfers_answers_for(self->transfers, adopt->infohash.data) != LB_OK) {
         call_fail(&call, LB_UNAVAILABLE, "it is another worker's, or passes to this one");
-    if (call == NULL)
         return;
+    }
     call_lasts(call); /* until it is seeded and announced */
     transfers_adopt(self->transfers, adopt->infohash.data, adopt->folder, adopt->from,
                     swarm_on_shared, call);
@@ -93,7 +93,7 @@ void swarm_on_seed(void *ctx, struct call *call, const void *body)
     struct swarm *self = ctx;
     const Lb__Swarm__Seed *seed = body;
     struct address peers[TRANSFERS_PASSED_PEERS];
-    if (!is_infohash(&call, &seed->infohash))
+    if (!swarm_is_infohash(&call, &seed->infohash))
         return;
     if (!swarm_read_peers(seed->peers, seed->n_peers, peers)) {
         call_fail(&call, LB_INVALID, "at most %u addresses, each of 6 or 18 bytes",

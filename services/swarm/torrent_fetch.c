@@ -498,12 +498,7 @@ const char *torrent_fetch_block(struct torrent *self, struct peer *peer,
     *ret_verdict = TORRENT_TAKE;
     if (asked > (answer == PEER_ASKED ? 1u : 0u))
         torrent_fetch_cancel(self, peer, block, now_ms);
-    if (verdict == PICKER_COMPLETE && !torrent_suspect_holds(self, block.piece, now_ms)) {
-        const struct torrent_action verify = {
-            .kind = TORRENT_VERIFY,
-            .message = { .piece = block.piece },
-        };
-        torrent_push(self, &verify);
-    }
+    if (verdict == PICKER_COMPLETE)
+        torrent_suspect_whole(self, block.piece, now_ms);
     return NULL;
 }

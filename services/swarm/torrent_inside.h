@@ -78,8 +78,8 @@ void torrent_fetch_uncount(struct torrent *self, struct peer *peer);
 
 /* ---- torrent_suspect.c ---- */
 
-/* A piece that is whole may have blocks of suspects: true, it is not to be verified yet. */
-bool torrent_suspect_holds(struct torrent *self, uint32_t piece, uint64_t now_ms);
+/* A piece is whole: it is to be verified now, or later when it may have blocks of suspects. */
+void torrent_suspect_whole(struct torrent *self, uint32_t piece, uint64_t now_ms);
 
 /* It is verified; from: who sent each of its blocks. */
 void torrent_suspect_good(struct torrent *self, uint32_t piece, const uint8_t *digests,

@@ -26,7 +26,7 @@ static bool is_doubted(const struct torrent *self, uint32_t piece)
 }
 
 /* A piece that failed is never held itself: its verdict is what the others wait for. */
-bool torrent_suspect_holds(struct torrent *self, uint32_t piece, uint64_t now_ms)
+static bool holds(struct torrent *self, uint32_t piece, uint64_t now_ms)
 {
     if (self->suspects.failures_count == 0 || now_ms >= self->hold_until_ms ||
         self->held_count == TORRENT_HELD_MAX || suspects_wants(&self->suspects, piece) ||
@@ -34,6 +34,12 @@ bool torrent_suspect_holds(struct torrent *self, uint32_t piece, uint64_t now_ms
         return false;
     self->held[self->held_count++] = piece;
     return true;
+}
+
+void torrent_suspect_whole(struct torrent *self, uint32_t piece, uint64_t now_ms)
+{
+    if (!holds(self, piece, now_ms))
+        push_piece(self, TORRENT_VERIFY, piece);
 }
 
 void torrent_suspect_unhold(struct torrent *self, uint32_t piece)

@@ -202,13 +202,8 @@ enum torrent_verdict torrent_webseed_block(struct torrent *self, uint32_t index,
     }
     if (asked > (seed->released ? 0u : 1u))
         torrent_fetch_cancel(self, NULL, ask, now_ms);
-    if (verdict == PICKER_COMPLETE && !torrent_suspect_holds(self, ask.piece, now_ms)) {
-        const struct torrent_action verify = {
-            .kind = TORRENT_VERIFY,
-            .message = { .piece = ask.piece },
-        };
-        torrent_push(self, &verify);
-    }
+    if (verdict == PICKER_COMPLETE)
+        torrent_suspect_whole(self, ask.piece, now_ms);
     return TORRENT_TAKE;
 }
 

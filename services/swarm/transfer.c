@@ -438,168 +438,20 @@ void transfer_start(struct transfer *self, uint8_t *record, size_t record_size)
     (void)transfer_open_storage(self, &events);
 }
 
-void transfer_adopt(struct transfer *self, struct metainfo *metainfo)
+void transfer_know(struct transfer *self, struct metainfo *metainfo)
 {
     assert(self->metainfo == NULL);
     self->metainfo = metainfo;
     free(self->name);
     self->name = xstrdup(metainfo->name);
+}
+
+void transfer_adopt(struct transfer *self, struct metainfo *metainfo)
+{
+    transfer_know(self, metainfo);
     if (self->storage_closing || self->again)
         return;
     transfer_start(self, NULL, 0);
-}
-
-/* ---- actions ---- */
-
-static void on_order_saved(void *ctx, lb_err err)
-{
-    (void)ctx;
-    if (err != LB_OK)
-        log_warn("order not saved: %s", lb_err_text(err));
-}
-
-void transfer_save_order(struct transfer *self)
-{
-    if (self->place != OWNERSHIP_HELD)
-        return;
-    struct order *order = xcalloc(1, sizeof *order);
-    transfer_order(self, order);
-    if (catalogue_put(self->owner->catalogue, order, (struct bytes){ 0 }, on_order_saved, NULL) !=
-        LB_OK)
-        log_warn("order not saved: too much to do");
-    free(order);
-}
-
-void transfer_save_metainfo(const struct transfer *self, const struct metainfo *metainfo)
-{
-    uint8_t *file = NULL;
-    size_t size = 0;
-    if (self->place != OWNERSHIP_HELD)
-        return;
-    metainfo_write_torrent(metainfo, 0, &file, &size);
-    if (catalogue_write(self->owner->catalogue, self->infohash, CATALOGUE_TORRENT, &file, size,
-                        NULL, NULL) != LB_OK)
-        log_warn("metainfo not saved: too much to do");
-}
-
-/* The info dictionary came from peers and its hash fits. */
-static void take_metadata(struct transfer *self, struct bytes info)
-{
-    struct metainfo_problem problem = { "" };
-    struct metainfo *metainfo = NULL;
-    /* A person gave it meanwhile, and its storage is being opened. */
-    if (self->metainfo != NULL)
-        return;
-    const lb_err err = metainfo_parse_info(info, self->infohash, &metainfo, &problem);
-    if (err != LB_OK) {
-        torrent_refuse_metadata(&self->torrent);
-        transfer_fail(self, err, problem.text);
-        return;
-    }
-    transfer_log(self, "knows its metainfo");
-    if (metainfo_lacks_layers(metainfo)) {
-        metainfo_free(&self->without_layers);
-        self->without_layers = metainfo;
-        transfer_want_layers(self);
-        return;
-    }
-    transfer_save_metainfo(self, metainfo);
-    transfer_adopt(self, metainfo);
-}
-
-static void perform(struct transfer *self, const struct torrent_action *action)
-{
-    struct connection *connection = NULL;
-    switch (action->kind) {
-    case TORRENT_SEND:
-        connection = transfer_connection(self, action->peer);
-        if (connection != NULL)
-            connection_send(connection, &action->message);
-        break;
-    case TORRENT_SEND_BLOCK:
-        transfer_send_block(self, action);
-        break;
-    case TORRENT_CONNECT:
-        transfers_connect(self->owner, self, &action->address);
-        break;
-    case TORRENT_DISCONNECT:
-        transfer_disconnect(self, action);
-        break;
-    case TORRENT_VERIFY:
-        transfer_verify(self, action->message.piece);
-        break;
-    case TORRENT_FORGET:
-        transfer_free_incoming(self, action->message.piece);
-        break;
-    case TORRENT_METADATA:
-        take_metadata(self, action->message.payload);
-        break;
-    case TORRENT_LAYERS:
-        transfer_take_layers(self);
-        break;
-    case TORRENT_GIVE_HASHES:
-        transfer_give_hashes(self, action->peer, action->message.payload);
-        break;
-    case TORRENT_COMPLETE:
-        transfer_complete(self);
-        break;
-    case TORRENT_ANNOUNCE:
-        transfers_announce(self->owner, self);
-        break;
-    }
-}
-
-void transfer_settle(struct transfer *self)
-{
-    struct torrent_action action;
-    while (self->running && torrent_next(&self->torrent, transfers_now_ms(self->owner), &action))
-        perform(self, &action);
-    transfer_run_webseeds(self);
-    transfers_arm(self->owner, transfer_webseeds_deadline_ms(self));
-    if (self->running)
-        transfers_arm(self->owner, torrent_deadline_ms(&self->torrent));
-}
-
-/* ---- trouble with the files ---- */
-
-/* The files are not what they were: what the disk no longer vouches for is hashed again. */
-static void content_changed(struct transfer *self)
-{
-    const uint32_t pieces = self->metainfo->layout.piece_count;
-    const uint64_t now_ms = transfers_now_ms(self->owner);
-    uint8_t *lost = xcalloc(bitfield_size(pieces), 1);
-    bool any = false;
-    for (uint32_t i = 0; i < pieces; i++) {
-        if (!picker_has(&self->torrent.picker, i) || bitfield_has(storage_have(self->storage), i))
-            continue;
-        bitfield_set(lost, i);
-        torrent_lost(&self->torrent, i, now_ms);
-        any = true;
-    }
-    if (any && storage_check(self->storage, lost) == LB_OK) {
-        torrent_pause(&self->torrent, true, now_ms);
-        transfer_set_state(self, TRANSFER_CHECKING, storage_problem(self->storage));
-        transfer_log(self, "is checked again");
-    }
-    free(lost);
-}
-
-static void look_into_trouble(struct transfer *self)
-{
-    const lb_err err = self->trouble;
-    self->trouble = LB_OK;
-    if (!self->running || self->storage == NULL || !self->opened)
-        return;
-    if (self->place == OWNERSHIP_MIRROR) {
-        transfer_fail(self, err, storage_problem(self->storage)); /* its owner looks into it */
-        transfer_stop(self);
-        return;
-    }
-    if (err == LB_CONFLICT || err == LB_NOT_FOUND)
-        content_changed(self);
-    else
-        transfer_give_up_incoming(self, err);
-    transfers_touch(self);
 }
 
 /* ---- time ---- */
@@ -641,7 +493,7 @@ void transfer_turn(struct transfer *self, uint64_t now_ms)
         self->again = again;
     }
     if (self->trouble != LB_OK)
-        look_into_trouble(self);
+        transfer_look_into_trouble(self);
     if (self->answer_by_ms != 0 && now_ms >= self->answer_by_ms)
         transfer_was_announced(self);
     if (self->again && !self->storage_closing && now_ms >= self->again_ms)

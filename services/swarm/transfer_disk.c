@@ -227,3 +227,45 @@ void transfer_read_back_done(struct transfer *self)
     self->verified_s = clock_wall_s();
     finish(self);
 }
+
+/* ---- trouble with the files ---- */
+
+/* The files are not what they were: what the disk no longer vouches for is hashed again. */
+static void content_changed(struct transfer *self)
+{
+    const uint32_t pieces = self->metainfo->layout.piece_count;
+    const uint64_t now_ms = transfers_now_ms(self->owner);
+    uint8_t *lost = xcalloc(bitfield_size(pieces), 1);
+    bool any = false;
+    for (uint32_t i = 0; i < pieces; i++) {
+        if (!picker_has(&self->torrent.picker, i) || bitfield_has(storage_have(self->storage), i))
+            continue;
+        bitfield_set(lost, i);
+        torrent_lost(&self->torrent, i, now_ms);
+        any = true;
+    }
+    if (any && storage_check(self->storage, lost) == LB_OK) {
+        torrent_pause(&self->torrent, true, now_ms);
+        transfer_set_state(self, TRANSFER_CHECKING, storage_problem(self->storage));
+        transfer_log(self, "is checked again");
+    }
+    free(lost);
+}
+
+void transfer_look_into_trouble(struct transfer *self)
+{
+    const lb_err err = self->trouble;
+    self->trouble = LB_OK;
+    if (!self->running || self->storage == NULL || !self->opened)
+        return;
+    if (self->place == OWNERSHIP_MIRROR) {
+        transfer_fail(self, err, storage_problem(self->storage)); /* its owner looks into it */
+        transfer_stop(self);
+        return;
+    }
+    if (err == LB_CONFLICT || err == LB_NOT_FOUND)
+        content_changed(self);
+    else
+        transfer_give_up_incoming(self, err);
+    transfers_touch(self);
+}

@@ -300,7 +300,7 @@ void transfers_arm(struct transfers *self, uint64_t deadline_ms)
 
 /* ---- sockets ---- */
 
-static lb_err take_listener(struct transfers *self, int fd)
+static lb_err take_listener(struct transfers *self, int fd, bool handed)
 {
     struct address address;
     char text[ADDRESS_TEXT_SIZE];
@@ -311,6 +311,9 @@ static lb_err take_listener(struct transfers *self, int fd)
     }
     if (self->port == 0)
         self->port = address.port;
+    /* Further workers listen beside it. */
+    if (handed && actor_instance(self->actor) == 0)
+        config_check_handed(actor_config(self->actor), &address);
     address_format(&address, text);
     status_slot_listens(actor_status(self->actor), "TCP", text);
     learn_own(self, &address);
@@ -321,7 +324,7 @@ static lb_err listen_inherited(struct transfers *self)
 {
     int fd = -1;
     for (unsigned i = 0; notify_listen_fd(LISTEN_TCP, i, &fd) == LB_OK; i++) {
-        const lb_err err = take_listener(self, fd);
+        const lb_err err = take_listener(self, fd, true);
         if (err != LB_OK) {
             log_error("the descriptor handed over as %s is no listening socket", LISTEN_TCP);
             return err;
@@ -366,7 +369,7 @@ static lb_err listen_by_hand(struct transfers *self)
                                                 : listen_beside(self, &address, &fd, &bound);
         if (last == LB_OK) {
             notify_keep_fd(LISTEN_TCP, fd);
-            last = take_listener(self, fd);
+            last = take_listener(self, fd, false);
         }
         /* A machine without IPv6 has no such address: go on with the other. */
         if (last != LB_OK)

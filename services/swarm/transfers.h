@@ -108,7 +108,7 @@ LB_MUST_CHECK lb_err transfers_check(struct transfers *self, const uint8_t infoh
 
 /* ---- among several workers of a node; see ownership.h ---- */
 
-/* How many there are has changed, perhaps. */
+/* How many there are has changed, perhaps, or how many lb-storage has. */
 void transfers_scaled(struct transfers *self);
 
 /*

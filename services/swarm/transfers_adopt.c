@@ -148,9 +148,7 @@ static void drop_handed(const struct ordering *ordering)
 static void end_as_shared(struct ordering *ordering)
 {
     struct transfer *shown = transfer_new(ordering->owner, &ordering->order);
-    shown->metainfo = metainfo_keep(ordering->metainfo);
-    free(shown->name);
-    shown->name = xstrdup(ordering->metainfo->name);
+    transfer_know(shown, metainfo_keep(ordering->metainfo));
     transfer_learn_hashes(shown);
     ordering_end(ordering, LB_OK, "", shown);
     transfer_free(&shown);
@@ -306,9 +304,7 @@ static void adopt_done(struct job *job, void *ctx)
                      "what the other worker hashed cannot be read", NULL);
         return;
     }
-    const struct webseed_urls *urls = &self->metainfo->web_seeds;
-    for (uint32_t i = 0; i < urls->count; i++)
-        (void)webseed_urls_add(&self->web_seeds, bytes_of(urls->items[i], strlen(urls->items[i])));
+    webseed_urls_add_all(&self->web_seeds, &self->metainfo->web_seeds);
     char *folder = xstrdup(self->order.folder);
     ordering_seed(self, folder);
     free(folder);

@@ -78,7 +78,6 @@ static void announce(struct transfers *self, struct transfer *transfer, bool sec
     announcement->second = second;
     memcpy(announcement->infohash, transfer->infohash, sizeof announcement->infohash);
     self->announcing++;
-    (void)instances_follow(&self->storages);
     struct node_id infohash = node_id_from(body.infohash.data);
     struct link *storage =
         instances_pick(&self->storages, owner_of(&infohash, self->storages.active));

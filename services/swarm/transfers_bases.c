@@ -34,8 +34,7 @@ static void look_at_one(struct search *self, const uint8_t infohash[20], struct 
         return;
     if (metainfo_parse_as(bytes_of(torrent, size), infohash, &metainfo, &problem) == LB_OK &&
         strcmp(metainfo->name, self->name) == 0) {
-        char *path = xasprintf("%s%s%s", order->folder, strcmp(order->folder, "/") == 0 ? "" : "/",
-                               metainfo->name);
+        char *path = transfers_path(order->folder, metainfo->name);
         self->paths[self->count] = path;
         self->bases[self->count++] = (struct storage_base){ .path = path, .known = metainfo };
     } else {

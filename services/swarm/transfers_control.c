@@ -38,10 +38,9 @@ void transfers_open_limits(struct transfers *self)
     self->configured[LIMITS_RECEIVE] = config_number(config, CONFIG_SWARM_RECEIVE_LIMIT);
     self->configured[LIMITS_SEND] = config_number(config, CONFIG_SWARM_SEND_LIMIT);
     limits_init(&self->limits, subnets, count, self->own, self->own_count);
-    limits_set(&self->limits, LIMITS_RECEIVE, config_number(config, CONFIG_SWARM_RECEIVE_LIMIT),
+    limits_set(&self->limits, LIMITS_RECEIVE, self->configured[LIMITS_RECEIVE],
                transfers_now_ms(self));
-    limits_set(&self->limits, LIMITS_SEND, config_number(config, CONFIG_SWARM_SEND_LIMIT),
-               transfers_now_ms(self));
+    limits_set(&self->limits, LIMITS_SEND, self->configured[LIMITS_SEND], transfers_now_ms(self));
 }
 
 void transfers_let_go_on(struct transfers *self, uint64_t now_ms)
@@ -160,8 +159,7 @@ void transfers_order_queue(struct transfers *self, uint64_t now_ms)
     self->queue_due = false;
     self->queue_ms = now_ms + QUEUE_LOOK_MS;
     struct queue_item *items = transfers_queue_items(self, now_ms);
-    queue_order(items, self->count,
-                active_max > 0 ? workers_places(self->workers, active_max) : 0);
+    queue_order(items, self->count, active_max > 0 ? workers_places(self->workers, active_max) : 0);
     for (size_t i = 0; i < self->count; i++)
         set_place(items[i].ctx, items[i].place, now_ms);
     free(items);

@@ -1,11 +1,13 @@
 /*
  * What the files of transfers share: transfers.c (all of them, their sockets and timers),
- * transfer.c (one, from its order to its actions), transfer_disk.c (its files),
- * transfer_blocks.c (its blocks), transfer_webseeds.c (its web seeds),
- * transfer_peers.c (its connections), transfers_looking.c (what is to be seen of it),
+ * transfer.c (one, from its order to its end), transfer_actions.c (what its torrent wants done),
+ * transfer_disk.c (its files),
+ * transfer_blocks.c (its blocks), transfer_hashes.c (what BEP 52 adds), transfer_webseeds.c (its
+ * web seeds), transfer_peers.c (its connections), transfers_looking.c (what is to be seen of it),
  * transfers_outcomes.c (how it went for its peers), transfers_control.c (limits, turns, selections
- * and checks), transfers_order.c (sharing, fetching, removing), transfers_announce.c (finding
- * peers), transfers_local.c (on the local net); among several workers of a node
+ * and checks), transfers_reload.c (the configuration), transfers_order.c (orders, loaded and
+ * removed), transfers_share.c, transfers_fetch.c, transfers_announce.c (finding peers),
+ * transfers_local.c (on the local net); among several workers of a node
  * transfers_workers.c (who has what), transfers_adopt.c (shares for others), transfers_bases.c
  * (what they have of the same name), transfers_mirror.c (seeding what another has),
  * transfers_allot.c (parts of the node's limits). Not for others.
@@ -239,13 +241,13 @@ void transfer_free(struct transfer **self);
  */
 void transfer_start(struct transfer *self, uint8_t *record, size_t record_size);
 
-void transfer_save_metainfo(const struct transfer *self, const struct metainfo *metainfo);
+/* It has this metainfo (taken) from now on, and its name. */
+void transfer_know(struct transfer *self, struct metainfo *metainfo);
 
-/* The metainfo is known now. */
+/* The same, and it goes on with it. */
 void transfer_adopt(struct transfer *self, struct metainfo *metainfo);
 void transfer_stop(struct transfer *self);
 void transfer_fail(struct transfer *self, lb_err err, const char *what);
-void transfer_settle(struct transfer *self);
 void transfer_turn(struct transfer *self, uint64_t now_ms);
 uint64_t transfer_deadline_ms(const struct transfer *self);
 void transfer_order(const struct transfer *self, struct order *ret_order);
@@ -268,6 +270,12 @@ void transfer_stop_soon(struct transfer *self);
 /* What may go away by itself: begin again after a while. */
 void transfer_try_again(struct transfer *self, lb_err err);
 
+/* ---- transfer_actions.c ---- */
+
+void transfer_save_order(struct transfer *self);
+void transfer_save_metainfo(const struct transfer *self, const struct metainfo *metainfo);
+void transfer_settle(struct transfer *self);
+
 /* ---- transfer_disk.c ---- */
 
 /* False: it cannot be, and has failed. */
@@ -289,6 +297,9 @@ void transfer_complete(struct transfer *self);
 void transfer_on_durable(struct transfer *self);
 void transfer_read_back_piece(struct transfer *self, uint32_t piece, bool good);
 void transfer_read_back_done(struct transfer *self);
+
+/* What lies in its files is not what it was, or cannot be written: self->trouble. */
+void transfer_look_into_trouble(struct transfer *self);
 
 /* ---- transfer_blocks.c ---- */
 
@@ -332,8 +343,6 @@ void transfer_want_layers(struct transfer *self);
 void transfer_take_layers(struct transfer *self);
 void transfer_give_hashes(struct transfer *self, uint32_t peer, struct bytes payload);
 
-void transfer_save_order(struct transfer *self);
-
 /* ---- transfer_webseeds.c ---- */
 
 /* Those of its magnet link are its metainfo's, too. */
@@ -344,10 +353,12 @@ void transfer_run_webseeds(struct transfer *self);
 uint64_t transfer_webseeds_deadline_ms(const struct transfer *self);
 void transfer_drop_webseeds(struct transfer *self);
 
-/* ---- transfers_control.c ---- */
+/* ---- transfers_reload.c ---- */
 
 /* The numbers of every torrent, as configured. */
 struct torrent_numbers transfers_numbers(const struct transfers *self);
+
+/* ---- transfers_control.c ---- */
 
 /* The limits of the configuration. */
 void transfers_open_limits(struct transfers *self);
@@ -382,6 +393,11 @@ char *transfers_join_selections(const char *one, const char *other);
 /* One piece of a check is done. */
 void transfer_count_checked(struct transfer *self, uint32_t piece, bool good);
 
+/* ---- transfers_looking.c ---- */
+
+/* What lies in a folder under this name; the caller frees. */
+char *transfers_path(const char *folder, const char *name);
+
 /* ---- transfers_outcomes.c ---- */
 
 /* Who finished is kept over a restart: when that has changed and it is time, or at_once. */
@@ -402,11 +418,14 @@ void transfers_load(struct transfers *self);
 struct transfer *transfers_load_one(struct transfers *self, const struct order *order,
                                     enum ownership_place place);
 
+void transfers_cancel_orders(struct transfers *self);
+
+/* ---- transfers_fetch.c ---- */
+
 /* What an order to fetch is of: by its link or its metainfo. The problem is for a person. */
 LB_MUST_CHECK lb_err transfers_read_source(const struct transfers_fetch *fetch,
                                            uint8_t infohash[20], struct metainfo **ret_metainfo,
                                            struct metainfo_problem *problem);
-void transfers_cancel_orders(struct transfers *self);
 
 /* ---- transfers_local.c ---- */
 

@@ -72,15 +72,20 @@ void transfer_status(const struct transfer *self, struct transfer_status *ret_st
         ret_status->note = "waiting for a peer to serve us";
 }
 
+char *transfers_path(const char *folder, const char *name)
+{
+    const size_t length = strlen(folder);
+    const bool slash = length > 0 && folder[length - 1] == '/';
+    return xasprintf("%s%s%s", folder, slash ? "" : "/", name);
+}
+
 char *transfer_path(const struct transfer *self)
 {
-    const size_t length = strlen(self->folder);
-    const bool slash = length > 0 && self->folder[length - 1] == '/';
     if (self->device != NULL)
         return xstrdup(self->device);
     if (self->metainfo == NULL)
         return xstrdup(self->folder);
-    return xasprintf("%s%s%s", self->folder, slash ? "" : "/", self->metainfo->name);
+    return transfers_path(self->folder, self->metainfo->name);
 }
 
 char *transfer_magnet(const struct transfer *self)

@@ -61,9 +61,10 @@ static void learn_ports(struct workers *self)
 {
     for (unsigned i = 0; i < STATUS_INSTANCES_MAX; i++) {
         const struct status_slot *slot = status_page_slot(&self->status, SERVICE_SWARM, i);
-        for (unsigned k = 0; slot != NULL && i != self->instance && k < STATUS_COUNTERS_MAX; k++)
-            if (strncmp(slot->counters[k].name, port_counter, STATUS_NAME_SIZE) == 0)
-                self->ports[i] = (uint16_t)atomic_load(&slot->counters[k].value);
+        const struct status_counter *port =
+            slot != NULL && i != self->instance ? status_slot_find(slot, port_counter) : NULL;
+        if (port != NULL)
+            self->ports[i] = (uint16_t)atomic_load(&port->value);
     }
 }
 
@@ -413,6 +414,7 @@ void transfers_scaled(struct transfers *transfers)
 {
     struct workers *self = transfers->workers;
     const unsigned active = actor_active(transfers->actor, SERVICE_SWARM);
+    (void)instances_follow(&transfers->storages);
     if (active == self->active || transfers->stopping)
         return;
     log_info("workers=%u were=%u this=%u", active, self->active, self->instance);

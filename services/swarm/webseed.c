@@ -1,6 +1,7 @@
 #include "services/swarm/webseed.h"
 
 #include "libcommon/memory.h"
+#include "services/swarm/uri.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -49,6 +50,12 @@ bool webseed_urls_add(struct webseed_urls *self, struct bytes url)
     return true;
 }
 
+void webseed_urls_add_all(struct webseed_urls *self, const struct webseed_urls *more)
+{
+    for (uint32_t i = 0; i < more->count; i++)
+        (void)webseed_urls_add(self, bytes_of(more->items[i], strlen(more->items[i])));
+}
+
 void webseed_urls_done(struct webseed_urls *self)
 {
     for (uint32_t i = 0; i < self->count; i++)
@@ -69,28 +76,6 @@ void webseed_host(const char *url, char *ret_host, size_t size)
     snprintf(ret_host, size, "%.*s", (int)length, host);
 }
 
-/* RFC 3986, 3.3: what may stand in a path as it is. ';' and the like would be of use to nobody. */
-static bool stands_in_path(char c)
-{
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-           (c != '\0' && strchr("-._~/", c) != NULL);
-}
-
-static void put_path(struct writer *to, const char *path)
-{
-    static const char digits[] = "0123456789ABCDEF";
-    for (; *path != '\0'; path++) {
-        const uint8_t byte = (uint8_t)*path;
-        if (stands_in_path(*path)) {
-            writer_u8(to, byte);
-            continue;
-        }
-        writer_u8(to, '%');
-        writer_u8(to, (uint8_t)digits[byte >> 4]);
-        writer_u8(to, (uint8_t)digits[byte & 15]);
-    }
-}
-
 char *webseed_file_url(const char *url, const char *path, bool is_folder)
 {
     const size_t length = strlen(url);
@@ -104,7 +89,8 @@ char *webseed_file_url(const char *url, const char *path, bool is_folder)
     writer_put(&writer, url, length);
     if (!slash)
         writer_u8(&writer, '/');
-    put_path(&writer, path);
+    /* RFC 3986, 3.3, lets more stand in a path: ';' and the like would be of use to nobody. */
+    uri_put(&writer, path, "/");
     writer_u8(&writer, '\0');
     assert(!writer.overflow);
     return text;

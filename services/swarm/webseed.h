@@ -34,6 +34,9 @@ struct webseed_urls {
  * long, or there are WEBSEEDS_MAX. One that is there already is not added again.
  */
 bool webseed_urls_add(struct webseed_urls *self, struct bytes url);
+
+/* Those of another list, as many as there is room for. */
+void webseed_urls_add_all(struct webseed_urls *self, const struct webseed_urls *more);
 void webseed_urls_done(struct webseed_urls *self);
 
 /* Without user and password, for a person: at most size - 1 bytes. */

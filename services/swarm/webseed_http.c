@@ -1,10 +1,9 @@
 #include "services/swarm/webseed_http.h"
 
-#include "libcommon/log.h"
+#include "libcommon/library.h"
 #include "libcommon/memory.h"
 
 #include <curl/curl.h>
-#include <dlfcn.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,7 +16,6 @@
 
 /* What is used of libcurl, by the types of its own header. */
 struct library {
-    void *handle;
     __typeof__(curl_global_init) *global_init;
     __typeof__(curl_easy_init) *easy_init;
     __typeof__(curl_easy_cleanup) *easy_cleanup;
@@ -62,10 +60,7 @@ struct webseed_get {
 
 static bool load(struct library *self)
 {
-    const struct {
-        const char *name;
-        void *to;
-    } symbols[] = {
+    const struct library_symbol symbols[] = {
         { "curl_global_init", &self->global_init },
         { "curl_easy_init", &self->easy_init },
         { "curl_easy_cleanup", &self->easy_cleanup },
@@ -81,17 +76,9 @@ static bool load(struct library *self)
         { "curl_multi_socket_action", &self->multi_socket_action },
         { "curl_multi_info_read", &self->multi_info_read },
     };
-    self->handle = dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL);
-    if (self->handle == NULL)
-        return false;
-    for (size_t i = 0; i < sizeof symbols / sizeof symbols[0]; i++) {
-        void *symbol = dlsym(self->handle, symbols[i].name);
-        if (symbol == NULL)
-            return false;
-        /* POSIX: what dlsym() gives can be a function; C has no cast for that. */
-        memcpy(symbols[i].to, &symbol, sizeof symbol);
-    }
-    return self->global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK;
+    const char *problem;
+    return library_load(LIBRARY, symbols, sizeof symbols / sizeof symbols[0], &problem) == LB_OK &&
+           self->global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK;
 }
 
 /* ---- one get ---- */

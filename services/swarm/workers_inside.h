@@ -1,6 +1,6 @@
 /*
- * One swarm worker among those of its node: shared by transfers_workers.c, transfers_adopt.c, transfers_bases.c,
- * transfers_mirror.c and transfers_allot.c. Not for others.
+ * One swarm worker among those of its node: shared by transfers_workers.c, transfers_adopt.c,
+ * transfers_bases.c, transfers_mirror.c and transfers_allot.c. Not for others.
  *
  * While there is one worker and nothing passes, nothing of this runs. Otherwise one timer looks
  * once a second at who is hot, at what was not taken yet and at the parts of the limits, and more
@@ -14,15 +14,15 @@
 #include "services/swarm/transfers_inside.h"
 
 #define WORKERS_LOOK_MS  1000u
-#define WORKERS_AWAIT_MS 50u    /* while something is awaited */
-#define WORKERS_LEFT_MS  2000u  /* so long what left is listed here: a new owner has it by then */
-#define WORKERS_LIST_MS  10000u /* how often the catalogue is looked through, for what was missed  \
-                                 */
+#define WORKERS_AWAIT_MS 50u   /* while something is awaited */
+#define WORKERS_LEFT_MS  2000u /* so long what left is listed here: a new owner has it by then */
+#define WORKERS_LIST_MS                                                                            \
+    10000u /* how often the catalogue is looked through, for what was missed                       \
+            */
 #define WORKERS_UNSETTLED_MS 60000u /* after a change, also when one worker is left */
 
-#define ALLOT_LIMITS_MAX   ((1u + LIMITS_SUBNETS_MAX) * LIMITS_DIRECTIONS)
-#define ALLOT_FETCHES_MAX  256u
-#define ALLOT_PRIORITY_MAX ORDER_PRIORITY_MAX
+#define ALLOT_LIMITS_MAX  ((1u + LIMITS_SUBNETS_MAX) * LIMITS_DIRECTIONS)
+#define ALLOT_FETCHES_MAX 256u
 
 /* Of worker 0: what each worker said last. */
 struct allot_book {

@@ -172,7 +172,7 @@ static uint16_t place_of_put(const struct krpc_message *message)
         crypto_shorthash(hash, name, writer.size, key);
     else
         crypto_shorthash(hash, message->value.data, message->value.size, key);
-    return (uint16_t)(hash[0] << 8 | hash[1]);
+    return owner_place(hash);
 }
 
 static uint16_t place_of(const struct krpc_message *message)
@@ -192,7 +192,7 @@ static uint16_t place_of(const struct krpc_message *message)
     default:
         return place_of_put(message);
     }
-    return (uint16_t)(target[0] << 8 | target[1]);
+    return owner_place(target);
 }
 
 static bool is_store(const struct responder_ask *ask)

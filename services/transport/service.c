@@ -19,7 +19,6 @@
 
 #define CARE_MS       1000 /* how often pages and neighbours are looked at */
 #define CARE_HURRY_MS 20   /* ... while something is missing */
-#define JOIN_MS       1000 /* a further worker waits so long for its neighbours */
 
 _Static_assert(COUNTERS_COUNT + 5 <= STATUS_COUNTERS_MAX,
                "there is a place for each counter, those of the actor and of lan.c included");
@@ -54,10 +53,10 @@ static bool is_whole(const struct transport *self)
 }
 
 /* A further worker is sent datagrams once it says that it serves: not before it can ask storage. */
-static bool may_wait(const struct transport *self)
+static bool may_wait(struct transport *self)
 {
-    return actor_instance(self->actor) > 0 && !is_whole(self) &&
-           actor_now_ms(self->actor) < self->started_ms + JOIN_MS;
+    return actor_instance(self->actor) > 0 &&
+           grace_lasts(&self->grace, is_whole(self), actor_now_ms(self->actor));
 }
 
 static void tell_state(struct transport *self)
@@ -232,6 +231,7 @@ static lb_err open_handed(struct transport *self)
             log_error("the descriptor handed over as %s is no bound UDP socket", LISTEN_UDP);
             return LB_INVALID;
         }
+        config_check_handed(actor_config(self->actor), &self->ports[self->ports_count - 1].bound);
     }
     return LB_OK;
 }
@@ -350,7 +350,7 @@ static lb_err transport_start(struct actor *actor, void **ret_ctx)
 
     *ret_ctx = self;
     self->actor = actor;
-    self->started_ms = actor_now_ms(actor);
+    grace_init(&self->grace, actor_now_ms(actor));
     self->receiver = (struct datagram_receiver){ .ctx = self,
                                                  .receive = on_datagram,
                                                  .batch_done = on_batch_done };

@@ -14,14 +14,15 @@
  *
  * Of several workers each has a socket on the same port, and the kernel steers by source address
  * (libcommon/listen.h). Any of them can answer any query and ask any node: the tables lie in shared
- * memory, the token key in the run folder, and answers are handed on. What each keeps for itself is
- * what it has learnt of addresses (round-trip times, budgets, sightings): who is steered to another
- * worker begins there anew. Each attaches the steering program, at its start and when the number of
- * workers has changed; whoever is last says the same as who was first.
+ * memory, the token key in the private folder, and answers are handed on. What each keeps for
+ * itself is what it has learnt of addresses (round-trip times, budgets, sightings): who is steered
+ * to another worker begins there anew. Each attaches the steering program, at its start and when
+ * the number of workers has changed; whoever is last says the same as who was first.
  */
 #pragma once
 
 #include "libcommon/actor.h"
+#include "libcommon/grace.h"
 #include "libcommon/instances.h"
 #include "libcommon/random.h"
 #include "services/transport/crossing.h"
@@ -62,7 +63,7 @@ struct transport {
     uv_timer_t deadline_timer, care_timer;
     uv_prepare_t prepare;
     unsigned handles_open;
-    uint64_t started_ms;
+    struct grace grace;   /* of a further worker */
     uint64_t now_us;      /* of this turn or batch */
     uint64_t deadline_us; /* what the timer is armed for */
     bool in_batch;

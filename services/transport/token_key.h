@@ -6,5 +6,6 @@
 
 #include "services/transport/tokens.h"
 
-/* Read RUN/transport.key, or make it. When neither works, a key for this process alone; logged. */
+/* Read FOLDER/transport.key, or make it. When neither works, a key for this process alone; logged.
+ */
 void token_key_load(const char *folder, uint8_t ret_key[TOKENS_KEY_SIZE]);

@@ -327,15 +327,13 @@ static void learn_locals(struct udp *self, const struct address *bound)
 lb_err udp_open(struct uv_loop_s *loop, int fd, const struct datagram_receiver *receiver,
                 struct datagram_port *ret_port)
 {
-    struct sockaddr_storage name;
-    socklen_t name_size = sizeof(name), type_size = sizeof(int);
+    socklen_t type_size = sizeof(int);
     struct address bound;
     struct udp *self;
     int type;
 
     if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &type_size) != 0 || type != SOCK_DGRAM ||
-        getsockname(fd, (struct sockaddr *)&name, &name_size) != 0 ||
-        address_from_sockaddr((const struct sockaddr *)&name, &bound) != LB_OK || bound.port == 0)
+        listen_bound(fd, &bound) != LB_OK || bound.port == 0)
         return LB_IO;
     self = xcalloc(1, sizeof(*self));
     self->fd = fd;

@@ -155,6 +155,22 @@ static void a_process_that_started_at_another_time_is_not_ours(void **state)
     page_close(&page);
 }
 
+static void a_node_of_another_version_is_called_so(void **state)
+{
+    struct paths paths = { .run_folder = "" };
+    char why[PROCESSES_WHY_SIZE];
+    struct page page;
+
+    (void)state;
+    snprintf(paths.run_folder, sizeof paths.run_folder, "%s", folder);
+    assert_int_equal(status_page_open(&page, folder, true), LB_OK);
+    ((struct status_page *)page.memory)->layout--;
+    page_close(&page);
+    assert_int_equal(processes_readiness(&paths, 0, why), READINESS_STARTING);
+    assert_string_equal(why, "its status cannot be read: the node runs another version of "
+                             "Littlebird than this program");
+}
+
 static int remove_folder(void **state)
 {
     char command[128];
@@ -170,6 +186,7 @@ int main(void)
         cmocka_unit_test(a_process_is_measured),
         cmocka_unit_test(a_process_that_started_at_another_time_is_not_ours),
         cmocka_unit_test(another_supervisors_node_is_not_ours),
+        cmocka_unit_test(a_node_of_another_version_is_called_so),
     };
 
     snprintf(folder, sizeof folder, "/tmp/lb-processes-test-XXXXXX");

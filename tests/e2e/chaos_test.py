@@ -23,13 +23,16 @@ import time
 
 import status_page
 from bencode import decode, encode
-from chaos_load import Askers, Threads, Transfers, Values
+from chaos_load import Transfers, Values
+from load import Askers, Threads
 from node import Lab, fail, is_gone, wait_for
 
 WORKERS = 2  # of transport, storage and swarm
 SERVICES = [("routing", 0), ("gateway", 0),
             *((name, i) for name in ("transport", "storage", "swarm") for i in range(WORKERS))]
 SERVES = ("ready", "degraded")
+ASKERS, AGAIN_S = 8, 0.2  # who is not answered for so long asks again
+UNANSWERED_S = 60  # by then a service that was killed, hung or starved serves again, even on a busy machine
 DRAWN = 8  # faults, unless it is to be long
 KILLS_MAX, KILLS_WINDOW_S = 4, 31  # the fifth end in 30 s is a crash loop: lifecycle.h
 STARVED_S, FULL_S = 1.0, 1.5
@@ -214,7 +217,7 @@ def chaos(options, lab, after):
     a.up()
     b.up(bootstrap=a)
     wait_for("the two to know each other", lambda: a.contacts() and b.contacts())
-    load, askers = Threads(), Askers(a)
+    load, askers = Threads(), Askers(a, ASKERS, UNANSWERED_S, AGAIN_S)
     values, transfers = [Values(node) for node in (a, b)], [Transfers(lab, a, b), Transfers(lab, b, a)]
     load.start(askers.run, load.over)
     for work in (*values, *transfers):

@@ -6,89 +6,18 @@ end, and what compares and sets loses nothing.
 
 import itertools
 import json
-import selectors
 import socket
-import threading
-import time
 
 import status_page
 from bencode import decode, encode
-from node import Lab, fail, wait_for
+from load import PAUSE_S, Askers, Threads
+from node import Lab, wait_for
 
 NODES, ASKERS, ANNOUNCERS, WRITERS, COUNTERS = 3, 32, 8, 2, 2
-PAUSE_S = 0.04  # of an asker, between an answer and its next query
 UNANSWERED_S = 20  # nothing takes so long: it is lost
 UNDER_LOAD_S = 0.6  # at each number
 BUSY = 202  # storage has not got to it within a second: a slow disk
 STEPS = (("transport", 4), ("storage", 3), ("transport", 2), ("storage", 1))
-
-
-class Threads:
-    """Run until stop(); what one of them meets is raised there."""
-
-    def __init__(self):
-        self.over, self.threads, self.problems = threading.Event(), [], []
-
-    def start(self, work, *arguments):
-        def run():
-            try:
-                work(*arguments)
-            except BaseException as problem:
-                self.problems.append(problem)
-                self.over.set()
-
-        self.threads.append(threading.Thread(target=run))
-        self.threads[-1].start()
-
-    def stop(self):
-        self.over.set()
-        for thread in self.threads:
-            thread.join()
-        for problem in self.problems:
-            raise problem
-
-
-class Askers:
-    """Each from an IP of its own, so that the kernel spreads them over all workers; one query each is under way."""
-
-    KINDS = (("ping", {}), ("find_node", {"target": 0}), ("get", {"target": 0}), ("get_peers", {"info_hash": 0}))
-
-    def __init__(self, node):
-        self.answered, self.node = 0, node
-        self.numbers = itertools.count()
-
-    def send(self, asker):
-        number = next(self.numbers)
-        method, arguments = self.KINDS[number % len(self.KINDS)]
-        target = (number * 0x9e3779b97f4a7c15 % (1 << 64)).to_bytes(8, "big") + bytes(12)
-        asker["transaction"], asker["sent"] = number.to_bytes(4, "big"), time.monotonic()
-        asker["socket"].send(encode({"t": asker["transaction"], "y": b"q", "q": method.encode(), "ro": 1,
-                                     "a": {"id": b"abcdefghij0123456789", **{key: target for key in arguments}}}))
-
-    def run(self, over):
-        selector = selectors.DefaultSelector()
-        askers = []
-        for i in range(ASKERS):
-            asker = {"socket": socket.socket(socket.AF_INET, socket.SOCK_DGRAM), "due": 0, "transaction": None}
-            asker["socket"].bind((f"127.0.{i + 1}.{i + 1}", 0))
-            asker["socket"].connect((self.node.host, self.node.port))
-            asker["socket"].setblocking(False)
-            selector.register(asker["socket"], selectors.EVENT_READ, asker)
-            askers.append(asker)
-        while not over.is_set() or any(asker["transaction"] for asker in askers):
-            now = time.monotonic()
-            for asker in askers:
-                if asker["transaction"] is None and now >= asker["due"] and not over.is_set():
-                    self.send(asker)
-                elif asker["transaction"] and now - asker["sent"] > UNANSWERED_S:
-                    fail(f"a query was lost: {asker['socket'].getsockname()}, {self.answered} were answered")
-            for key, _ in selector.select(PAUSE_S / 4):
-                answer = decode(key.data["socket"].recv(2048))
-                assert answer["t"] == key.data["transaction"] and answer["y"] == b"r", answer
-                key.data["transaction"], key.data["due"] = None, time.monotonic() + PAUSE_S
-                self.answered += 1
-        for asker in askers:
-            asker["socket"].close()
 
 
 def put_values(node, name, acknowledged, over):
@@ -154,7 +83,7 @@ with Lab() as lab:
     for node in nodes:
         wait_for(f"{node.name} to know the others", lambda: len(node.contacts()) == NODES - 1)
     nodes[0].put("counter", "0")
-    load, askers, acknowledged, counted = Threads(), Askers(nodes[0]), [], []
+    load, askers, acknowledged, counted = Threads(), Askers(nodes[0], ASKERS, UNANSWERED_S), [], []
     load.start(askers.run, load.over)
     for i in range(WRITERS):
         load.start(put_values, nodes[i], f"writer {i}", acknowledged, load.over)

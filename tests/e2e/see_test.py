@@ -221,6 +221,7 @@ def reload(node, port):
                  lambda: f"{service}: the level of the log is debug" in node.log())
     assert said()[0].startswith("not used until more is done:\n  storage.max_size = 2 GiB (was 1 GiB"), said()
     node.admin("restart", "storage")
+    assert node.log().count("storage: starting: looking for routing") == 2, "it is not degraded for starting"
     assert said()[0] == "nothing has changed\n", "the restart has used it"
     # A whole reload by a signal.
     write(node, port, "[storage]", "max_size = 2 GiB")

@@ -1,8 +1,10 @@
 /* Addresses in the configuration: what config_load() takes for any list of texts. */
+#include "libcommon/address.h"
 #include "libcommon/config.h"
 
 #include "tests/libcommon/cmocka_row.h"
 
+#include <stdio.h>
 #include <string.h>
 
 static const struct address_row {
@@ -51,7 +53,35 @@ static void addresses(void **state)
     config_free(&config);
 }
 
+static const struct handed_row {
+    const char *what, *listen, *bound;
+    bool agrees;
+} handed_rows[] = {
+    { "the default", "0.0.0.0:6881, [::]:6881", "0.0.0.0:6881", true },
+    { "the other family", "0.0.0.0:6881, [::]:6881", "[::]:6881", true },
+    { "any port", "127.0.0.1:0", "127.0.0.1:4711", true },
+    { "another port", "0.0.0.0:7001, [::]:7001", "0.0.0.0:6881", false },
+    { "another address", "127.0.0.1:6881", "0.0.0.0:6881", false },
+    { "a family that is not listened on", "0.0.0.0:6881", "[::]:6881", false },
+};
+
+static void handed(void **state)
+{
+    const struct handed_row *row = *state;
+    char override[64];
+    const char *overrides[] = { override, NULL };
+    struct config_problem problem;
+    struct config *config;
+    struct address bound;
+
+    snprintf(override, sizeof override, "node.listen=%s", row->listen);
+    assert_int_equal(config_load(&config, NULL, overrides, &problem), LB_OK);
+    assert_int_equal(address_parse(row->bound, &bound), LB_OK);
+    assert_int_equal(config_check_handed(config, &bound), row->agrees);
+    config_free(&config);
+}
+
 int main(void)
 {
-    return RUN_ROWS(address_rows, addresses);
+    return RUN_ROWS(address_rows, addresses) + RUN_ROWS(handed_rows, handed);
 }

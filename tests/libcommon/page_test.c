@@ -154,6 +154,28 @@ static void a_status_page_that_is_none_is_made_anew(void **state)
     page_close(&page);
 }
 
+/* Of another version, whose page may be shorter or longer than ours. */
+static void a_status_page_of_another_layout_is_told_from_a_damaged_one(void **state)
+{
+    static const off_t sizes[] = { 4096, sizeof(struct status_page), 1 << 20 };
+    struct page page = { NULL, 0 };
+    struct status_page *self;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        assert_int_equal(status_page_open(&page, folder, true), LB_OK);
+        self = page.memory;
+        self->layout = STATUS_PAGE_LAYOUT + 1;
+        page_close(&page);
+        assert_int_equal(truncate(status_path, sizes[i]), 0);
+        assert_int_equal(status_page_open(&page, folder, false), LB_UNSUPPORTED);
+        assert_int_equal(status_page_open(&page, folder, true), LB_OK); /* made anew */
+        page_close(&page);
+        assert_int_equal(status_page_open(&page, folder, false), LB_OK);
+        page_close(&page);
+    }
+}
+
 /* As a service of the system's node: it may write the file, but make none in the folder. */
 static int open_without_the_folder(void)
 {
@@ -279,6 +301,7 @@ int main(void)
         cmocka_unit_test(the_first_writer_creates_the_status_page),
         cmocka_unit_test(writers_that_start_together_share_one_status_page),
         cmocka_unit_test(a_status_page_that_is_none_is_made_anew),
+        cmocka_unit_test(a_status_page_of_another_layout_is_told_from_a_damaged_one),
         cmocka_unit_test(a_status_page_is_begun_in_the_file_that_was_made_for_it),
         cmocka_unit_test(slots_end_with_the_page),
         cmocka_unit_test(counters_are_made_at_first_use_until_the_slot_is_full),

@@ -1,10 +1,12 @@
 /*
  * Every state by every event, then whole lives on a virtual clock. A life is a line of steps:
  *
- *     start ready beat broken stuck exit:CODE timer restart stop     the events (exit:-9 is a
- * signal) +MS                                                      time passes wait time passes to
- * the deadline; timer crash*N                                                  N times: exit:1,
- * then wait if it waits
+ *     start ready beat broken stuck exit:CODE timer restart stop
+ *                 the events; exit:-9 is a signal, broken:1, stuck:1 and timer:1 say that the
+ *                 process is stopped
+ *     +MS         time passes
+ *     wait        time passes to the deadline; timer
+ *     crash*N     N times: exit:1, then wait if it waits
  *
  * and its trace is what came of it: "spawn>starting", "->ready" for each event.
  */
@@ -240,6 +242,12 @@ static const struct life_row lives[] = {
       "wait wait wait exit:-9", "abort>hung kill>hung kill>hung spawn>starting" },
     { "who beats and is stuck is told to abort too", "start ready beat", "stuck wait exit:-9",
       "abort>hung kill>hung spawn>starting" },
+    { "who hangs and is stopped is killed at once: no abort reaches it", "start ready +10000",
+      "timer:1 wait exit:-9", "kill>hung kill>hung spawn>starting" },
+    { "who hangs at its start, too", "start +60000", "timer:1", "kill>hung" },
+    { "who is stuck, too", "start ready beat", "stuck:1", "kill>hung" },
+    { "who is broken, too", "start ready beat", "broken:1", "kill>hung" },
+    { "who is stopped and not late yet is let be", "start ready +9999", "timer:1", "->ready" },
     { "being stuck again and again is a crash loop",
       "start ready stuck exit:-6 ready stuck exit:-6 wait ready stuck exit:-6 wait ready stuck "
       "exit:-6 wait ready stuck exit:-6 wait ready",

@@ -5,6 +5,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -58,10 +59,34 @@ static void a_signal_to_a_child_is_not_taken_for_one_to_us(void **state)
     assert_int_equal(read(told[0], &number, sizeof number), sizeof number);
 }
 
+/* Its name is one that a reader of /proc/PID/stat may stumble over. */
+static void a_stopped_process_is_told_from_one_that_runs(void **state)
+{
+    pid_t child = fork();
+    int status;
+
+    (void)state;
+    if (child == 0) {
+        prctl(PR_SET_NAME, "a) T (b) S");
+        for (;;)
+            raise(SIGSTOP);
+    }
+    assert_int_equal(waitpid(child, &status, WUNTRACED), child);
+    assert_true(WIFSTOPPED(status));
+    assert_true(process_is_stopped(child));
+    assert_int_equal(kill(child, SIGKILL), 0);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_false(process_is_stopped(child)); /* there is none */
+    assert_false(process_is_stopped(getpid()));
+    prctl(PR_SET_NAME, "a) T (b) T");
+    assert_false(process_is_stopped(getpid()));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_signal_to_a_child_is_not_taken_for_one_to_us),
+        cmocka_unit_test(a_stopped_process_is_told_from_one_that_runs),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -186,6 +186,14 @@ static const struct row {
     { "one that still seems ready after it was told to stop is not told to others", 2,
       "want:1 +1000 want:2 ready:1 end:1 ready:1",
       "| publish1 | stop1 | | | start1 | publish2 done" },
+    { "one that is ready long after it was told to stop was started by somebody: it is told of", 2,
+      "want:1 +1000 want:2 ready:1 +14999 +1", "| publish1 | stop1 | | | | publish2 done" },
+    { "also when it is ready later than that", 2, "want:1 +1000 want:2 +20000 ready:1",
+      "| publish1 | stop1 | | | publish2 done" },
+    { "not wanted still, it is told to stop once more", 2, "want:1 +1000 ready:1 +15000 end:1",
+      "| publish1 | stop1 | | stop1 | release1 done" },
+    { "one that drains for long is not told twice", 2, "want:1 +1000 +20000 end:1",
+      "| publish1 | stop1 | | release1 done" },
     { "down before the new ones were ready", 1, "want:3 want:1 end:1 end:2",
       "| start1 start2 | stop2 stop1 | | release2 release1 done" },
     { "down further, each time a second", 4, "want:3 +600 want:2 +600 +400 end:3 end:2",
@@ -233,10 +241,30 @@ static void the_deadline_is_when_nobody_sends_any_more(void **state)
                      SCALING_STOP);
 }
 
+/* Whoever is still ready then is looked at though nothing has happened. */
+static void a_stop_has_a_deadline_too(void **state)
+{
+    struct scaling scaling;
+    enum manager_condition conditions[SCALING_MAX] = { MANAGER_READY, MANAGER_READY };
+    const uint64_t stop_ms = 5000 + STATUS_SETTLE_MS;
+
+    (void)state;
+    scaling_init(&scaling, 2);
+    scaling_want(&scaling, 1);
+    assert_int_equal(scaling_next(&scaling, conditions, 5000).verb, SCALING_PUBLISH);
+    assert_int_equal(scaling_next(&scaling, conditions, stop_ms).verb, SCALING_STOP);
+    assert_true(scaling_deadline_ms(&scaling, stop_ms) == stop_ms + SCALING_STOP_MAX_MS);
+    assert_true(scaling_deadline_ms(&scaling, stop_ms + SCALING_STOP_MAX_MS) == SCALING_NEVER);
+    conditions[1] = MANAGER_ENDED;
+    assert_int_equal(scaling_next(&scaling, conditions, stop_ms).verb, SCALING_RELEASE);
+    assert_true(scaling_deadline_ms(&scaling, stop_ms) == SCALING_NEVER);
+}
+
 int main(void)
 {
     static const struct CMUnitTest others[] = {
         cmocka_unit_test(the_deadline_is_when_nobody_sends_any_more),
+        cmocka_unit_test(a_stop_has_a_deadline_too),
     };
 
     return RUN_ROWS(rows, scaled) + cmocka_run_group_tests_name("scaling", others, NULL, NULL);

@@ -234,6 +234,7 @@ def test_a_stopped_process_is_killed():
         wait_for("a restart", lambda: node.slot("gateway")["restarts"] > 0)
         assert node.slot("gateway")["last_exit"] == -signal.SIGKILL
         assert pid_is_gone(pid)
+        assert f"pid={pid} is sent SIGKILL" in node.log() and "SIGABRT" not in node.log(), node.log()
         wait_for("ready", node.all_ready)
 
 
