@@ -341,6 +341,20 @@ lb_err catalogue_read(const struct catalogue *self, const uint8_t infohash[20],
     return catalogue_read_file(self->folder_fd, name, READ_MAX, ret_data, ret_size);
 }
 
+lb_err catalogue_read_metainfo(const struct catalogue *self, const uint8_t infohash[20],
+                               struct metainfo **ret_metainfo)
+{
+    struct metainfo_problem problem;
+    uint8_t *data = NULL;
+    size_t size = 0;
+    lb_err err = catalogue_read(self, infohash, CATALOGUE_TORRENT, &data, &size);
+
+    if (err == LB_OK)
+        err = metainfo_parse_as(bytes_of(data, size), infohash, ret_metainfo, &problem);
+    free(data);
+    return err;
+}
+
 /* ---- changing it ---- */
 
 struct write *catalogue_write_new(struct catalogue *self, const uint8_t infohash[20],

@@ -58,6 +58,15 @@ LB_MUST_CHECK lb_err catalogue_read(const struct catalogue *self, const uint8_t 
                                     enum catalogue_part part, uint8_t **ret_data, size_t *ret_size);
 
 /*
+ * Its .torrent file, parsed: the errors of catalogue_read() and of metainfo_parse_as(). At start or
+ * in a pool job.
+ */
+struct metainfo;
+LB_MUST_CHECK lb_err catalogue_read_metainfo(const struct catalogue *self,
+                                             const uint8_t infohash[20],
+                                             struct metainfo **ret_metainfo);
+
+/*
  * The three below: LB_FULL when the pool (or, for a new order, the catalogue) is full;
  * LB_UNAVAILABLE when another worker has the new one (catalogue_shared.h); then nothing is done.
  * After LB_OK done is called exactly once, later, from the loop: LB_OK once it is durable, else

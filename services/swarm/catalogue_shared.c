@@ -206,22 +206,18 @@ static bool is_share_of(const struct catalogue *self, const struct order *order,
 {
     const size_t folder = strcmp(order->folder, "/") == 0 ? 0 : strlen(order->folder);
     const char *name = path + folder + 1;
-    struct metainfo_problem problem;
     struct metainfo *metainfo = NULL;
-    bool is_it;
 
     if (order->kind != ORDER_SHARE || strncmp(order->folder, path, folder) != 0 ||
         path[folder] != '/' || strchr(name, '/') ||
-        catalogue_read(self, order->infohash, CATALOGUE_TORRENT, &ret_share->torrent,
-                       &ret_share->torrent_size) != LB_OK)
+        catalogue_read_metainfo(self, order->infohash, &metainfo) != LB_OK)
         return false;
-    is_it = metainfo_parse_as(bytes_of(ret_share->torrent, ret_share->torrent_size),
-                              order->infohash, &metainfo, &problem) == LB_OK &&
-            strcmp(metainfo->name, name) == 0;
-    metainfo_free(&metainfo);
-    if (!is_it)
-        free(ret_share->torrent);
-    return is_it;
+    if (strcmp(metainfo->name, name) != 0) {
+        metainfo_free(&metainfo);
+        return false;
+    }
+    ret_share->metainfo = metainfo;
+    return true;
 }
 
 lb_err catalogue_find_share(const struct catalogue *self, const char *path,

@@ -52,12 +52,13 @@ LB_MUST_CHECK lb_err catalogue_peek(const struct catalogue *self, const uint8_t 
 
 /*
  * The order to share what lies at path, whoever holds it: LB_NOT_FOUND. In a pool job: it reads
- * every order. *ret_torrent and *ret_record (NULL: there is none) are the caller's to free.
+ * every order. Its metainfo and record (NULL: there is none) are the caller's to free.
  */
 struct catalogue_share {
     uint8_t infohash[20];
-    uint8_t *torrent, *record;
-    size_t torrent_size, record_size;
+    struct metainfo *metainfo;
+    uint8_t *record;
+    size_t record_size;
 };
 LB_MUST_CHECK lb_err catalogue_find_share(const struct catalogue *self, const char *path,
                                           struct catalogue_share *ret_share);

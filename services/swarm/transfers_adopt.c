@@ -35,21 +35,15 @@ static void find_work(struct job *job)
 static void create_as_found(struct ordering *self)
 {
     const struct catalogue_share *found = self->found;
-    struct metainfo_problem problem;
-    struct metainfo *known = NULL;
     struct resume *resume = NULL;
-    if (metainfo_parse_as(bytes_of(found->torrent, found->torrent_size), found->infohash, &known,
-                          &problem) != LB_OK)
-        known = NULL;
-    if (known != NULL &&
-        (found->record == NULL || resume_parse(bytes_of(found->record, found->record_size),
-                                               found->infohash, &known->layout, &resume) != LB_OK))
+    if (found->record == NULL ||
+        resume_parse(bytes_of(found->record, found->record_size), found->infohash,
+                     &found->metainfo->layout, &resume) != LB_OK)
         resume = NULL;
     memcpy(self->before, found->infohash, sizeof self->before);
     self->has_before = true;
-    ordering_create(self, resume != NULL ? known : NULL, resume);
+    ordering_create(self, resume != NULL ? found->metainfo : NULL, resume);
     resume_free(&resume);
-    metainfo_free(&known);
 }
 
 static void find_done(struct job *job, void *ctx)
@@ -63,7 +57,7 @@ static void find_done(struct job *job, void *ctx)
         ordering_create(self, NULL, NULL);
     else
         create_as_found(self);
-    free(found->torrent);
+    metainfo_free(&found->metainfo);
     free(found->record);
     free(found);
 }

@@ -24,23 +24,18 @@ struct search {
 static void look_at_one(struct search *self, const uint8_t infohash[20], struct order *order)
 {
     const struct catalogue *catalogue = self->owner->catalogue;
-    struct metainfo_problem problem;
     struct metainfo *metainfo = NULL;
-    uint8_t *torrent = NULL;
-    size_t size = 0;
     if (memcmp(infohash, self->infohash, sizeof self->infohash) == 0 ||
         catalogue_peek(catalogue, infohash, order) != LB_OK || order->device[0] != '\0' ||
-        catalogue_read(catalogue, infohash, CATALOGUE_TORRENT, &torrent, &size) != LB_OK)
+        catalogue_read_metainfo(catalogue, infohash, &metainfo) != LB_OK)
         return;
-    if (metainfo_parse_as(bytes_of(torrent, size), infohash, &metainfo, &problem) == LB_OK &&
-        strcmp(metainfo->name, self->name) == 0) {
+    if (strcmp(metainfo->name, self->name) == 0) {
         char *path = transfers_path(order->folder, metainfo->name);
         self->paths[self->count] = path;
         self->bases[self->count++] = (struct storage_base){ .path = path, .known = metainfo };
     } else {
         metainfo_free(&metainfo);
     }
-    free(torrent);
 }
 
 static void search_work(struct job *job)

@@ -68,25 +68,16 @@ struct loading {
     uint8_t *record;
     size_t record_size;
     lb_err err;
-    struct metainfo_problem problem;
 };
 
 /* In the pool: the parts are read and parsed there, since they may be large. */
 static void load_work(struct job *job)
 {
     struct loading *self = (struct loading *)job;
-    uint8_t *data = NULL;
-    size_t size = 0;
     if (catalogue_read(self->owner->catalogue, self->infohash, CATALOGUE_RESUME, &self->record,
                        &self->record_size) != LB_OK)
         self->record = NULL;
-    self->err =
-        catalogue_read(self->owner->catalogue, self->infohash, CATALOGUE_TORRENT, &data, &size);
-    if (self->err != LB_OK)
-        return;
-    self->err =
-        metainfo_parse_as(bytes_of(data, size), self->infohash, &self->metainfo, &self->problem);
-    free(data);
+    self->err = catalogue_read_metainfo(self->owner->catalogue, self->infohash, &self->metainfo);
 }
 
 static void load_done(struct job *job, void *ctx)
