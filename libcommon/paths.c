@@ -104,7 +104,9 @@ static lb_err user_folder(char ret_path[PATHS_SIZE], const char *variable, const
 
     if (base != NULL)
         return join(ret_path, base, name);
-    size = snprintf(ret_path, PATHS_SIZE, "%s%s%s", home != NULL ? home : "", below_home, name);
+    if (home == NULL)
+        return LB_NOT_FOUND;
+    size = snprintf(ret_path, PATHS_SIZE, "%s%s%s", home, below_home, name);
     return size >= 0 && size < PATHS_SIZE ? LB_OK : LB_TOO_BIG;
 }
 

@@ -31,7 +31,7 @@ struct paths {
  * For a program run by a person. dir: --dir, or NULL. Then LITTLEBIRD_DIR, then the system node if
  * its api.sock is there and may be written to, then the user's own folders. Relative folders are
  * made absolute. LB_TOO_BIG when an ipc path below the run folder would be longer than
- * IPC_PATH_MAX.
+ * IPC_PATH_MAX; LB_NOT_FOUND when HOME, which the user's own folders are below, is not set.
  */
 LB_MUST_CHECK lb_err paths_find(struct paths *ret_self, const char *dir);
 

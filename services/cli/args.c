@@ -77,13 +77,18 @@ static const struct args_command *find_command(const struct args_program *progra
     return NULL;
 }
 
-/* Is it the first word of commands with two? Then --help shows these. */
-static bool is_first_of_two(const struct args_program *program, const char *word)
+static bool is_in_group(const struct args_command *command, const char *group)
 {
-    size_t size = strlen(word);
+    size_t size = strlen(group);
 
+    return strncmp(command->name, group, size) == 0 && command->name[size] == ' ';
+}
+
+/* Is it the first word of commands with two? Then --help shows these. */
+static bool is_group(const struct args_program *program, const char *word)
+{
     for (const struct args_command *command = program->commands; command->name != NULL; command++) {
-        if (strncmp(command->name, word, size) == 0 && command->name[size] == ' ')
+        if (is_in_group(command, word))
             return true;
     }
     return false;
@@ -157,10 +162,12 @@ enum args_outcome args_parse(struct args *ret_self, const struct args_program *p
     ret_self->command = find_command(program, argc - 1, argv + 1, &second);
     if (ret_self->command != NULL)
         return parse_options(ret_self, argc - 1, argv + 1, second);
-    if (!is_first_of_two(program, argv[1]))
+    if (!is_group(program, argv[1]))
         return wrong(ret_self, "unknown command '%.60s'", argv[1]);
-    if (argc > 2 && strcmp(argv[2], "--help") == 0)
+    if (argc > 2 && strcmp(argv[2], "--help") == 0) {
+        ret_self->group = argv[1];
         return ARGS_HELP;
+    }
     return wrong(ret_self, "'%.60s' does what?", argv[1]);
 }
 
@@ -177,17 +184,30 @@ static void print_usage(const struct args_program *program, const struct args_co
     fprintf(to, "\n");
 }
 
-static void print_command_help(const struct args *self, FILE *to)
+static void print_command_help(const struct args_program *program,
+                               const struct args_command *command, FILE *to)
 {
     char name[64];
 
-    print_usage(self->program, self->command, to);
-    fprintf(to, "%s\n", self->command->help);
-    for (const struct args_option *option = self->command->options; option->name != NULL;
-         option++) {
+    print_usage(program, command, to);
+    fprintf(to, "%s\n", command->help);
+    for (const struct args_option *option = command->options; option->name != NULL; option++) {
         snprintf(name, sizeof name, "--%s%s%s", option->name, option->value != NULL ? " " : "",
                  option->value != NULL ? option->value : "");
         fprintf(to, "  %-24s %s\n", name, option->help);
+    }
+}
+
+static void print_group_help(const struct args_program *program, const char *group, FILE *to)
+{
+    const char *between = "";
+
+    for (const struct args_command *command = program->commands; command->name != NULL; command++) {
+        if (!is_in_group(command, group))
+            continue;
+        fputs(between, to);
+        print_command_help(program, command, to);
+        between = "\n";
     }
 }
 
@@ -219,7 +239,9 @@ static void print_program_help(const struct args_program *program, FILE *to)
 void args_print_help(const struct args *self, FILE *to)
 {
     if (self->command != NULL)
-        print_command_help(self, to);
+        print_command_help(self->program, self->command, to);
+    else if (self->group != NULL)
+        print_group_help(self->program, self->group, to);
     else
         print_program_help(self->program, to);
 }

@@ -39,6 +39,7 @@ struct args_program {
 struct args {
     const struct args_program *program;
     const struct args_command *command;
+    const char *group; /* with no command: the first word of some, whose help was asked for */
     struct {
         const char *name, *value;
     } given[ARGS_GIVEN_MAX];
@@ -50,7 +51,10 @@ struct args {
 
 enum args_outcome { ARGS_RUN, ARGS_HELP, ARGS_VERSION, ARGS_WRONG };
 
-/* On ARGS_WRONG, problem says what; on ARGS_HELP, command is NULL for the program as a whole. */
+/*
+ * On ARGS_WRONG, problem says what. On ARGS_HELP, command is NULL for a group of commands, and group
+ * too for the program as a whole.
+ */
 enum args_outcome args_parse(struct args *ret_self, const struct args_program *program, int argc,
                              char **argv);
 void args_print_help(const struct args *self, FILE *to);

@@ -42,6 +42,8 @@ int session_paths(const struct args *args, struct paths *ret_paths)
                            "the folder's path is too long: sockets are made below it, and the path "
                            "of a socket has at most %d bytes",
                            IPC_PATH_MAX);
+    if (err == LB_NOT_FOUND)
+        return args_failed(args, "HOME is not set: name the node's folder by --dir");
     if (err != LB_OK)
         return args_failed(args, "cannot use the folder %s: %s", dir != NULL ? dir : "of the user",
                            lb_err_text(err));

@@ -153,6 +153,37 @@ static void help_says_all_there_is(void **state)
     assert_non_null(strstr(text, "  up                           Start it\n"));
 }
 
+static void print_help_of(const char *line, char *ret_text, size_t size)
+{
+    char words[100], *argv[20];
+    struct args args;
+    FILE *to = fmemopen(ret_text, size, "w");
+
+    strcpy(words, line);
+    assert_int_equal(args_parse(&args, &program, split(words, argv), argv), ARGS_HELP);
+    args_print_help(&args, to);
+    fclose(to);
+}
+
+static void help_of_a_first_word_is_that_of_its_commands(void **state)
+{
+    char text[2000] = "";
+
+    (void)state;
+    print_help_of("config --help", text, sizeof text);
+    assert_string_equal(text, "usage: bird config check [FILE] [--dir D] [--json] [--listen ADDR]\n"
+                              "Check it.\n"
+                              "  --dir D                  a folder\n"
+                              "  --json                   print JSON\n"
+                              "  --listen ADDR            again and again\n"
+                              "\n"
+                              "usage: bird config show [--dir D] [--json] [--listen ADDR]\n"
+                              "Show it.\n"
+                              "  --dir D                  a folder\n"
+                              "  --json                   print JSON\n"
+                              "  --listen ADDR            again and again\n");
+}
+
 static const struct number_row {
     const char *what, *text;
     uint64_t most;
@@ -185,6 +216,7 @@ int main(void)
         cmocka_unit_test(options_are_found_by_name),
         cmocka_unit_test(there_is_a_limit_to_options),
         cmocka_unit_test(help_says_all_there_is),
+        cmocka_unit_test(help_of_a_first_word_is_that_of_its_commands),
     };
 
     return RUN_ROWS(parse_rows, parse) + RUN_ROWS(number_rows, number) +

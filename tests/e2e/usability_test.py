@@ -157,6 +157,10 @@ def the_users_node(lab):
     if os.path.exists("/run/littlebird/api.sock"):
         print("the user's node: skipped, the system's node runs")
         return
+    nobody = {"user": 65534, "group": 65534, "extra_groups": [], "cwd": "/"} if os.geteuid() == 0 else {}
+    homeless = lab.run(program("littlebird"), "up", "--detach", "--set", "node.listen=127.0.0.1:1", check=False,
+                       env={name: value for name, value in env.items() if name != "HOME"}, **nobody)
+    assert homeless.returncode == 1 and b"HOME is not set" in homeless.stderr and b"--dir" in homeless.stderr, homeless
     own = lab.node("own")
     lab.run(program("littlebird"), "up", "--listen", own.address, "--detach", env=env)
     try:
