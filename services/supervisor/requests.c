@@ -119,14 +119,14 @@ static struct scaling_order next_order(struct requests *self, enum service servi
     struct scaling *scaling = &self->scalings[service];
     enum manager_condition conditions[SCALING_MAX];
     uint32_t generation;
-    bool had_failed = scaling->failed;
+    unsigned wanted = scaling->wanted;
     struct scaling_order order;
 
     for (unsigned i = 0; i < scaling->running; i++) {
         conditions[i] = self->manager->look(self->manager_ctx, service, i, &generation);
     }
     order = scaling_next(scaling, conditions, now_ms);
-    if (scaling->failed && !had_failed) { /* while its note still says why */
+    if (scaling->wanted < wanted) { /* one has failed; while its note still says why */
         log_error("%s-%u failed, and with it the scaling: back to %u", service_text(service),
                   scaling->failed_instance, scaling->wanted);
         answer_scaled(self, service, answer_failed,

@@ -22,8 +22,8 @@ void scaling_want(struct scaling *self, unsigned wanted)
 
 void scaling_fail(struct scaling *self, unsigned instance)
 {
-    assert(instance >= self->active && instance < self->running);
-    self->wanted = self->active;
+    assert(instance >= self->active && instance < self->running && instance < self->wanted);
+    self->wanted = instance;
     self->failed = true;
     self->failed_instance = instance;
 }

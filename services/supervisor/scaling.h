@@ -65,7 +65,7 @@ void scaling_want(struct scaling *self, unsigned wanted);
 struct scaling_order scaling_next(struct scaling *self, const enum manager_condition *conditions,
                                   uint64_t now_ms);
 
-/* This instance could not be started. */
+/* This instance could not be started: those before it are wanted still. */
 void scaling_fail(struct scaling *self, unsigned instance);
 
 /* When scaling_next() is to be asked again though nothing happened; SCALING_NEVER: not. */

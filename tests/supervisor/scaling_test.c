@@ -85,11 +85,11 @@ static void carry_out(struct world *world, struct scaling_order order)
 static void follow(struct world *world)
 {
     for (int i = 0; i < ORDERS_MAX; i++) {
-        bool had_failed = world->scaling.failed;
+        unsigned wanted = world->scaling.wanted;
         struct scaling_order order =
             scaling_next(&world->scaling, world->conditions, world->now_ms);
 
-        if (world->scaling.failed && !had_failed) {
+        if (world->scaling.wanted < wanted) {
             note(world, "failed", (int)world->scaling.failed_instance);
         }
         if (order.verb == SCALING_DONE) {
@@ -168,8 +168,13 @@ static const struct row {
       "| start1 | failed1 stop1 release1 done" },
     { "those after it go too, those before it stay", 1, "want:4 ready:1 ready:3 fail:2 end:3",
       "| start1 start2 start3 | publish2 | | failed2 stop3 stop2 | release3 release2 done" },
-    { "one whose sockets cannot be bound", 1, "unbound:2 want:3 end:1",
-      "| start1 start2 stop2 stop1 release2 | release1 done" },
+    { "those before it that are still to come are told of", 1, "want:4 fail:2 ready:1 end:3",
+      "| start1 start2 start3 | failed2 stop3 stop2 | publish2 | release3 release2 done" },
+    { "unless they fail as well", 1, "want:4 fail:2 fail:1 end:3",
+      "| start1 start2 start3 | failed2 stop3 stop2 | failed1 stop1 | release3 release2 release1 "
+      "done" },
+    { "one whose sockets cannot be bound", 1, "unbound:2 want:3 ready:1",
+      "| start1 start2 stop2 release2 | publish2 done" },
     { "after a failure it can be tried again", 1, "want:2 fail:1 want:2 ready:1",
       "| start1 | failed1 stop1 release1 done | start1 | publish2 done" },
     { "an old one that fails does not hold up a new one", 2, "fail:1 want:3 ready:2",
