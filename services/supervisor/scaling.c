@@ -17,14 +17,12 @@ void scaling_want(struct scaling *self, unsigned wanted)
 {
     assert(wanted >= 1 && wanted <= SCALING_MAX);
     self->wanted = wanted;
-    self->failed = false;
 }
 
 void scaling_fail(struct scaling *self, unsigned instance)
 {
     assert(instance >= self->active && instance < self->running && instance < self->wanted);
     self->wanted = instance;
-    self->failed = true;
     self->failed_instance = instance;
 }
 

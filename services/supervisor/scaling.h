@@ -51,8 +51,7 @@ struct scaling {
     uint64_t settled_ms; /* nobody sends to active .. running - 1 any more from then on */
     uint64_t stopped_ms; /* when one was last told to stop */
     uint32_t stopped;    /* a bit for each that was told to stop and has not been started since */
-    bool failed;         /* the last scaling was taken back because failed_instance failed */
-    unsigned failed_instance;
+    unsigned failed_instance; /* for whose sake the last scaling was cut short */
 };
 
 /* So many have been started, or are about to be, and others are told of all of them. */
