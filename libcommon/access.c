@@ -25,6 +25,7 @@ static const struct access_row rows[] = {
     { SERVICE_TRANSPORT, "get_info", FROM(ROUTING) | FROM(ADMIN) },
     { SERVICE_TRANSPORT, "local_torrents", FROM(SWARM) },
     { SERVICE_TRANSPORT, "crossed", FROM(TRANSPORT) },
+    { SERVICE_TRANSPORT, "call_all", FROM(ADMIN) },
 
     { SERVICE_STORAGE, "questions", FROM(TRANSPORT) },
     { SERVICE_STORAGE, "put", FROM(GATEWAY) | FROM(ADMIN) },

@@ -38,6 +38,7 @@ static const struct cell_row {
     { "transport.get_info", ".R....a.." },
     { "transport.local_torrents", "....W...." },
     { "transport.crossed", "..T......" },
+    { "transport.call_all", "......a.." },
     { "storage.questions", "..T......" },
     { "storage.put", ".....Ga.." },
     { "storage.get", ".....Ga.." },

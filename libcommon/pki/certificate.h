@@ -1,0 +1,113 @@
+/*
+ * Certificates of a private network: what they say, how they are issued, when they count.
+ *
+ *     root           self-signed, CA, path length 1; its key is the operator's and offline
+ *     intermediate   of one coordinator, CA, path length 0; its key is lb-signer's
+ *     leaf           of one member (RFC 5280): P-256, digitalSignature, serverAuth and clientAuth,
+ *                    SAN URI littlebird://NETWORK-ID/NODE-ID (64 and 40 hexadecimal digits), a
+ *                    second one littlebird://NETWORK-ID/coordinator of who is one, and DNS "*",
+ * which libtorrent wants to see (ssl torrents)
+ *
+ * notBefore is 5 minutes before it was issued (THREATS 2.19). Serial numbers are the register's
+ * (services/coordinator/register.h): 8 bytes, positive.
+ */
+#pragma once
+
+#include "libcommon/identity.h"
+#include "libcommon/pki/key.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define CERTIFICATE_DER_MAX      2048
+#define CERTIFICATE_CHAIN_MAX    2 /* leaf and intermediate, as they are sent */
+#define CERTIFICATE_BACKDATE_S   300
+#define CERTIFICATE_LEAF_S       (7u * 24 * 3600)
+#define CERTIFICATE_RENEW_LATE_S (24u * 3600) /* an expired leaf may still ask for a new one */
+
+enum certificate_role { CERTIFICATE_MEMBER, CERTIFICATE_COORDINATOR };
+
+/* What a leaf says. */
+struct certificate_claims {
+    uint8_t network[NETWORK_ID_SIZE];
+    struct node_id node;
+    enum certificate_role role;
+    uint64_t serial;
+    uint64_t not_before_s, not_after_s; /* since 1970 */
+};
+
+/* ---- issuing ---- */
+
+LB_MUST_CHECK lb_err certificate_make_root(EVP_PKEY *key, const char *network_name, uint64_t now_s,
+                                           uint64_t life_s, X509 **ret_root);
+LB_MUST_CHECK lb_err certificate_make_intermediate(const EVP_PKEY *public_key, X509 *root,
+                                                   EVP_PKEY *root_key, uint64_t serial,
+                                                   uint64_t now_s, uint64_t life_s,
+                                                   X509 **ret_intermediate);
+/* claims->not_before_s is taken as it stands; a leaf never outlives its intermediate. */
+LB_MUST_CHECK lb_err certificate_make_leaf(const EVP_PKEY *public_key,
+                                           const struct certificate_claims *claims,
+                                           X509 *intermediate, EVP_PKEY *intermediate_key,
+                                           X509 **ret_leaf);
+
+/* A signing request (PKCS #10) for this key: it proves that the key is held, and says nothing else.
+ */
+#define CERTIFICATE_REQUEST_MAX 1024
+LB_MUST_CHECK lb_err certificate_request_make(EVP_PKEY *key,
+                                              uint8_t ret_der[CERTIFICATE_REQUEST_MAX],
+                                              size_t *ret_size);
+/* LB_INVALID; LB_CORRUPT: its signature is not by its key, or the key is not P-256. */
+LB_MUST_CHECK lb_err certificate_request_parse(struct bytes der, EVP_PKEY **ret_public_key);
+
+/* ---- reading ---- */
+
+/* LB_INVALID: no leaf of ours: no such SAN, several, a CA, a serial of more than 8 bytes. */
+LB_MUST_CHECK lb_err certificate_read(const X509 *leaf, struct certificate_claims *ret_claims);
+
+LB_MUST_CHECK lb_err certificate_from_der(struct bytes der, X509 **ret_self);
+LB_MUST_CHECK lb_err certificate_to_der(const X509 *self, uint8_t ret_der[CERTIFICATE_DER_MAX],
+                                        size_t *ret_size);
+
+/*
+ * X(NAME, text): why a certificate does not count; each with a counter of its own in transport and
+ * swarm ("tls_" before the text). THREATS 3.5 names the thirteen; the last four are the session's
+ * and counted by who holds that.
+ */
+#define CERTIFICATE_REFUSALS(X)                                                                    \
+    X(NONE, "no_certificate")                                                                      \
+    X(SELF_SIGNED, "self_signed")                                                                  \
+    X(OTHER_CA, "other_ca")                                                                        \
+    X(EXPIRED, "expired")                                                                          \
+    X(NOT_YET_VALID, "not_yet_valid")                                                              \
+    X(REVOKED, "revoked")                                                                          \
+    X(WRONG_USAGE, "wrong_usage")                                                                  \
+    X(WRONG_ID, "wrong_id")                                                                        \
+    X(CA_AS_LEAF, "ca_as_leaf")                                                                    \
+    X(WEAK, "weak")                 /* a key or digest below security level 2 */                   \
+    X(OLD_PROTOCOL, "old_protocol") /* below DTLS 1.2 or TLS 1.3 */                                \
+    X(RESUMED_REVOKED, "resumed_revoked")                                                          \
+    X(RENEGOTIATED, "renegotiated")                                                                \
+    X(OTHER, "other_failure")
+
+#define CERTIFICATE_REFUSAL_ENUM(name, text) REFUSED_##name,
+enum certificate_refusal {
+    CERTIFICATE_REFUSALS(CERTIFICATE_REFUSAL_ENUM) CERTIFICATE_REFUSALS_COUNT,
+    REFUSED_NOT = CERTIFICATE_REFUSALS_COUNT
+};
+#undef CERTIFICATE_REFUSAL_ENUM
+
+const char *certificate_refusal_text(enum certificate_refusal refusal);
+
+/* OpenSSL's X509_V_ERR_..., after SSL_get_verify_result() or certificate_verify(). */
+enum certificate_refusal certificate_refusal_of(int verify_error);
+
+struct deny_list;
+
+/*
+ * The whole check of a peer's leaf, for everybody but TLS itself: the chain up to root, at now_s,
+ * its use, its claims' network, and that its node is not denied. chain: what the peer sent beside
+ * the leaf, DER; denied may be NULL. REFUSED_NOT and *ret_claims when it counts.
+ */
+enum certificate_refusal certificate_verify(X509 *leaf, STACK_OF(X509) * chain, X509 *root,
+                                            const struct deny_list *denied, uint64_t now_s,
+                                            struct certificate_claims *ret_claims);

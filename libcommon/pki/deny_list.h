@@ -1,0 +1,48 @@
+/*
+ * The deny list: which members the network has put out. Numbered, signed by a coordinator's
+ * intermediate, handed from node to node (proto/peer.proto); a higher number replaces a lower one.
+ *
+ * A revoked node is denied as a node, whatever certificates it has, until the last of them has
+ * expired; then its row leaves the list. Bytes, big endian:
+ *
+ *     "LBDENY1\0" | network id 32 | number u64 | made_s u64 | count u32
+ *     | count x (node id 20 | until_s u64), sorted by node id, each once
+ *     | u16 size, the signing intermediate's DER | u16 size, ECDSA-SHA256 over all before it
+ */
+#pragma once
+
+#include "libcommon/identity.h"
+#include "libcommon/pki/key.h"
+
+#include <stdbool.h>
+
+#define DENY_LIST_ROWS_MAX  10000
+#define DENY_LIST_BYTES_MAX (64 + DENY_LIST_ROWS_MAX * 28 + 4 + 2048 + 128)
+
+struct deny_row {
+    struct node_id node;
+    uint64_t until_s;
+};
+
+struct deny_list; /* opaque */
+
+/* LB_CORRUPT: not signed by an intermediate of this root, or it does not count at now_s.
+ * LB_INVALID. */
+LB_MUST_CHECK lb_err deny_list_parse(struct bytes data, X509 *root, uint64_t now_s,
+                                     struct deny_list **ret_self);
+void deny_list_free(struct deny_list **self);
+
+uint64_t deny_list_number(const struct deny_list *self); /* NULL: 0 */
+uint64_t deny_list_made_s(const struct deny_list *self);
+size_t deny_list_count(const struct deny_list *self);
+bool deny_list_has(const struct deny_list *self, const struct node_id *node); /* NULL: no */
+
+/*
+ * What is to be signed (rows sorted here), then the whole. The signature is made by lb-signer:
+ * signing_digest is SHA-256. LB_TOO_BIG: more than DENY_LIST_ROWS_MAX.
+ */
+LB_MUST_CHECK lb_err deny_list_body(const uint8_t network[NETWORK_ID_SIZE], uint64_t number,
+                                    uint64_t made_s, struct deny_row *rows, size_t count,
+                                    X509 *intermediate, uint8_t **ret_body, size_t *ret_size);
+/* body is realloc'ed by the signature; the caller frees. */
+void deny_list_add_signature(uint8_t **body, size_t *size, struct bytes signature);
