@@ -23,9 +23,18 @@ enum roster_sockets {
     ROSTER_API = 1 << 2  /* api.sock and events.sock */
 };
 
+/* On which nodes it runs: what the node is when the supervisor starts. */
+enum roster_when { ROSTER_ALWAYS, ROSTER_AS_MEMBER, ROSTER_AS_COORDINATOR };
+
+struct roster_node {
+    bool is_member;      /* of a private network: paths.identity_file is there */
+    bool is_coordinator; /* of one: PATHS_CA_KEY is there */
+};
+
 struct roster_row {
     enum service service;
     const char *program;
+    enum roster_when when;
     unsigned sockets;  /* of enum roster_sockets */
     unsigned needs;    /* a bit for each service, 1u << SERVICE_ROUTING ... */
     int instances_key; /* enum config_key with their number at the start, or -1: it is always one */
@@ -36,6 +45,9 @@ const struct roster_row *roster_rows(size_t *ret_count);
 
 /* NULL for what is not supervised. */
 const struct roster_row *roster_find(enum service service);
+
+/* Who is not wanted has no sockets, no process and no slot in the status page. */
+bool roster_wants(const struct roster_row *row, const struct roster_node *node);
 
 /* May this service be told to stop while those whose bits are set in running still have processes?
  */

@@ -379,14 +379,16 @@ lb_err sockets_add(struct sockets *self, enum service service, unsigned instance
 }
 
 static lb_err bind_services(struct sockets *self, const struct config *config,
-                            const struct paths *paths, struct sockets_problem *ret_problem)
+                            const struct roster_node *node, const struct paths *paths,
+                            struct sockets_problem *ret_problem)
 {
     size_t count;
     const struct roster_row *rows = roster_rows(&count);
     lb_err err = LB_OK;
 
     for (size_t i = 0; i < count; i++) {
-        unsigned instances = sockets_instances(config, rows[i].service);
+        unsigned instances =
+            roster_wants(&rows[i], node) ? sockets_instances(config, rows[i].service) : 0;
 
         for (unsigned instance = 0; instance < instances && err == LB_OK; instance++) {
             err = bind_instance(self, &rows[i], instance, paths, ret_problem);
@@ -396,7 +398,8 @@ static lb_err bind_services(struct sockets *self, const struct config *config,
 }
 
 lb_err sockets_bind(struct sockets *ret_self, const struct config *config,
-                    const struct paths *paths, struct sockets_problem *ret_problem)
+                    const struct roster_node *node, const struct paths *paths,
+                    struct sockets_problem *ret_problem)
 {
     struct sockets self = { .count = 0 };
     lb_err err = bind_addresses(&self, config, ret_problem);
@@ -405,7 +408,7 @@ lb_err sockets_bind(struct sockets *ret_self, const struct config *config,
         err = bind_metrics(&self, config, ret_problem);
     }
     if (err == LB_OK) {
-        err = bind_services(&self, config, paths, ret_problem);
+        err = bind_services(&self, config, node, paths, ret_problem);
     }
     if (err != LB_OK) {
         sockets_close(&self);

@@ -16,12 +16,14 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#define SOCKETS_MAX 128 /* 16 workers x 2 addresses, UDP and TCP; 2 API, metrics, a mailbox each   \
-                         */
+#define SOCKETS_MAX                                                                                \
+    128 /* 16 workers x 2 addresses, UDP and TCP; 2 API, metrics, a mailbox each                   \
+         */
 #define SOCKETS_ADDRESSES_MAX 2   /* one IPv4 and one IPv6 */
 #define SOCKETS_FD_LEAST      256 /* kept above what a child is handed, so that dup2 never collides */
 
 struct config;
+struct roster_node;
 
 struct kept_socket {
     int fd;
@@ -54,7 +56,8 @@ struct sockets_problem {
  * socket could not be bound; then none is.
  */
 LB_MUST_CHECK lb_err sockets_bind(struct sockets *ret_self, const struct config *config,
-                                  const struct paths *paths, struct sockets_problem *ret_problem);
+                                  const struct roster_node *node, const struct paths *paths,
+                                  struct sockets_problem *ret_problem);
 void sockets_close(struct sockets *self);
 
 /*
