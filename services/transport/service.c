@@ -451,12 +451,20 @@ static void on_get_info(void *ctx, struct call *call, const void *body)
     call_reply(&call, &reply.base);
 }
 
+static void on_call_all(void *ctx, struct call *call, const void *body)
+{
+    (void)ctx;
+    (void)body;
+    call_fail(&call, LB_UNSUPPORTED, "this node is of the open network");
+}
+
 static handler_fn *const handlers[] = {
     [LB__TRANSPORT__REQUEST__BODY_QUERY] = queries_on_query,
     [LB__TRANSPORT__REQUEST__BODY_RESOLVE] = resolve_on_resolve,
     [LB__TRANSPORT__REQUEST__BODY_GET_INFO] = on_get_info,
     [LB__TRANSPORT__REQUEST__BODY_LOCAL_TORRENTS] = lan_torrents_on_ask,
     [LB__TRANSPORT__REQUEST__BODY_CROSSED] = crossings_on_crossed,
+    [LB__TRANSPORT__REQUEST__BODY_CALL_ALL] = on_call_all,
 };
 
 const struct service_definition transport_service = {
