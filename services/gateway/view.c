@@ -148,11 +148,14 @@ static enum view_level level_of(const struct view *self, const struct process *p
                                 size_t count, char ret_why[VIEW_WHY_SIZE])
 {
     bool serving[SERVICES_COUNT] = { [SERVICE_SUPERVISOR] = true };
+    bool seen[SERVICES_COUNT] = { false };
     enum view_level level = VIEW_WELL;
 
     ret_why[0] = '\0';
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count; i++) {
         serving[processes[i].service] |= service_state_serves(processes[i].state);
+        seen[processes[i].service] = true;
+    }
     for (size_t i = 0; i < count; i++) {
         bool hinders = !serving[processes[i].service];
 
@@ -165,7 +168,7 @@ static enum view_level level_of(const struct view *self, const struct process *p
             return VIEW_DOWN;
     }
     for (int service = 0; service < SERVICES_COUNT; service++) {
-        if (!serving[service]) {
+        if (!serving[service] && (seen[service] || !service_is_optional((enum service)service))) {
             snprintf(ret_why, VIEW_WHY_SIZE, "%s does not run",
                      service_text((enum service)service));
             return VIEW_DOWN;

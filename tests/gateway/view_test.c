@@ -37,9 +37,9 @@ static struct status_slot *run(enum service service, unsigned instance, enum ser
 }
 
 /*
- * One letter a service, in the order of LB_SERVICES (supervisor, routing, transport, storage,
- * swarm, gateway): r ready, d degraded, s starting, f failed, b backoff, x stopped, h no heartbeat,
- * . absent.
+ * One letter a service: supervisor, routing, transport, storage, swarm, gateway, and on a private
+ * network signer, coordinator, member: r ready, d degraded, s starting, f failed, b backoff, x
+ * stopped, h no heartbeat, . absent.
  */
 static const struct level_row {
     const char *what, *services;
@@ -54,14 +54,33 @@ static const struct level_row {
     { "one hung", "rrhrrr", LITTLEBIRD__V1__GET_STATUS_RESPONSE__LEVEL__LEVEL_DOWN },
     { "one stopped", "rrrxrr", LITTLEBIRD__V1__GET_STATUS_RESPONSE__LEVEL__LEVEL_DOWN },
     { "one never started", "rrr.rr", LITTLEBIRD__V1__GET_STATUS_RESPONSE__LEVEL__LEVEL_DOWN },
+    { "a member", "rrrrrr..r", LITTLEBIRD__V1__GET_STATUS_RESPONSE__LEVEL__LEVEL_WELL },
+    { "a member whose lb-member failed", "rrrrrr..f",
+      LITTLEBIRD__V1__GET_STATUS_RESPONSE__LEVEL__LEVEL_DOWN },
+    { "a coordinator", "rrrrrrrrr", LITTLEBIRD__V1__GET_STATUS_RESPONSE__LEVEL__LEVEL_WELL },
+    { "a coordinator that misses something", "rrrrrrrdr",
+      LITTLEBIRD__V1__GET_STATUS_RESPONSE__LEVEL__LEVEL_DEGRADED },
+    { "a coordinator whose signer was stopped", "rrrrrrxrr",
+      LITTLEBIRD__V1__GET_STATUS_RESPONSE__LEVEL__LEVEL_DOWN },
     { "nothing at all", "......", LITTLEBIRD__V1__GET_STATUS_RESPONSE__LEVEL__LEVEL_DOWN },
 };
+
+/* Of those that only some nodes have there is nothing where the row is shorter. */
+static char letter_of(const char *services, enum service service)
+{
+    const enum service optional = SERVICE_SIGNER;
+    const size_t everywhere = strlen("srtdwg");
+
+    if (!service_is_optional(service))
+        return services[service < optional ? service : everywhere - 1];
+    return strlen(services) > everywhere ? services[everywhere + service - optional] : '.';
+}
 
 static void draw(const char *services)
 {
     memset(&memory, 0, sizeof(memory));
     for (int service = 0; service < SERVICES_COUNT; service++) {
-        switch (services[service]) {
+        switch (letter_of(services, (enum service)service)) {
         case 'r':
             run((enum service)service, 0, STATE_READY);
             break;
@@ -106,7 +125,7 @@ static void a_second_instance_carries_the_service(void **state)
     Littlebird__V1__GetStatusResponse *status;
 
     (void)state;
-    draw("rrbrrr");
+    draw("rrbrrrrrr");
     run(SERVICE_TRANSPORT, 1, STATE_READY);
     view_status(&view, keep, &kept);
     status = (Littlebird__V1__GetStatusResponse *)kept;
