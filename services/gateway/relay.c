@@ -159,6 +159,7 @@ void relay_begin(struct work *work)
 
     if (alias_is_first(method) && look_up(work))
         return;
+    gateway_link(work->gateway, method->service);
     if (!link_is_up(link_for(work))) {
         pause_or_fail(work, true, NULL); /* nothing was sent */
         return;
