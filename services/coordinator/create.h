@@ -14,7 +14,7 @@
  *                               and renews its own certificate itself
  *     register_folder/first     the first entries of the register (register.h), until the group has
  *                               them: "LBFIRST1" | count x (u32 size, command)
- *     register_folder/offer     of who offers itself: "ADDRESS\n"
+ *     register_folder/offer     of who offers itself: "ADDRESS NODE-PORT\n"
  *     identity                  last of all: now the node is a member
  */
 #pragma once
@@ -40,6 +40,7 @@ struct create_request {
     const char *network_name; /* network_name_is_valid() */
     const char *root_folder;  /* made when it is not there; not below the node's own folders */
     const char *address;      /* HOST:PORT at which others reach this node's coordinator.listen */
+    uint16_t node_port;       /* of node.listen; others find the DHT through it */
     const char *host_name;    /* of this node in the list of members */
     bool waits_for_approval;  /* the policy at first */
     uint64_t now_s;
@@ -67,7 +68,7 @@ LB_MUST_CHECK lb_err create_network(const struct paths *paths, const struct crea
  * no member; LB_EXISTS: it has offered itself, or is a coordinator; else as above.
  */
 LB_MUST_CHECK lb_err create_offer(const struct paths *paths, const char *address,
-                                  struct create_problem *ret_problem);
+                                  uint16_t node_port, struct create_problem *ret_problem);
 
 /*
  * The operator's part in adding a coordinator: an intermediate for the key of a signing request
