@@ -1,5 +1,7 @@
 #include "services/swarm/secure_refusal.h"
 
+#include "libcommon/pki/membership.h"
+
 #include <assert.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
@@ -43,19 +45,10 @@ const char *secure_refusal_sentence(unsigned refusal)
 unsigned secure_refusal_of(const SSL *ssl)
 {
     const unsigned long error = ERR_peek_error();
-    const long verified = SSL_get_verify_result(ssl);
-    if (verified != X509_V_OK)
-        return certificate_refusal_of((int)verified);
-    if (ERR_GET_LIB(error) != ERR_LIB_SSL)
-        return REFUSED_OTHER;
+    const enum certificate_refusal refusal = membership_handshake_refusal(ssl);
+    if (refusal != REFUSED_OTHER || ERR_GET_LIB(error) != ERR_LIB_SSL)
+        return refusal;
     switch (ERR_GET_REASON(error)) {
-    case SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE:
-        return REFUSED_NONE;
-    case SSL_R_UNSUPPORTED_PROTOCOL:
-    case SSL_R_VERSION_TOO_LOW:
-    case SSL_R_WRONG_SSL_VERSION:
-    case SSL_R_TLSV1_ALERT_PROTOCOL_VERSION:
-        return REFUSED_OLD_PROTOCOL;
     case SSL_R_TLSV13_ALERT_CERTIFICATE_REQUIRED:
     case SSL_R_SSLV3_ALERT_BAD_CERTIFICATE:
     case SSL_R_SSLV3_ALERT_CERTIFICATE_EXPIRED:

@@ -186,8 +186,7 @@ static void check_flaw(const struct flaw_row *row, bool calls)
     rogue_init(&rogue, &world, context, calls, calls ? name : NULL);
     const enum stream_opening opening = rogue_handshake(&rogue);
     assert_int_equal(world.streams[0].refusal, row->refusal);
-    assert_int_equal(opening,
-                     row->refusal == SECURE_NOT_REFUSED ? STREAM_OPEN : STREAM_REFUSED);
+    assert_int_equal(opening, row->refusal == SECURE_NOT_REFUSED ? STREAM_OPEN : STREAM_REFUSED);
     rogue_done(&rogue);
     SSL_CTX_free(context);
     pki_member_done(&member);
@@ -252,8 +251,7 @@ static void test_caller(void **state)
     rogue_init(&rogue, &world, context, true, name_of(&world, row->kind, hex));
     const enum stream_opening opening = rogue_handshake(&rogue);
     assert_int_equal(world.streams[0].refusal, row->refusal);
-    assert_int_equal(opening,
-                     row->refusal == SECURE_NOT_REFUSED ? STREAM_OPEN : STREAM_REFUSED);
+    assert_int_equal(opening, row->refusal == SECURE_NOT_REFUSED ? STREAM_OPEN : STREAM_REFUSED);
     rogue_done(&rogue);
     SSL_CTX_free(context);
     world_done(&world);
@@ -269,8 +267,10 @@ static const struct first_row {
 } first_rows[] = {
     { "nothing yet", "", 0, false, STREAM_OPENING, SECURE_NOT_REFUSED },
     { "it goes without a word", "", 0, true, STREAM_REFUSED, SECURE_NOT_REFUSED },
-    { "a plain handshake", "\x13" "BitTorrent protocol", 20, false, STREAM_REFUSED,
-      SECURE_REFUSED_PLAIN },
+    { "a plain handshake",
+      "\x13"
+      "BitTorrent protocol",
+      20, false, STREAM_REFUSED, SECURE_REFUSED_PLAIN },
     { "HTTP", "GET / HTTP/1.1\r\n\r\n", 18, false, STREAM_REFUSED, SECURE_REFUSED_PLAIN },
     { "one byte of TLS", "\x16", 1, false, STREAM_OPENING, SECURE_NOT_REFUSED },
     { "the head of a record", "\x16\x03\x01\x02\x00", 5, false, STREAM_OPENING,

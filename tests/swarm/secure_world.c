@@ -89,9 +89,8 @@ void world_init(struct secure_world *self)
         pki_member_make(&self->network, i, CERTIFICATE_MEMBER, PKI_SOUND, &self->members[i]);
         self->memberships[i] = pki_membership(&self->network, &self->members[i]);
         assert_int_equal(secure_new(self->memberships[i], knows, self, &self->secures[i]), LB_OK);
-        self->pipes[i] = (struct pipe){ .data = xmalloc(PIPE_SIZE),
-                                        .take_max = SIZE_MAX,
-                                        .give_max = SIZE_MAX };
+        self->pipes[i] =
+            (struct pipe){ .data = xmalloc(PIPE_SIZE), .take_max = SIZE_MAX, .give_max = SIZE_MAX };
     }
 }
 
@@ -137,8 +136,7 @@ void world_revoke(struct secure_world *self, unsigned end)
 {
     struct deny_list *denied = NULL;
     size_t size = 0;
-    uint8_t *data =
-        pki_deny_list(&self->network, 1, &self->members[end].identity.node, 1, &size);
+    uint8_t *data = pki_deny_list(&self->network, 1, &self->members[end].identity.node, 1, &size);
     assert_int_equal(
         deny_list_parse(bytes_of(data, size), self->network.root, clock_wall_s(), &denied), LB_OK);
     assert_true(membership_take_denied(self->memberships[1 - end], &denied));
