@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 
-DAEMONS = ("supervisor", "routing", "transport", "storage", "swarm", "gateway")
+DAEMONS = ("supervisor", "routing", "transport", "storage", "swarm", "signer", "coordinator", "member", "gateway")
 
 # Below the prefix, or from the root; what each is for is said by its place.
 FILES = (
