@@ -161,6 +161,12 @@ static bool read_active(struct actor *self)
     return changed;
 }
 
+void actor_look(struct actor *self)
+{
+    if (read_active(self) && self->definition->scaled != NULL)
+        self->definition->scaled(self->ctx);
+}
+
 static void on_heartbeat(uv_timer_t *timer)
 {
     struct actor *self = timer->data;
@@ -177,8 +183,7 @@ static void on_heartbeat(uv_timer_t *timer)
         notify_watchdog();
     }
     notify_again();
-    if (read_active(self) && self->definition->scaled != NULL)
-        self->definition->scaled(self->ctx);
+    actor_look(self);
     if (orders_look(&self->orders, now_ms) && self->definition->reload != NULL)
         self->definition->reload(self->ctx, self->config);
     usage_publish(self->slot, now_ms);

@@ -115,9 +115,13 @@ uint64_t actor_random_seed(const struct actor *self);
 
 /*
  * How many instances of a service there are to be sent to, 0 .. this - 1: at least 1. It changes
- * between two turns of the loop only; see status_page.h and service_definition.scaled.
+ * between two turns of the loop, or in actor_look(), only; see status_page.h and
+ * service_definition.scaled.
  */
 unsigned actor_active(const struct actor *self, enum service service);
+
+/* Look at it now and not at the next heartbeat: scaled() is called from within when it changed. */
+void actor_look(struct actor *self);
 
 /*
  * The configuration as a process started now would have it, checked, not used yet: the caller frees

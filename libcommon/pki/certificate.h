@@ -16,6 +16,7 @@
 #include "libcommon/identity.h"
 #include "libcommon/pki/key.h"
 
+#include <openssl/safestack.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -23,7 +24,9 @@
 #define CERTIFICATE_CHAIN_MAX    2 /* leaf and intermediate, as they are sent */
 #define CERTIFICATE_BACKDATE_S   300
 #define CERTIFICATE_LEAF_S       (7u * 24 * 3600)
-#define CERTIFICATE_RENEW_LATE_S (24u * 3600) /* an expired leaf may still ask for a new one */
+#define CERTIFICATE_RENEW_LATE_S (24u * 3600)  /* an expired leaf may still ask for a new one */
+#define CERTIFICATE_TIME_MAX_S   253402300799u /* the last second of 9999, X.509's last */
+#define CERTIFICATE_URI          "littlebird://"
 
 enum certificate_role { CERTIFICATE_MEMBER, CERTIFICATE_COORDINATOR };
 
@@ -64,9 +67,23 @@ LB_MUST_CHECK lb_err certificate_request_parse(struct bytes der, EVP_PKEY **ret_
 /* LB_INVALID: no leaf of ours: no such SAN, several, a CA, a serial of more than 8 bytes. */
 LB_MUST_CHECK lb_err certificate_read(const X509 *leaf, struct certificate_claims *ret_claims);
 
+/* Since 1970. LB_INVALID: no dates, or before 1970. */
+LB_MUST_CHECK lb_err certificate_dates(const X509 *self, uint64_t *ret_not_before_s,
+                                       uint64_t *ret_not_after_s);
+
 LB_MUST_CHECK lb_err certificate_from_der(struct bytes der, X509 **ret_self);
 LB_MUST_CHECK lb_err certificate_to_der(const X509 *self, uint8_t ret_der[CERTIFICATE_DER_MAX],
                                         size_t *ret_size);
+
+/*
+ * As PEM, which people read: one or two certificates. LB_CORRUPT: none or more, or another's text;
+ * *ret_second is NULL when there is one.
+ */
+#define CERTIFICATE_PEM_MAX 6144
+LB_MUST_CHECK lb_err certificate_from_pem(struct bytes text, X509 **ret_first, X509 **ret_second);
+/* second may be NULL. LB_TOO_BIG. */
+LB_MUST_CHECK lb_err certificate_to_pem(const X509 *first, const X509 *second,
+                                        char ret_text[CERTIFICATE_PEM_MAX], size_t *ret_size);
 
 /*
  * X(NAME, text): why a certificate does not count; each with a counter of its own in transport and
@@ -102,6 +119,7 @@ const char *certificate_refusal_text(enum certificate_refusal refusal);
 enum certificate_refusal certificate_refusal_of(int verify_error);
 
 struct deny_list;
+STACK_OF(X509);
 
 /*
  * The whole check of a peer's leaf, for everybody but TLS itself: the chain up to root, at now_s,
@@ -111,3 +129,15 @@ struct deny_list;
 enum certificate_refusal certificate_verify(X509 *leaf, STACK_OF(X509) * chain, X509 *root,
                                             const struct deny_list *denied, uint64_t now_s,
                                             struct certificate_claims *ret_claims);
+
+/*
+ * Its two halves, for who needs one of them. The chain: up to root, at now_s, every key and digest
+ * of security level 2; purpose is an X509_PURPOSE_..., or 0. The claims: its own use, key, network
+ * and dates, and that it is not denied; its chain was verified before (at resumption a session
+ * keeps the leaf alone).
+ */
+enum certificate_refusal certificate_verify_chain(X509 *self, STACK_OF(X509) * chain, X509 *root,
+                                                  int purpose, uint64_t now_s);
+enum certificate_refusal certificate_verify_claims(X509 *leaf, X509 *root,
+                                                   const struct deny_list *denied, uint64_t now_s,
+                                                   struct certificate_claims *ret_claims);

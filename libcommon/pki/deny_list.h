@@ -30,6 +30,9 @@ struct deny_list; /* opaque */
  * LB_INVALID. */
 LB_MUST_CHECK lb_err deny_list_parse(struct bytes data, X509 *root, uint64_t now_s,
                                      struct deny_list **ret_self);
+/* One that was verified when it came: its signer may have expired since it was made. */
+LB_MUST_CHECK lb_err deny_list_parse_kept(struct bytes data, X509 *root,
+                                          struct deny_list **ret_self);
 void deny_list_free(struct deny_list **self);
 
 uint64_t deny_list_number(const struct deny_list *self); /* NULL: 0 */
@@ -38,11 +41,14 @@ size_t deny_list_count(const struct deny_list *self);
 bool deny_list_has(const struct deny_list *self, const struct node_id *node); /* NULL: no */
 
 /*
- * What is to be signed (rows sorted here), then the whole. The signature is made by lb-signer:
- * signing_digest is SHA-256. LB_TOO_BIG: more than DENY_LIST_ROWS_MAX.
+ * What is to be signed (rows sorted here; each node once), then the whole. The signature is made by
+ * lb-signer: signing_digest is SHA-256. LB_TOO_BIG: more than DENY_LIST_ROWS_MAX.
  */
 LB_MUST_CHECK lb_err deny_list_body(const uint8_t network[NETWORK_ID_SIZE], uint64_t number,
                                     uint64_t made_s, struct deny_row *rows, size_t count,
                                     X509 *intermediate, uint8_t **ret_body, size_t *ret_size);
 /* body is realloc'ed by the signature; the caller frees. */
 void deny_list_add_signature(uint8_t **body, size_t *size, struct bytes signature);
+
+/* Both at once, by who holds the key of that intermediate. */
+void deny_list_sign(uint8_t **body, size_t *size, EVP_PKEY *intermediate_key);

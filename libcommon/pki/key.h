@@ -10,10 +10,19 @@
 
 #include <openssl/types.h>
 
-#define KEY_FILE_MAX 16384
+#define KEY_FILE_MAX    16384
+#define KEY_PUBLIC_SIZE 91 /* a SubjectPublicKeyInfo of P-256, the point uncompressed */
 
 EVP_PKEY *key_new(void);
 void key_free(EVP_PKEY **self);
+
+/* P-256 by its name and with the point uncompressed, so that one key has one digest. */
+bool key_is_p256(const EVP_PKEY *self);
+
+/* Its public half, as the signer and the register know it. The key is one of P-256. */
+void key_public(const EVP_PKEY *self, uint8_t ret_der[KEY_PUBLIC_SIZE]);
+/* LB_INVALID: not the public half of a key of P-256. */
+LB_MUST_CHECK lb_err key_public_parse(struct bytes der, EVP_PKEY **ret_self);
 
 /* SHA-256 of its SubjectPublicKeyInfo: of a root, the network id. */
 void key_digest(const EVP_PKEY *self, uint8_t ret_digest[32]);
@@ -24,6 +33,7 @@ void key_digest(const EVP_PKEY *self, uint8_t ret_digest[32]);
  */
 #define KEY_FINGERPRINT_SIZE 20
 void key_fingerprint(const EVP_PKEY *self, char ret_text[KEY_FINGERPRINT_SIZE]);
+void key_fingerprint_of(const uint8_t digest[32], char ret_text[KEY_FINGERPRINT_SIZE]);
 
 /*
  * LB_DENIED: the file is another user's, or anybody but its owner may read it. LB_NOT_FOUND, LB_IO,

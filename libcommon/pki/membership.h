@@ -17,6 +17,8 @@
 #include "libcommon/pki/certificate.h"
 #include "libcommon/pki/deny_list.h"
 
+#include <openssl/ssl.h>
+
 #define MEMBERSHIP_COORDINATORS_MAX 16
 
 struct membership; /* opaque */
@@ -25,24 +27,43 @@ struct membership_problem {
     char text[512]; /* for a person: which file, what is wrong, what to do */
 };
 
-/* The identity must be that of the certificate and of the root, or LB_CORRUPT. */
+/*
+ * The identity must be that of the certificate and of the root, or LB_CORRUPT. A leaf that has
+ * expired is taken, since it is this node that is to renew it: see membership_claims().
+ */
 LB_MUST_CHECK lb_err membership_load(const char *folder, const struct identity *identity,
                                      uint64_t now_s, struct membership **ret_self,
                                      struct membership_problem *ret_problem);
+
+/*
+ * The same from memory, without a folder, for simulators and tests: refresh has no news. Keeps
+ * references of its own.
+ */
+struct membership_parts {
+    struct identity identity;
+    EVP_PKEY *key;
+    X509 *leaf, *intermediate, *root;
+};
+LB_MUST_CHECK lb_err membership_new(const struct membership_parts *parts, uint64_t now_s,
+                                    struct membership **ret_self);
 void membership_free(struct membership **self);
 
 enum membership_news {
     MEMBERSHIP_SAME = 0,
     MEMBERSHIP_NEW_CERTIFICATE = 1 << 0,
-    MEMBERSHIP_NEW_DENIED = 1 << 1
+    MEMBERSHIP_NEW_DENIED = 1 << 1,
+    MEMBERSHIP_NEW_COORDINATORS = 1 << 2
 };
 
 /*
- * To be called at every heartbeat: two stat() calls, and reads what changed. Returns bits of enum
+ * To be called at every heartbeat: three stat() calls, and reads what changed. Returns bits of enum
  * membership_news. What cannot be read or does not count is left as it was, and said in the log
  * once.
  */
 unsigned membership_refresh(struct membership *self, uint64_t now_s);
+
+/* Takes a list that was verified. False: its number is not greater than that of the one there. */
+bool membership_take_denied(struct membership *self, struct deny_list **denied);
 
 /* Borrowed until the next refresh that says so. */
 const struct identity *membership_identity(const struct membership *self);
@@ -58,22 +79,47 @@ size_t membership_coordinators(const struct membership *self, const char *const 
  * An SSL_CTX with this certificate and trust anchor, both ends verified: VERIFY_PEER |
  * FAIL_IF_NO_PEER_CERT, security level 2, ECDHE and AES-128-GCM or AES-256-GCM or ChaCha20 only, no
  * renegotiation, no compression, depth 2. method: TLS_method() or DTLS_method(), of which the least
- * version is TLS 1.3 or DTLS 1.2. The caller adds tickets, cookies, ALPN. Owned by the caller; it
- * goes on counting after a refresh with what it was made of, so make another on
- * MEMBERSHIP_NEW_CERTIFICATE.
+ * version is TLS 1.3 or DTLS 1.2. Owned by the caller; it goes on counting after a refresh with
+ * what it was made of, so make another on MEMBERSHIP_NEW_CERTIFICATE.
+ *
+ * It resumes nothing: who wants tickets clears SSL_OP_NO_TICKET, sets SSL_CTX_set_num_tickets() and
+ * asks membership_check_peer() at every resumption. The session id context is the network's. The
+ * caller adds cookies and ALPN.
+ *
+ * Our own intermediate helps to verify a peer that sends its leaf alone, as libtorrent does.
  */
 SSL_CTX *membership_new_context(const struct membership *self, const SSL_METHOD *method);
 
 /*
+ * The same for who has no certificate yet: it shows none and trusts nobody (SSL_VERIFY_NONE), so
+ * the caller verifies the chain it gets before it says anything (join).
+ */
+SSL_CTX *membership_joiner_context(const SSL_METHOD *method);
+
+/*
  * After a handshake: who is there? Everything certificate_verify() asks of the peer's chain, with
- * the deny list as it is now. Also at resumption, and for live sessions after
- * MEMBERSHIP_NEW_DENIED.
+ * the deny list as it is now; of a resumed session, which keeps no chain, what may have changed
+ * since. Also for live sessions after MEMBERSHIP_NEW_DENIED. REFUSED_RESUMED_REVOKED: revoked, and
+ * the session was resumed.
  */
 enum certificate_refusal membership_check_peer(const struct membership *self, SSL *ssl,
                                                uint64_t now_s,
                                                struct certificate_claims *ret_claims);
 
+/*
+ * After SSL_do_handshake() or SSL_read() has failed (SSL_ERROR_SSL): why, as far as it is the
+ * peer's certificate or protocol that we refuse, or REFUSED_OTHER. Empties OpenSSL's error queue.
+ */
+enum certificate_refusal membership_handshake_refusal(const SSL *ssl);
+
+/*
+ * In a callback of SSL_CTX_set_info_callback(): does it tell that the peer wanted to renegotiate?
+ * OpenSSL refuses it by a warning, and the session goes on.
+ */
+bool membership_is_renegotiation(int where, int ret);
+
 /* ---- for lb-member, join and network create: they alone write ---- */
 
+/* Done as root, the file is given to the folder's user (libcommon/stored.h). */
 LB_MUST_CHECK lb_err membership_put_file(const char *folder, const char *name, struct bytes data,
                                          unsigned mode);

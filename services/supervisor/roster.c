@@ -28,6 +28,7 @@ static const struct roster_row rows[] = {
     { .service = SERVICE_COORDINATOR,
       .program = "lb-coordinator",
       .when = ROSTER_AS_COORDINATOR,
+      .sockets = ROSTER_COORDINATOR,
       .needs = BIT(SIGNER),
       .instances_key = -1 },
     { .service = SERVICE_MEMBER,

@@ -18,9 +18,10 @@
 
 /* Sockets that a service is handed besides its mailbox, by their LISTEN_ names. */
 enum roster_sockets {
-    ROSTER_UDP = 1 << 0, /* one for each instance and address */
-    ROSTER_TCP = 1 << 1, /* one for each address */
-    ROSTER_API = 1 << 2  /* api.sock and events.sock */
+    ROSTER_UDP = 1 << 0,        /* one for each instance and address */
+    ROSTER_TCP = 1 << 1,        /* one for each address */
+    ROSTER_API = 1 << 2,        /* api.sock and events.sock */
+    ROSTER_COORDINATOR = 1 << 3 /* TCP, one for each address of coordinator.listen */
 };
 
 /* On which nodes it runs: what the node is when the supervisor starts. */

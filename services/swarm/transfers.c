@@ -313,7 +313,7 @@ static lb_err take_listener(struct transfers *self, int fd, bool handed)
         self->port = address.port;
     /* Further workers listen beside it. */
     if (handed && actor_instance(self->actor) == 0)
-        config_check_handed(actor_config(self->actor), &address);
+        config_check_handed(actor_config(self->actor), CONFIG_LISTEN, &address);
     address_format(&address, text);
     status_slot_listens(actor_status(self->actor), "TCP", text);
     learn_own(self, &address);

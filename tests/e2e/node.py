@@ -24,6 +24,9 @@ LIMIT_S = float(os.environ.get("LB_TEST_LIMIT_S", "120"))
 SERVICES = ("routing", "storage", "transport", "swarm", "gateway")
 SKIPPED = 77
 
+# Whoever runs the tests in the background of a shell ignores it, and so would all that is started here.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 def program(name):
     return os.path.join(BIN, name)

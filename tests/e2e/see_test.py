@@ -117,14 +117,21 @@ def slow_clients(node, port):
         client.close()
 
 
+def stop(*pids):
+    """A process that is asked to stop does so once it has a processor to do it on."""
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    for pid in pids:
+        wait_for("it to stop", lambda pid=pid: open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()[0] == "T")
+
+
 def hanging(node, port):
     """One after the other and all at once: status answers, and names them; so does health."""
     pids = {row["service"]: row["pid"] for row in node.status()}
     for service in (*SERVICES, None):
         stopped = [service] if service else list(pids)
-        for name in stopped:
-            os.kill(pids[name], signal.SIGSTOP)
         try:
+            stop(*(pids[name] for name in stopped))
             begun = time.monotonic()
             result = node.admin("status", "--json", check=False)
             took_s = time.monotonic() - begun

@@ -7,14 +7,13 @@
 #include "services/swarm/bitfield.h"
 #include "services/swarm/catalogue.h"
 #include "tests/libcommon/nth_failure.h"
-#include "tests/swarm/disk_pieces.h"
+#include "tests/swarm/disk_fetch.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-#define PIECE       (32u * 1024)
 #define COMPLETED_S 5u
 
 /* ---- the catalogue ---- */
@@ -159,98 +158,18 @@ static void orders_are_read(struct nth_failure *self)
 
 /* ---- content ---- */
 
-static const struct world_file files[] = {
-    { "class/a/first", 100 * 1024 + 3 },
-    { "class/a/second", 5 },
-    { "", 7 * 1024 },
-    { "class/b", 70 * 1024 },
-    { NULL, 0 },
-};
-
-static uint32_t pieces_of(const struct world *world)
-{
-    return world->metainfo->layout.piece_count;
-}
-
-/* Each byte is right, or it is told that it cannot be read. */
-static lb_err read_piece(struct world *world, struct storage *storage, uint32_t piece)
-{
-    const uint32_t size = layout_piece_size(&world->metainfo->layout, piece);
-
-    return pieces_read(world, storage, (struct disk_read){ .piece = piece, .size = size });
-}
-
-static void sync_and_close(struct world *world, struct storage **storage, struct told *told)
-{
-    const unsigned before = told->synced;
-
-    storage_sync(*storage);
-    world_wait(world, &told->synced, before + 1);
-    world_close(world, storage, told);
-}
-
-/* As the record that was saved last says, after whatever happened: none of it is wrong. */
-static void check_and_complete(struct world *world, struct bytes record, const uint8_t *durable)
-{
-    struct told told = { 0 };
-    struct storage *storage = world_open(world, STORAGE_FETCH, record, &told);
-    uint8_t *before = xcalloc(bitfield_size(pieces_of(world)), 1);
-
-    assert_int_equal(told.err, LB_OK);
-    for (uint32_t piece = 0; piece < pieces_of(world); piece++)
-        assert_true(!bitfield_has(durable, piece) || bitfield_has(storage_have(storage), piece) ||
-                    bitfield_has(storage_doubtful(storage), piece));
-    memcpy(before, storage_have(storage), bitfield_size(pieces_of(world)));
-    assert_int_equal(storage_check(storage, NULL), LB_OK);
-    world_wait(world, &told.check_done, 1);
-    assert_int_equal(told.check_err, LB_OK);
-    for (uint32_t piece = 0; piece < pieces_of(world); piece++) {
-        const bool has = bitfield_has(storage_have(storage), piece);
-
-        assert_true(has || (!bitfield_has(before, piece) && !bitfield_has(durable, piece)));
-        if (!has)
-            assert_int_equal(pieces_write(world, storage, piece), LB_OK);
-        assert_int_equal(read_piece(world, storage, piece), LB_OK);
-    }
-    free(before);
-    sync_and_close(world, &storage, &told);
-}
-
 static void pieces_are_written_and_read(struct nth_failure *self)
 {
     struct world world;
-    struct told told = { 0 };
-    struct storage *storage;
-    uint8_t *record = NULL, *durable;
-    size_t size = 0;
-    lb_err synced;
+    struct fetch_promise promise = { .record_size = 0 };
 
     world_init(&world, 0);
-    world_torrent(&world, files, PIECE);
+    world_torrent(&world, fetch_files, FETCH_PIECE);
     disk_never_read_at_once(world.disk);
-    durable = xcalloc(bitfield_size(pieces_of(&world)), 1);
     nth_failure_arm(self);
-    storage = world_open(&world, STORAGE_FETCH, NO_RECORD, &told);
-    for (uint32_t piece = 0; piece < pieces_of(&world) && told.err == LB_OK; piece++) {
-        if (pieces_write(&world, storage, piece) == LB_OK)
-            assert_true(bitfield_has(storage_have(storage), piece));
-        if (bitfield_has(storage_have(storage), piece))
-            (void)read_piece(&world, storage, piece);
-    }
-    synced = told.err;
-    if (told.err == LB_OK) {
-        storage_sync(storage);
-        world_wait(&world, &told.synced, told.synced + 1);
-        synced = told.err;
-    }
-    storage_record(storage, (uint64_t)time(NULL), &record, &size);
-    if (synced == LB_OK)
-        memcpy(durable, storage_have(storage), bitfield_size(pieces_of(&world)));
-    world_close(&world, &storage, &told);
+    fetch_work(&world, &promise);
     nth_failure_disarm(self);
-    check_and_complete(&world, bytes_of(record, size), durable);
-    free(record);
-    free(durable);
+    fetch_check(&world, &promise);
     world_done(&world);
 }
 
@@ -261,16 +180,16 @@ static void content_is_checked(struct nth_failure *self)
     struct storage *storage;
 
     world_init(&world, 0);
-    world_torrent(&world, files, PIECE);
+    world_torrent(&world, fetch_files, FETCH_PIECE);
     world_write_all(&world);
     world_write(&world, "class/b", world.content, 70 * 1024); /* not what belongs there */
     nth_failure_arm(self);
     storage = world_open(&world, STORAGE_SHARE, NO_RECORD, &told);
     if (told.err == LB_OK && storage_check(storage, NULL) == LB_OK) {
         world_wait(&world, &told.check_done, 1);
-        for (uint32_t piece = 0; piece < pieces_of(&world); piece++)
+        for (uint32_t piece = 0; piece < world.metainfo->layout.piece_count; piece++)
             if (bitfield_has(storage_have(storage), piece))
-                (void)read_piece(&world, storage, piece); /* each byte is compared */
+                (void)fetch_read_piece(&world, storage, piece); /* each byte is compared */
     }
     nth_failure_disarm(self);
     world_close(&world, &storage, &told);

@@ -1,0 +1,25 @@
+#include "libcommon/identity.h"
+
+#include "libcommon/paths.h"
+#include "libcommon/stored.h"
+
+#include <limits.h>
+#include <stdio.h>
+
+lb_err identity_load(const struct paths *paths, struct identity *ret_self)
+{
+    char path[PATH_MAX];
+    struct stored file;
+    lb_err err;
+
+    if (snprintf(path, sizeof(path), "%s/identity", paths->state_folder) >= (int)sizeof(path)) {
+        return LB_IO;
+    }
+    err = stored_read(path, IDENTITY_FILE_MAX, STORED_TRUSTED, &file);
+    if (err != LB_OK) {
+        return err == LB_TOO_BIG ? LB_INVALID : err;
+    }
+    err = identity_parse(bytes_of(file.data, file.size), ret_self);
+    stored_free(&file);
+    return err;
+}

@@ -1,0 +1,197 @@
+/* Certificates: what they say. Whether one counts is decided in verify.c. */
+#include "libcommon/pki/certificate.h"
+
+#include <openssl/asn1.h>
+#include <openssl/err.h>
+#include <openssl/x509.h>
+#include <openssl/x509v3.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#define URI_NETWORK_SIZE (2 * NETWORK_ID_SIZE)
+#define URI_NODE_SIZE    (2 * NODE_ID_SIZE)
+#define URI_COORDINATOR  "coordinator"
+#define URI_SIZE_MAX     (sizeof(CERTIFICATE_URI) + URI_NETWORK_SIZE + 1 + URI_NODE_SIZE)
+
+lb_err certificate_from_der(struct bytes der, X509 **ret_self)
+{
+    const uint8_t *at = der.data;
+    X509 *self;
+
+    if (der.size == 0 || der.size > CERTIFICATE_DER_MAX) {
+        return LB_INVALID;
+    }
+    ERR_set_mark();
+    self = d2i_X509(NULL, &at, (long)der.size);
+    ERR_pop_to_mark();
+    if (!self || at != der.data + der.size) {
+        X509_free(self);
+        return LB_INVALID;
+    }
+    *ret_self = self;
+    return LB_OK;
+}
+
+lb_err certificate_to_der(const X509 *self, uint8_t ret_der[CERTIFICATE_DER_MAX], size_t *ret_size)
+{
+    int size = i2d_X509(self, NULL);
+
+    if (size <= 0 || size > CERTIFICATE_DER_MAX || i2d_X509(self, &ret_der) != size) {
+        return LB_TOO_BIG;
+    }
+    *ret_size = (size_t)size;
+    return LB_OK;
+}
+
+static bool seconds_of(const ASN1_TIME *time, uint64_t *ret_s)
+{
+    struct tm tm = { 0 };
+    time_t seconds;
+
+    if (ASN1_TIME_to_tm(time, &tm) != 1) {
+        return false;
+    }
+    seconds = timegm(&tm);
+    if (seconds < 0) {
+        return false;
+    }
+    *ret_s = (uint64_t)seconds;
+    return true;
+}
+
+lb_err certificate_dates(const X509 *self, uint64_t *ret_not_before_s, uint64_t *ret_not_after_s)
+{
+    uint64_t before_s, after_s;
+    bool good;
+
+    ERR_set_mark();
+    good = seconds_of(X509_get0_notBefore(self), &before_s) &&
+           seconds_of(X509_get0_notAfter(self), &after_s);
+    ERR_pop_to_mark();
+    if (!good) {
+        return LB_INVALID;
+    }
+    *ret_not_before_s = before_s;
+    *ret_not_after_s = after_s;
+    return LB_OK;
+}
+
+static bool read_serial(const X509 *leaf, uint64_t *ret_serial)
+{
+    uint64_t serial = 0;
+    bool good;
+
+    ERR_set_mark();
+    good = ASN1_INTEGER_get_uint64(&serial, X509_get0_serialNumber(leaf)) == 1;
+    ERR_pop_to_mark();
+    *ret_serial = serial;
+    return good && serial != 0;
+}
+
+struct uris {
+    struct bytes node, coordinator;
+    unsigned nodes, coordinators; /* how many of each */
+};
+
+/* The URIs of the names, each kind once. Of other names only DNS may be there (libtorrent's). */
+static bool sort_names(const GENERAL_NAMES *names, struct uris *ret_uris)
+{
+    struct bytes uri;
+    int type;
+
+    for (int i = 0; i < sk_GENERAL_NAME_num(names); i++) {
+        const ASN1_STRING *text = GENERAL_NAME_get0_value(sk_GENERAL_NAME_value(names, i), &type);
+
+        if (type == GEN_DNS) {
+            continue;
+        }
+        if (type != GEN_URI) {
+            return false;
+        }
+        uri = bytes_of(ASN1_STRING_get0_data(text), (size_t)ASN1_STRING_length(text));
+        if (uri.size == URI_SIZE_MAX - 1) {
+            ret_uris->node = uri;
+            ret_uris->nodes++;
+        } else {
+            ret_uris->coordinator = uri;
+            ret_uris->coordinators++;
+        }
+    }
+    return ret_uris->nodes == 1 && ret_uris->coordinators <= 1;
+}
+
+/* Written again it must be the same bytes: one spelling for each id. */
+static bool read_node_uri(struct bytes uri, struct certificate_claims *ret_claims)
+{
+    const size_t network_at = strlen(CERTIFICATE_URI);
+    const size_t node_at = network_at + URI_NETWORK_SIZE + 1;
+    char network[URI_NETWORK_SIZE + 1] = "", node[URI_NODE_SIZE + 1] = "", again[URI_SIZE_MAX];
+
+    memcpy(network, uri.data + network_at, URI_NETWORK_SIZE);
+    memcpy(node, uri.data + node_at, URI_NODE_SIZE);
+    if (hex_decode(network, ret_claims->network, NETWORK_ID_SIZE) != LB_OK ||
+        node_id_parse(node, &ret_claims->node) != LB_OK) {
+        return false;
+    }
+    hex_encode(ret_claims->network, NETWORK_ID_SIZE, network);
+    node_id_format(&ret_claims->node, node);
+    snprintf(again, sizeof(again), CERTIFICATE_URI "%s/%s", network, node);
+    return bytes_equal_text(uri, again);
+}
+
+static bool read_coordinator_uri(struct bytes uri, const struct certificate_claims *claims)
+{
+    char network[URI_NETWORK_SIZE + 1], wanted[URI_SIZE_MAX];
+
+    hex_encode(claims->network, NETWORK_ID_SIZE, network);
+    snprintf(wanted, sizeof(wanted), CERTIFICATE_URI "%s/" URI_COORDINATOR, network);
+    return bytes_equal_text(uri, wanted);
+}
+
+static bool read_names(const GENERAL_NAMES *names, struct certificate_claims *ret_claims)
+{
+    struct uris uris = { .nodes = 0, .coordinators = 0 };
+
+    if (!sort_names(names, &uris) || !read_node_uri(uris.node, ret_claims)) {
+        return false;
+    }
+    if (uris.coordinators == 0) {
+        ret_claims->role = CERTIFICATE_MEMBER;
+        return true;
+    }
+    ret_claims->role = CERTIFICATE_COORDINATOR;
+    return read_coordinator_uri(uris.coordinator, ret_claims);
+}
+
+lb_err certificate_read(const X509 *leaf, struct certificate_claims *ret_claims)
+{
+    struct certificate_claims claims = { .role = CERTIFICATE_MEMBER };
+    GENERAL_NAMES *names;
+    bool good;
+
+    /* It caches what it finds in the certificate, under a lock of its own. */
+    if (X509_check_ca((X509 *)leaf) != 0 || !read_serial(leaf, &claims.serial) ||
+        certificate_dates(leaf, &claims.not_before_s, &claims.not_after_s) != LB_OK) {
+        return LB_INVALID;
+    }
+    ERR_set_mark();
+    /* NULL as well when there are several such extensions. */
+    names = X509_get_ext_d2i(leaf, NID_subject_alt_name, NULL, NULL);
+    good = names && read_names(names, &claims);
+    GENERAL_NAMES_free(names);
+    ERR_pop_to_mark();
+    if (!good) {
+        return LB_INVALID;
+    }
+    *ret_claims = claims;
+    return LB_OK;
+}
+
+#define CERTIFICATE_REFUSAL_TEXT(name, text) [REFUSED_##name] = (text),
+static const char *const refusal_texts[] = { CERTIFICATE_REFUSALS(CERTIFICATE_REFUSAL_TEXT) };
+
+const char *certificate_refusal_text(enum certificate_refusal refusal)
+{
+    return refusal < CERTIFICATE_REFUSALS_COUNT ? refusal_texts[refusal] : "not_refused";
+}

@@ -1,0 +1,245 @@
+/* Certificates: how they are made. What they say is read in certificate.c. */
+#include "libcommon/pki/certificate.h"
+
+#include <openssl/asn1.h>
+#include <openssl/err.h>
+#include <openssl/evp.h>
+#include <openssl/rand.h>
+#include <openssl/x509.h>
+#include <openssl/x509v3.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define VERSION_3         2
+#define REQUEST_VERSION_1 0
+
+#define EXTENSION_TEXT_MAX 320
+
+/* OpenSSL fails here only when memory is gone or the library is broken. */
+static void must(bool done)
+{
+    if (!done) {
+        abort();
+    }
+}
+
+static uint64_t smaller(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+static void set_name(X509_NAME *name, const char *common_name)
+{
+    must(X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_UTF8, (const uint8_t *)common_name, -1, -1,
+                                    0) == 1);
+}
+
+static void add_extension(X509 *self, X509 *issuer, int nid, const char *value)
+{
+    X509_EXTENSION *extension;
+    X509V3_CTX context;
+
+    X509V3_set_ctx_nodb(&context);
+    X509V3_set_ctx(&context, issuer, self, NULL, NULL, 0);
+    extension = X509V3_EXT_conf_nid(NULL, &context, nid, value);
+    must(extension && X509_add_ext(self, extension, -1) == 1);
+    X509_EXTENSION_free(extension);
+}
+
+struct draft {
+    const EVP_PKEY *public_key;
+    const char *common_name;
+    uint64_t serial, not_before_s, not_after_s;
+};
+
+/* All but its extensions and signature; issuer NULL: it is its own. LB_INVALID: it never counts. */
+static lb_err begin(const struct draft *draft, X509 *issuer, X509 **ret_self)
+{
+    X509 *self;
+
+    if (draft->not_before_s >= draft->not_after_s || draft->not_after_s > CERTIFICATE_TIME_MAX_S ||
+        draft->serial == 0) {
+        return LB_INVALID;
+    }
+    self = X509_new();
+    must(self && X509_set_version(self, VERSION_3) == 1 &&
+         ASN1_INTEGER_set_uint64(X509_get_serialNumber(self), draft->serial) == 1 &&
+         ASN1_TIME_set(X509_getm_notBefore(self), (time_t)draft->not_before_s) &&
+         ASN1_TIME_set(X509_getm_notAfter(self), (time_t)draft->not_after_s) &&
+         X509_set_pubkey(self, (EVP_PKEY *)draft->public_key) == 1);
+    set_name(X509_get_subject_name(self), draft->common_name);
+    must(X509_set_issuer_name(self, X509_get_subject_name(issuer ? issuer : self)) == 1);
+    *ret_self = self;
+    return LB_OK;
+}
+
+static void sign(X509 *self, EVP_PKEY *key)
+{
+    must(X509_sign(self, key, EVP_sha256()) > 0);
+}
+
+static uint64_t backdated(uint64_t now_s)
+{
+    return now_s - smaller(now_s, CERTIFICATE_BACKDATE_S);
+}
+
+lb_err certificate_make_root(EVP_PKEY *key, const char *network_name, uint64_t now_s,
+                             uint64_t life_s, X509 **ret_root)
+{
+    struct draft draft = { .public_key = key,
+                           .common_name = network_name,
+                           .not_before_s = backdated(now_s),
+                           .not_after_s = now_s + life_s };
+    uint8_t digest[32];
+    lb_err err;
+    X509 *self;
+
+    if (!network_name_is_valid(network_name) || !key_is_p256(key)) {
+        return LB_INVALID;
+    }
+    /* There is no register yet that counts: any number that is its own. */
+    key_digest(key, digest);
+    draft.serial = load_u64(digest) >> 1 | 1;
+    err = begin(&draft, NULL, &self);
+    if (err != LB_OK) {
+        return err;
+    }
+    add_extension(self, self, NID_basic_constraints, "critical,CA:TRUE,pathlen:1");
+    add_extension(self, self, NID_key_usage, "critical,keyCertSign");
+    add_extension(self, self, NID_subject_key_identifier, "hash");
+    sign(self, key);
+    *ret_root = self;
+    return LB_OK;
+}
+
+lb_err certificate_make_intermediate(const EVP_PKEY *public_key, X509 *root, EVP_PKEY *root_key,
+                                     uint64_t serial, uint64_t now_s, uint64_t life_s,
+                                     X509 **ret_intermediate)
+{
+    char name[64];
+    struct draft draft = { .public_key = public_key, .common_name = name, .serial = serial };
+    uint64_t root_before_s, root_after_s;
+    lb_err err;
+    X509 *self;
+
+    if (!key_is_p256(public_key) || X509_check_private_key(root, root_key) != 1 ||
+        certificate_dates(root, &root_before_s, &root_after_s) != LB_OK) {
+        ERR_clear_error();
+        return LB_INVALID;
+    }
+    draft.not_before_s = backdated(now_s);
+    draft.not_after_s = smaller(now_s + life_s, root_after_s);
+    snprintf(name, sizeof(name), "coordinator %llx", (unsigned long long)serial);
+    err = begin(&draft, root, &self);
+    if (err != LB_OK) {
+        return err;
+    }
+    add_extension(self, root, NID_basic_constraints, "critical,CA:TRUE,pathlen:0");
+    add_extension(self, root, NID_key_usage, "critical,keyCertSign,digitalSignature");
+    add_extension(self, root, NID_ext_key_usage, "serverAuth,clientAuth");
+    add_extension(self, root, NID_subject_key_identifier, "hash");
+    add_extension(self, root, NID_authority_key_identifier, "keyid:always");
+    sign(self, root_key);
+    *ret_intermediate = self;
+    return LB_OK;
+}
+
+static void write_names(const struct certificate_claims *claims, char ret[EXTENSION_TEXT_MAX])
+{
+    char network[2 * NETWORK_ID_SIZE + 1], node[NODE_ID_TEXT_SIZE], coordinator[128] = "";
+
+    hex_encode(claims->network, NETWORK_ID_SIZE, network);
+    node_id_format(&claims->node, node);
+    if (claims->role == CERTIFICATE_COORDINATOR) {
+        snprintf(coordinator, sizeof(coordinator), ",URI:" CERTIFICATE_URI "%s/coordinator",
+                 network);
+    }
+    snprintf(ret, EXTENSION_TEXT_MAX, "URI:" CERTIFICATE_URI "%s/%s%s,DNS:*", network, node,
+             coordinator);
+}
+
+lb_err certificate_make_leaf(const EVP_PKEY *public_key, const struct certificate_claims *claims,
+                             X509 *intermediate, EVP_PKEY *intermediate_key, X509 **ret_leaf)
+{
+    char name[NODE_ID_TEXT_SIZE], names[EXTENSION_TEXT_MAX];
+    struct draft draft = { .public_key = public_key,
+                           .common_name = name,
+                           .serial = claims->serial,
+                           .not_before_s = claims->not_before_s };
+    uint64_t before_s, after_s;
+    lb_err err;
+    X509 *self;
+
+    if (!key_is_p256(public_key) || X509_check_private_key(intermediate, intermediate_key) != 1 ||
+        certificate_dates(intermediate, &before_s, &after_s) != LB_OK) {
+        ERR_clear_error();
+        return LB_INVALID;
+    }
+    draft.not_after_s = smaller(claims->not_after_s, after_s);
+    node_id_format(&claims->node, name);
+    err = begin(&draft, intermediate, &self);
+    if (err != LB_OK) {
+        return err;
+    }
+    write_names(claims, names);
+    add_extension(self, intermediate, NID_key_usage, "critical,digitalSignature,keyAgreement");
+    add_extension(self, intermediate, NID_ext_key_usage, "serverAuth,clientAuth");
+    add_extension(self, intermediate, NID_subject_alt_name, names);
+    add_extension(self, intermediate, NID_authority_key_identifier, "keyid:always");
+    sign(self, intermediate_key);
+    *ret_leaf = self;
+    return LB_OK;
+}
+
+lb_err certificate_request_make(EVP_PKEY *key, uint8_t ret_der[CERTIFICATE_REQUEST_MAX],
+                                size_t *ret_size)
+{
+    X509_REQ *request;
+    int size;
+
+    if (!key_is_p256(key)) {
+        return LB_INVALID;
+    }
+    request = X509_REQ_new();
+    must(request && X509_REQ_set_version(request, REQUEST_VERSION_1) == 1 &&
+         X509_REQ_set_pubkey(request, key) == 1 && X509_REQ_sign(request, key, EVP_sha256()) > 0);
+    size = i2d_X509_REQ(request, NULL);
+    must(size > 0 && size <= CERTIFICATE_REQUEST_MAX && i2d_X509_REQ(request, &ret_der) == size);
+    X509_REQ_free(request);
+    *ret_size = (size_t)size;
+    return LB_OK;
+}
+
+static lb_err request_key(struct bytes der, EVP_PKEY **ret_public_key)
+{
+    const uint8_t *at = der.data;
+    X509_REQ *request = d2i_X509_REQ(NULL, &at, (long)der.size);
+    EVP_PKEY *key = request ? X509_REQ_get_pubkey(request) : NULL;
+    lb_err err = LB_OK;
+
+    if (!request || at != der.data + der.size) {
+        err = LB_INVALID;
+    } else if (!key || !key_is_p256(key) || X509_REQ_verify(request, key) != 1) {
+        err = LB_CORRUPT;
+    }
+    X509_REQ_free(request);
+    if (err != LB_OK) {
+        EVP_PKEY_free(key);
+        return err;
+    }
+    *ret_public_key = key;
+    return LB_OK;
+}
+
+lb_err certificate_request_parse(struct bytes der, EVP_PKEY **ret_public_key)
+{
+    lb_err err;
+
+    if (der.size == 0 || der.size > CERTIFICATE_REQUEST_MAX) {
+        return LB_INVALID;
+    }
+    ERR_set_mark();
+    err = request_key(der, ret_public_key);
+    ERR_pop_to_mark();
+    return err;
+}

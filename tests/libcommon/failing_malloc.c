@@ -1,0 +1,128 @@
+#include "tests/libcommon/failing_malloc.h"
+
+#include <assert.h>
+#include <dlfcn.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* glibc's own, under the names that it keeps for who puts something in front of them. */
+void *__libc_malloc(size_t size);
+void *__libc_calloc(size_t count, size_t size);
+void *__libc_realloc(void *old, size_t size);
+void *__libc_memalign(size_t alignment, size_t size);
+void *memalign(size_t alignment, size_t size);
+
+static _Atomic(struct failing_malloc *) plan;
+static atomic_uint calls;
+
+void failing_malloc_arm(struct failing_malloc *new_plan)
+{
+    atomic_store(&calls, 0);
+    atomic_store(&plan, new_plan);
+}
+
+void failing_malloc_disarm(void)
+{
+    atomic_store(&plan, NULL);
+}
+
+static bool is_refused(void)
+{
+    struct failing_malloc *self = atomic_load(&plan);
+    unsigned call;
+
+    if (!self)
+        return false;
+    call = atomic_fetch_add(&calls, 1) + 1;
+    self->count = call;
+    self->refused |= call == self->nth;
+    if (call == self->nth)
+        errno = ENOMEM;
+    return call == self->nth;
+}
+
+void *malloc(size_t size)
+{
+    return is_refused() ? NULL : __libc_malloc(size);
+}
+
+void *calloc(size_t count, size_t size)
+{
+    return is_refused() ? NULL : __libc_calloc(count, size);
+}
+
+void *realloc(void *old, size_t size)
+{
+    return is_refused() ? NULL : __libc_realloc(old, size);
+}
+
+void *memalign(size_t alignment, size_t size)
+{
+    return is_refused() ? NULL : __libc_memalign(alignment, size);
+}
+
+void *aligned_alloc(size_t alignment, size_t size)
+{
+    return memalign(alignment, size);
+}
+
+int posix_memalign(void **ret_memory, size_t alignment, size_t size)
+{
+    void *memory = memalign(alignment, size);
+
+    if (!memory)
+        return ENOMEM;
+    *ret_memory = memory;
+    return 0;
+}
+
+/* In a library that ends the process as memory.h does: CZMQ, libzmq, C++ within that. */
+static bool is_in_such_a_library(const void *caller)
+{
+    static const char *const libraries[] = { "/libczmq.so", "/libzmq.so", "/libstdc++.so" };
+    Dl_info other;
+
+    for (size_t i = 0; i < sizeof libraries / sizeof libraries[0]; i++) {
+        if (dladdr(caller, &other) != 0 && strstr(other.dli_fname, libraries[i]))
+            return true;
+    }
+    return false;
+}
+
+static bool is_ours(const void *caller)
+{
+    Dl_info self, other;
+
+    return dladdr((const void *)&plan, &self) != 0 && dladdr(caller, &other) != 0 &&
+           self.dli_fbase == other.dli_fbase;
+}
+
+static _Noreturn void end(bool for_want_of_memory)
+{
+    struct failing_malloc *self = atomic_load(&plan);
+
+    if (self && self->refused)
+        self->ended = for_want_of_memory;
+    (void)raise(SIGABRT);
+    _exit(128 + SIGABRT);
+}
+
+void abort(void)
+{
+    const void *caller = __builtin_return_address(0);
+
+    end(is_ours(caller) || is_in_such_a_library(caller));
+}
+
+/* An assertion of our own is a defect; CZMQ asserts that it was given what it asked for. */
+void __assert_fail(const char *assertion, const char *file, unsigned line, const char *function)
+{
+    fprintf(stderr, "%s:%u: %s: %s\n", file, line, function, assertion);
+    end(is_in_such_a_library(__builtin_return_address(0)));
+}
