@@ -33,6 +33,7 @@ static const struct cell_row {
     { "routing.lookup", "...D.Ga.." },
     { "routing.get_table", ".....Ga.." },
     { "routing.add_node", "..T...a.." },
+    { "routing.forget", "..T......" },
     { "transport.query", ".R.D..a.." },
     { "transport.resolve", ".R....a.." },
     { "transport.get_info", ".R....a.." },
