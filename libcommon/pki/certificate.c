@@ -36,10 +36,11 @@ lb_err certificate_to_der(const X509 *self, uint8_t ret_der[CERTIFICATE_DER_MAX]
 {
     int size = i2d_X509(self, NULL);
 
-    if (size <= 0 || size > CERTIFICATE_DER_MAX || i2d_X509(self, &ret_der) != size) {
+    if (size <= 0 || size > CERTIFICATE_DER_MAX) {
+        ERR_clear_error();
         return LB_TOO_BIG;
     }
-    *ret_size = (size_t)size;
+    *ret_size = (size_t)i2d_X509(self, &ret_der);
     return LB_OK;
 }
 

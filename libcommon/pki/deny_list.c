@@ -122,12 +122,11 @@ static bool signature_holds(const struct parts *parts, X509 *signer)
     EVP_MD_CTX *context = EVP_MD_CTX_new();
     bool holds;
 
-    must(context != NULL);
+    must(context &&
+         EVP_DigestVerifyInit(context, NULL, EVP_sha256(), NULL, X509_get0_pubkey(signer)) == 1);
     ERR_set_mark();
-    holds =
-        EVP_DigestVerifyInit(context, NULL, EVP_sha256(), NULL, X509_get0_pubkey(signer)) == 1 &&
-        EVP_DigestVerify(context, parts->signature.data, parts->signature.size, parts->body.data,
-                         parts->body.size) == 1;
+    holds = EVP_DigestVerify(context, parts->signature.data, parts->signature.size,
+                             parts->body.data, parts->body.size) == 1;
     ERR_pop_to_mark();
     EVP_MD_CTX_free(context);
     return holds;

@@ -122,6 +122,7 @@ enum change {
     A_CA,
     BEFORE_1970,
     ENDS_BEFORE_1970,
+    NO_DATE,
     NUL_INSIDE
 };
 
@@ -139,6 +140,7 @@ static const struct change_row {
     { "a CA is no leaf", A_CA, LB_INVALID },
     { "one that began before 1970", BEFORE_1970, LB_INVALID },
     { "one that ended before 1970", ENDS_BEFORE_1970, LB_INVALID },
+    { "one that begins on no date", NO_DATE, LB_INVALID },
     { "a NUL in place of a digit", NUL_INSIDE, LB_INVALID },
 };
 
@@ -205,6 +207,9 @@ static X509 *changed(enum change change)
         break;
     case ENDS_BEFORE_1970:
         assert_int_equal(ASN1_TIME_set_string(X509_getm_notAfter(self), "19690101000000Z"), 1);
+        break;
+    case NO_DATE:
+        assert_int_equal(ASN1_STRING_set(X509_getm_notBefore(self), "2630aa010000Z", -1), 1);
         break;
     case NUL_INSIDE:
         change_names(self, 30, '\0');
@@ -488,6 +493,51 @@ static void ders_are_whole_or_nothing(void **state)
     assert_int_equal(ERR_peek_error(), 0);
 }
 
+static void what_is_none_of_ours_is_not_written(void **state)
+{
+    char names[3 * CERTIFICATE_DER_MAX / 2] = "DNS:*";
+    uint8_t der[CERTIFICATE_DER_MAX], network[NETWORK_ID_SIZE];
+    X509 *empty = X509_new(), *longest;
+    size_t size = 0;
+
+    (void)state;
+    while (strlen(names) < CERTIFICATE_DER_MAX + 400) {
+        strcat(names, ",DNS:a.long.name.example.org");
+    }
+    longest = with_names(names);
+    assert_int_equal(certificate_to_der(longest, der, &size), LB_TOO_BIG);
+    assert_int_equal(certificate_to_der(empty, der, &size), LB_TOO_BIG);
+    assert_int_equal(certificate_network(empty, network), LB_INVALID);
+    assert_int_equal(size, 0);
+    X509_free(longest);
+    X509_free(empty);
+    assert_int_equal(ERR_peek_error(), 0);
+}
+
+static void each_refusal_has_a_text_of_its_own(void **state)
+{
+    (void)state;
+    for (int a = 0; a < CERTIFICATE_REFUSALS_COUNT; a++) {
+        for (int b = 0; b < a; b++) {
+            assert_string_not_equal(certificate_refusal_text((enum certificate_refusal)a),
+                                    certificate_refusal_text((enum certificate_refusal)b));
+        }
+    }
+    assert_string_equal(certificate_refusal_text(REFUSED_NOT), "not_refused");
+}
+
+static void a_network_is_its_roots_key(void **state)
+{
+    struct pki_network network;
+    uint8_t id[NETWORK_ID_SIZE];
+
+    (void)state;
+    pki_network_make(&network, "lab", NOW_S);
+    assert_int_equal(certificate_network(network.root, id), LB_OK);
+    assert_memory_equal(id, network.id, NETWORK_ID_SIZE);
+    pki_network_done(&network);
+}
+
 static void pem_holds_one_or_two(void **state)
 {
     char text[2 * CERTIFICATE_PEM_MAX];
@@ -556,6 +606,9 @@ int main(void)
         cmocka_unit_test(only_p256_and_the_right_key_make_any),
         cmocka_unit_test(the_longest_pair_has_its_place),
         cmocka_unit_test(ders_are_whole_or_nothing),
+        cmocka_unit_test(what_is_none_of_ours_is_not_written),
+        cmocka_unit_test(each_refusal_has_a_text_of_its_own),
+        cmocka_unit_test(a_network_is_its_roots_key),
         cmocka_unit_test(pem_holds_one_or_two),
         cmocka_unit_test(public_halves),
     };
