@@ -121,7 +121,7 @@ static void files(void **state)
     FILE *file;
 
     assert_non_null(mkdtemp(folder));
-    snprintf(paths.state_folder, sizeof(paths.state_folder), "%s", folder);
+    snprintf(paths.identity_file, sizeof(paths.identity_file), "%s/identity", folder);
     snprintf(path, sizeof(path), "%s/identity", folder);
     if (row->text) {
         file = fopen(path, "w");
@@ -143,7 +143,7 @@ static void too_long_is_invalid(void **state)
 
     (void)state;
     assert_non_null(mkdtemp(folder));
-    snprintf(paths.state_folder, sizeof(paths.state_folder), "%s", folder);
+    snprintf(paths.identity_file, sizeof(paths.identity_file), "%s/identity", folder);
     snprintf(path, sizeof(path), "%s/identity", folder);
     file = fopen(path, "w");
     assert_non_null(file);
