@@ -16,17 +16,17 @@ static const struct access_row rows[] = {
     { SERVICE_SUPERVISOR, "reload", FROM(GATEWAY) | FROM(ADMIN) },
 
     { SERVICE_ROUTING, "sightings", FROM(TRANSPORT) },
-    { SERVICE_ROUTING, "lookup", FROM(STORAGE) | FROM(GATEWAY) | FROM(ADMIN) },
+    { SERVICE_ROUTING, "lookup", FROM(STORAGE) | FROM(MEMBER) | FROM(GATEWAY) | FROM(ADMIN) },
     { SERVICE_ROUTING, "get_table", FROM(GATEWAY) | FROM(ADMIN) },
     { SERVICE_ROUTING, "add_node", FROM(TRANSPORT) | FROM(ADMIN) },
     { SERVICE_ROUTING, "forget", FROM(TRANSPORT) },
 
-    { SERVICE_TRANSPORT, "query", FROM(ROUTING) | FROM(STORAGE) | FROM(ADMIN) },
-    { SERVICE_TRANSPORT, "resolve", FROM(ROUTING) | FROM(ADMIN) },
+    { SERVICE_TRANSPORT, "query", FROM(ROUTING) | FROM(STORAGE) | FROM(MEMBER) | FROM(ADMIN) },
+    { SERVICE_TRANSPORT, "resolve", FROM(ROUTING) | FROM(MEMBER) | FROM(ADMIN) },
     { SERVICE_TRANSPORT, "get_info", FROM(ROUTING) | FROM(ADMIN) },
     { SERVICE_TRANSPORT, "local_torrents", FROM(SWARM) },
     { SERVICE_TRANSPORT, "crossed", FROM(TRANSPORT) },
-    { SERVICE_TRANSPORT, "call_all", FROM(ADMIN) },
+    { SERVICE_TRANSPORT, "call_all", FROM(MEMBER) },
 
     { SERVICE_STORAGE, "questions", FROM(TRANSPORT) },
     { SERVICE_STORAGE, "put", FROM(GATEWAY) | FROM(ADMIN) },
@@ -51,6 +51,31 @@ static const struct access_row rows[] = {
     { SERVICE_SWARM, "seed", FROM(SWARM) },
     { SERVICE_SWARM, "unseed", FROM(SWARM) },
     { SERVICE_SWARM, "allot", FROM(SWARM) },
+
+    { SERVICE_SIGNER, "sign_leaf", FROM(COORDINATOR) },
+    { SERVICE_SIGNER, "sign_deny_list", FROM(COORDINATOR) },
+    { SERVICE_SIGNER, "get_key", FROM(COORDINATOR) },
+    { SERVICE_SIGNER, "set_intermediate", FROM(COORDINATOR) },
+
+    { SERVICE_COORDINATOR, "invite", FROM(GATEWAY) | FROM(ADMIN) },
+    { SERVICE_COORDINATOR, "list_members", FROM(GATEWAY) | FROM(ADMIN) },
+    { SERVICE_COORDINATOR, "decide", FROM(GATEWAY) | FROM(ADMIN) },
+    { SERVICE_COORDINATOR, "revoke", FROM(GATEWAY) | FROM(ADMIN) },
+    { SERVICE_COORDINATOR, "get_group", FROM(GATEWAY) | FROM(ADMIN) },
+    { SERVICE_COORDINATOR, "add_server", FROM(GATEWAY) | FROM(ADMIN) },
+    { SERVICE_COORDINATOR, "remove_server", FROM(GATEWAY) | FROM(ADMIN) },
+    { SERVICE_COORDINATOR, "list_invites", FROM(GATEWAY) | FROM(ADMIN) },
+    { SERVICE_COORDINATOR, "withdraw", FROM(GATEWAY) | FROM(ADMIN) },
+    { SERVICE_COORDINATOR, "set_policy", FROM(GATEWAY) | FROM(ADMIN) },
+
+    { SERVICE_MEMBER, "calls", FROM(TRANSPORT) },
+    { SERVICE_MEMBER, "send", FROM(GATEWAY) | FROM(ADMIN) },
+    { SERVICE_MEMBER, "list_inbox", FROM(GATEWAY) | FROM(ADMIN) },
+    { SERVICE_MEMBER, "read_mail", FROM(GATEWAY) | FROM(ADMIN) },
+    { SERVICE_MEMBER, "remove_mail", FROM(GATEWAY) | FROM(ADMIN) },
+    { SERVICE_MEMBER, "new_denied", FROM(COORDINATOR) },
+    { SERVICE_MEMBER, "get_membership", FROM(GATEWAY) | FROM(ADMIN) },
+    { SERVICE_MEMBER, "renew_now", FROM(GATEWAY) | FROM(ADMIN) },
 };
 
 #define ROWS_COUNT (sizeof rows / sizeof rows[0])
@@ -61,8 +86,11 @@ static const char *const role_texts[] = { LB_SERVICES(LB_ROLE_TEXT) "an administ
 #undef LB_ROLE_TEXT
 
 static const char *const user_names[SERVICES_COUNT] = {
-    [SERVICE_SUPERVISOR] = "root",  [SERVICE_ROUTING] = "_lb-data", [SERVICE_TRANSPORT] = "_lb-net",
-    [SERVICE_STORAGE] = "_lb-data", [SERVICE_SWARM] = "_lb-net",    [SERVICE_GATEWAY] = "_lb-api",
+    [SERVICE_SUPERVISOR] = "root",       [SERVICE_ROUTING] = "_lb-data",
+    [SERVICE_TRANSPORT] = "_lb-net",     [SERVICE_STORAGE] = "_lb-data",
+    [SERVICE_SWARM] = "_lb-net",         [SERVICE_SIGNER] = "_lb-sign",
+    [SERVICE_COORDINATOR] = "_lb-coord", [SERVICE_MEMBER] = "_lb-net",
+    [SERVICE_GATEWAY] = "_lb-api",
 };
 
 const char *access_role_text(enum access_role role)

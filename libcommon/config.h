@@ -91,6 +91,9 @@ enum config_type {
       "Most fetches at once, others wait for their turn; 0: no limit")                             \
     X(SWARM_HOT_RATE, "swarm", "hot_rate", RATE, "200 MB/s", 0, 0,                                 \
       "A complete torrent that is sent faster is seeded by all workers; none: any that is sent")   \
+    X(COORDINATOR_LISTEN, "coordinator", "listen", LIST, "0.0.0.0:6891, [::]:6891", 0, 0,          \
+      "Addresses at which a coordinator admits members, TCP, ADDR:PORT; at most one IPv4 and "     \
+      "one IPv6")                                                                                  \
     X(METRICS_LISTEN, "gateway", "metrics_listen", TEXT, "", 0, 0,                                 \
       "Address of Prometheus metrics, /healthz and /readyz over HTTP, ADDR:PORT; none: off")
 
@@ -148,10 +151,11 @@ LB_MUST_CHECK lb_err config_check_addresses(const struct config *config,
                                             struct config_problem *ret_problem);
 
 /*
- * Is this what node.listen says, or one of its ports 0? A socket that was handed over (by a socket
- * unit of systemd) may listen elsewhere: this says so in the log.
+ * Is this what the key, LISTEN or COORDINATOR_LISTEN, says, or one of its ports 0? A socket that
+ * was handed over (by a socket unit of systemd) may listen elsewhere: this says so in the log.
  */
-bool config_check_handed(const struct config *config, const struct address *bound);
+bool config_check_handed(const struct config *config, enum config_key key,
+                         const struct address *bound);
 
 /* A value with its unit, as in the files: bytes, and milliseconds. LB_INVALID when it is none. */
 LB_MUST_CHECK lb_err config_parse_size(const char *text, uint64_t *ret_bytes);

@@ -38,20 +38,20 @@ static bool is_host_and_port(const char *text)
            memchr(text, ':', (size_t)(colon - text)) == NULL && is_port(colon + 1);
 }
 
-static lb_err check_listen(const struct config *config, struct config_problem *ret_problem)
+static lb_err check_listen(const struct config *config, enum config_key key, const char *expected,
+                           struct config_problem *ret_problem)
 {
     unsigned v4_count = 0, v6_count = 0;
 
-    for (size_t i = 0; i < config_list_count(config, CONFIG_LISTEN); i++) {
-        const char *text = config_list_item(config, CONFIG_LISTEN, i);
+    for (size_t i = 0; i < config_list_count(config, key); i++) {
+        const char *text = config_list_item(config, key, i);
         struct address address;
 
         if (address_parse(text, &address) != LB_OK)
-            return wrong_value(config, CONFIG_LISTEN, text,
-                               "expected ADDR:PORT, as 0.0.0.0:6881 or [::]:6881", ret_problem);
+            return wrong_value(config, key, text, expected, ret_problem);
         *(address_is_v4(&address) ? &v4_count : &v6_count) += 1;
         if (v4_count > 1 || v6_count > 1)
-            return wrong_value(config, CONFIG_LISTEN, text, "at most one IPv4 and one IPv6 address",
+            return wrong_value(config, key, text, "at most one IPv4 and one IPv6 address",
                                ret_problem);
     }
     return LB_OK;
@@ -81,21 +81,26 @@ static lb_err check_metrics(const struct config *config, struct config_problem *
 
 lb_err config_check_addresses(const struct config *config, struct config_problem *ret_problem)
 {
-    lb_err err = check_listen(config, ret_problem);
+    lb_err err = check_listen(config, CONFIG_LISTEN,
+                              "expected ADDR:PORT, as 0.0.0.0:6881 or [::]:6881", ret_problem);
 
+    if (err == LB_OK)
+        err = check_listen(config, CONFIG_COORDINATOR_LISTEN,
+                           "expected ADDR:PORT, as 0.0.0.0:6891 or [::]:6891", ret_problem);
     if (err == LB_OK)
         err = check_bootstrap(config, ret_problem);
     return err == LB_OK ? check_metrics(config, ret_problem) : err;
 }
 
-bool config_check_handed(const struct config *config, const struct address *bound)
+bool config_check_handed(const struct config *config, enum config_key key,
+                         const struct address *bound)
 {
     char text[ADDRESS_TEXT_SIZE];
 
-    for (size_t i = 0; i < config_list_count(config, CONFIG_LISTEN); i++) {
+    for (size_t i = 0; i < config_list_count(config, key); i++) {
         struct address address;
 
-        if (address_parse(config_list_item(config, CONFIG_LISTEN, i), &address) != LB_OK)
+        if (address_parse(config_list_item(config, key, i), &address) != LB_OK)
             continue;
         if (address.port == 0)
             address.port = bound->port;
@@ -104,8 +109,8 @@ bool config_check_handed(const struct config *config, const struct address *boun
     }
     address_format(bound, text);
     log_warn(
-        "the socket that was handed over listens on %s, node.listen says %s: change the socket "
-        "unit, or node.listen",
-        text, config_text(config, CONFIG_LISTEN));
+        "the socket that was handed over listens on %s, %s.%s says %s: change the socket unit, or "
+        "the configuration",
+        text, config_section_name(key), config_key_name(key), config_text(config, key));
     return false;
 }

@@ -55,6 +55,7 @@ enum config_effect {
     X(SWARM_SUBNET_LIMITS, ANEW, LB_ONLY(SWARM))                                                   \
     X(SWARM_ACTIVE_MAX, LIVE, LB_ONLY(SWARM))                                                      \
     X(SWARM_HOT_RATE, LIVE, LB_ONLY(SWARM))                                                        \
+    X(COORDINATOR_LISTEN, NODE, 0)                                                                 \
     X(METRICS_LISTEN, NODE, 0)
 
 enum config_effect config_effect(enum config_key key);

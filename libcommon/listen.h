@@ -8,12 +8,13 @@
 #include "libcommon/error.h"
 
 /* The names under which a manager hands sockets over (LISTEN_FDNAMES). */
-#define LISTEN_MAILBOX "mailbox" /* every service: RUN/SERVICE-INSTANCE.sock */
-#define LISTEN_UDP     "udp"     /* transport: one for each address of node.listen, in that order */
-#define LISTEN_TCP     "tcp"     /* swarm: likewise */
-#define LISTEN_API     "api"     /* gateway: RUN/api.sock */
-#define LISTEN_EVENTS  "events"  /* gateway: RUN/events.sock */
-#define LISTEN_METRICS "metrics" /* gateway: gateway.metrics_listen, TCP */
+#define LISTEN_MAILBOX     "mailbox"     /* every service: RUN/SERVICE-INSTANCE.sock */
+#define LISTEN_UDP         "udp"         /* transport: node.listen, one for each, in that order */
+#define LISTEN_TCP         "tcp"         /* swarm: likewise */
+#define LISTEN_API         "api"         /* gateway: RUN/api.sock */
+#define LISTEN_EVENTS      "events"      /* gateway: RUN/events.sock */
+#define LISTEN_COORDINATOR "coordinator" /* coordinator: coordinator.listen, TCP, one for each */
+#define LISTEN_METRICS     "metrics"     /* gateway: gateway.metrics_listen, TCP */
 
 /*
  * One UDP socket per worker on one address, SO_REUSEPORT, IPv6 ones v6-only, receive buffer raised.

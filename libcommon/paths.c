@@ -10,14 +10,20 @@
 #define SYSTEM_STATE "/var/lib/littlebird"
 #define SYSTEM_RUN   "/run/littlebird"
 
+#define IDENTITY_FILE   "/identity"
+#define MEMBER_FOLDER   "/member"
+#define REGISTER_FOLDER "/coordinator"
+#define CA_FOLDER       "/ca"
+
 /* Below the system's folders: the part of each user. */
 static const char *const compartments[SERVICES_COUNT] = {
-    [SERVICE_ROUTING] = "/data",
-    [SERVICE_TRANSPORT] = "/net",
-    [SERVICE_STORAGE] = "/data",
-    [SERVICE_SWARM] = "/net",
+    [SERVICE_ROUTING] = "/data",  [SERVICE_TRANSPORT] = "/net",
+    [SERVICE_STORAGE] = "/data",  [SERVICE_SWARM] = "/net",
+    [SERVICE_SIGNER] = CA_FOLDER, [SERVICE_COORDINATOR] = REGISTER_FOLDER,
+    [SERVICE_MEMBER] = "/net",
 };
 #define PAGES_WRITER SERVICE_ROUTING
+#define KEYS_OWNER   SERVICE_MEMBER /* its user's: transport and swarm, which speak TLS, share it */
 
 /* Join into one of the fixed buffers. */
 static lb_err join(char ret_path[PATHS_SIZE], const char *folder, const char *name)
@@ -33,8 +39,8 @@ static size_t longest_socket_name(void)
     size_t longest = strlen("/events.sock");
 
     for (int service = 0; service < SERVICES_COUNT; service++) {
-        int size = snprintf(NULL, 0, "/%s-%d.sock", service_text((enum service)service),
-                            STATUS_INSTANCES_MAX - 1);
+        unsigned last = service_is_optional((enum service)service) ? 0 : STATUS_INSTANCES_MAX - 1;
+        int size = snprintf(NULL, 0, "/%s-%u.sock", service_text((enum service)service), last);
 
         if ((size_t)size > longest)
             longest = (size_t)size;
@@ -45,6 +51,20 @@ static size_t longest_socket_name(void)
 static lb_err check_run_folder(const struct paths *self)
 {
     return strlen(self->run_folder) + longest_socket_name() > IPC_PATH_MAX ? LB_TOO_BIG : LB_OK;
+}
+
+/* Of one user all lies below the one state folder. */
+static lb_err join_private(struct paths *self)
+{
+    lb_err err = join(self->identity_file, self->state_folder, IDENTITY_FILE);
+
+    if (err == LB_OK)
+        err = join(self->member_folder, self->state_folder, MEMBER_FOLDER);
+    if (err == LB_OK)
+        err = join(self->register_folder, self->state_folder, REGISTER_FOLDER);
+    if (err == LB_OK)
+        err = join(self->ca_folder, self->state_folder, CA_FOLDER);
+    return err;
 }
 
 static lb_err make_absolute(const char *dir, char ret_dir[PATHS_SIZE])
@@ -132,6 +152,11 @@ void paths_system(struct paths *ret_self)
     snprintf(ret_self->run_folder, PATHS_SIZE, SYSTEM_RUN);
     snprintf(ret_self->pages_folder, PATHS_SIZE, SYSTEM_RUN "%s", compartments[PAGES_WRITER]);
     snprintf(ret_self->private_folder, PATHS_SIZE, SYSTEM_RUN);
+    snprintf(ret_self->identity_file, PATHS_SIZE, SYSTEM_STATE IDENTITY_FILE);
+    snprintf(ret_self->member_folder, PATHS_SIZE, SYSTEM_STATE "%s" MEMBER_FOLDER,
+             compartments[KEYS_OWNER]);
+    snprintf(ret_self->register_folder, PATHS_SIZE, SYSTEM_STATE REGISTER_FOLDER);
+    snprintf(ret_self->ca_folder, PATHS_SIZE, SYSTEM_STATE CA_FOLDER);
 }
 
 bool paths_is_system(const struct paths *self)
@@ -167,6 +192,9 @@ lb_err paths_find(struct paths *ret_self, const char *dir)
     if (err != LB_OK)
         return err;
     if (!paths_is_system(&found)) {
+        err = join_private(&found);
+        if (err != LB_OK)
+            return err;
         memcpy(found.pages_folder, found.run_folder, PATHS_SIZE);
         memcpy(found.private_folder, found.run_folder, PATHS_SIZE);
     }

@@ -5,8 +5,9 @@
  * Otherwise per user: $XDG_CONFIG_HOME, $XDG_DATA_HOME and $XDG_RUNTIME_DIR with their defaults.
  *
  * The system's node runs under several users (libcommon/access.h), each with folders of its own:
- * below /var/lib/littlebird and /run/littlebird, "net" is that of transport and swarm, "data" that
- * of routing and storage. The run folder itself is root's, so that no service can put another
+ * below /var/lib/littlebird and /run/littlebird, "net" is that of transport, swarm and member,
+ * "data" that of routing and storage, "coordinator" and "ca" those of coordinator and signer. The
+ * run folder itself is root's, so that no service can put another
  * socket or page in the place of one. Anywhere else all belongs to one user.
  */
 #pragma once
@@ -17,14 +18,19 @@
 #include <stdbool.h>
 
 #define PATHS_SIZE   512
-#define IPC_PATH_MAX 107 /* sun_path without its NUL */
+#define IPC_PATH_MAX 107                /* sun_path without its NUL */
+#define PATHS_CA_KEY "intermediate.key" /* in ca_folder; there on a coordinator */
 
 struct paths {
     char config_file[PATHS_SIZE];
     char state_folder[PATHS_SIZE];
-    char run_folder[PATHS_SIZE];     /* sockets, status.shm */
-    char pages_folder[PATHS_SIZE];   /* routing.shm and presence.shm */
-    char private_folder[PATHS_SIZE]; /* gone with the run folder; for the service's own user */
+    char run_folder[PATHS_SIZE];      /* sockets, status.shm */
+    char pages_folder[PATHS_SIZE];    /* routing.shm and presence.shm */
+    char private_folder[PATHS_SIZE];  /* gone with the run folder; for the service's own user */
+    char identity_file[PATHS_SIZE];   /* libcommon/identity.h; there on a member */
+    char member_folder[PATHS_SIZE];   /* key and certificate: libcommon/pki/membership.h */
+    char register_folder[PATHS_SIZE]; /* lb-coordinator's: Raft log and snapshots */
+    char ca_folder[PATHS_SIZE];       /* lb-signer's: PATHS_CA_KEY and what it certifies */
 };
 
 /*

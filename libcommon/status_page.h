@@ -22,7 +22,7 @@
 #include <stdint.h>
 
 #define STATUS_PAGE_MAGIC    0x4c42535441545553ULL /* "LBSTATUS" */
-#define STATUS_PAGE_LAYOUT   5u
+#define STATUS_PAGE_LAYOUT   6u
 #define STATUS_INSTANCES_MAX 16
 #define STATUS_COUNTERS_MAX  40
 #define STATUS_NAME_SIZE     24
@@ -37,6 +37,9 @@
     X(TRANSPORT, "transport")                                                                      \
     X(STORAGE, "storage")                                                                          \
     X(SWARM, "swarm")                                                                              \
+    X(SIGNER, "signer")                                                                            \
+    X(COORDINATOR, "coordinator")                                                                  \
+    X(MEMBER, "member")                                                                            \
     X(GATEWAY, "gateway")
 
 #define LB_SERVICE_ENUM(name, text) SERVICE_##name,
@@ -45,6 +48,15 @@ enum service { LB_SERVICES(LB_SERVICE_ENUM) SERVICES_COUNT };
 
 const char *service_text(enum service service);
 LB_MUST_CHECK lb_err service_parse(const char *text, enum service *ret_service);
+
+/*
+ * It runs on some nodes only, members of a private network and coordinators of one, and always as
+ * one instance. The supervisor decides; where its slot is absent nobody misses it.
+ */
+static inline bool service_is_optional(enum service service)
+{
+    return service == SERVICE_SIGNER || service == SERVICE_COORDINATOR || service == SERVICE_MEMBER;
+}
 
 /* X(name, text) */
 #define LB_STATES(X)                                                                               \

@@ -241,6 +241,7 @@ static bool is_system_node(const struct paths *paths)
 enum level processes_level(const struct process *rows, size_t count)
 {
     bool serving[SERVICES_COUNT] = { [SERVICE_SUPERVISOR] = true };
+    bool seen[SERVICES_COUNT] = { false };
     bool well = true, whole = true, any = false;
 
     for (size_t i = 0; i < count; i++) {
@@ -248,12 +249,13 @@ enum level processes_level(const struct process *rows, size_t count)
 
         any |= rows[i].alive;
         serving[rows[i].service] |= serves;
+        seen[rows[i].service] = true;
         well &= rows[i].state == STATE_READY || rows[i].state == STATE_STOPPED;
     }
     if (!any)
         return LEVEL_NOT_RUNNING;
     for (int service = 0; service < SERVICES_COUNT; service++)
-        whole &= serving[service];
+        whole &= serving[service] || (service_is_optional((enum service)service) && !seen[service]);
     if (!whole)
         return LEVEL_DOWN;
     return well ? LEVEL_WELL : LEVEL_DEGRADED;

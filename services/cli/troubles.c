@@ -39,7 +39,7 @@ __attribute__((format(printf, 2, 3))) static void say(struct trouble *trouble, c
 static const char *log_of(const struct world *world, const struct process *row, char ret_text[64])
 {
     bool is_one = row->service == SERVICE_SUPERVISOR || row->service == SERVICE_ROUTING ||
-                  row->service == SERVICE_GATEWAY;
+                  row->service == SERVICE_GATEWAY || service_is_optional(row->service);
 
     if (!world->is_system)
         snprintf(ret_text, 64, "littlebird.log");
@@ -213,7 +213,17 @@ static bool is_told(const struct process *rows, size_t count, enum service servi
     return false;
 }
 
-/* Services that nothing is known of, or that were stopped in order while others go on. */
+static bool is_listed(const struct process *rows, size_t count, enum service service)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (rows[i].service == service)
+            return true;
+    }
+    return false;
+}
+
+/* Services that nothing is known of and that every node has, or that were stopped in order while
+ * others go on. */
 static void add_missing(struct troubles *self, const struct world *world,
                         const struct process *rows, size_t count)
 {
@@ -221,7 +231,8 @@ static void add_missing(struct troubles *self, const struct world *world,
         struct process row = { .service = (enum service)i };
         struct trouble trouble = { .weight = TROUBLE_CRITICAL };
 
-        if (world->serving[i] || is_told(rows, count, (enum service)i))
+        if (world->serving[i] || is_told(rows, count, (enum service)i) ||
+            (service_is_optional((enum service)i) && !is_listed(rows, count, (enum service)i)))
             continue;
         on_gone(world, &row, service_text((enum service)i), &trouble);
         add(self, &trouble);

@@ -230,10 +230,16 @@ static void write_node(const struct rendering *self)
                  "1 while a service is not as it should be, or down.");
     fprintf(self->to, "littlebird_node_degraded %d\n", level != VIEW_WELL);
     begin_family(self, "active_workers", TYPE_GAUGE, "Instances of a service that share its work.");
-    for (int service = 0; service < SERVICES_COUNT; service++)
+    for (int service = 0; service < SERVICES_COUNT; service++) {
+        const struct status_slot *slot =
+            status_page_slot(self->view->status, (enum service)service, 0);
+
+        if (service_is_optional((enum service)service) && atomic_load(&slot->state) == STATE_ABSENT)
+            continue;
         fprintf(self->to, "littlebird_active_workers{service=\"%s\"} %u\n",
                 service_text((enum service)service),
                 status_page_active(self->view->status, (enum service)service));
+    }
 }
 
 /* ---- counters ---- */

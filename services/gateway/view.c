@@ -91,18 +91,51 @@ static ProtobufCBinaryData node_id_of(const struct view *self)
                                   .data = (uint8_t *)(uintptr_t)self->node_id->bytes };
 }
 
+/* One that is being started again is still one. */
+static bool is_coordinator(const struct view *self)
+{
+    struct process process;
+
+    return view_process(self, SERVICE_COORDINATOR, 0, &process);
+}
+
+bool view_answers(const struct view *self, const struct method *method, struct answer *ret_refusal)
+{
+    bool of_register = method->service == SERVICE_COORDINATOR;
+
+    if (!of_register && method->service != SERVICE_MEMBER)
+        return true;
+    if (!self->member) {
+        *ret_refusal = answer_error(LB_UNSUPPORTED, "%s",
+                                    "this node is of the open network: littlebird join makes it a "
+                                    "member of a private one");
+        return false;
+    }
+    if (!of_register || is_coordinator(self))
+        return true;
+    *ret_refusal =
+        answer_error(LB_UNAVAILABLE,
+                     "this node is no coordinator of the network %s: ask on one, lb-admin status "
+                     "names them",
+                     self->member->network_name);
+    ret_refusal->retry_after_ms = 0;
+    return false;
+}
+
 void view_server_info(const struct view *self, message_take_fn *respond, void *ctx)
 {
     Littlebird__V1__GetServerInfoResponse response = LITTLEBIRD__V1__GET_SERVER_INFO_RESPONSE__INIT;
     char *names[API_METHODS_COUNT];
+    struct answer refusal;
 
-    for (size_t i = 0; i < API_METHODS_COUNT; i++)
-        names[i] = (char *)(uintptr_t)api_methods[i].name;
+    for (size_t i = 0; i < API_METHODS_COUNT; i++) {
+        if (view_answers(self, &api_methods[i], &refusal))
+            names[response.n_methods++] = (char *)(uintptr_t)api_methods[i].name;
+    }
     response.version = (char *)(uintptr_t)LB_VERSION;
     response.protocol_min = API_PROTOCOL_MIN;
     response.protocol_max = API_PROTOCOL_MAX;
     response.methods = names;
-    response.n_methods = API_METHODS_COUNT;
     response.node_id = node_id_of(self);
     response.message_bytes_max = API_MESSAGE_MAX;
     response.value_bytes_max = API_VALUE_MAX;
@@ -148,11 +181,14 @@ static enum view_level level_of(const struct view *self, const struct process *p
                                 size_t count, char ret_why[VIEW_WHY_SIZE])
 {
     bool serving[SERVICES_COUNT] = { [SERVICE_SUPERVISOR] = true };
+    bool seen[SERVICES_COUNT] = { false };
     enum view_level level = VIEW_WELL;
 
     ret_why[0] = '\0';
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count; i++) {
         serving[processes[i].service] |= service_state_serves(processes[i].state);
+        seen[processes[i].service] = true;
+    }
     for (size_t i = 0; i < count; i++) {
         bool hinders = !serving[processes[i].service];
 
@@ -165,7 +201,7 @@ static enum view_level level_of(const struct view *self, const struct process *p
             return VIEW_DOWN;
     }
     for (int service = 0; service < SERVICES_COUNT; service++) {
-        if (!serving[service]) {
+        if (!serving[service] && (seen[service] || !service_is_optional((enum service)service))) {
             snprintf(ret_why, VIEW_WHY_SIZE, "%s does not run",
                      service_text((enum service)service));
             return VIEW_DOWN;

@@ -24,7 +24,8 @@ struct children {
     struct sockets_problem problem; /* of the last children_start() */
 };
 
-/* At the start: so many, whose sockets are bound; none is started yet. Clears their slots. */
+/* At the start: so many, whose sockets are bound; none is started yet. Clears the slots of
+ * all there may be. */
 void children_set(struct children *self, enum service service, unsigned instances);
 
 /* All there are, in the order in which they are started; before: NULL at first. NULL: no more. */

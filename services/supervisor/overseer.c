@@ -6,6 +6,7 @@
 #include "libcommon/memory.h"
 #include "libcommon/notify.h"
 #include "proto/supervisor.pb-c.h"
+#include "services/supervisor/belonging.h"
 #include "services/supervisor/bus.h"
 #include "services/supervisor/claim.h"
 #include "services/supervisor/lifecycle.h"
@@ -41,6 +42,7 @@ struct overseer {
     struct page page;
     struct bus *bus;
     int lock;
+    struct roster_node node;
     uv_timer_t *timer;
     uint64_t started_ms;
     uint64_t tick_ms;  /* the last one */
@@ -341,6 +343,20 @@ static void forget_restarts(struct overseer *self)
     }
 }
 
+/* What another run left there is no news. */
+static void clear_unwanted(struct overseer *self)
+{
+    size_t count;
+    const struct roster_row *rows = roster_rows(&count);
+
+    for (size_t i = 0; i < count; i++) {
+        for (unsigned k = 0; !roster_wants(&rows[i], &self->node) && k < STATUS_INSTANCES_MAX;
+             k++) {
+            status_slot_clear(status_page_slot(&self->page, rows[i].service, k));
+        }
+    }
+}
+
 /* systemd was away: an order to stop may be lost. */
 static void stop_surplus(struct overseer *self)
 {
@@ -368,7 +384,9 @@ static void on_listed(void *ctx, bool is_up)
         stop_surplus(self);
     }
     for (size_t i = 0; !self->has_begun && i < count; i++) {
-        bring_to_size(self, &rows[i], is_up);
+        if (roster_wants(&rows[i], &self->node)) {
+            bring_to_size(self, &rows[i], is_up);
+        }
     }
     begin(self);
     settle(self);
@@ -528,7 +546,7 @@ static lb_err overseer_claim(struct actor *actor, void **ret_ctx)
     self->actor = actor;
     self->lock = lock;
     *ret_ctx = self;
-    return LB_OK;
+    return belonging_find(actor_paths(actor), &self->node);
 }
 
 static lb_err overseer_start(struct actor *actor, void **ret_ctx)
@@ -539,7 +557,8 @@ static lb_err overseer_start(struct actor *actor, void **ret_ctx)
     if (err != LB_OK) {
         return err;
     }
-    requests_init(&self->requests, actor, &self->page, &manager, self);
+    requests_init(&self->requests, actor, &self->page, &self->node, &manager, self);
+    clear_unwanted(self);
     recall_restarts(self);
     self->started_ms = self->tick_ms = self->awake_ms = clock_monotonic_ms();
     self->timer = xcalloc(1, sizeof *self->timer);

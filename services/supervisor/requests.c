@@ -13,10 +13,11 @@
 #define NEVER UINT64_MAX
 
 void requests_init(struct requests *self, struct actor *actor, const struct page *page,
-                   const struct manager *manager, void *manager_ctx)
+                   const struct roster_node *node, const struct manager *manager, void *manager_ctx)
 {
     self->actor = actor;
     self->page = page;
+    self->node = *node;
     self->manager = manager;
     self->manager_ctx = manager_ctx;
     self->reload = reload_new(actor, page);
@@ -38,7 +39,9 @@ void requests_set_instances(struct requests *self, enum service service, unsigne
 
 unsigned requests_instances(const struct requests *self, enum service service)
 {
-    return self->scalings[service].wanted;
+    const struct roster_row *row = roster_find(service);
+
+    return row && !roster_wants(row, &self->node) ? 0 : self->scalings[service].wanted;
 }
 
 static void reply_done(struct call **call)
@@ -235,7 +238,9 @@ void requests_advance(struct requests *self, uint64_t now_ms)
         return;
     }
     for (size_t i = 0; i < count; i++) {
-        advance_scaling(self, rows[i].service, now_ms);
+        if (roster_wants(&rows[i], &self->node)) {
+            advance_scaling(self, rows[i].service, now_ms);
+        }
     }
     for (size_t i = 0; i < REQUESTS_WAITING_MAX; i++) {
         struct request_waiting *waiting = &self->waiting[i];
@@ -353,6 +358,11 @@ static bool find_row(const struct requests *self, struct call **call, const char
         call_fail(call, LB_UNSUPPORTED,
                   "there is one supervisor, and it restarts with its node: littlebird down, "
                   "littlebird up");
+    } else if (!roster_wants(roster_find(service), &self->node)) {
+        call_fail(
+            call, LB_NOT_FOUND, "%s runs on %s only, and this node is none", service_text(service),
+            roster_find(service)->when == ROSTER_AS_MEMBER ? "members of a private network"
+                                                           : "coordinators of a private network");
     } else {
         *ret_row = roster_find(service);
     }

@@ -11,6 +11,7 @@
 #include "libcommon/actor.h"
 #include "services/supervisor/manager.h"
 #include "services/supervisor/restarts.h"
+#include "services/supervisor/roster.h"
 #include "services/supervisor/scaling.h"
 
 #include <stdbool.h>
@@ -41,6 +42,7 @@ struct requests {
     const struct page *page; /* borrowed: the status page, writable */
     const struct manager *manager;
     void *manager_ctx;
+    struct roster_node node; /* what is not wanted there has no instances */
     struct scaling scalings[SERVICES_COUNT];
     struct request_waiting waiting[REQUESTS_WAITING_MAX];
     struct reload *reload; /* NULL before requests_init() */
@@ -52,7 +54,8 @@ struct requests {
 extern handler_fn *const requests_handlers[REQUESTS_HANDLERS_COUNT];
 
 void requests_init(struct requests *self, struct actor *actor, const struct page *page,
-                   const struct manager *manager, void *manager_ctx);
+                   const struct roster_node *node, const struct manager *manager,
+                   void *manager_ctx);
 
 /* Its timers need one more turn of the loop. Also when requests_init() was not come to. */
 void requests_done(struct requests *self);
@@ -63,7 +66,10 @@ void requests_hangup(void *ctx);
 /* At the start: a service has so many instances. Published as active at once. */
 void requests_set_instances(struct requests *self, enum service service, unsigned instances);
 
-/* How many instances a service has or gets: those that are being taken away are not counted. */
+/*
+ * How many instances a service has or gets: those that are being taken away are not counted. 0: it
+ * is not for this node.
+ */
 unsigned requests_instances(const struct requests *self, enum service service);
 
 /* After anything happened, and when requests_deadline_ms() has come. */

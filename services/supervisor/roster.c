@@ -21,10 +21,26 @@ static const struct roster_row rows[] = {
       .needs = BIT(ROUTING) | BIT(STORAGE) | BIT(TRANSPORT),
       .instances_key = CONFIG_SWARM_WORKERS,
       .scales = true },
+    { .service = SERVICE_SIGNER,
+      .program = "lb-signer",
+      .when = ROSTER_AS_COORDINATOR,
+      .instances_key = -1 },
+    { .service = SERVICE_COORDINATOR,
+      .program = "lb-coordinator",
+      .when = ROSTER_AS_COORDINATOR,
+      .sockets = ROSTER_COORDINATOR,
+      .needs = BIT(SIGNER),
+      .instances_key = -1 },
+    { .service = SERVICE_MEMBER,
+      .program = "lb-member",
+      .when = ROSTER_AS_MEMBER,
+      .needs = BIT(ROUTING) | BIT(TRANSPORT),
+      .instances_key = -1 },
     { .service = SERVICE_GATEWAY,
       .program = "lb-gateway",
       .sockets = ROSTER_API,
-      .needs = BIT(ROUTING) | BIT(STORAGE) | BIT(TRANSPORT) | BIT(SWARM),
+      .needs = BIT(ROUTING) | BIT(STORAGE) | BIT(TRANSPORT) | BIT(SWARM) | BIT(COORDINATOR) |
+               BIT(MEMBER),
       .instances_key = -1 },
 };
 
@@ -44,6 +60,12 @@ const struct roster_row *roster_find(enum service service)
         }
     }
     return NULL;
+}
+
+bool roster_wants(const struct roster_row *row, const struct roster_node *node)
+{
+    return row->when == ROSTER_ALWAYS || (row->when == ROSTER_AS_MEMBER && node->is_member) ||
+           (row->when == ROSTER_AS_COORDINATOR && node->is_coordinator);
 }
 
 bool roster_may_stop(enum service service, unsigned running)

@@ -5,6 +5,7 @@
 #include "libcommon/log.h"
 #include "libcommon/memory.h"
 #include "proto/supervisor.pb-c.h"
+#include "services/supervisor/belonging.h"
 #include "services/supervisor/children.h"
 #include "services/supervisor/claim.h"
 #include "services/supervisor/inbox.h"
@@ -30,6 +31,7 @@ struct supervisor {
     struct requests requests; /* first: see there */
     struct actor *actor;
     int lock;
+    struct roster_node node;
     struct sockets sockets;
     struct inbox inbox;
     struct page page;
@@ -313,7 +315,7 @@ static lb_err bind_all(struct supervisor *self)
         log_error("cannot bind %s: %s", self->inbox.address.sun_path, strerror(errno));
         return err;
     }
-    err = sockets_bind(&self->sockets, actor_config(self->actor), paths, &problem);
+    err = sockets_bind(&self->sockets, actor_config(self->actor), &self->node, paths, &problem);
     if (err != LB_OK) {
         log_error("%s", problem.text);
     }
@@ -335,7 +337,10 @@ static lb_err supervisor_claim(struct actor *actor, void **ret_ctx)
     self->lock = lock;
     self->inbox.fd = -1;
     *ret_ctx = self;
-    err = find_program_folder(self->children.surroundings.program_folder);
+    err = belonging_find(actor_paths(actor), &self->node);
+    if (err == LB_OK) {
+        err = find_program_folder(self->children.surroundings.program_folder);
+    }
     return err == LB_OK ? bind_all(self) : err;
 }
 
@@ -394,12 +399,15 @@ static void add_children(struct supervisor *self)
     children->surroundings.sockets = &self->sockets;
     children->surroundings.arguments = actor_arguments(self->actor);
     children->surroundings.notify_socket = self->inbox.address.sun_path;
-    requests_init(&self->requests, self->actor, &self->page, &manager, self);
+    requests_init(&self->requests, self->actor, &self->page, &self->node, &manager, self);
     for (size_t i = 0; i < count; i++) {
-        unsigned instances = sockets_instances(config, rows[i].service);
+        bool is_wanted = roster_wants(&rows[i], &self->node);
+        unsigned instances = is_wanted ? sockets_instances(config, rows[i].service) : 0;
 
         children_set(children, rows[i].service, instances);
-        requests_set_instances(&self->requests, rows[i].service, instances);
+        if (is_wanted) {
+            requests_set_instances(&self->requests, rows[i].service, instances);
+        }
     }
 }
 

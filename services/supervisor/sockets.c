@@ -186,31 +186,33 @@ static lb_err bind_address(struct sockets *self, const struct address *address, 
     return LB_OK;
 }
 
-static lb_err parse_addresses(const struct config *config,
+/* key: LISTEN or COORDINATOR_LISTEN. */
+static lb_err parse_addresses(const struct config *config, enum config_key key,
                               struct address ret_addresses[SOCKETS_ADDRESSES_MAX],
                               size_t *ret_count, struct sockets_problem *ret_problem)
 {
-    const char *origin = config_origin(config, CONFIG_LISTEN);
-    size_t count = config_list_count(config, CONFIG_LISTEN);
+    const char *origin = config_origin(config, key);
+    const char *section = config_section_name(key);
+    const char *name = config_key_name(key);
+    size_t count = config_list_count(config, key);
 
     if (count == 0 || count > SOCKETS_ADDRESSES_MAX) {
         return refuse(ret_problem, LB_INVALID,
-                      "%s: node.listen needs one or two addresses, one IPv4 and one IPv6 at most",
-                      origin);
+                      "%s: %s.%s needs one or two addresses, one IPv4 and one IPv6 at most", origin,
+                      section, name);
     }
     for (size_t i = 0; i < count; i++) {
-        const char *item = config_list_item(config, CONFIG_LISTEN, i);
+        const char *item = config_list_item(config, key, i);
 
         if (address_parse(item, &ret_addresses[i]) != LB_OK) {
-            return refuse(ret_problem, LB_INVALID,
-                          "%s: node.listen '%s' is not ADDR:PORT, as in 0.0.0.0:6881 or [::]:6881",
-                          origin, item);
+            return refuse(ret_problem, LB_INVALID, "%s: %s.%s '%s' is not ADDR:PORT, as in %s",
+                          origin, section, name, item, config_default(key));
         }
     }
     if (count == 2 && address_is_v4(&ret_addresses[0]) == address_is_v4(&ret_addresses[1])) {
-        return refuse(
-            ret_problem, LB_INVALID,
-            "%s: node.listen has two addresses of one kind; one IPv4 and one IPv6 at most", origin);
+        return refuse(ret_problem, LB_INVALID,
+                      "%s: %s.%s has two addresses of one kind; one IPv4 and one IPv6 at most",
+                      origin, section, name);
     }
     *ret_count = count;
     return LB_OK;
@@ -221,7 +223,7 @@ static lb_err bind_addresses(struct sockets *self, const struct config *config,
 {
     struct address addresses[SOCKETS_ADDRESSES_MAX];
     size_t count = 0;
-    lb_err err = parse_addresses(config, addresses, &count, ret_problem);
+    lb_err err = parse_addresses(config, CONFIG_LISTEN, addresses, &count, ret_problem);
 
     for (size_t i = 0; i < count && err == LB_OK; i++) {
         err = bind_address(self, &addresses[i], sockets_instances(config, SERVICE_TRANSPORT),
@@ -282,6 +284,36 @@ static lb_err bind_metrics(struct sockets *self, const struct config *config,
         return refuse(ret_problem, err, "cannot listen on %s, TCP (metrics): %s", text, why(errno));
     }
     return LB_OK;
+}
+
+static lb_err bind_coordinator(struct sockets *self, const struct config *config,
+                               struct sockets_problem *ret_problem)
+{
+    struct address addresses[SOCKETS_ADDRESSES_MAX], bound;
+    struct kept_socket socket = { -1, SERVICE_COORDINATOR, 0, LISTEN_COORDINATOR };
+    size_t count = 0, bound_count = 0;
+    lb_err err = parse_addresses(config, CONFIG_COORDINATOR_LISTEN, addresses, &count, ret_problem);
+
+    if (err != LB_OK) {
+        return err;
+    }
+    for (size_t i = 0; i < count; i++) {
+        err = listen_tcp(&addresses[i], &socket.fd, &bound);
+        if (err != LB_OK && errno == EAFNOSUPPORT && !address_is_v4(&addresses[i])) {
+            continue; /* said of node.listen */
+        }
+        if (err == LB_OK) {
+            err = keep(self, &socket);
+        }
+        if (err != LB_OK) {
+            return refuse(ret_problem, err, "cannot listen on %s, TCP (coordinator): %s",
+                          config_list_item(config, CONFIG_COORDINATOR_LISTEN, i), why(errno));
+        }
+        bound_count++;
+    }
+    return bound_count > 0 ? LB_OK
+                           : refuse(ret_problem, LB_IO,
+                                    "none of the addresses of coordinator.listen can be used here");
 }
 
 static lb_err bind_udp_of(struct sockets *self, unsigned instance,
@@ -379,24 +411,30 @@ lb_err sockets_add(struct sockets *self, enum service service, unsigned instance
 }
 
 static lb_err bind_services(struct sockets *self, const struct config *config,
-                            const struct paths *paths, struct sockets_problem *ret_problem)
+                            const struct roster_node *node, const struct paths *paths,
+                            struct sockets_problem *ret_problem)
 {
     size_t count;
     const struct roster_row *rows = roster_rows(&count);
     lb_err err = LB_OK;
 
     for (size_t i = 0; i < count; i++) {
-        unsigned instances = sockets_instances(config, rows[i].service);
+        unsigned instances =
+            roster_wants(&rows[i], node) ? sockets_instances(config, rows[i].service) : 0;
 
         for (unsigned instance = 0; instance < instances && err == LB_OK; instance++) {
             err = bind_instance(self, &rows[i], instance, paths, ret_problem);
+        }
+        if (err == LB_OK && instances > 0 && (rows[i].sockets & ROSTER_COORDINATOR)) {
+            err = bind_coordinator(self, config, ret_problem);
         }
     }
     return err;
 }
 
 lb_err sockets_bind(struct sockets *ret_self, const struct config *config,
-                    const struct paths *paths, struct sockets_problem *ret_problem)
+                    const struct roster_node *node, const struct paths *paths,
+                    struct sockets_problem *ret_problem)
 {
     struct sockets self = { .count = 0 };
     lb_err err = bind_addresses(&self, config, ret_problem);
@@ -405,7 +443,7 @@ lb_err sockets_bind(struct sockets *ret_self, const struct config *config,
         err = bind_metrics(&self, config, ret_problem);
     }
     if (err == LB_OK) {
-        err = bind_services(&self, config, paths, ret_problem);
+        err = bind_services(&self, config, node, paths, ret_problem);
     }
     if (err != LB_OK) {
         sockets_close(&self);

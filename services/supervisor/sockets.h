@@ -16,12 +16,13 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#define SOCKETS_MAX 128 /* 16 workers x 2 addresses, UDP and TCP; 2 API, metrics, a mailbox each   \
-                         */
+/* 16 workers x 2 addresses, UDP and TCP; 2 API, metrics, 2 coordinator, a mailbox each. */
+#define SOCKETS_MAX           128
 #define SOCKETS_ADDRESSES_MAX 2   /* one IPv4 and one IPv6 */
 #define SOCKETS_FD_LEAST      256 /* kept above what a child is handed, so that dup2 never collides */
 
 struct config;
+struct roster_node;
 
 struct kept_socket {
     int fd;
@@ -50,11 +51,12 @@ struct sockets_problem {
 };
 
 /*
- * The caller holds the run folder's lock. LB_INVALID: node.listen is wrong. LB_DENIED, LB_IO: a
- * socket could not be bound; then none is.
+ * The caller holds the run folder's lock. LB_INVALID: node.listen is wrong, or coordinator.listen
+ * on a coordinator. LB_DENIED, LB_IO: a socket could not be bound; then none is.
  */
 LB_MUST_CHECK lb_err sockets_bind(struct sockets *ret_self, const struct config *config,
-                                  const struct paths *paths, struct sockets_problem *ret_problem);
+                                  const struct roster_node *node, const struct paths *paths,
+                                  struct sockets_problem *ret_problem);
 void sockets_close(struct sockets *self);
 
 /*

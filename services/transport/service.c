@@ -231,7 +231,8 @@ static lb_err open_handed(struct transport *self)
             log_error("the descriptor handed over as %s is no bound UDP socket", LISTEN_UDP);
             return LB_INVALID;
         }
-        config_check_handed(actor_config(self->actor), &self->ports[self->ports_count - 1].bound);
+        config_check_handed(actor_config(self->actor), CONFIG_LISTEN,
+                            &self->ports[self->ports_count - 1].bound);
     }
     return LB_OK;
 }
@@ -455,7 +456,7 @@ static void on_call_all(void *ctx, struct call *call, const void *body)
 {
     (void)ctx;
     (void)body;
-    call_fail(&call, LB_UNSUPPORTED, "this node is of the open network");
+    call_fail(&call, LB_UNSUPPORTED, "this node is of no private network");
 }
 
 static handler_fn *const handlers[] = {

@@ -10,11 +10,11 @@
 #include <string.h>
 
 /*
- * One letter a service, in the order of LB_SERVICES (supervisor, routing, transport, storage,
- * swarm, gateway): r ready, d degraded, s starting, S starting for long, b backoff, f failed, c
- * failed for its configuration, p for a permission, h hung, z stopped by a signal, x killed
- * unnoticed, q stopped in order, o slow (its oldest request waits), n silent for some seconds, D
- * draining, . absent.
+ * One letter a service: supervisor, routing, transport, storage, swarm, gateway, and on a private
+ * network signer, coordinator, member: r ready, d degraded, s starting, S starting for long, b
+ * backoff, f failed, c failed for its configuration, p for a permission, h hung, z stopped by a
+ * signal, x killed unnoticed, q stopped in order, o slow (its oldest request waits), n silent for
+ * some seconds, D draining, . absent.
  */
 static const struct trouble_row {
     const char *what, *services;
@@ -72,6 +72,11 @@ static const struct trouble_row {
       "transport has given no sign of life for 4s", "", 1 },
     { "what is worse comes first", "rdrfrr", false, HEALTH_CRITICAL, "storage has failed: a note",
       "see littlebird.log for why; then lb-admin restart storage", 2 },
+    { "a coordinator that is well", "rrrrrrrrr", false, HEALTH_OK, NULL, NULL, 0 },
+    { "its signer has failed", "rrrrrrfrr", true, HEALTH_CRITICAL, "signer has failed: a note",
+      "see journalctl -u littlebird-signer for why; then lb-admin restart signer", 1 },
+    { "a member's lb-member was stopped alone", "rrrrrr..q", true, HEALTH_CRITICAL,
+      "member does not run", "systemctl start littlebird.target", 1 },
     { "all hang", "zzzzzz", false, HEALTH_CRITICAL,
       "routing hangs: its process 102 is stopped by a signal",
       "kill -CONT 102, or lb-admin restart routing", 6 },
@@ -110,28 +115,40 @@ static const struct letter *find_letter(char wanted)
     return NULL;
 }
 
+/* Of those that only some nodes have there is nothing where the row is shorter. */
+static char letter_of(const char *services, enum service service)
+{
+    const enum service optional = SERVICE_SIGNER;
+    const size_t everywhere = strlen("srtdwg");
+
+    if (!service_is_optional(service))
+        return services[service < optional ? service : everywhere - 1];
+    return strlen(services) > everywhere ? services[everywhere + service - optional] : '.';
+}
+
 static size_t draw(const char *services, struct process *ret_rows)
 {
     size_t count = 0;
 
     for (int i = 0; i < SERVICES_COUNT; i++) {
+        char drawn = letter_of(services, (enum service)i);
         const struct letter *letter;
 
-        if (services[i] == '.')
+        if (drawn == '.')
             continue;
-        letter = find_letter(services[i]);
+        letter = find_letter(drawn);
         ret_rows[count++] = (struct process){
             .service = (enum service)i,
             .state = letter->state,
             .alive = letter->alive,
             .pid = letter->alive ? 101 + (uint32_t)i : 0,
-            .stopped = services[i] == 'z',
-            .killed = services[i] == 'x',
+            .stopped = drawn == 'z',
+            .killed = drawn == 'x',
             .since_ms = letter->since_ms,
             .heartbeat_age_ms = letter->heartbeat_age_ms,
             .last_exit = letter->last_exit,
-            .queue = services[i] == 'o' ? 3 : 0,
-            .backlog_ms = services[i] == 'o' ? 7000 : 0,
+            .queue = drawn == 'o' ? 3 : 0,
+            .backlog_ms = drawn == 'o' ? 7000 : 0,
             .note = "a note",
         };
     }
@@ -220,7 +237,7 @@ static void the_screen(void **state)
         "transport   ready   103  2h 14m         3  1.5 %  9.0 MiB      2  a note\n"
         "storage     failed    -       -         0      -        -      0  a note\n"
         "swarm       ready   105   1m 0s         0  0.0 %      0 B      0  a note\n"
-        "gateway     ready   106   1m 0s         0  0.0 %      0 B      0  a note\n"
+        "gateway     ready   109   1m 0s         0  0.0 %      0 B      0  a note\n"
         "\n"
         "storage has failed: a note\n"
         "    -> see littlebird.log for why; then lb-admin restart storage\n";

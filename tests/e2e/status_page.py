@@ -2,10 +2,11 @@
 import os
 import struct
 
-SERVICES = ["supervisor", "routing", "transport", "storage", "swarm", "gateway"]
+SERVICES = ["supervisor", "routing", "transport", "storage", "swarm", "signer", "coordinator", "member",
+            "gateway"]
 STATES = ["absent", "starting", "ready", "degraded", "draining", "backoff", "failed", "stopped",
           "hung"]
-HEADER_SIZE, SLOT_SIZE, INSTANCES, NOTE_AT, NOTE_SIZE = 24 + 4 * len(SERVICES), 1632, 16, 96, 120
+HEADER_SIZE, SLOT_SIZE, INSTANCES, NOTE_AT, NOTE_SIZE = (31 + 4 * len(SERVICES)) // 8 * 8, 1632, 16, 96, 120
 
 
 def read_active(run_folder, service):

@@ -80,6 +80,11 @@ static void fail_storage(void)
     one->restarts = 5;
 }
 
+static void be_no_coordinator(void)
+{
+    status_slot_clear(slot(SERVICE_COORDINATOR, 0));
+}
+
 static void degrade_routing(void)
 {
     slot(SERVICE_ROUTING, 0)->state = STATE_DEGRADED;
@@ -107,6 +112,9 @@ static const struct line_row {
     { "without storage it is not ready", fail_storage, "littlebird_node_ready 0" },
     { "workers in use", well, "littlebird_active_workers{service=\"transport\"} 2" },
     { "one alone, where nothing is said", well, "littlebird_active_workers{service=\"swarm\"} 1" },
+    { "a coordinator's", well, "littlebird_active_workers{service=\"coordinator\"} 1" },
+    { "which other nodes have not", be_no_coordinator, "!service=\"coordinator\"" },
+    { "and are ready without", be_no_coordinator, "littlebird_node_ready 1" },
     { "each worker is up", well, "littlebird_service_up{service=\"transport\",worker=\"1\"} 1" },
     { "what failed is not", fail_storage,
       "littlebird_service_up{service=\"storage\",worker=\"0\"} 0" },

@@ -1,7 +1,10 @@
 /* Who may send what to whom, who may ask what, and how the kernel's word becomes a role. */
 #include "libcommon/access.h"
 
+#include "proto/coordinator.pb-c.h"
+#include "proto/member.pb-c.h"
 #include "proto/routing.pb-c.h"
+#include "proto/signer.pb-c.h"
 #include "proto/storage.pb-c.h"
 #include "proto/supervisor.pb-c.h"
 #include "proto/swarm.pb-c.h"
@@ -16,52 +19,75 @@
 
 /*
  * One column a role, in this order: Supervisor, Routing, Transport, Datastore (storage), sWarm,
- * Gateway; a person who administers, one who uses, a stranger. A letter: may send it.
+ * signer (its Key), Coordinator, Member, Gateway; a person who administers, one who uses, a
+ * stranger. A letter: may send it.
  */
-#define COLUMNS "SRTDWGaux"
+#define COLUMNS "SRTDWKCMGaux"
 
 static const struct cell_row {
     const char *what; /* service.message */
     const char *senders;
 } cell_rows[] = {
-    { "supervisor.restart", ".....Ga.." },
-    { "supervisor.scale", ".....Ga.." },
-    { "supervisor.stop", ".....Ga.." },
-    { "supervisor.set_log_level", ".....Ga.." },
-    { "supervisor.reload", ".....Ga.." },
-    { "routing.sightings", "..T......" },
-    { "routing.lookup", "...D.Ga.." },
-    { "routing.get_table", ".....Ga.." },
-    { "routing.add_node", "..T...a.." },
-    { "routing.forget", "..T......" },
-    { "transport.query", ".R.D..a.." },
-    { "transport.resolve", ".R....a.." },
-    { "transport.get_info", ".R....a.." },
-    { "transport.local_torrents", "....W...." },
-    { "transport.crossed", "..T......" },
-    { "transport.call_all", "......a.." },
-    { "storage.questions", "..T......" },
-    { "storage.put", ".....Ga.." },
-    { "storage.get", ".....Ga.." },
-    { "storage.announce", "....W...." },
-    { "storage.get_stats", ".....Ga.." },
-    { "storage.remove", ".....Ga.." },
-    { "storage.audit", ".....Ga.." },
-    { "swarm.share", ".....Ga.." },
-    { "swarm.fetch", "....WGa.." },
-    { "swarm.list", ".....Ga.." },
-    { "swarm.remove", "....WGa.." },
-    { "swarm.add_peer", "......a.." },
-    { "swarm.get_metainfo", ".....Ga.." },
-    { "swarm.list_peers", ".....Ga.." },
-    { "swarm.set_limits", ".....Ga.." },
-    { "swarm.check", ".....Ga.." },
-    { "swarm.list_files", ".....Ga.." },
-    { "swarm.take_up", "....W...." },
-    { "swarm.adopt", "....W...." },
-    { "swarm.seed", "....W...." },
-    { "swarm.unseed", "....W...." },
-    { "swarm.allot", "....W...." },
+    { "supervisor.restart", "........Ga.." },
+    { "supervisor.scale", "........Ga.." },
+    { "supervisor.stop", "........Ga.." },
+    { "supervisor.set_log_level", "........Ga.." },
+    { "supervisor.reload", "........Ga.." },
+    { "routing.sightings", "..T........." },
+    { "routing.lookup", "...D...MGa.." },
+    { "routing.get_table", "........Ga.." },
+    { "routing.add_node", "..T......a.." },
+    { "routing.forget", "..T........." },
+    { "transport.query", ".R.D...M.a.." },
+    { "transport.resolve", ".R.....M.a.." },
+    { "transport.get_info", ".R.......a.." },
+    { "transport.local_torrents", "....W......." },
+    { "transport.crossed", "..T........." },
+    { "transport.call_all", ".......M...." },
+    { "storage.questions", "..T........." },
+    { "storage.put", "........Ga.." },
+    { "storage.get", "........Ga.." },
+    { "storage.announce", "....W......." },
+    { "storage.get_stats", "........Ga.." },
+    { "storage.remove", "........Ga.." },
+    { "storage.audit", "........Ga.." },
+    { "swarm.share", "........Ga.." },
+    { "swarm.fetch", "....W...Ga.." },
+    { "swarm.list", "........Ga.." },
+    { "swarm.remove", "....W...Ga.." },
+    { "swarm.add_peer", ".........a.." },
+    { "swarm.get_metainfo", "........Ga.." },
+    { "swarm.list_peers", "........Ga.." },
+    { "swarm.set_limits", "........Ga.." },
+    { "swarm.check", "........Ga.." },
+    { "swarm.list_files", "........Ga.." },
+    { "swarm.take_up", "....W......." },
+    { "swarm.adopt", "....W......." },
+    { "swarm.seed", "....W......." },
+    { "swarm.unseed", "....W......." },
+    { "swarm.allot", "....W......." },
+    { "signer.sign_leaf", "......C....." },
+    { "signer.sign_deny_list", "......C....." },
+    { "signer.get_key", "......C....." },
+    { "signer.set_intermediate", "......C....." },
+    { "coordinator.invite", "........Ga.." },
+    { "coordinator.list_members", "........Ga.." },
+    { "coordinator.decide", "........Ga.." },
+    { "coordinator.revoke", "........Ga.." },
+    { "coordinator.get_group", "........Ga.." },
+    { "coordinator.add_server", "........Ga.." },
+    { "coordinator.remove_server", "........Ga.." },
+    { "coordinator.list_invites", "........Ga.." },
+    { "coordinator.withdraw", "........Ga.." },
+    { "coordinator.set_policy", "........Ga.." },
+    { "member.calls", "..T........." },
+    { "member.send", "........Ga.." },
+    { "member.list_inbox", "........Ga.." },
+    { "member.read_mail", "........Ga.." },
+    { "member.remove_mail", "........Ga.." },
+    { "member.new_denied", "......C....." },
+    { "member.get_membership", "........Ga.." },
+    { "member.renew_now", "........Ga.." },
 };
 #define CELL_ROWS (sizeof cell_rows / sizeof cell_rows[0])
 
@@ -99,6 +125,9 @@ static const struct {
     { SERVICE_TRANSPORT, &lb__transport__request__descriptor },
     { SERVICE_STORAGE, &lb__storage__request__descriptor },
     { SERVICE_SWARM, &lb__swarm__request__descriptor },
+    { SERVICE_SIGNER, &lb__signer__request__descriptor },
+    { SERVICE_COORDINATOR, &lb__coordinator__request__descriptor },
+    { SERVICE_MEMBER, &lb__member__request__descriptor },
     /* lb-gateway is asked for nothing by its mailbox. */
 };
 #define REQUESTS (sizeof requests / sizeof requests[0])
@@ -195,9 +224,10 @@ static void levels(void **state)
 {
     /* May change, may use, may look: one a role. */
     static const char *const rows[ACCESS_ROLES_COUNT] = {
-        [ACCESS_SUPERVISOR] = "...", [ACCESS_ROUTING] = "...", [ACCESS_TRANSPORT] = "...",
-        [ACCESS_STORAGE] = "...",    [ACCESS_SWARM] = "...",   [ACCESS_GATEWAY] = "...",
-        [ACCESS_ADMIN] = "cul",      [ACCESS_USER] = ".ul",    [ACCESS_STRANGER] = "...",
+        [ACCESS_SUPERVISOR] = "...",  [ACCESS_ROUTING] = "...", [ACCESS_TRANSPORT] = "...",
+        [ACCESS_STORAGE] = "...",     [ACCESS_SWARM] = "...",   [ACCESS_SIGNER] = "...",
+        [ACCESS_COORDINATOR] = "...", [ACCESS_MEMBER] = "...",  [ACCESS_GATEWAY] = "...",
+        [ACCESS_ADMIN] = "cul",       [ACCESS_USER] = ".ul",    [ACCESS_STRANGER] = "...",
     };
 
     (void)state;
@@ -247,7 +277,16 @@ static void peers(void **state)
     assert_int_equal(peer.pid, row->valid ? row->peer.pid : 7);
 }
 
-enum { ROOT = 0, NET = 901, DATA = 902, API = 903, ALICE = 1000, BOB = 1001 };
+enum {
+    ROOT = 0,
+    NET = 901,
+    DATA = 902,
+    API = 903,
+    SIGN = 904,
+    COORD = 905,
+    ALICE = 1000,
+    BOB = 1001
+};
 #define U    ACCESS_IN_USERS
 #define A    ACCESS_IN_ADMINS
 #define NONE ACCESS_NO_SERVICE
@@ -273,6 +312,11 @@ static const struct role_row {
     { "the system's storage", true, DATA, SERVICE_STORAGE, 0, ACCESS_STORAGE },
     { "the system's gateway", true, API, SERVICE_GATEWAY, 0, ACCESS_GATEWAY },
     { "the system's supervisor", true, ROOT, SERVICE_SUPERVISOR, 0, ACCESS_SUPERVISOR },
+    { "the system's coordinator", true, COORD, SERVICE_COORDINATOR, 0, ACCESS_COORDINATOR },
+    { "a coordinator that wrote the signer's pid", true, COORD, SERVICE_SIGNER, 0,
+      ACCESS_STRANGER },
+    { "a swarm that wrote the coordinator's pid", true, NET, SERVICE_COORDINATOR, 0,
+      ACCESS_STRANGER },
     { "a swarm that wrote the gateway's pid", true, NET, SERVICE_GATEWAY, 0, ACCESS_STRANGER },
     { "a swarm that wrote the supervisor's pid", true, NET, SERVICE_SUPERVISOR, 0,
       ACCESS_STRANGER },
@@ -299,6 +343,9 @@ static void roles(void **state)
                      [SERVICE_TRANSPORT] = NET,
                      [SERVICE_STORAGE] = DATA,
                      [SERVICE_SWARM] = NET,
+                     [SERVICE_SIGNER] = SIGN,
+                     [SERVICE_COORDINATOR] = COORD,
+                     [SERVICE_MEMBER] = NET,
                      [SERVICE_GATEWAY] = API },
     };
     enum access_role role = access_service_role(&users, row->uid, row->by_pid);

@@ -29,6 +29,13 @@ static const struct address_row {
     { "metrics without a port", "gateway.metrics_listen=127.0.0.1",
       "command line: '127.0.0.1' does not fit 'metrics_listen' in [gateway]: expected ADDR:PORT, "
       "as 127.0.0.1:9881 or [::1]:9881" },
+    { "a coordinator on one address", "coordinator.listen=192.0.2.1:7891", NULL },
+    { "a coordinator without a port", "coordinator.listen=192.0.2.1",
+      "command line: '192.0.2.1' does not fit 'listen' in [coordinator]: expected ADDR:PORT, as "
+      "0.0.0.0:6891 or [::]:6891" },
+    { "a coordinator on two of one family", "coordinator.listen=[::1]:1,[::2]:1",
+      "command line: '[::2]:1' does not fit 'listen' in [coordinator]: at most one IPv4 and one "
+      "IPv6 address" },
     { "a bootstrap name", "node.bootstrap=teacher.example:6881", NULL },
     { "a bootstrap address", "node.bootstrap=192.0.2.1:6881 [2001:db8::1]:6881", NULL },
     { "a bootstrap without a port", "node.bootstrap=teacher",
@@ -77,7 +84,7 @@ static void handed(void **state)
     snprintf(override, sizeof override, "node.listen=%s", row->listen);
     assert_int_equal(config_load(&config, NULL, overrides, &problem), LB_OK);
     assert_int_equal(address_parse(row->bound, &bound), LB_OK);
-    assert_int_equal(config_check_handed(config, &bound), row->agrees);
+    assert_int_equal(config_check_handed(config, CONFIG_LISTEN, &bound), row->agrees);
     config_free(&config);
 }
 

@@ -19,11 +19,13 @@ void *__libc_memalign(size_t alignment, size_t size);
 void *memalign(size_t alignment, size_t size);
 
 static _Atomic(struct failing_malloc *) plan;
+static struct failing_malloc *last; /* also after it was disarmed: a thread may be on its way */
 static atomic_uint calls;
 
 void failing_malloc_arm(struct failing_malloc *new_plan)
 {
     atomic_store(&calls, 0);
+    last = new_plan;
     atomic_store(&plan, new_plan);
 }
 
@@ -105,10 +107,8 @@ static bool is_ours(const void *caller)
 
 static _Noreturn void end(bool for_want_of_memory)
 {
-    struct failing_malloc *self = atomic_load(&plan);
-
-    if (self && self->refused)
-        self->ended = for_want_of_memory;
+    if (last && last->refused)
+        last->ended = for_want_of_memory;
     (void)raise(SIGABRT);
     _exit(128 + SIGABRT);
 }

@@ -109,6 +109,7 @@ static void a_user_without_options_has_folders_by_xdg(void **state)
     assert_string_equal(paths.config_file, "/home/u/.config/littlebird/littlebird.conf");
     assert_string_equal(paths.state_folder, "/home/u/.local/share/littlebird");
     assert_string_equal(paths.run_folder, "/run/user/7/littlebird");
+    assert_string_equal(paths.identity_file, "/home/u/.local/share/littlebird/identity");
     setenv("XDG_DATA_HOME", "/data", 1);
     unsetenv("XDG_RUNTIME_DIR");
     assert_int_equal(paths_find(&paths, NULL), LB_OK);
@@ -129,6 +130,10 @@ static void the_systems_node_comes_before_the_users(void **state)
     assert_string_equal(paths.state_folder, "/var/lib/littlebird");
     assert_int_equal(paths_find(&paths, "/srv/a"), LB_OK);
     assert_string_equal(paths.state_folder, "/srv/a/data");
+    assert_string_equal(paths.identity_file, "/srv/a/data/identity");
+    assert_string_equal(paths.member_folder, "/srv/a/data/member");
+    assert_string_equal(paths.register_folder, "/srv/a/data/coordinator");
+    assert_string_equal(paths.ca_folder, "/srv/a/data/ca");
 }
 
 static void the_system_node_is_where_it_always_is(void **state)
@@ -141,6 +146,10 @@ static void the_system_node_is_where_it_always_is(void **state)
     assert_string_equal(paths.config_file, "/etc/littlebird/littlebird.conf");
     assert_string_equal(paths.state_folder, "/var/lib/littlebird");
     assert_string_equal(paths.run_folder, "/run/littlebird");
+    assert_string_equal(paths.identity_file, "/var/lib/littlebird/identity");
+    assert_string_equal(paths.member_folder, "/var/lib/littlebird/net/member");
+    assert_string_equal(paths.register_folder, "/var/lib/littlebird/coordinator");
+    assert_string_equal(paths.ca_folder, "/var/lib/littlebird/ca");
 }
 
 static void in_the_systems_node_each_user_has_its_own(void **state)
@@ -154,6 +163,9 @@ static void in_the_systems_node_each_user_has_its_own(void **state)
         { SERVICE_TRANSPORT, "/var/lib/littlebird/net", "/run/littlebird/net" },
         { SERVICE_STORAGE, "/var/lib/littlebird/data", "/run/littlebird/data" },
         { SERVICE_SWARM, "/var/lib/littlebird/net", "/run/littlebird/net" },
+        { SERVICE_SIGNER, "/var/lib/littlebird/ca", "/run/littlebird/ca" },
+        { SERVICE_COORDINATOR, "/var/lib/littlebird/coordinator", "/run/littlebird/coordinator" },
+        { SERVICE_MEMBER, "/var/lib/littlebird/net", "/run/littlebird/net" },
         { SERVICE_GATEWAY, "/var/lib/littlebird", "/run/littlebird" },
     };
 

@@ -9,7 +9,8 @@
 #include <cmocka.h>
 
 #define BIT(name) (1u << SERVICE_##name)
-#define ALL       (BIT(ROUTING) | BIT(STORAGE) | BIT(TRANSPORT) | BIT(SWARM) | BIT(GATEWAY))
+#define OPEN      (BIT(ROUTING) | BIT(STORAGE) | BIT(TRANSPORT) | BIT(SWARM) | BIT(GATEWAY))
+#define ALL       (OPEN | BIT(MEMBER) | BIT(COORDINATOR) | BIT(SIGNER))
 
 static void every_service_but_the_supervisor_has_one_row(void **state)
 {
@@ -53,6 +54,41 @@ static void the_order_is_that_of_the_status_page(void **state)
     }
 }
 
+static unsigned wanted_by(bool is_member, bool is_coordinator)
+{
+    const struct roster_node node = { .is_member = is_member, .is_coordinator = is_coordinator };
+    size_t count;
+    const struct roster_row *rows = roster_rows(&count);
+    unsigned wanted = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        if (roster_wants(&rows[i], &node)) {
+            wanted |= 1u << rows[i].service;
+        }
+    }
+    return wanted;
+}
+
+static void what_the_node_is_decides_who_runs(void **state)
+{
+    (void)state;
+    assert_int_equal(wanted_by(false, false), OPEN);
+    assert_int_equal(wanted_by(true, false), OPEN | BIT(MEMBER));
+    assert_int_equal(wanted_by(true, true), ALL);
+}
+
+static void who_does_not_run_everywhere_is_optional_and_one(void **state)
+{
+    size_t count;
+    const struct roster_row *rows = roster_rows(&count);
+
+    (void)state;
+    for (size_t i = 0; i < count; i++) {
+        assert_int_equal(rows[i].when != ROSTER_ALWAYS, service_is_optional(rows[i].service));
+        assert_false(rows[i].when != ROSTER_ALWAYS && rows[i].scales);
+    }
+}
+
 static const struct row {
     const char *what;
     enum service service;
@@ -62,6 +98,10 @@ static const struct row {
     { "the gateway goes first", SERVICE_GATEWAY, ALL, true },
     { "the swarm waits for the gateway", SERVICE_SWARM, ALL, false },
     { "then it goes", SERVICE_SWARM, ALL & ~BIT(GATEWAY), true },
+    { "the coordinator waits for the gateway", SERVICE_COORDINATOR, ALL, false },
+    { "the signer waits for the coordinator", SERVICE_SIGNER, ALL & ~BIT(GATEWAY), false },
+    { "transport waits for a member's goodbye", SERVICE_TRANSPORT, BIT(TRANSPORT) | BIT(MEMBER),
+      false },
     { "storage waits for the swarm", SERVICE_STORAGE, ALL & ~BIT(GATEWAY), false },
     { "transport waits until storage has handed its keys over", SERVICE_TRANSPORT,
       BIT(ROUTING) | BIT(STORAGE) | BIT(TRANSPORT), false },
@@ -102,6 +142,8 @@ int main(void)
     static const struct CMUnitTest others[] = {
         cmocka_unit_test(every_service_but_the_supervisor_has_one_row),
         cmocka_unit_test(a_service_needs_only_what_stands_above_it),
+        cmocka_unit_test(what_the_node_is_decides_who_runs),
+        cmocka_unit_test(who_does_not_run_everywhere_is_optional_and_one),
         cmocka_unit_test(the_order_is_that_of_the_status_page),
         cmocka_unit_test(everybody_stops_in_the_end),
     };

@@ -1,0 +1,190 @@
+#include "services/coordinator/register_inside.h"
+
+#include <assert.h>
+#include <string.h>
+
+bool register_is_founded(const struct network_register *self)
+{
+    return self->founded;
+}
+
+const char *register_name(const struct network_register *self)
+{
+    return self->name;
+}
+
+const uint8_t *register_network(const struct network_register *self)
+{
+    return self->network;
+}
+
+bool register_waits_for_approval(const struct network_register *self)
+{
+    return self->waits_for_approval;
+}
+
+uint64_t register_last_serial(const struct network_register *self)
+{
+    return self->last_serial;
+}
+
+const struct register_member *register_member(const struct network_register *self,
+                                              const struct node_id *node)
+{
+    return members_find(self, node);
+}
+
+const struct register_member *register_member_of_key(const struct network_register *self,
+                                                     const uint8_t key_digest[REGISTER_DIGEST_SIZE])
+{
+    return members_find_key(self, key_digest);
+}
+
+size_t register_members_count(const struct network_register *self)
+{
+    return self->members_count;
+}
+
+size_t register_waiting_count(const struct network_register *self)
+{
+    return self->waiting_count - self->rejected_count;
+}
+
+size_t register_invites(const struct network_register *self,
+                        const struct register_invite **ret_invites)
+{
+    *ret_invites = self->invites;
+    return self->invites_count;
+}
+
+/* ---- coordinators ---- */
+
+size_t register_servers(const struct network_register *self,
+                        const struct register_server **ret_servers)
+{
+    *ret_servers = self->servers;
+    return self->servers_count;
+}
+
+size_t register_offers(const struct network_register *self,
+                       const struct register_server **ret_offers)
+{
+    *ret_offers = self->offers;
+    return self->offers_count;
+}
+
+const struct register_server *register_server(const struct network_register *self,
+                                              const struct node_id *node)
+{
+    for (size_t i = 0; i < self->servers_count; i++) {
+        if (node_id_equal(&self->servers[i].node, node)) {
+            return &self->servers[i];
+        }
+    }
+    return NULL;
+}
+
+bool register_is_coordinator(const struct network_register *self, const struct node_id *node)
+{
+    return register_server(self, node) != NULL;
+}
+
+uint64_t register_next_server(const struct network_register *self)
+{
+    return self->next_server;
+}
+
+/* ---- who is denied ---- */
+
+uint64_t register_deny_number(const struct network_register *self)
+{
+    return self->deny_number;
+}
+
+uint64_t register_deny_made_s(const struct network_register *self)
+{
+    return self->deny_made_s;
+}
+
+size_t register_denied_count(const struct network_register *self, uint64_t now_s)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < self->members_count; i++) {
+        count += self->members[i].revoked && self->members[i].until_s > now_s;
+    }
+    return count;
+}
+
+size_t register_denied(const struct network_register *self, struct register_denied *ret_rows)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < self->members_count && count < REGISTER_DENIED_MAX; i++) {
+        const struct register_member *row = &self->members[self->by_node[i]];
+
+        if (row->revoked && row->until_s > self->deny_made_s) {
+            ret_rows[count++] = (struct register_denied){ row->node, row->until_s };
+        }
+    }
+    return count;
+}
+
+/* ---- invariants ---- */
+
+static void check_members(const struct network_register *self)
+{
+    for (size_t i = 0; i < self->members_count; i++) {
+        const struct register_member *row = &self->members[self->by_node[i]];
+        const struct register_member *by_key = &self->members[self->by_key[i]];
+
+        assert(row->serial > 0);
+        assert(row->serial <= self->last_serial);
+        assert(row->not_after_s > row->issued_s);
+        assert(row->until_s >= row->not_after_s);
+        if (i > 0) {
+            const struct register_member *before = &self->members[self->by_node[i - 1]];
+            const struct register_member *key_before = &self->members[self->by_key[i - 1]];
+
+            assert(node_id_compare(&before->node, &row->node) < 0);
+            assert(memcmp(key_before->key_digest, by_key->key_digest, REGISTER_DIGEST_SIZE) < 0);
+        }
+    }
+}
+
+static void check_waiting(const struct network_register *self)
+{
+    size_t rejected = 0;
+
+    for (size_t i = 0; i < self->waiting_count; i++) {
+        rejected += self->waiting[i].rejected;
+        assert(i == 0 || memcmp(self->waiting[i - 1].key_digest, self->waiting[i].key_digest,
+                                REGISTER_DIGEST_SIZE) < 0);
+    }
+    assert(rejected == self->rejected_count);
+}
+
+void register_check(const struct network_register *self)
+{
+    assert(self->members_count <= REGISTER_MEMBERS_MAX);
+    assert(self->waiting_count <= REGISTER_WAITING_MAX);
+    assert(self->invites_count <= REGISTER_INVITES_MAX);
+    assert(self->servers_count <= REGISTER_SERVERS_MAX);
+    assert(self->offers_count <= REGISTER_OFFERS_MAX);
+    assert(!self->founded || self->servers_count > 0);
+    check_members(self);
+    check_waiting(self);
+    for (size_t i = 0; i < self->invites_count; i++) {
+        assert(self->invites[i].uses_left <= REGISTER_USES_MAX);
+        assert(i == 0 || memcmp(self->invites[i - 1].invite, self->invites[i].invite,
+                                REGISTER_INVITE_SIZE) < 0);
+    }
+    for (size_t i = 0; i < self->servers_count; i++) {
+        const struct register_member *member = members_find(self, &self->servers[i].node);
+
+        assert(member != NULL);
+        assert(!member->revoked);
+        assert(self->servers[i].number < self->next_server);
+        assert(i == 0 || self->servers[i - 1].number < self->servers[i].number);
+    }
+}
