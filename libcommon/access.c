@@ -19,6 +19,7 @@ static const struct access_row rows[] = {
     { SERVICE_ROUTING, "lookup", FROM(STORAGE) | FROM(MEMBER) | FROM(GATEWAY) | FROM(ADMIN) },
     { SERVICE_ROUTING, "get_table", FROM(GATEWAY) | FROM(ADMIN) },
     { SERVICE_ROUTING, "add_node", FROM(TRANSPORT) | FROM(ADMIN) },
+    { SERVICE_ROUTING, "forget", FROM(TRANSPORT) },
 
     { SERVICE_TRANSPORT, "query", FROM(ROUTING) | FROM(STORAGE) | FROM(MEMBER) | FROM(ADMIN) },
     { SERVICE_TRANSPORT, "resolve", FROM(ROUTING) | FROM(MEMBER) | FROM(ADMIN) },

@@ -49,7 +49,9 @@ enum config_type {
     X(TRANSPORT_WORKERS, "transport", "workers", WORKERS, "1", 1, 16,                              \
       "Processes that answer UDP queries, at the start; auto: one for each core")                  \
     X(ROUTING_PATHS, "routing", "paths", COUNT, "1", 1, 8,                                         \
-      "Disjoint paths of a lookup against nodes that lie; four cost two and a half times as much") \
+      "Disjoint paths of a lookup against nodes that lie; four cost two and a half times as "      \
+      "much; "                                                                                     \
+      "4 on a private network where it is not set")                                                \
     X(STORAGE_WORKERS, "storage", "workers", WORKERS, "1", 1, 16,                                  \
       "Processes that share the DHT store, at the start; auto: one for each core")                 \
     X(STORAGE_SIZE, "storage", "max_size", SIZE, "1 GiB", 1048576, 1099511627776,                  \

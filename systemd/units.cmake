@@ -10,7 +10,7 @@ function(make_unit template name)
   set(CMAKE_INSTALL_MANIFEST_FILES ${CMAKE_INSTALL_MANIFEST_FILES} PARENT_SCOPE)
 endfunction()
 
-foreach(service supervisor routing transport@ storage@ swarm@ gateway)
+foreach(service supervisor routing transport@ storage@ swarm@ signer coordinator member gateway)
   make_unit(littlebird-${service}.service.in littlebird-${service}.service)
 endforeach()
 # The UDP sockets of several workers are counted by the kernel in the order in which they were bound.

@@ -24,7 +24,6 @@
 #define SLICE_MS         200 /* how often we look whether the node still runs, and for Ctrl-C */
 #define RECONNECT_MS     20
 #define REQUEST_ID_SIZE  8
-#define RETRY_AFTER_MS   100 /* when the server does not say */
 #define HEADER_BYTES_MAX 4096
 
 struct client {
@@ -267,10 +266,8 @@ static enum verdict take_answer(struct client *self, struct attempt *attempt, zm
         return VERDICT_GO_ON; /* of an earlier call that was given up */
     status = header->status;
     *ret_err = status != NULL ? err_of_code(status->code) : LB_INTERNAL;
-    if (*ret_err == LB_UNAVAILABLE && !attempt->call->once) {
-        uint32_t pause_ms = status->retry_after_ms != 0 ? status->retry_after_ms : RETRY_AFTER_MS;
-
-        attempt->send_ms = now_ms + pause_ms;
+    if (*ret_err == LB_UNAVAILABLE && status->retry_after_ms != 0 && !attempt->call->once) {
+        attempt->send_ms = now_ms + status->retry_after_ms;
         attempt->sent = false;
         (void)fail(self, LB_UNAVAILABLE, "%s", status->message);
         if (attempt->send_ms < attempt->deadline_ms)

@@ -29,6 +29,28 @@ bool text_is_harmless(const uint8_t *text, size_t size)
     return size == 0 || text_is_utf8(text, size);
 }
 
+/* How many bytes the character there has by its first one; 1 for what is none. */
+static size_t size_of_character(uint8_t first)
+{
+    if (first < 0xc0 || first > 0xf7)
+        return 1;
+    return first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
+}
+
+void text_make_harmless(uint8_t *text, size_t size)
+{
+    for (size_t i = 0; i < size;) {
+        size_t character = size_of_character(text[i]);
+
+        if (character > size - i || is_control(text + i, size - i) ||
+            !text_is_utf8(text + i, character)) {
+            text[i] = '?';
+            character = 1;
+        }
+        i += character;
+    }
+}
+
 const char *text_plural(uint64_t number)
 {
     return number == 1 ? "" : "s";

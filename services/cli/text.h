@@ -11,5 +11,11 @@ bool text_is_utf8(const uint8_t *text, size_t size);
 /* UTF-8 without control characters but tabs and line ends: a terminal shows it and does no more. */
 bool text_is_harmless(const uint8_t *text, size_t size);
 
+/*
+ * Make it harmless, in place: what is no UTF-8, and control characters but tabs and line ends,
+ * become '?'.
+ */
+void text_make_harmless(uint8_t *text, size_t size);
+
 /* "" for one, "s" for any other number. */
 const char *text_plural(uint64_t number);

@@ -1,6 +1,7 @@
 #include "services/cli/units.h"
 
 #include <stdio.h>
+#include <time.h>
 
 const char *units_bytes(uint64_t bytes, char ret_text[UNITS_SIZE])
 {
@@ -53,5 +54,16 @@ const char *units_percent(uint64_t part, uint64_t whole, char ret_text[UNITS_SIZ
         snprintf(ret_text, UNITS_SIZE, "100 %%");
     else
         snprintf(ret_text, UNITS_SIZE, "%.1f %%", percent < 99.9 ? percent : 99.9);
+    return ret_text;
+}
+
+const char *units_moment(uint64_t unix_s, char ret_text[UNITS_SIZE])
+{
+    time_t moment = (time_t)unix_s;
+    struct tm local;
+
+    if (unix_s == 0 || moment < 0 || localtime_r(&moment, &local) == NULL ||
+        strftime(ret_text, UNITS_SIZE, "%Y-%m-%d %H:%M", &local) == 0)
+        snprintf(ret_text, UNITS_SIZE, "-");
     return ret_text;
 }

@@ -16,3 +16,6 @@ const char *units_duration(uint64_t seconds, char ret_text[UNITS_SIZE]);
 
 /* "43.2 %"; "100 %" only when it is all. A whole of 0 is "-". */
 const char *units_percent(uint64_t part, uint64_t whole, char ret_text[UNITS_SIZE]);
+
+/* A moment in local time, to the minute: "2026-11-27 10:12"; 0 is "-". */
+const char *units_moment(uint64_t unix_s, char ret_text[UNITS_SIZE]);

@@ -1,16 +1,15 @@
 /* littlebird put and get. */
 #include "libcommon/bytes.h"
 #include "libcommon/config.h"
-#include "libcommon/memory.h"
 #include "libcommon/node_id.h"
 #include "proto/littlebird/v1/storage.pb-c.h"
 #include "services/cli/commands.h"
 #include "services/cli/exit.h"
+#include "services/cli/input.h"
 #include "services/cli/json.h"
 #include "services/cli/session.h"
 #include "services/cli/text.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,52 +20,6 @@
 #define PUBLIC_KEY_SIZE 32
 #define SEQ_MAX         (UINT64_MAX / 2)
 #define TTL_MAX_S       (365u * 24 * 3600)
-
-/* All of standard input, at most one byte more than a value may have. */
-static lb_err read_input(uint8_t **ret_data, size_t *ret_size)
-{
-    uint8_t *data = xmalloc(VALUE_BYTES_MAX + 1);
-    size_t size = 0;
-
-    while (size <= VALUE_BYTES_MAX) {
-        ssize_t got = read(STDIN_FILENO, data + size, VALUE_BYTES_MAX + 1 - size);
-
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got < 0) {
-            free(data);
-            return LB_IO;
-        }
-        if (got == 0)
-            break;
-        size += (size_t)got;
-    }
-    *ret_data = data;
-    *ret_size = size;
-    return LB_OK;
-}
-
-/* word: NULL or "-" is standard input. */
-static int read_value(const struct args *args, const char *word, uint8_t **ret_data,
-                      size_t *ret_size)
-{
-    uint8_t *data;
-    size_t size;
-
-    if (word != NULL && strcmp(word, "-") != 0) {
-        size = strlen(word);
-        data = xmemdup(word, size + 1);
-    } else if (read_input(&data, &size) != LB_OK) {
-        return args_failed(args, "cannot read standard input: %s", strerror(errno));
-    }
-    if (size > VALUE_BYTES_MAX) {
-        free(data);
-        return args_failed(args, "the value is too big: it may have %u bytes", VALUE_BYTES_MAX);
-    }
-    *ret_data = data;
-    *ret_size = size;
-    return EXIT_DONE;
-}
 
 static void print_stored(const struct session *session, const Littlebird__V1__PutResponse *stored)
 {
@@ -234,7 +187,8 @@ static int put_value(const struct args *args)
         code = session_open(&session, args);
     if (code != EXIT_DONE)
         return code;
-    code = read_value(args, word, &request.value.data, &request.value.len);
+    code =
+        input_read(args, word, "value", VALUE_BYTES_MAX, &request.value.data, &request.value.len);
     if (code == EXIT_DONE) {
         code = put(&session, &request);
         free(request.value.data);

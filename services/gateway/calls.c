@@ -107,15 +107,21 @@ void work_fail(struct work *work, lb_err err, const char *text)
 
 /* ---- what is known here ---- */
 
+static struct view view_of(const struct gateway *self)
+{
+    return (struct view){ .status = &self->status,
+                          .now_ms = actor_now_ms(self->actor),
+                          .member = self->is_member ? &self->identity : NULL };
+}
+
 static void answer_here(struct work *work)
 {
     struct gateway *self = work->gateway;
+    struct view view = view_of(self);
     struct node_id id;
-    bool known = node_self_id(actor_paths(self->actor)->pages_folder, &id);
-    struct view view = { .status = &self->status,
-                         .now_ms = actor_now_ms(self->actor),
-                         .node_id = known ? &id : NULL };
 
+    if (node_self_id(actor_paths(self->actor)->pages_folder, &id))
+        view.node_id = &id;
     work->envelope.method->local(&view, work_respond, work);
 }
 
@@ -200,11 +206,13 @@ static bool open_call(struct work *work, struct asker *asker, zmq_msg_t frames[F
                       struct answer *ret_refusal)
 {
     struct envelope *envelope = &work->envelope;
+    struct view view = view_of(work->gateway);
     uint32_t uid;
 
     if (!envelope_open(envelope, content(&frames[1]), content(&frames[2]), asker, ret_refusal) ||
         !callers_admit(&work->gateway->callers, &frames[1], envelope->method, envelope->request,
-                       &uid, ret_refusal))
+                       &uid, ret_refusal) ||
+        !view_answers(&view, envelope->method, ret_refusal))
         return false;
     envelope->fingerprint += uid; /* nobody gets the answer to a call of another */
     return true;

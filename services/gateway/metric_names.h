@@ -83,6 +83,8 @@
       "Contacts that are good by BEP 5.")                                                          \
     X(ROUTING, "contacts_added", "routing_contacts_added_total", COUNTER, "", NUMBER,              \
       "Contacts taken into the routing table.")                                                    \
+    X(ROUTING, "contacts_forgotten", "routing_contacts_forgotten_total", COUNTER, "", NUMBER,      \
+      "Contacts forgotten since their node was put out of the private network.")                   \
     X(ROUTING, "id_conflicts", "routing_id_conflicts_total", COUNTER, "", NUMBER,                  \
       "Contacts refused since their id or address is another's.")                                  \
     X(ROUTING, "lookups", "routing_lookups_total", COUNTER, "", NUMBER, "Lookups begun.")          \

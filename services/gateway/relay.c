@@ -160,6 +160,7 @@ void relay_begin(struct work *work)
     actor_look(work->gateway->actor); /* a list is of all workers, also of one that has just come */
     if (alias_is_first(method) && look_up(work))
         return;
+    gateway_link(work->gateway, method->service);
     if (!link_is_up(link_for(work))) {
         pause_or_fail(work, true, NULL); /* nothing was sent */
         return;

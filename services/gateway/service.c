@@ -3,6 +3,8 @@
 #include "libcommon/listen.h"
 #include "libcommon/memory.h"
 #include "libcommon/watch.h"
+#include "proto/coordinator.pb-c.h"
+#include "proto/member.pb-c.h"
 #include "proto/routing.pb-c.h"
 #include "proto/storage.pb-c.h"
 #include "proto/supervisor.pb-c.h"
@@ -31,6 +33,8 @@ static const struct {
     { SERVICE_ROUTING, &lb__routing__reply__descriptor, true },
     { SERVICE_STORAGE, &lb__storage__reply__descriptor, true },
     { SERVICE_SWARM, &lb__swarm__reply__descriptor, true },
+    { SERVICE_MEMBER, &lb__member__reply__descriptor, false },
+    { SERVICE_COORDINATOR, &lb__coordinator__reply__descriptor, false },
 };
 #define NEIGHBOURS (sizeof(neighbours) / sizeof(neighbours[0]))
 
@@ -57,6 +61,23 @@ static void on_neighbours(uv_timer_t *timer)
     uv_timer_set_repeat(timer, size > 0 ? MISSING_MS : THERE_MS);
 }
 
+void gateway_link(struct gateway *self, enum service service)
+{
+    for (size_t i = 0; i < NEIGHBOURS; i++) {
+        if (neighbours[i].service == service && self->services[service].linked == 0)
+            instances_init(&self->services[service], self->actor, service, neighbours[i].reply);
+    }
+}
+
+/* As every service does: who cannot tell of which network the node is does not start. */
+static lb_err find_network(struct gateway *self)
+{
+    lb_err err = identity_load(actor_paths(self->actor), &self->identity);
+
+    self->is_member = err == LB_OK;
+    return err == LB_NOT_FOUND ? LB_OK : err;
+}
+
 static void open_timer(struct gateway *self, uv_timer_t *timer)
 {
     uv_timer_init(actor_loop(self->actor), timer);
@@ -80,11 +101,14 @@ lb_err gateway_start(struct actor *actor, void **ret_ctx)
     self->repeated = actor_counter(actor, "calls_repeated");
     open_timer(self, &self->due_timer);
     open_timer(self, &self->neighbour_timer);
-    for (size_t i = 0; i < NEIGHBOURS; i++)
-        instances_init(&self->services[neighbours[i].service], actor, neighbours[i].service,
-                       neighbours[i].reply);
+    for (size_t i = 0; i < NEIGHBOURS; i++) {
+        if (!service_is_optional(neighbours[i].service))
+            gateway_link(self, neighbours[i].service);
+    }
     gather_init(&self->gather, &self->services[SERVICE_SWARM]);
-    err = status_page_open(&self->status, actor_paths(actor)->run_folder, false);
+    err = find_network(self);
+    if (err == LB_OK)
+        err = status_page_open(&self->status, actor_paths(actor)->run_folder, false);
     if (err == LB_OK)
         err = socket_open(actor, ZMQ_ROUTER, LISTEN_API, FRAME_MAX, &self->socket);
     if (err == LB_OK)
@@ -102,8 +126,10 @@ void gateway_scaled(void *ctx)
 {
     struct gateway *self = ctx;
 
-    for (size_t i = 0; i < NEIGHBOURS; i++)
-        (void)instances_follow(&self->services[neighbours[i].service]);
+    for (size_t i = 0; i < NEIGHBOURS; i++) {
+        if (self->services[neighbours[i].service].linked > 0)
+            (void)instances_follow(&self->services[neighbours[i].service]);
+    }
     gather_follow(&self->gather);
 }
 

@@ -5,12 +5,14 @@
  */
 #pragma once
 
+#include "libcommon/identity.h"
 #include "libcommon/instances.h"
 #include "services/gateway/callers.h"
 #include "services/gateway/dedupe.h"
 #include "services/gateway/envelope.h"
 #include "services/gateway/gather.h"
 #include "services/gateway/requests.h"
+#include "services/gateway/view.h"
 
 #include <stdbool.h>
 #include <uv.h>
@@ -25,6 +27,8 @@ struct gateway {
         services[SERVICES_COUNT]; /* those of neighbours[]; nothing is asked of others */
     struct gather gather;         /* lb-swarm's workers */
     struct page status;
+    struct identity identity;
+    bool is_member; /* of a private network: identity counts */
     struct callers callers;
     struct requests requests;
     struct dedupe dedupe;
@@ -65,6 +69,11 @@ void work_finish(struct work *work, const struct answer *answer);
 void work_respond(void *ctx, const ProtobufCMessage *response);
 void work_fail(struct work *work, lb_err err, const char *text);
 void work_free_if_done(struct work *work);
+
+/* ---- service.c ---- */
+
+/* Those that only some nodes have are linked when they are first asked. */
+void gateway_link(struct gateway *self, enum service service);
 
 /* ---- relay.c ---- */
 

@@ -91,18 +91,51 @@ static ProtobufCBinaryData node_id_of(const struct view *self)
                                   .data = (uint8_t *)(uintptr_t)self->node_id->bytes };
 }
 
+/* One that is being started again is still one. */
+static bool is_coordinator(const struct view *self)
+{
+    struct process process;
+
+    return view_process(self, SERVICE_COORDINATOR, 0, &process);
+}
+
+bool view_answers(const struct view *self, const struct method *method, struct answer *ret_refusal)
+{
+    bool of_register = method->service == SERVICE_COORDINATOR;
+
+    if (!of_register && method->service != SERVICE_MEMBER)
+        return true;
+    if (!self->member) {
+        *ret_refusal = answer_error(LB_UNSUPPORTED, "%s",
+                                    "this node is of the open network: littlebird join makes it a "
+                                    "member of a private one");
+        return false;
+    }
+    if (!of_register || is_coordinator(self))
+        return true;
+    *ret_refusal =
+        answer_error(LB_UNAVAILABLE,
+                     "this node is no coordinator of the network %s: ask on one, lb-admin status "
+                     "names them",
+                     self->member->network_name);
+    ret_refusal->retry_after_ms = 0;
+    return false;
+}
+
 void view_server_info(const struct view *self, message_take_fn *respond, void *ctx)
 {
     Littlebird__V1__GetServerInfoResponse response = LITTLEBIRD__V1__GET_SERVER_INFO_RESPONSE__INIT;
     char *names[API_METHODS_COUNT];
+    struct answer refusal;
 
-    for (size_t i = 0; i < API_METHODS_COUNT; i++)
-        names[i] = (char *)(uintptr_t)api_methods[i].name;
+    for (size_t i = 0; i < API_METHODS_COUNT; i++) {
+        if (view_answers(self, &api_methods[i], &refusal))
+            names[response.n_methods++] = (char *)(uintptr_t)api_methods[i].name;
+    }
     response.version = (char *)(uintptr_t)LB_VERSION;
     response.protocol_min = API_PROTOCOL_MIN;
     response.protocol_max = API_PROTOCOL_MAX;
     response.methods = names;
-    response.n_methods = API_METHODS_COUNT;
     response.node_id = node_id_of(self);
     response.message_bytes_max = API_MESSAGE_MAX;
     response.value_bytes_max = API_VALUE_MAX;

@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include "libcommon/identity.h"
 #include "libcommon/node_id.h"
 #include "libcommon/status_page.h"
 #include "services/gateway/methods.h"
@@ -18,6 +19,7 @@ struct view {
     const struct page *status;
     uint64_t now_ms;               /* CLOCK_MONOTONIC */
     const struct node_id *node_id; /* NULL: not known */
+    const struct identity *member; /* who this node is in a private network; NULL: it is in none */
 };
 
 /* One process as it is shown to the world. */
@@ -47,6 +49,13 @@ enum view_level view_level(const struct view *self, char ret_why[VIEW_WHY_SIZE])
 /* Hand one process with all its details to `respond`, as a littlebird.v1.Process. */
 void view_process_message(const struct view *self, const struct process *process,
                           message_take_fn *respond, void *ctx);
+
+/*
+ * Does the method answer on this node? What a private network has is UNIMPLEMENTED on the open one;
+ * its register is UNAVAILABLE where no lb-coordinator is to run, and trying again there does not
+ * help: retry_after_ms is 0. Else *ret_refusal says so.
+ */
+bool view_answers(const struct view *self, const struct method *method, struct answer *ret_refusal);
 
 void view_server_info(const struct view *self, message_take_fn *respond, void *ctx);
 void view_status(const struct view *self, message_take_fn *respond, void *ctx);

@@ -2,10 +2,11 @@
 
 #include <assert.h>
 
-void crowd_init(struct crowd *self, unsigned spare)
+void crowd_init(struct crowd *self, unsigned spare, bool is_off)
 {
     self->count = 0;
     self->spare = spare;
+    self->is_off = is_off;
 }
 
 static bool is_crowded(const struct crowd *self, const struct address *address)
@@ -25,7 +26,7 @@ bool crowd_admits(const struct crowd *self, const struct address *address)
 
 void crowd_count(struct crowd *self, const struct address *address)
 {
-    if (address_is_private(address)) {
+    if (self->is_off || address_is_private(address)) {
         return;
     }
     if (!is_crowded(self, address)) {

@@ -3,8 +3,8 @@
  * is cheap to fill with ids beside a target. The nearest of a subnet that has answered counts;
  * those behind it do not, unless there are too few others. Who has not answered crowds nobody out,
  * so that naming made-up nodes beside true ones does not hide these. Inside a site, where a class
- * may share one /24, nothing is limited. libtorrent does likewise (restrict_search_ips), by who
- * comes first. Pure.
+ * may share one /24, nothing is limited, nor where ids are certified. libtorrent does likewise
+ * (restrict_search_ips), by who comes first. Pure.
  */
 #pragma once
 
@@ -17,9 +17,10 @@ struct crowd {
     const struct address *subnets[CROWD_MAX]; /* borrowed */
     unsigned count;
     unsigned spare; /* more that count although they are crowded out */
+    bool is_off;    /* all count */
 };
 
-void crowd_init(struct crowd *self, unsigned spare);
+void crowd_init(struct crowd *self, unsigned spare, bool is_off);
 
 /* Whether the next one counts if it answers. */
 bool crowd_admits(const struct crowd *self, const struct address *address);

@@ -15,6 +15,7 @@
 #define PATH_SIZE     (PATHS_SIZE + 32)
 #define ID_FILE       "node_id"
 #define SNAPSHOT_FILE "routing.snapshot"
+#define MEMBER_FILE   "member.snapshot"
 
 static lb_err from_errno(int code)
 {
@@ -159,23 +160,42 @@ static lb_err read_snapshot(struct keeper *self, struct snapshot *ret_snapshot)
     char path[PATH_SIZE];
     size_t size;
 
-    snprintf(path, sizeof(path), "%s/%s", self->folder, SNAPSHOT_FILE);
+    snprintf(path, sizeof(path), "%s/%s", self->folder, self->snapshot_file);
     lb_err err = read_file(path, self->data, sizeof(self->data), &size);
     return err == LB_OK ? snapshot_read(bytes_of(self->data, size), ret_snapshot) : err;
+}
+
+static lb_err begin(struct keeper *self, const char *state_folder, const char *snapshot_file,
+                    uint64_t now_ms, struct snapshot *ret_snapshot)
+{
+    memset(self, 0, sizeof(*self));
+    snprintf(self->folder, sizeof(self->folder), "%s", state_folder);
+    self->snapshot_file = snapshot_file;
+    self->due_ms = now_ms + KEEPER_EVERY_MS;
+    ret_snapshot->count = 0;
+    lb_err err = read_snapshot(self, ret_snapshot);
+    if (err != LB_OK && err != LB_NOT_FOUND) {
+        log_warn("the snapshot cannot be used, joining anew: %s", lb_err_text(err));
+    }
+    return err;
+}
+
+void keeper_open_member(struct keeper *self, const char *state_folder, const struct node_id *id,
+                        uint64_t now_ms, struct snapshot *ret_snapshot)
+{
+    lb_err err = begin(self, state_folder, MEMBER_FILE, now_ms, ret_snapshot);
+
+    if (err == LB_OK && !node_id_equal(&ret_snapshot->self_id, id)) {
+        log_info("the snapshot is of another membership, joining anew");
+        ret_snapshot->count = 0;
+    }
 }
 
 lb_err keeper_open(struct keeper *self, const char *state_folder, const struct address *address,
                    uint64_t now_ms, struct node_id *ret_id, struct snapshot *ret_snapshot)
 {
-    memset(self, 0, sizeof(*self));
-    snprintf(self->folder, sizeof(self->folder), "%s", state_folder);
-    self->due_ms = now_ms + KEEPER_EVERY_MS;
-    ret_snapshot->count = 0;
-    lb_err snapshot_err = read_snapshot(self, ret_snapshot);
+    lb_err snapshot_err = begin(self, state_folder, SNAPSHOT_FILE, now_ms, ret_snapshot);
     lb_err err = read_id(self->folder, ret_id);
-    if (snapshot_err != LB_OK && snapshot_err != LB_NOT_FOUND) {
-        log_warn("the snapshot cannot be used, joining anew: %s", lb_err_text(snapshot_err));
-    }
     if (err == LB_OK && (address == NULL || secure_id_fits(ret_id, address))) {
         return LB_OK;
     }
@@ -214,7 +234,7 @@ static void write_kept(struct keeper *self)
     if (err != LB_OK) {
         log_warn("the new node id was not written: %s", lb_err_text(err));
     }
-    err = write_file(self->folder, SNAPSHOT_FILE, self->data, self->size);
+    err = write_file(self->folder, self->snapshot_file, self->data, self->size);
 
     if (err != LB_OK) {
         log_warn("the snapshot was not written: %s", lb_err_text(err));

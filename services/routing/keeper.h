@@ -4,6 +4,10 @@
  *
  *     STATE/node_id           our id, 40 hex digits: so that losing the snapshot does not change it
  *     STATE/routing.snapshot  id and contacts (snapshot.h)
+ *     STATE/member.snapshot   the same of a private network, on which our id is the certificate's
+ *
+ * Of the two worlds neither asks the nodes of the other: a node that leaves its private network has
+ * its old id and contacts again.
  *
  * The snapshot is written off the loop: soon after joining, every KEEPER_EVERY_MS when contacts
  * have changed, and at the end.
@@ -23,6 +27,7 @@
 
 struct keeper {
     char folder[PATHS_SIZE];
+    const char *snapshot_file; /* which of the two */
     uv_work_t work;
     bool writing;
     bool has_next_id; /* next_id is to be written, or is being */
@@ -50,6 +55,13 @@ bool keeper_change_id(struct keeper *self, const struct node_id *id, uint64_t no
 LB_MUST_CHECK lb_err keeper_open(struct keeper *self, const char *state_folder,
                                  const struct address *address, uint64_t now_ms,
                                  struct node_id *ret_id, struct snapshot *ret_snapshot);
+
+/*
+ * On a private network: our id is given, and never changes. *ret_snapshot holds no contacts when
+ * there is none of this id, or it is damaged.
+ */
+void keeper_open_member(struct keeper *self, const char *state_folder, const struct node_id *id,
+                        uint64_t now_ms, struct snapshot *ret_snapshot);
 
 /* Write a snapshot if it is time to. Returns when it is to be called again. */
 uint64_t keeper_update(struct keeper *self, uv_loop_t *loop, struct router *router,

@@ -54,6 +54,7 @@ struct lookup_aim {
     bool has_seq; /* LOOKUP_VALUE: goes with each get, as do seq and check_s (query.h) */
     uint64_t seq;
     uint32_t check_s;
+    bool are_certified; /* the ids of the network are: no subnet is limited (crowd.h) */
 };
 
 struct candidate {

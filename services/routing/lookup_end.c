@@ -30,7 +30,7 @@ static unsigned count_apart(const struct lookup *self)
     struct crowd crowd;
     unsigned count = 0;
 
-    crowd_init(&crowd, 0);
+    crowd_init(&crowd, 0, self->aim.are_certified);
     for (uint16_t i = 0; i < self->count && count < self->aim.k; i++) {
         const struct candidate *candidate = lookup_known(self, &self->candidates[self->order[i]]);
         if (lookup_is_result(candidate) && crowd_admits(&crowd, &candidate->contact.address)) {
@@ -43,7 +43,8 @@ static unsigned count_apart(const struct lookup *self)
 
 void lookup_crowd(const struct lookup *self, struct crowd *ret_crowd)
 {
-    crowd_init(ret_crowd, self->are_few ? self->aim.k - count_apart(self) : 0);
+    crowd_init(ret_crowd, self->are_few ? self->aim.k - count_apart(self) : 0,
+               self->aim.are_certified);
 }
 
 static bool is_proving(const struct lookup *self)

@@ -87,6 +87,24 @@ uint64_t probes_deadline_ms(const struct probes *self)
     return deadline_ms;
 }
 
+void probes_forget(struct probes *self, const struct node_id *id)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < self->count; i++) {
+        const struct probe *probe = &self->queue[i];
+        bool is_gone = node_id_equal(&probe->contact.id, id) ||
+                       (probe->reason == PROBE_CHALLENGE && node_id_equal(&probe->rival.id, id));
+        if (!is_gone) {
+            self->queue[kept++] = *probe;
+        }
+    }
+    self->count = kept;
+    if (kept == 0) {
+        probes_done(self);
+    }
+}
+
 void probes_return(struct probes *self, const struct probe *probe)
 {
     self->credit += 1000;

@@ -45,5 +45,8 @@ bool probes_add(struct probes *self, const struct probe *probe);
 bool probes_next(struct probes *self, uint64_t now_ms, struct probe *ret_probe);
 uint64_t probes_deadline_ms(const struct probes *self);
 
+/* No ping for a node of this id, nor for its sake. */
+void probes_forget(struct probes *self, const struct node_id *id);
+
 /* Give back what could not be sent. */
 void probes_return(struct probes *self, const struct probe *probe);

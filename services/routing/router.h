@@ -65,7 +65,7 @@ enum sighting_kind { SIGHTING_QUERIED, SIGHTING_ANSWERED, SIGHTING_SILENT };
 
 struct router_stats {
     uint64_t queries, answers, refused, silent, unsent;
-    uint64_t probes, lookups, refreshes, conflicts, added;
+    uint64_t probes, lookups, refreshes, conflicts, added, forgotten;
 };
 
 struct router {
@@ -85,6 +85,7 @@ struct router {
     struct intro intros[ROUTER_INTROS_MAX];
     unsigned far_buckets; /* the first so many, which the last lookup of our own id left out */
     unsigned paths;       /* of searches that do not say how many; 1 until it is set */
+    bool are_certified;   /* ids are: router_trust_ids() */
     uint64_t began_ms;
     uint64_t paused_ms;                /* nothing is sent before */
     uint64_t maintenance_ms;           /* when tables are looked through next */
@@ -99,6 +100,13 @@ struct router {
 struct router *router_new(const struct node_id *self_id, uint64_t seed, bool expects_bootstrap,
                           uint64_t now_ms);
 void router_free(struct router **self);
+
+/*
+ * We are on a private network: ids are assigned, and transport lets nobody say another than his
+ * own. What is there against made-up ids does not hold then (table.h, crowd.h), and no id, ours
+ * neither, has to fit an address. To be said before anything else.
+ */
+void router_trust_ids(struct router *self);
 
 /* Where to join: bootstrap addresses, and what the snapshot kept (asked, not trusted). */
 void router_add_bootstrap(struct router *self, const struct address *address);
@@ -117,6 +125,9 @@ void router_reply(struct router *self, uint32_t ticket, const struct reply *repl
 
 void router_sighting(struct router *self, enum sighting_kind kind, const struct contact *contact,
                      uint32_t rtt_us, uint64_t now_ms);
+
+/* A node was put out of the private network: nothing is known of it any more. */
+void router_forget(struct router *self, const struct node_id *id);
 
 /* UINT64_MAX: nothing is due. */
 uint64_t router_deadline_ms(const struct router *self);

@@ -100,6 +100,19 @@ void router_sighting(struct router *self, enum sighting_kind kind, const struct 
     }
 }
 
+void router_forget(struct router *self, const struct node_id *id)
+{
+    struct contact contact;
+
+    for (unsigned i = 0; i < ROUTING_FAMILIES; i++) {
+        if (table_forget(&self->tables[i], id, &contact)) {
+            recall_forget(&self->recall, &contact.address);
+            self->stats.forgotten++;
+        }
+    }
+    probes_forget(&self->probes, id);
+}
+
 /* ---- replies ---- */
 
 static void intro_reply(struct router *self, struct intro *intro, const struct reply *reply,

@@ -131,6 +131,7 @@ lb_err router_search(struct router *self, const struct search_order *order, uint
     if (search.order.paths == 0) {
         search.order.paths = self->paths;
     }
+    search.order.aim.are_certified = self->are_certified;
     if (order->deadline_ms > now_ms + ROUTER_SEARCH_MS) {
         search.order.deadline_ms = now_ms + ROUTER_SEARCH_MS;
     }
@@ -149,7 +150,8 @@ void router_search_own(struct router *self, enum search_purpose purpose,
                              .order = { .aim = { .kind = LOOKUP_NODES,
                                                  .target = *target,
                                                  .k = purpose == SEARCH_WIDE ? ROUTER_WIDE_K
-                                                                             : TABLE_K },
+                                                                             : TABLE_K,
+                                                 .are_certified = self->are_certified },
                                         .paths = 1,
                                         .deadline_ms = now_ms + ROUTER_SEARCH_MS },
                              .asked_ms = now_ms };

@@ -228,10 +228,12 @@ size_t search_closest_of(const struct search *self, enum routing_family family,
             count++;
         }
     }
-    crowd_init(&crowd, 0); /* each path may have found another one of a subnet */
+    crowd_init(
+        &crowd, 0,
+        self->order.aim.are_certified); /* each path may have found another one of a subnet */
     found = merge(target, lists, count, &crowd, k, ret_closest);
     if (found < k) {
-        crowd_init(&crowd, (unsigned)(k - found));
+        crowd_init(&crowd, (unsigned)(k - found), self->order.aim.are_certified);
         found = merge(target, lists, count, &crowd, k, ret_closest);
     }
     return found;

@@ -1,6 +1,7 @@
 #include "services/routing/service.h"
 
 #include "libcommon/config.h"
+#include "libcommon/identity.h"
 #include "libcommon/log.h"
 #include "libcommon/memory.h"
 #include "libcommon/secure_id.h"
@@ -15,6 +16,8 @@
 #define SIGHTINGS_MAX  64 /* proto/routing.proto */
 #define TELL_EVERY_MS  1000u
 #define ANSWER_LEFT_MS 100u /* of the caller's time, for the way back */
+#define FORGET_MAX     64   /* proto/routing.proto */
+#define MEMBER_PATHS   4u   /* THREATS 2.3: S/Kademlia, on private networks */
 
 /* ---- requests ---- */
 
@@ -55,6 +58,20 @@ static void on_sightings(void *ctx, struct call *call, const void *body)
 
     for (size_t i = 0; i < sightings->n_sightings && i < SIGHTINGS_MAX; i++) {
         take_sighting(self, sightings->sightings[i]);
+    }
+    call_done(&call);
+}
+
+static void on_forget(void *ctx, struct call *call, const void *body)
+{
+    struct routing *self = ctx;
+    const Lb__Routing__Forget *forget = body;
+
+    for (size_t i = 0; i < forget->n_node_ids && i < FORGET_MAX; i++) {
+        if (forget->node_ids[i].len == NODE_ID_SIZE) {
+            struct node_id id = node_id_from(forget->node_ids[i].data);
+            router_forget(self->router, &id);
+        }
     }
     call_done(&call);
 }
@@ -146,6 +163,7 @@ static handler_fn *const handlers[] = {
     [LB__ROUTING__REQUEST__BODY_LOOKUP] = on_lookup,
     [LB__ROUTING__REQUEST__BODY_GET_TABLE] = on_get_table,
     [LB__ROUTING__REQUEST__BODY_ADD_NODE] = on_add_node,
+    [LB__ROUTING__REQUEST__BODY_FORGET] = on_forget,
 };
 
 /* ---- what the router finished ---- */
@@ -208,6 +226,7 @@ static void tell_counters(struct routing *self, uint64_t now_ms)
         [ROUTING_COUNT_CONTACTS] = router_view(self->router).contacts,
         [ROUTING_COUNT_GOOD] = router_good_count(self->router, now_ms),
         [ROUTING_COUNT_ADDED] = stats->added,
+        [ROUTING_COUNT_FORGOTTEN] = stats->forgotten,
         [ROUTING_COUNT_CONFLICTS] = stats->conflicts,
         [ROUTING_COUNT_LOOKUPS] = stats->lookups,
         [ROUTING_COUNT_RUNNING] = self->router->searches_asked,
@@ -378,6 +397,48 @@ static bool find_public_address(const struct config *config, struct address *ret
     return false;
 }
 
+/* Our id, and the contacts of the last time: those of our membership, if we have one. */
+static lb_err learn_self(struct routing *self, struct node_id *ret_id,
+                         struct snapshot *ret_snapshot)
+{
+    const struct paths *paths = actor_paths(self->actor);
+    uint64_t now_ms = actor_now_ms(self->actor);
+    struct identity identity;
+    struct address address;
+    lb_err err = identity_load(paths, &identity);
+
+    if (err == LB_OK) {
+        self->is_member = true;
+        *ret_id = identity.node;
+        keeper_open_member(&self->keeper, paths->state_folder, ret_id, now_ms, ret_snapshot);
+        log_info("member of the private network %s", identity.network_name);
+        return LB_OK;
+    }
+    if (err != LB_NOT_FOUND) {
+        log_error("the file identity cannot be used, so it is not known whether this node is a "
+                  "member of a private network: %s",
+                  lb_err_text(err));
+        return err == LB_DENIED ? LB_DENIED : LB_INVALID; /* starting again will not help */
+    }
+    bool is_public = find_public_address(actor_config(self->actor), &address);
+    err = keeper_open(&self->keeper, paths->state_folder, is_public ? &address : NULL, now_ms,
+                      ret_id, ret_snapshot);
+    if (err != LB_OK) {
+        log_error("cannot keep the node id in %s: %s", paths->state_folder, lb_err_text(err));
+    }
+    return err;
+}
+
+/* Disjoint paths of a lookup: as configured, else MEMBER_PATHS on a private network. */
+static void take_paths(struct routing *self, const struct config *config)
+{
+    bool is_set = strcmp(config_origin(config, CONFIG_ROUTING_PATHS), "default") != 0;
+
+    self->router->paths = self->is_member && !is_set
+                              ? MEMBER_PATHS
+                              : (unsigned)config_number(config, CONFIG_ROUTING_PATHS);
+}
+
 static lb_err routing_start(struct actor *actor, void **ret_ctx)
 {
     struct routing *self = xcalloc(1, sizeof(*self));
@@ -385,7 +446,6 @@ static lb_err routing_start(struct actor *actor, void **ret_ctx)
     const struct paths *paths = actor_paths(actor);
     uint64_t now_ms = actor_now_ms(actor);
     char text[NODE_ID_TEXT_SIZE];
-    struct address address;
     struct node_id id;
 
     *ret_ctx = self;
@@ -394,18 +454,18 @@ static lb_err routing_start(struct actor *actor, void **ret_ctx)
     open_counters(self);
     open_handles(self);
     instances_init(&self->transports, actor, SERVICE_TRANSPORT, &lb__transport__reply__descriptor);
-    bool is_public = find_public_address(actor_config(actor), &address);
-    lb_err err = keeper_open(&self->keeper, paths->state_folder, is_public ? &address : NULL,
-                             now_ms, &id, snapshot);
+    lb_err err = learn_self(self, &id, snapshot);
     if (err != LB_OK) {
-        log_error("cannot keep the node id in %s: %s", paths->state_folder, lb_err_text(err));
         goto out;
     }
     node_id_format(&id, text);
     log_info("node id=%s, %zu contacts from the snapshot", text, snapshot->count);
     bool expects = config_list_count(actor_config(actor), CONFIG_BOOTSTRAP) > 0;
     self->router = router_new(&id, actor_random_seed(actor), expects, now_ms);
-    self->router->paths = (unsigned)config_number(actor_config(actor), CONFIG_ROUTING_PATHS);
+    if (self->is_member) {
+        router_trust_ids(self->router);
+    }
+    take_paths(self, actor_config(actor));
     (void)names_open(&self->names, self);
     err = publisher_open(&self->publisher, paths->pages_folder, self->router, now_ms);
     if (err != LB_OK) {
@@ -474,7 +534,7 @@ static void routing_reload(void *ctx, const struct config *now)
 {
     struct routing *self = ctx;
 
-    self->router->paths = (unsigned)config_number(now, CONFIG_ROUTING_PATHS); /* of new lookups */
+    take_paths(self, now); /* of new lookups */
 }
 
 const struct service_definition routing_service = {

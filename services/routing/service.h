@@ -27,6 +27,7 @@
     X(CONTACTS, "contacts")                                                                        \
     X(GOOD, "good_contacts")                                                                       \
     X(ADDED, "contacts_added")                                                                     \
+    X(FORGOTTEN, "contacts_forgotten")                                                             \
     X(CONFLICTS, "id_conflicts")                                                                   \
     X(LOOKUPS, "lookups")                                                                          \
     X(RUNNING, "lookups_running")                                                                  \
@@ -58,6 +59,7 @@ struct routing {
     uint64_t told_ms;   /* when state and counters were last told */
     uint64_t told_view; /* what was told then, as one number */
     bool id_changes;    /* at the next start: it does not fit our public address */
+    bool is_member;     /* of a private network (libcommon/identity.h) */
     struct status_counter *counters[ROUTING_COUNTERS_COUNT];
     bool stopping;
 };

@@ -187,15 +187,16 @@ static void bucket_promote(struct table *self, unsigned number)
 
 /* ---- limits ---- */
 
-bool table_is_limited(const struct address *address)
+bool table_is_limited(const struct table *self, const struct address *address)
 {
-    return !address_is_private(address);
+    return !self->are_certified && !address_is_private(address);
 }
 
 /* Two contacts that may not both be in the table. */
-bool table_addresses_clash(const struct address *a, const struct address *b)
+bool table_addresses_clash(const struct table *self, const struct address *a,
+                           const struct address *b)
 {
-    return table_is_limited(a) ? address_same_ip(a, b) : address_equal(a, b);
+    return table_is_limited(self, a) ? address_same_ip(a, b) : address_equal(a, b);
 }
 
 static bool row_has_subnet(const struct table_row *row, const struct contact *contact)
@@ -212,7 +213,7 @@ static bool row_has_subnet(const struct table_row *row, const struct contact *co
 
 static bool subnet_is_full(const struct table *self, const struct contact *contact)
 {
-    if (!table_is_limited(&contact->address)) {
+    if (!table_is_limited(self, &contact->address)) {
         return false;
     }
     const struct table_bucket *bucket = self->buckets[bucket_number(self, &contact->id)];
@@ -234,14 +235,14 @@ struct place {
     bool is_spare;
 };
 
-static struct place find_in_row(struct table_row *row, const struct contact *contact,
-                                unsigned bucket, bool is_spare)
+static struct place find_in_row(const struct table *self, struct table_row *row,
+                                const struct contact *contact, unsigned bucket, bool is_spare)
 {
     for (uint32_t i = 0; i < row->count; i++) {
         struct table_entry *entry = &row->entries[i];
         if (address_same_ip(&entry->contact.address, &contact->address) &&
             !node_id_equal(&entry->contact.id, &contact->id) &&
-            table_addresses_clash(&entry->contact.address, &contact->address)) {
+            table_addresses_clash(self, &entry->contact.address, &contact->address)) {
             return (struct place){ entry, row, bucket, is_spare };
         }
     }
@@ -258,9 +259,9 @@ static struct place find_by_address(const struct table *self, const struct conta
         if (bucket == NULL) {
             continue;
         }
-        place = find_in_row(&bucket->places, contact, i, false);
+        place = find_in_row(self, &bucket->places, contact, i, false);
         if (place.entry == NULL) {
-            place = find_in_row(&bucket->spares, contact, i, true);
+            place = find_in_row(self, &bucket->spares, contact, i, true);
         }
     }
     return place;
@@ -443,7 +444,8 @@ enum table_verdict table_answered(struct table *self, const struct contact *cont
         return TABLE_REFUSED;
     }
     struct table_entry entry = { .contact = *contact,
-                                 .misfit = !secure_id_fits(&contact->id, &contact->address),
+                                 .misfit = !self->are_certified &&
+                                           !secure_id_fits(&contact->id, &contact->address),
                                  .rtt_us = rtt_us,
                                  .entered_ms = now_ms,
                                  .answered_ms = now_ms,
@@ -562,4 +564,20 @@ void table_lost_challenge(struct table *self, const struct contact *contact, uin
     held.entry->failed_ms = now_ms;
     table_hasten(self, held.entry);
     self->version++;
+}
+
+bool table_forget(struct table *self, const struct node_id *id, struct contact *ret_contact)
+{
+    struct place held;
+
+    if (node_id_equal(id, &self->self_id)) {
+        return false;
+    }
+    held = find_by_id(self, id);
+    if (held.entry == NULL) {
+        return false;
+    }
+    *ret_contact = held.entry->contact;
+    place_drop(self, &held);
+    return true;
 }

@@ -9,8 +9,10 @@
  * enters, one entry per id and per address; on public addresses also one per IP, and one per /24
  * (IPv6: /64) in a bucket. BEP 32 keeps two families as two tables. Sources: BEP 5, "Routing
  * Table"; Maymounkov and Mazieres 2002, 2.2 and 2.4; the subnet limits are those of clients of BEP
- * 42's time. Where the two differ we follow BEP 5 (k is 8, not 20). Pure; a bucket is allocated at
- * its first use and bounded.
+ * 42's time. Where the two differ we follow BEP 5 (k is 8, not 20). On a private network ids are
+ * assigned and stand in certificates (THREATS 2.1): nobody chooses one, so neither BEP 42 nor the
+ * limits by subnet and IP hold there, and a whole school may stand behind one public address. Pure;
+ * a bucket is allocated at its first use and bounded.
  *
  * Deep down a bucket has K places, in the first TABLE_TOP_LEVELS TABLE_TOP_SIZE: those that hold a
  * key, 20 nodes (storage), must know each other, and those are all nodes of the deepest buckets
@@ -101,7 +103,8 @@ struct table {
     uint32_t silent_count;                      /* places that left our last query unanswered */
     uint64_t answered_ms;                       /* the last answer of anybody */
     uint64_t due_ms;                            /* no place is due for a ping before */
-    uint64_t version; /* grows when the contacts worth passing on change */
+    uint64_t version;   /* grows when the contacts worth passing on change */
+    bool are_certified; /* ids are, on a private network; to be set before the first contact */
 };
 
 /* random is kept. Free with table_done. */
@@ -134,6 +137,12 @@ enum table_verdict table_silent(struct table *self, const struct contact *contac
 
 /* The holder of an id did not answer the challenge of TABLE_CONFLICT: it is bad at once. */
 void table_lost_challenge(struct table *self, const struct contact *contact, uint64_t now_ms);
+
+/*
+ * A node has been put out of the network: it loses its place. *ret_contact is what stood there.
+ * False: it did not.
+ */
+bool table_forget(struct table *self, const struct node_id *id, struct contact *ret_contact);
 
 /* Whether a contact that only others have told us of would find a free place or a bad contact's. */
 bool table_has_place(const struct table *self, const struct contact *contact, uint64_t now_ms);

@@ -8,11 +8,12 @@
 
 bool table_entry_is_bad(const struct table_entry *entry);
 
-/* Public addresses, on which the limits per IP and subnet hold. */
-bool table_is_limited(const struct address *address);
+/* Public addresses, on which the limits per IP and subnet hold, unless ids are certified. */
+bool table_is_limited(const struct table *self, const struct address *address);
 
 /* Two contacts that may not both be in the table. */
-bool table_addresses_clash(const struct address *a, const struct address *b);
+bool table_addresses_clash(const struct table *self, const struct address *a,
+                           const struct address *b);
 
 /* Not ourselves, a usable address, of this family. */
 bool table_is_acceptable(const struct table *self, const struct contact *contact);

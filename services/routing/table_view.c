@@ -180,16 +180,16 @@ void table_each(const struct table *self, uint64_t now_ms, table_visit_fn *visit
 
 /* ---- invariants ---- */
 
-static const char *check_pair(const struct table_entry *a, const struct table_entry *b,
-                              bool same_bucket)
+static const char *check_pair(const struct table *self, const struct table_entry *a,
+                              const struct table_entry *b, bool same_bucket)
 {
     if (node_id_equal(&a->contact.id, &b->contact.id)) {
         return "an id stands twice";
     }
-    if (table_addresses_clash(&a->contact.address, &b->contact.address)) {
+    if (table_addresses_clash(self, &a->contact.address, &b->contact.address)) {
         return "an address stands twice";
     }
-    if (same_bucket && table_is_limited(&a->contact.address) && !table_entry_is_bad(a) &&
+    if (same_bucket && table_is_limited(self, &a->contact.address) && !table_entry_is_bad(a) &&
         !table_entry_is_bad(b) && address_same_subnet(&a->contact.address, &b->contact.address)) {
         return "a public subnet stands twice in a bucket";
     }
@@ -225,7 +225,7 @@ static const char *check_entry(const struct table *self, unsigned number, uint32
     for (unsigned i = number; i < NODE_ID_BITS && problem == NULL; i++) {
         uint32_t from = i == number ? index + 1 : 0;
         for (uint32_t j = from; j < bucket_entries(self->buckets[i]) && problem == NULL; j++) {
-            problem = check_pair(entry, bucket_entry(self->buckets[i], j), i == number);
+            problem = check_pair(self, entry, bucket_entry(self->buckets[i], j), i == number);
         }
     }
     return problem;

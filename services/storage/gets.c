@@ -277,7 +277,6 @@ static void on_found(void *ctx, lb_err err, const Lb__Routing__Found *found)
 static lb_err take_key(struct getting *self, const Lb__Storage__Get *get)
 {
     struct bytes key = bytes_of_binary(&get->key);
-    const char *network = config_text(actor_config(self->storage->actor), CONFIG_NETWORK);
     struct wanted *wanted = &self->wanted;
     uint8_t seed[ED25519_SEED_SIZE];
 
@@ -291,7 +290,7 @@ static lb_err take_key(struct getting *self, const Lb__Storage__Get *get)
         memcpy(self->salt, key.data, key.size);
         wanted->salt = bytes_of(self->salt, key.size);
     } else if (get->public_key.len == 0) {
-        if (value_shared_seed(network, key, seed) != LB_OK)
+        if (storage_shared_seed(self->storage, key, seed) != LB_OK)
             return LB_INVALID;
         ed25519_public_key(seed, wanted->public_key);
     } else {

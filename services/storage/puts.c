@@ -318,12 +318,11 @@ static void begin(struct putting *self)
 lb_err put_key_take(const struct storage *storage, struct bytes key, bool own,
                     struct put_key *ret_key, const char **ret_reason)
 {
-    const char *network = config_text(actor_config(storage->actor), CONFIG_NETWORK);
     struct put_key taken = { 0 };
 
     if (!own) {
         *ret_reason = "a key has 1 to 1024 bytes";
-        if (value_shared_seed(network, key, taken.seed) != LB_OK)
+        if (storage_shared_seed(storage, key, taken.seed) != LB_OK)
             return LB_INVALID;
         ed25519_public_key(taken.seed, taken.public_key);
         *ret_key = taken;

@@ -91,6 +91,15 @@ uint64_t storage_value_ttl_s(const struct storage *self)
     return config_number(actor_config(self->actor), CONFIG_STORAGE_VALUE_TTL) / 1000;
 }
 
+lb_err storage_shared_seed(const struct storage *self, struct bytes key,
+                           uint8_t ret_seed[ED25519_SEED_SIZE])
+{
+    const char *name = config_text(actor_config(self->actor), CONFIG_NETWORK);
+
+    return self->is_member ? value_private_seed(self->identity.network, key, ret_seed)
+                           : value_shared_seed(name, key, ret_seed);
+}
+
 uint64_t storage_deadline_ms(const struct storage *self, const struct call *call)
 {
     uint32_t left_ms = call_time_left_ms(call);
@@ -394,13 +403,29 @@ static void open_timers(struct storage *self)
     uv_timer_start(&self->tick, on_tick, 0, 0);
 }
 
+/* Whether we are a member must be known: else what members keep here would go to strangers. */
+static lb_err learn_membership(struct storage *self)
+{
+    lb_err err = identity_load(actor_paths(self->actor), &self->identity);
+
+    self->is_member = err == LB_OK;
+    if (err == LB_OK || err == LB_NOT_FOUND)
+        return LB_OK;
+    log_error("the file identity cannot be used, so it is not known whether this node is a member "
+              "of a private network: %s",
+              lb_err_text(err));
+    return err == LB_DENIED ? LB_DENIED : LB_INVALID;
+}
+
 static lb_err storage_start(struct actor *actor, void **ret_ctx)
 {
     struct storage *self = xcalloc(1, sizeof *self);
     lb_err err;
 
     self->actor = actor;
-    err = open_db(self);
+    err = learn_membership(self);
+    if (err == LB_OK)
+        err = open_db(self);
     if (err != LB_OK) {
         free(self);
         return err;

@@ -31,6 +31,7 @@
 
 #include "libcommon/actor.h"
 #include "libcommon/grace.h"
+#include "libcommon/identity.h"
 #include "libcommon/instances.h"
 #include "libcommon/random.h"
 #include "proto/routing.pb-c.h"
@@ -41,6 +42,7 @@
 #include "services/storage/node_key.h"
 #include "services/storage/presence.h"
 #include "services/storage/share.h"
+#include "services/storage/value.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -78,6 +80,8 @@ struct storage {
     struct random random;
     struct node_key key;
     lb_err key_err;
+    bool is_member; /* of a private network, as `identity` says */
+    struct identity identity;
     struct local_address *local_address;
     struct answer_memory *answer_memory; /* of questions.c */
 
@@ -151,6 +155,10 @@ uint64_t storage_rest_of_life_s(const struct storage *self, const struct item_re
 
 /* storage.value_ttl, in seconds. */
 uint64_t storage_value_ttl_s(const struct storage *self);
+
+/* The seed of the key pair that a shared KEY has in our network. LB_INVALID: value.h. */
+LB_MUST_CHECK lb_err storage_shared_seed(const struct storage *self, struct bytes key,
+                                         uint8_t ret_seed[ED25519_SEED_SIZE]);
 
 /* When to be finished with a call: a little before its caller gives up. */
 uint64_t storage_deadline_ms(const struct storage *self, const struct call *call);

@@ -6,7 +6,9 @@
 
 #include <string.h>
 
-static const char shared_domain[] = "littlebird shared key 1"; /* with its NUL */
+/* With their NUL. */
+static const char shared_domain[] = "littlebird shared key 1";
+static const char private_domain[] = "littlebird private key 1";
 
 lb_err value_shared_seed(const char *network, struct bytes key, uint8_t ret_seed[ED25519_SEED_SIZE])
 {
@@ -20,6 +22,22 @@ lb_err value_shared_seed(const char *network, struct bytes key, uint8_t ret_seed
     writer_put(&writer, shared_domain, sizeof shared_domain);
     writer_u32(&writer, (uint32_t)network_size);
     writer_put(&writer, network, network_size);
+    writer_put(&writer, key.data, key.size);
+    sha256(bytes_of(buffer, writer.size), ret_seed);
+    return LB_OK;
+}
+
+lb_err value_private_seed(const uint8_t network[NETWORK_ID_SIZE], struct bytes key,
+                          uint8_t ret_seed[ED25519_SEED_SIZE])
+{
+    uint8_t buffer[sizeof private_domain + NETWORK_ID_SIZE + VALUE_KEY_MAX];
+    struct writer writer;
+
+    if (key.size == 0 || key.size > VALUE_KEY_MAX)
+        return LB_INVALID;
+    writer_init(&writer, buffer, sizeof buffer);
+    writer_put(&writer, private_domain, sizeof private_domain);
+    writer_put(&writer, network, NETWORK_ID_SIZE);
     writer_put(&writer, key.data, key.size);
     sha256(bytes_of(buffer, writer.size), ret_seed);
     return LB_OK;

@@ -4,9 +4,13 @@
  *
  * A shared KEY belongs to everybody in the network: the seed of its Ed25519 key pair is
  *     SHA-256( "littlebird shared key 1" NUL  length(network) as 4 bytes  network  KEY )
- * so every member writes and reads it, and its item has no salt. With --own the node's key signs
- * and the KEY is the salt. A raw value that fits is one bencoded byte string; a larger one is a
- * tree of immutable items (tree.h) whose root stands in its place. Values that other programs
+ * of its name, or on a private network
+ *     SHA-256( "littlebird private key 1" NUL  network id, 32 bytes  KEY )
+ * so every member writes and reads it, and its item has no salt; two networks of one name that
+ * somebody joins, one after the other, have nothing to do with each other. The network id is no
+ * secret: what keeps others out is that nobody but members is answered. With --own the node's key
+ * signs and the KEY is the salt. A raw value that fits is one bencoded byte string; a larger one is
+ * a tree of immutable items (tree.h) whose root stands in its place. Values that other programs
  * stored, of any bencoded type, read as they are: a byte string as its content, anything else as
  * its encoding.
  *
@@ -20,6 +24,7 @@
 #include "libcommon/bytes.h"
 #include "libcommon/crypto.h"
 #include "libcommon/error.h"
+#include "libcommon/identity.h"
 
 #include <stdint.h>
 
@@ -32,6 +37,10 @@
 /* LB_INVALID when key is empty, or key or network too long. */
 LB_MUST_CHECK lb_err value_shared_seed(const char *network, struct bytes key,
                                        uint8_t ret_seed[ED25519_SEED_SIZE]);
+
+/* The same on a private network. LB_INVALID when key is empty or too long. */
+LB_MUST_CHECK lb_err value_private_seed(const uint8_t network[NETWORK_ID_SIZE], struct bytes key,
+                                        uint8_t ret_seed[ED25519_SEED_SIZE]);
 
 enum value_kind {
     VALUE_PLAIN,   /* one byte string */

@@ -2,6 +2,7 @@
 
 #include "libcommon/memory.h"
 #include "services/swarm/disk.h"
+#include "services/swarm/secure.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -54,8 +55,8 @@ static void set_stage(struct connection *self, enum stage stage)
 {
     struct connections *owner = self->owner;
     uint32_t *half_open = self->outgoing ? &owner->half_open_out : &owner->half_open_in;
-    const bool was = self->stage == STAGE_CONNECTING || self->stage == STAGE_HANDSHAKE;
-    const bool is = stage == STAGE_CONNECTING || stage == STAGE_HANDSHAKE;
+    const bool was = self->stage < STAGE_OPEN;
+    const bool is = stage < STAGE_OPEN;
     *half_open -= was && !is;
     self->stage = stage;
 }
@@ -136,7 +137,7 @@ void connection_send_hello(struct connection *self, const struct wire_handshake 
                 WIRE_HANDSHAKE_SIZE);
     wire_put_handshake(&writer, hello);
     assert(!writer.overflow && writer.size == WIRE_HANDSHAKE_SIZE);
-    if (self->stage != STAGE_CONNECTING)
+    if (self->stage > STAGE_SECURING)
         mark_dirty(self);
 }
 
@@ -231,6 +232,18 @@ void connection_fail(struct connection *self, const char *reason)
     connections_wake(owner);
 }
 
+void connection_refuse(struct connection *self, unsigned refusal)
+{
+    if (self->stage == STAGE_CLOSED)
+        return;
+    if (refusal >= SECURE_REFUSALS_COUNT) {
+        connection_fail(self, "closed by the other side");
+        return;
+    }
+    self->owner->events.refused(self->owner->events.ctx, self, refusal);
+    connection_fail(self, secure_refusal_sentence(refusal));
+}
+
 /* ---- writing ---- */
 
 static void limit_unsent(struct connection *self, uint32_t size)
@@ -238,6 +251,8 @@ static void limit_unsent(struct connection *self, uint32_t size)
     const int limit = (int)size;
     self->unsent_max = size;
     (void)setsockopt(self->stream.fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &limit, sizeof limit);
+    if (self->stream.secure != NULL)
+        secure_set_burst(&self->stream, size / 4);
 }
 
 static void fit_unsent(struct connection *self, size_t written)
@@ -269,14 +284,14 @@ static bool write_some(struct connection *self)
     struct iovec parts[PARTS_MAX];
     size_t size = 0;
     const int count = outbox_gather(&self->outbox, parts, PARTS_MAX, WRITE_PER_ROUND, &size);
-    if (count == 0)
+    if (count == 0 && !self->stream.unsent)
         return true;
     const ssize_t written = self->stream.kind->write(&self->stream, parts, count);
     if (written < 0) {
         self->blocked = errno == EAGAIN || errno == EWOULDBLOCK;
         return self->blocked || errno == EINTR;
     }
-    self->blocked = (size_t)written < size;
+    self->blocked = (size_t)written < size || self->stream.unsent;
     outbox_consume(&self->outbox, (size_t)written);
     fit_unsent(self, (size_t)written);
     return true;
@@ -391,14 +406,47 @@ static bool read_once(struct connection *self)
         connection_fail(self, "closed by the other side");
         return false;
     }
+    if (self->stream.unsent && !self->blocked) { /* TLS answered by itself */
+        self->blocked = true;
+        connection_watch(self);
+    }
     if (got < 0) {
-        if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR)
+        if (errno == EPROTO && self->stream.secure != NULL)
+            connection_refuse(self, self->stream.refusal);
+        else if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR)
             connection_fail(self, strerror(errno));
         return false;
     }
     inbox_came(&self->inbox, &owner->room, (size_t)got);
     const uint32_t messages = handle_read(self);
-    return messages < MESSAGES_PER_TURN && self->stage != STAGE_CLOSED && (size_t)got == room;
+    return messages < MESSAGES_PER_TURN && self->stage != STAGE_CLOSED &&
+           ((size_t)got == room || self->stream.again);
+}
+
+/* TLS is there, or there is none: what waits may be said. */
+static void begin_handshake(struct connection *self)
+{
+    set_stage(self, STAGE_HANDSHAKE);
+    if (!outbox_is_empty(&self->outbox))
+        mark_dirty(self);
+    connection_watch(self);
+}
+
+static void open_stream(struct connection *self)
+{
+    const enum stream_opening opening = self->stream.kind->open(&self->stream);
+    self->blocked = self->stream.unsent;
+    switch (opening) {
+    case STREAM_OPEN:
+        begin_handshake(self);
+        break;
+    case STREAM_OPENING:
+        connection_watch(self);
+        break;
+    case STREAM_REFUSED:
+        connection_refuse(self, self->stream.refusal);
+        break;
+    }
 }
 
 static void on_connected(struct connection *self)
@@ -409,9 +457,13 @@ static void on_connected(struct connection *self)
         connection_fail(self, error != 0 ? strerror(error) : "could not connect");
         return;
     }
-    set_stage(self, STAGE_HANDSHAKE);
-    mark_dirty(self);
-    connection_watch(self);
+    if (self->stream.kind->open == NULL) {
+        begin_handshake(self);
+        return;
+    }
+    set_stage(self, STAGE_SECURING);
+    self->securing_ms = uv_now(self->owner->loop);
+    open_stream(self);
 }
 
 static void on_poll(uv_poll_t *poll, int status, int events)
@@ -430,6 +482,10 @@ static void on_poll(uv_poll_t *poll, int status, int events)
         connection_fail(self, error != 0 ? strerror(error) : uv_strerror(status));
         return;
     }
+    if (self->stage == STAGE_SECURING) {
+        open_stream(self);
+        return;
+    }
     if (events & UV_WRITABLE) {
         self->blocked = false;
         mark_dirty(self);
@@ -443,15 +499,20 @@ static void on_poll(uv_poll_t *poll, int status, int events)
 /* ---- life ---- */
 
 struct connection *connection_new(struct connections *owner, int fd, const struct address *address,
-                                  bool outgoing)
+                                  const uint8_t *infohash)
 {
+    const bool outgoing = infohash != NULL;
     struct connection *self = xcalloc(1, sizeof *self);
     self->owner = owner;
     self->address = *address;
     self->outgoing = outgoing;
-    self->stage = outgoing ? STAGE_CONNECTING : STAGE_HANDSHAKE;
-    self->since_ms = uv_now(owner->loop);
+    self->stage = outgoing                ? STAGE_CONNECTING
+                  : owner->secure != NULL ? STAGE_SECURING
+                                          : STAGE_HANDSHAKE;
+    self->since_ms = self->securing_ms = uv_now(owner->loop);
     stream_plain(&self->stream, fd);
+    if (owner->secure != NULL)
+        secure_wrap(owner->secure, &self->stream, infohash);
     inbox_init(&self->inbox);
     outbox_init(&self->outbox, on_block_done);
     const int failed = uv_poll_init(owner->loop, &self->poll, fd);
@@ -481,6 +542,11 @@ const struct address *connection_address(const struct connection *self)
 bool connection_is_outgoing(const struct connection *self)
 {
     return self->outgoing;
+}
+
+const uint8_t *connection_named(const struct connection *self)
+{
+    return self->stream.secure != NULL ? secure_infohash(&self->stream) : NULL;
 }
 
 void connection_set_user(struct connection *self, void *user, uint32_t number)

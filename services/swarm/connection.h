@@ -8,6 +8,10 @@
  * budget of the turn is spent; so all messages of a turn are answered together, and wake-ups stay
  * few.
  *
+ * On a private network they speak TLS (secure.h), and nothing else: who calls has
+ * CONNECTIONS_SECURE_MS for its handshake, and CONNECTIONS_SECURED_MAX of them begin in a second,
+ * beyond which they are refused.
+ *
  * Bounds: connections by descriptors (RLIMIT_NOFILE), those without a handshake
  * CONNECTIONS_HALF_OPEN_MAX each way (of those who call us the oldest makes room, also when all
  * descriptors are taken), from one address
@@ -33,6 +37,8 @@
 #define CONNECTIONS_ADDRESS_MAX  32u
 #define CONNECTIONS_PAUSE_MS     100u
 #define CONNECTIONS_HANDSHAKE_MS 10000u         /* from connecting or accepting to its handshake */
+#define CONNECTIONS_SECURE_MS    5000u          /* of this, for TLS */
+#define CONNECTIONS_SECURED_MAX  200u           /* half a second of a core */
 #define CONNECTIONS_SPARE_FILES  256u           /* descriptors left for files and the rest */
 #define CONNECTION_QUEUE_MAX     (1024u * 1024) /* small messages it does not take: closed */
 #define CONNECTIONS_LISTEN_MAX   2u
@@ -42,6 +48,7 @@ struct connections;
 struct disk;
 struct disk_block;
 struct disk_data;
+struct secure;
 struct uv_loop_s;
 
 struct connections_events {
@@ -59,6 +66,9 @@ struct connections_events {
     /* It ended by itself: could not be made, broke, or broke the rules. Not after closing it. */
     void (*closed)(void *ctx, struct connection *connection, const char *reason);
 
+    /* Its TLS was refused: enum secure_refusal. `closed` follows. */
+    void (*refused)(void *ctx, struct connection *connection, unsigned refusal);
+
     /* The end of a turn: do what follows from all that came. */
     void (*settle)(void *ctx);
 };
@@ -66,6 +76,12 @@ struct connections_events {
 /* events is copied; disk, for the memory of blocks that come, is borrowed. */
 struct connections *connections_new(struct uv_loop_s *loop, struct disk *disk,
                                     const struct connections_events *events);
+
+/* Before the first: they speak TLS. Borrowed until connections_free(). */
+void connections_secure(struct connections *self, struct secure *secure);
+
+/* Close those whose certificate does not count any more: by the deny list, or as it has expired. */
+void connections_look_again(struct connections *self, uint64_t now_s);
 
 /* Closes all, without `closed`. Ends with the loop's next turns. */
 void connections_free(struct connections **self);
@@ -94,6 +110,9 @@ LB_MUST_CHECK lb_err connection_open(struct connections *self, const struct addr
 
 const struct address *connection_address(const struct connection *self);
 bool connection_is_outgoing(const struct connection *self);
+
+/* The infohash by which its TLS named the torrent; NULL: on the open network. */
+const uint8_t *connection_named(const struct connection *self);
 
 /* Two values of the caller's. */
 void connection_set_user(struct connection *self, void *user, uint32_t number);

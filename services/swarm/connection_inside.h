@@ -12,7 +12,8 @@
 
 #include <uv.h>
 
-enum stage { STAGE_CONNECTING, STAGE_HANDSHAKE, STAGE_OPEN, STAGE_CLOSED };
+/* SECURING: TLS is being agreed on; on the open network there is no such stage. */
+enum stage { STAGE_CONNECTING, STAGE_SECURING, STAGE_HANDSHAKE, STAGE_OPEN, STAGE_CLOSED };
 
 struct connection {
     struct connections *owner;
@@ -22,7 +23,8 @@ struct connection {
     bool blocked; /* the kernel takes no more: wait until it is writable */
     bool outgoing;
     enum stage stage;
-    uint64_t since_ms;
+    uint64_t since_ms;    /* it began */
+    uint64_t securing_ms; /* TLS began */
     struct stream stream;
     uv_poll_t poll;
     int polled;
@@ -46,6 +48,9 @@ struct listener {
 struct connections {
     struct uv_loop_s *loop;
     struct disk *disk;
+    struct secure *secure; /* NULL: the open network */
+    uint64_t secured_ms;   /* the second in which `secured` handshakes of who calls began */
+    uint32_t secured;
     struct connections_events events;
     struct connection *first, *last; /* oldest first */
     uint32_t count;
@@ -67,15 +72,19 @@ struct connections {
     struct inbox_room room;
 };
 
-/* Takes the descriptor, also when it returns NULL. */
+/* Takes the descriptor, also when it returns NULL. infohash: of what we call for; NULL: who calls.
+ */
 struct connection *connection_new(struct connections *owner, int fd, const struct address *address,
-                                  bool outgoing);
+                                  const uint8_t *infohash);
 
 /* Closed, freed by a next turn; blocks that wait are done with. */
 void connection_shut(struct connection *self);
 
 /* The same, and `closed` is told. */
 void connection_fail(struct connection *self, const char *reason);
+
+/* The same, and `refused` before; enum secure_refusal. */
+void connection_refuse(struct connection *self, unsigned refusal);
 
 /* Watch what is to be watched as it stands now. */
 void connection_watch(struct connection *self);

@@ -4,7 +4,9 @@
 #include "libcommon/log.h"
 #include "libcommon/memory.h"
 #include "services/swarm/disk.h"
+#include "services/swarm/secure.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <stdlib.h>
@@ -59,7 +61,7 @@ lb_err connection_open(struct connections *self, const struct address *address,
         close(fd);
         return LB_IO;
     }
-    struct connection *connection = connection_new(self, fd, address, true);
+    struct connection *connection = connection_new(self, fd, address, hello->infohash);
     if (connection == NULL)
         return LB_IO;
     connection->user = user;
@@ -82,11 +84,24 @@ static bool too_many_from(const struct connections *self, const struct address *
 static void drop_oldest_half_open(struct connections *self)
 {
     for (struct connection *at = self->first; at != NULL; at = at->next) {
-        if (at->outgoing || at->stage != STAGE_HANDSHAKE)
+        if (at->outgoing || at->stage >= STAGE_OPEN)
             continue;
         connection_shut(at);
         return;
     }
+}
+
+/* A handshake is asked for with a few bytes and costs a millisecond. */
+static bool too_many_handshakes(struct connections *self)
+{
+    const uint64_t now_ms = uv_now(self->loop);
+    if (self->secure == NULL)
+        return false;
+    if (now_ms - self->secured_ms >= 1000) {
+        self->secured_ms = now_ms;
+        self->secured = 0;
+    }
+    return self->secured++ >= CONNECTIONS_SECURED_MAX;
 }
 
 static void accept_one(struct connections *self, int fd, const struct sockaddr *from)
@@ -102,7 +117,10 @@ static void accept_one(struct connections *self, int fd, const struct sockaddr *
         close(fd);
         return;
     }
-    (void)connection_new(self, fd, &address, false);
+    const bool too_many = too_many_handshakes(self);
+    struct connection *connection = connection_new(self, fd, &address, NULL);
+    if (connection != NULL && too_many)
+        connection_refuse(connection, SECURE_REFUSED_TOO_MANY);
 }
 
 static void on_incoming(uv_poll_t *poll, int status, int events);
@@ -235,9 +253,14 @@ static void on_care(uv_timer_t *timer)
     struct connection *next = NULL;
     for (struct connection *at = self->first; at != NULL; at = next) {
         next = at->next;
-        if (at->stage == STAGE_OPEN || now_ms - at->since_ms < CONNECTIONS_HANDSHAKE_MS)
+        const bool late = at->stage == STAGE_SECURING &&
+                          now_ms - at->securing_ms >= CONNECTIONS_SECURE_MS - CARE_MS;
+        if (at->stage == STAGE_OPEN || (!late && now_ms - at->since_ms < CONNECTIONS_HANDSHAKE_MS))
             continue;
-        connection_fail(at, "no handshake in time");
+        if (late)
+            connection_refuse(at, SECURE_REFUSED_LATE);
+        else
+            connection_fail(at, "no handshake in time");
         /* What was told may have closed others: begin again. */
         next = self->first;
     }
@@ -303,6 +326,27 @@ void connections_free(struct connections **self)
     uv_close((uv_handle_t *)&freed->idle, on_handle_closed);
     uv_close((uv_handle_t *)&freed->care, on_handle_closed);
     uv_close((uv_handle_t *)&freed->accept_again, on_handle_closed);
+}
+
+void connections_secure(struct connections *self, struct secure *secure)
+{
+    assert(self->first == NULL);
+    self->secure = secure;
+}
+
+void connections_look_again(struct connections *self, uint64_t now_s)
+{
+    struct connection *next = NULL;
+    for (struct connection *at = self->first; at != NULL; at = next) {
+        next = at->next;
+        if (at->stream.secure == NULL || at->stage <= STAGE_SECURING)
+            continue;
+        const enum certificate_refusal refusal = secure_look_again(&at->stream, now_s);
+        if (refusal == REFUSED_NOT)
+            continue;
+        connection_refuse(at, refusal);
+        next = self->first; /* what was told may have closed others */
+    }
 }
 
 void connections_pause(struct connections *self, bool paused)

@@ -64,6 +64,7 @@ static void create_free(struct create *create)
         free(create->files[i].path);
     metainfo_free(&create->known);
     free(create->known_record);
+    free((void *)create->ssl_cert.data);
     free(create->files);
     free(create->layout_files);
     free(create->hashes);
@@ -225,6 +226,9 @@ lb_err create_start(struct pool *pool, const struct create_request *request, cre
     self->piece_length = request->piece_length;
     self->kind = request->kind != 0 ? request->kind : METAINFO_V1;
     self->is_private = request->is_private;
+    if (request->ssl_cert.size > 0)
+        self->ssl_cert = bytes_of(xmemdup(request->ssl_cert.data, request->ssl_cert.size),
+                                  request->ssl_cert.size);
     if (err == LB_OK && request->known && request->known_resume) {
         self->known = metainfo_keep(request->known);
         resume_encode(request->known_resume, &self->known_record, &self->known_record_size);

@@ -32,6 +32,7 @@ struct create_request {
     uint32_t piece_length; /* 0: by size; else a power of two, 16 KiB to 16 MiB */
     enum metainfo_kind kind; /* 0: v1 */
     bool is_private;
+    struct bytes ssl_cert; /* metainfo.h; size 0: none. Copied */
 
     /*
      * What is known of an earlier share of the same path, or NULL: when paths, sizes and times are

@@ -29,6 +29,7 @@ struct create {
     uint32_t piece_length; /* 0: by size */
     enum metainfo_kind kind;
     bool is_private;
+    struct bytes ssl_cert; /* our own copy */
     bool walked;
     struct metainfo *known;
     uint8_t *known_record; /* encoded */

@@ -238,7 +238,8 @@ static bool is_unchanged(struct create *create)
     bool same;
 
     if (!known || known->kind != create->kind || known->is_folder != create->is_folder ||
-        known->is_private != create->is_private || metainfo_lacks_layers(known) ||
+        known->is_private != create->is_private ||
+        !bytes_equal(known->ssl_cert, create->ssl_cert) || metainfo_lacks_layers(known) ||
         (create->piece_length != 0 && known->layout.piece_length != create->piece_length))
         return false;
     if (resume_parse(bytes_of(create->known_record, create->known_record_size), known->infohash,

@@ -90,7 +90,8 @@ static lb_err write_metainfo(struct step *self, struct metainfo **ret_metainfo)
                                     .piece_count = create->layout.piece_count,
                                     .piece_hashes = create->hashes,
                                     .is_folder = create->is_folder,
-                                    .is_private = create->is_private };
+                                    .is_private = create->is_private,
+                                    .ssl_cert = create->ssl_cert };
     uint8_t *roots = xcalloc(create->files_count, MERKLE_HASH_SIZE), *info = NULL;
     struct metainfo_draft_file *files = draft_files(create, roots);
     size_t size = 0;

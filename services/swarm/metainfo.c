@@ -149,6 +149,8 @@ static lb_err read_info(struct reading *self, bool v2_alone)
     self->result->is_private =
         bencode_int(&self->bencode, bencode_find(&self->bencode, 0, "private"), &number) &&
         number == 1;
+    self->result->ssl_cert = bencode_string(
+        &self->bencode, bencode_find_type(&self->bencode, 0, "ssl-cert", BENCODE_STRING));
     return self->result->kind & METAINFO_V1 ? read_pieces(self) : LB_OK;
 }
 

@@ -68,6 +68,8 @@ struct metainfo {
     _Atomic bool has_piece_roots; /* all of them; who sees it set sees them */
     bool is_folder;               /* has a list of files */
     bool is_private;              /* BEP 27 */
+    struct bytes ssl_cert; /* the root of the private network it is of, PEM, in info; size 0: of the
+                              open one (libtorrent, "SSL torrents") */
     struct webseed_urls
         web_seeds;       /* BEP 19, outside the info; on the loop's thread alone once read */
     unsigned references; /* see metainfo_keep() */
@@ -144,6 +146,7 @@ struct metainfo_draft {
     const uint8_t *piece_hashes; /* of v1; in a hybrid each piece with its padding */
     bool is_folder;
     bool is_private;
+    struct bytes ssl_cert; /* size 0: none */
 };
 
 /*

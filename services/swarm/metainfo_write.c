@@ -177,6 +177,10 @@ static void put_info(struct writer *to, const struct metainfo_draft *draft)
         bencode_put_text(to, "private");
         bencode_put_int(to, 1);
     }
+    if (draft->ssl_cert.size > 0) {
+        bencode_put_text(to, "ssl-cert");
+        bencode_put_string(to, draft->ssl_cert);
+    }
     bencode_put_end(to);
 }
 

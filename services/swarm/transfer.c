@@ -423,6 +423,13 @@ void transfer_start(struct transfer *self, uint8_t *record, size_t record_size)
         add_magnet_peers(self);
         return;
     }
+    const char *foreign = transfers_foreign(self->owner, self->metainfo);
+    if (foreign != NULL) {
+        transfer_fail(self, LB_DENIED, foreign);
+        if (self->running)
+            transfer_stop_soon(self);
+        return;
+    }
     transfer_learn_web_seeds(self);
     /* Nothing of v2 alone can be verified without the hashes of its pieces. */
     if (self->metainfo->kind == METAINFO_V2 && metainfo_lacks_layers(self->metainfo)) {

@@ -50,6 +50,13 @@ static void take_metadata(struct transfer *self, struct bytes info)
         transfer_fail(self, err, problem.text);
         return;
     }
+    const char *foreign = transfers_foreign(self->owner, metainfo);
+    if (foreign != NULL) {
+        torrent_refuse_metadata(&self->torrent);
+        transfer_fail(self, LB_DENIED, foreign);
+        metainfo_free(&metainfo);
+        return;
+    }
     transfer_log(self, "knows its metainfo");
     if (metainfo_lacks_layers(metainfo)) {
         metainfo_free(&self->without_layers);

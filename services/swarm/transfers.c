@@ -193,7 +193,8 @@ static bool on_hello(void *ctx, struct connection *connection, const struct wire
     struct transfer *transfer = connection_user(connection);
     if (!connection_is_outgoing(connection))
         transfer = transfers_get(self, hello->infohash);
-    if (transfer == NULL || !transfer->running || transfer->stop_wanted)
+    if (transfer == NULL || !transfer->running || transfer->stop_wanted ||
+        !transfers_named_so(self, connection, transfer))
         return false;
     return transfer_hello(transfer, connection, hello);
 }
@@ -424,6 +425,7 @@ static lb_err open_parts(struct transfers *self)
         .hello = on_hello,
         .message = on_message,
         .closed = on_connection_closed,
+        .refused = transfers_on_refused,
         .settle = on_settle,
     };
     struct uv_loop_s *loop = actor_loop(self->actor);
@@ -431,7 +433,9 @@ static lb_err open_parts(struct transfers *self)
     self->disk = disk_new(loop, self->pool, 0);
     disk_on_resume(self->disk, on_disk_resume, self);
     self->connections = connections_new(loop, self->disk, &events);
-    lb_err err = workers_open(self);
+    lb_err err = transfers_network_open(self);
+    if (err == LB_OK)
+        err = workers_open(self);
     if (err == LB_OK)
         err = listen_inherited(self);
     if (err == LB_OK && self->port == 0)
@@ -522,6 +526,7 @@ void transfers_free(struct transfers **self)
     for (size_t i = freed->count; i > 0; i--)
         transfer_stop(freed->items[i - 1]);
     connections_free(&freed->connections);
+    transfers_network_close(freed);
     webseed_http_free(&freed->http);
     pool_free(&freed->pool);
     /* Ended in haste, some are still being closed: then they, and the disk, end with the process.

@@ -281,6 +281,12 @@ void transfers_fetch(struct transfers *self, const struct transfers_fetch *fetch
         done(ctx, err, problem.text, NULL);
         return;
     }
+    const char *foreign = metainfo != NULL ? transfers_foreign(self, metainfo) : NULL;
+    if (foreign != NULL) {
+        done(ctx, LB_DENIED, foreign, NULL);
+        metainfo_free(&metainfo);
+        return;
+    }
     char *selection = NULL;
     char *reason = NULL;
     const lb_err selected = transfers_read_selection(fetch, metainfo, &selection, &reason);

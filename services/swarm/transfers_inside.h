@@ -7,10 +7,10 @@
  * transfers_outcomes.c (how it went for its peers), transfers_control.c (limits, turns, selections
  * and checks), transfers_reload.c (the configuration), transfers_order.c (orders, loaded and
  * removed), transfers_share.c, transfers_fetch.c, transfers_announce.c (finding peers),
- * transfers_local.c (on the local net); among several workers of a node
- * transfers_workers.c (who has what), transfers_adopt.c (shares for others), transfers_bases.c
- * (what they have of the same name), transfers_mirror.c (seeding what another has),
- * transfers_allot.c (parts of the node's limits). Not for others.
+ * transfers_local.c (on the local net), transfers_network.c (a private network); among several
+ * workers of a node transfers_workers.c (who has what), transfers_adopt.c (shares for others),
+ * transfers_bases.c (what they have of the same name), transfers_mirror.c (seeding what another
+ * has), transfers_allot.c (parts of the node's limits). Not for others.
  */
 #pragma once
 
@@ -153,6 +153,7 @@ struct connect_wish {
     struct address address;
 };
 
+struct network;
 struct ordering;
 struct workers;
 
@@ -162,6 +163,7 @@ struct transfers {
     struct disk *disk;
     struct catalogue *catalogue;
     struct connections *connections;
+    struct network *network;   /* NULL: the open one */
     struct webseed_http *http; /* NULL: not needed yet */
     struct instances storages;
     struct link *transport; /* NULL: no local discovery */
@@ -434,6 +436,26 @@ void transfers_local_open(struct transfers *self);
 /* A torrent begins or ends, or turned out to be private: tell it in the next turn. */
 void transfers_local_changed(struct transfers *self);
 void transfers_local_settle(struct transfers *self);
+
+/* ---- transfers_network.c ---- */
+
+/*
+ * Is the node of a private network? Then its peers speak TLS from now on. LB_INVALID, LB_DENIED:
+ * it is, but cannot take part; it is said in the log.
+ */
+LB_MUST_CHECK lb_err transfers_network_open(struct transfers *self);
+void transfers_network_close(struct transfers *self);
+
+/* Why a torrent cannot be had on this node's network, or NULL. */
+const char *transfers_foreign(const struct transfers *self, const struct metainfo *metainfo);
+
+/* What stands in the torrents that are made here; size 0: nothing. */
+struct bytes transfers_ssl_cert(const struct transfers *self);
+
+/* The infohash under which TLS was begun is of this transfer, too. */
+bool transfers_named_so(const struct transfers *self, const struct connection *connection,
+                        const struct transfer *transfer);
+void transfers_on_refused(void *ctx, struct connection *connection, unsigned refusal);
 
 /* ---- transfers_announce.c ---- */
 

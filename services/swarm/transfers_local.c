@@ -89,7 +89,10 @@ static void ask_local(struct transfers *self)
 
 void transfers_local_open(struct transfers *self)
 {
-    if (config_number(actor_config(self->actor), CONFIG_SWARM_LOCAL_DISCOVERY))
+    /* BEP 14 is multicast in the clear: it would tell everybody on the net which torrents there
+     * are, and their peers are found through the DHT of the network, which is encrypted. */
+    if (self->network == NULL &&
+        config_number(actor_config(self->actor), CONFIG_SWARM_LOCAL_DISCOVERY))
         self->transport =
             actor_link(self->actor, SERVICE_TRANSPORT, 0, &lb__transport__reply__descriptor);
 }

@@ -231,6 +231,7 @@ void transfers_share(struct transfers *self, const struct transfers_share *share
 
 void ordering_create(struct ordering *self, struct metainfo *known, const struct resume *resume)
 {
+    self->request.ssl_cert = transfers_ssl_cert(self->owner);
     self->request.known = known;
     self->request.known_resume = resume;
     const lb_err err =

@@ -2,6 +2,7 @@
 #include "services/gateway/methods.h"
 
 #include "proto/littlebird/v1/dht.pb-c.h"
+#include "proto/littlebird/v1/network.pb-c.h"
 #include "proto/littlebird/v1/node.pb-c.h"
 #include "proto/littlebird/v1/storage.pb-c.h"
 #include "proto/littlebird/v1/swarm.pb-c.h"
@@ -16,10 +17,9 @@
 #include <string.h>
 
 static const ProtobufCServiceDescriptor *const services[] = {
-    &littlebird__v1__node_service__descriptor,
-    &littlebird__v1__storage_service__descriptor,
-    &littlebird__v1__swarm_service__descriptor,
-    &littlebird__v1__dht_service__descriptor,
+    &littlebird__v1__node_service__descriptor,    &littlebird__v1__storage_service__descriptor,
+    &littlebird__v1__swarm_service__descriptor,   &littlebird__v1__dht_service__descriptor,
+    &littlebird__v1__network_service__descriptor,
 };
 
 /* Every rpc of the proto files has its row, with its own request; and there are no others. */
@@ -55,14 +55,21 @@ static void every_method_has_its_level(void **state)
     static const char *const levels[] = {
         [ACCESS_CHANGE] = "NodeService/RestartService NodeService/ScaleService "
                           "NodeService/SetLogLevel NodeService/Reload NodeService/Stop "
-                          "SwarmService/SetTransferLimits ",
+                          "SwarmService/SetTransferLimits "
+                          "NetworkService/Renew NetworkService/Invite NetworkService/ListMembers "
+                          "NetworkService/DecideMember NetworkService/RevokeMember "
+                          "NetworkService/GetCoordinators NetworkService/AddCoordinator "
+                          "NetworkService/RemoveCoordinator ",
         [ACCESS_USE] = "StorageService/Put StorageService/Get StorageService/Remove "
                        "SwarmService/Share SwarmService/Fetch SwarmService/RemoveTransfer "
-                       "SwarmService/CheckTransfer ",
+                       "SwarmService/CheckTransfer "
+                       "NetworkService/SendMessage NetworkService/ReadMessage "
+                       "NetworkService/RemoveMessage ",
         [ACCESS_LOOK] = "NodeService/GetServerInfo NodeService/GetStatus StorageService/AuditKeys "
                         "SwarmService/ListTransfers SwarmService/GetMetainfo "
                         "SwarmService/ListTransferPeers SwarmService/ListTransferFiles "
-                        "DhtService/Lookup DhtService/GetTable ",
+                        "DhtService/Lookup DhtService/GetTable "
+                        "NetworkService/GetMembership NetworkService/ListMessages ",
     };
 
     (void)state;

@@ -179,7 +179,7 @@ static void the_server_introduces_itself(void **state)
     view_server_info(&view, keep, &kept);
     info = (Littlebird__V1__GetServerInfoResponse *)kept;
     assert_int_equal(info->node_id.len, 0);
-    assert_int_equal(info->n_methods, API_METHODS_COUNT);
+    assert_int_equal(info->n_methods, API_METHODS_COUNT - 13); /* all but NetworkService */
     assert_string_equal(info->version, LB_VERSION);
     assert_int_equal(info->protocol_max, 1);
     assert_int_equal(info->value_bytes_max, 1024 * 1024);
@@ -192,6 +192,52 @@ static void the_server_introduces_itself(void **state)
     protobuf_c_message_free_unpacked(kept, NULL);
 }
 
+/*
+ * Which of NetworkService answer where: of the member alone, as SendMessage, or of the register, as
+ * Invite.
+ */
+static const struct answer_row {
+    const char *what, *services; /* as above */
+    bool is_member;
+    enum code member, of_register;
+} answer_rows[] = {
+    { "on the open network nothing does", "rrrrrr", false, CODE_UNIMPLEMENTED, CODE_UNIMPLEMENTED },
+    { "a member has no register", "rrrrrr..r", true, CODE_OK, CODE_UNAVAILABLE },
+    { "a coordinator has all", "rrrrrrrrr", true, CODE_OK, CODE_OK },
+    { "also while its register is started again", "rrrrrrrbr", true, CODE_OK, CODE_OK },
+    { "also while lb-member is", "rrrrrrrrb", true, CODE_OK, CODE_OK },
+};
+
+static enum code answers(const struct view *seen, const char *name)
+{
+    struct answer refusal = answer_ok(bytes_of(NULL, 0));
+    bool does = view_answers(seen, method_find(name), &refusal);
+
+    assert_int_equal(does, refusal.code == CODE_OK);
+    assert_int_equal(refusal.retry_after_ms, 0); /* it would be the same again */
+    assert_int_equal(does, refusal.text[0] == '\0');
+    return refusal.code;
+}
+
+static void answers_where_it_can(void **state)
+{
+    const struct answer_row *row = *state;
+    const struct identity identity = { .network_name = "lab" };
+    struct view seen = view;
+    ProtobufCMessage *kept = NULL;
+    int count = API_METHODS_COUNT;
+
+    draw(row->services);
+    seen.member = row->is_member ? &identity : NULL;
+    assert_int_equal(answers(&seen, "littlebird.v1.StorageService/Get"), CODE_OK);
+    assert_int_equal(answers(&seen, "littlebird.v1.NetworkService/SendMessage"), row->member);
+    assert_int_equal(answers(&seen, "littlebird.v1.NetworkService/Invite"), row->of_register);
+    count -= (row->member == CODE_OK ? 0 : 6) + (row->of_register == CODE_OK ? 0 : 7);
+    view_server_info(&seen, keep, &kept);
+    assert_int_equal(((Littlebird__V1__GetServerInfoResponse *)kept)->n_methods, count);
+    protobuf_c_message_free_unpacked(kept, NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -201,5 +247,6 @@ int main(void)
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
 
-    return failed + RUN_ROWS(level_rows, level_is_told);
+    return failed + RUN_ROWS(level_rows, level_is_told) +
+           RUN_ROWS(answer_rows, answers_where_it_can);
 }

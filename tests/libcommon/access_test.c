@@ -37,6 +37,7 @@ static const struct cell_row {
     { "routing.lookup", "...D...MGa.." },
     { "routing.get_table", "........Ga.." },
     { "routing.add_node", "..T......a.." },
+    { "routing.forget", "..T........." },
     { "transport.query", ".R.D...M.a.." },
     { "transport.resolve", ".R.....M.a.." },
     { "transport.get_info", ".R.......a.." },

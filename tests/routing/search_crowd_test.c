@@ -27,15 +27,20 @@ static const struct row {
     unsigned sybils_count, paths;
     unsigned reached_least,
         crowd_most; /* in the mean, in tenths: of the 8 closest honest; sybils */
+    bool certified;
 } rows[] = {
-    { "nobody is crowded out where each has a subnet of its own", SPREAD, SPREAD, 0, 1, 80, 0 },
-    { "of 128 beside the target in one /24 one counts", SPREAD, ONE_NET, 128, 1, 70, 10 },
-    { "four paths may each meet another one, and one counts", SPREAD, ONE_NET, 128, 4, 70, 10 },
-    { "of 128 in two subnets two count", SPREAD, TWO_NETS, 128, 1, 60, 20 },
+    { "nobody is crowded out where each has a subnet of its own", SPREAD, SPREAD, 0, 1, 80, 0,
+      false },
+    { "of 128 beside the target in one /24 one counts", SPREAD, ONE_NET, 128, 1, 70, 10, false },
+    { "four paths may each meet another one, and one counts", SPREAD, ONE_NET, 128, 4, 70, 10,
+      false },
+    { "of 128 in two subnets two count", SPREAD, TWO_NETS, 128, 1, 60, 20, false },
     { "inside a site all count: the network itself keeps strangers out", SPREAD, PRIVATE_NET, 128,
-      1, 0, 80 },
-    { "a campus all in one public subnet finds its closest", ONE_NET, SPREAD, 0, 1, 80, 0 },
-    { "and one in two", TWO_NETS, SPREAD, 0, 1, 80, 0 },
+      1, 0, 80, false },
+    { "a campus all in one public subnet finds its closest", ONE_NET, SPREAD, 0, 1, 80, 0, false },
+    { "and one in two", TWO_NETS, SPREAD, 0, 1, 80, 0, false },
+    { "where ids are certified all count, in whatever subnet", SPREAD, ONE_NET, 128, 1, 0, 80,
+      true },
 };
 
 struct network {

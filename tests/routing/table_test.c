@@ -374,6 +374,87 @@ static void a_class_in_one_net_is_not_limited(void **state)
 }
 
 /*
+ * A private network: ids are certified, so what is done to a public subnet, a public IP and an id
+ * that fits no address is done no more. Contact `of` answers, after contacts 1 to 3 at 198.51.100.1
+ * to 3 have.
+ */
+static const struct certified_row {
+    const char *what;
+    unsigned of;
+    uint8_t d; /* at 198.51.100.d */
+    uint16_t port;
+    enum table_verdict open, certified;
+} certified_rows[] = {
+    { "a second node of a public subnet", 4, 4, 6881, TABLE_REFUSED, TABLE_ADDED },
+    { "a second node behind one public address", OTHER, 1, 7000, TABLE_REFUSED, TABLE_ADDED },
+    { "the same address under another id", OTHER, 1, 6881, TABLE_ADDED, TABLE_ADDED },
+    { "an id that another address has", 1, 9, 6881, TABLE_CONFLICT, TABLE_CONFLICT },
+};
+
+static void is_certified(void **state)
+{
+    const struct certified_row *row = *state;
+
+    for (unsigned certified = 0; certified < 2; certified++) {
+        struct contact from, probe;
+        struct world world;
+
+        begin(&world);
+        world.table.are_certified = certified;
+        for (unsigned n = 1; n <= 3; n++) {
+            from = public_contact(n, 100, (uint8_t)n, 6881);
+            (void)table_answered(&world.table, &from, 0, NOW_MS, &probe);
+        }
+        assert_int_equal(world.table.count, certified ? 3 : 1);
+        from = public_contact(row->of, 100, row->d, row->port);
+        assert_int_equal(table_answered(&world.table, &from, 0, NOW_MS, &probe),
+                         certified ? row->certified : row->open);
+        assert_false(world.table.buckets[0]->places.entries[0].misfit == certified);
+        end(&world);
+    }
+}
+
+/* Who was put out loses its place, and a spare has it; numbers as in draw(). */
+static void who_was_put_out_is_forgotten(void **state)
+{
+    struct contact gone, from = contact(100), probe;
+    struct node_id self = { { 0 } };
+    struct world world;
+    char text[PLACES + 1];
+
+    (void)state;
+    begin(&world);
+    draw(&world, "gggggggg");
+    assert_int_equal(table_answered(&world.table, &from, 0, NOW_MS, &probe), TABLE_WAITING);
+    from = contact(3);
+    uint64_t version = world.table.version;
+    assert_true(table_forget(&world.table, &from.id, &gone));
+    assert_true(address_equal(&gone.address, &from.address));
+    assert_true(world.table.version > version);
+    picture(&world, text);
+    assert_string_equal(text, "gggggggN");
+    assert_false(table_forget(&world.table, &from.id, &gone));
+    assert_false(table_forget(&world.table, &self, &gone));
+    end(&world);
+}
+
+/* Also of those who wait. */
+static void a_spare_that_was_put_out_is_forgotten(void **state)
+{
+    struct contact gone, from = contact(100), probe;
+    struct world world;
+
+    (void)state;
+    begin(&world);
+    draw(&world, "gggggggg");
+    assert_int_equal(table_answered(&world.table, &from, 0, NOW_MS, &probe), TABLE_WAITING);
+    assert_true(table_forget(&world.table, &from.id, &gone));
+    assert_int_equal(world.table.buckets[0]->spares.count, 0);
+    assert_int_equal(world.table.count, PLACES);
+    end(&world);
+}
+
+/*
  * BEP 42: one letter a place, in the order in which they came: f, its id fits its public address,
  * m, it does not, p, its address is private; N, the new one. Bucket 0 has 8 places.
  */
@@ -619,8 +700,11 @@ int main(void)
         cmocka_unit_test(the_bad_are_forgotten_after_a_day),
         cmocka_unit_test(buckets_are_refreshed_up_to_the_nearest_neighbour),
         cmocka_unit_test(a_long_random_life),
+        cmocka_unit_test(who_was_put_out_is_forgotten),
+        cmocka_unit_test(a_spare_that_was_put_out_is_forgotten),
     };
 
     return RUN_ROWS(rows, a_newcomer_answers) + RUN_ROWS(silence_rows, a_contact_is_silent) +
-           RUN_ROWS(fit_rows, fits) + cmocka_run_group_tests(tests, NULL, NULL);
+           RUN_ROWS(fit_rows, fits) + RUN_ROWS(certified_rows, is_certified) +
+           cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -25,6 +25,26 @@ static void the_mapping_is_as_documented(void **state)
     assert_string_equal(text, "75ce8639e70fc9b0621091b3afa023bd4c36440251ed3713843843cb7e63e1a8");
 }
 
+/* Likewise; the network id is 32 bytes 0, 1, 2 ... */
+static void so_is_that_of_a_private_network(void **state)
+{
+    uint8_t network[NETWORK_ID_SIZE];
+    uint8_t seed[ED25519_SEED_SIZE];
+    uint8_t other[ED25519_SEED_SIZE];
+    char text[2 * ED25519_SEED_SIZE + 1];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof network; i++)
+        network[i] = (uint8_t)i;
+    assert_int_equal(value_private_seed(network, bytes_of_text("motd"), seed), LB_OK);
+    hex_encode(seed, sizeof seed, text);
+    assert_string_equal(text, "ad870dd5116371d2da5a9d7ccd139dcce71ac6b25da3b6e5a931900f9f6755e5");
+    network[31] ^= 1;
+    assert_int_equal(value_private_seed(network, bytes_of_text("motd"), other), LB_OK);
+    assert_memory_not_equal(seed, other, sizeof seed);
+    assert_int_equal(value_private_seed(network, bytes_of(NULL, 0), seed), LB_INVALID);
+}
+
 static void a_key_belongs_to_its_network(void **state)
 {
     uint8_t a[ED25519_KEY_SIZE];
@@ -111,6 +131,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_mapping_is_as_documented),
+        cmocka_unit_test(so_is_that_of_a_private_network),
         cmocka_unit_test(a_key_belongs_to_its_network),
         cmocka_unit_test(keys_have_bounds),
     };

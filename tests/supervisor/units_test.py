@@ -11,9 +11,9 @@ import subprocess
 import sys
 import tempfile
 
-# The most exposure, in tenths: services with network 1.5, those without 0.7, the supervisor 2.0.
+# The most exposure, in tenths: services with network 1.5, those without 0.7, the signer 0.5, the supervisor 2.0.
 EXPOSURE = {"routing": 7, "storage@0": 7, "gateway": 7, "transport@0": 15, "transport@1": 15,
-            "swarm@0": 15, "swarm@1": 15, "supervisor": 20}
+            "swarm@0": 15, "swarm@1": 15, "coordinator": 15, "member": 15, "signer": 5, "supervisor": 20}
 
 
 def run(folder, *command):

@@ -163,6 +163,16 @@ static void what_is_unchanged_is_not_hashed_again(void **state)
     assert_ptr_equal(second.result.metainfo, first.result.metainfo);
     outcome_done(&second);
 
+    /* Of another network it is another torrent. */
+    request.ssl_cert = bytes_of_text("ROOT");
+    make(&world, "c", request, &second);
+    assert_int_equal(second.err, LB_OK);
+    assert_false(second.result.unchanged);
+    assert_true(bytes_equal_text(second.result.metainfo->ssl_cert, "ROOT"));
+    assert_memory_not_equal(second.result.metainfo->infohash, first.result.metainfo->infohash, 20);
+    outcome_done(&second);
+    request.ssl_cert = bytes_of(NULL, 0);
+
     content[0] = 2;
     world_write(&world, "c/b", content, sizeof(content));
     make(&world, "c", request, &second);

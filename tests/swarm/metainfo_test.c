@@ -300,6 +300,32 @@ static void test_private(void **state)
     undraw(&info);
 }
 
+static const struct network_row {
+    const char *what, *ending, *ssl_cert;
+} network_rows[] = {
+    { "a torrent of the open network", "", "" },
+    { "one of a private network", "8:ssl-cert4:ROOT", "ROOT" },
+    { "an empty certificate is none, as libtorrent has it", "8:ssl-cert0:", "" },
+    { "a certificate that is a number is none", "8:ssl-certi1e", "" },
+};
+
+static void test_network(void **state)
+{
+    const struct network_row *row = *state;
+    char text[200];
+    struct bytes info;
+    struct metainfo *metainfo = NULL;
+    uint8_t infohash[20];
+
+    snprintf(text, sizeof(text), "d6:lengthi5e4:name1:n" ONE "%se", row->ending);
+    info = draw(text);
+    sha1(info, infohash);
+    assert_int_equal(metainfo_parse_info(info, infohash, &metainfo, NULL), LB_OK);
+    assert_true(bytes_equal_text(metainfo->ssl_cert, row->ssl_cert));
+    metainfo_free(&metainfo);
+    undraw(&info);
+}
+
 /* ---- limits: at each, and one over ---- */
 
 struct limit {
@@ -447,6 +473,14 @@ static void what_is_written_is_canonical(void **state)
     assert_true(bytes_equal(bytes_of(data, size), expected));
     free(data);
     undraw(&expected);
+
+    draft.is_private = true;
+    draft.ssl_cert = bytes_of_text("ROOT");
+    expected = draw("d6:lengthi5e4:name1:n" ONE "7:privatei1e8:ssl-cert4:ROOTe");
+    assert_int_equal(metainfo_write_info(&draft, &data, &size, NULL), LB_OK);
+    assert_true(bytes_equal(bytes_of(data, size), expected));
+    free(data);
+    undraw(&expected);
 }
 
 static const struct draft_row {
@@ -511,6 +545,7 @@ int main(void)
     failed += RUN_ROWS(parse_rows, test_parse);
     failed += RUN_ROWS(torrent_rows, test_torrent);
     failed += RUN_ROWS(private_rows, test_private);
+    failed += RUN_ROWS(network_rows, test_network);
     failed += RUN_ROWS(limit_rows, test_limit);
     failed += RUN_ROWS(draft_rows, test_draft);
     failed += cmocka_run_group_tests(tests, NULL, NULL);
