@@ -26,7 +26,9 @@
 struct join_client_options {
     uint8_t network[NETWORK_ID_SIZE]; /* SHA-256 of the root's key */
     const struct deny_list *denied;   /* NULL: none is known */
-    /* Of who is a member: sent in the handshake. NULL: who joins has none. */
+    /* Of who is a member: its trust anchor, and what it shows in the handshake. NULL: who joins has
+     * none of it. */
+    X509 *root;
     EVP_PKEY *key;
     X509 *leaf;
     X509 *intermediate;
