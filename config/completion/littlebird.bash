@@ -1,7 +1,7 @@
 # Bash completion of littlebird and lb-admin. Commands, options and what their values are called come
 # from the --help of the program that is being completed: what it can do and what is offered agree.
 
-_littlebird_services='supervisor routing transport storage swarm gateway'
+_littlebird_services='supervisor routing transport storage swarm signer coordinator member gateway'
 
 # Candidates that begin with what stands at the cursor.
 _littlebird_offer() {

@@ -158,6 +158,40 @@
       "The TCP port that peers reach it at.")                                                      \
     X(SWARM, "hashed_bytes", "swarm_hashed_bytes_total", COUNTER, "", NUMBER,                      \
       "Bytes of content hashed.")                                                                  \
+    X(SWARM, "tls_no_certificate", "swarm_tls_refused_total", COUNTER,                             \
+      "reason=\"no_certificate\"", NUMBER,                                                         \
+      "Connections that TLS refused on a private network, by reason.")                             \
+    X(SWARM, "tls_self_signed", "swarm_tls_refused_total", COUNTER, "reason=\"self_signed\"",      \
+      NUMBER, "")                                                                                  \
+    X(SWARM, "tls_other_ca", "swarm_tls_refused_total", COUNTER, "reason=\"other_ca\"", NUMBER,    \
+      "")                                                                                          \
+    X(SWARM, "tls_expired", "swarm_tls_refused_total", COUNTER, "reason=\"expired\"", NUMBER, "")  \
+    X(SWARM, "tls_not_yet_valid", "swarm_tls_refused_total", COUNTER, "reason=\"not_yet_valid\"",  \
+      NUMBER, "")                                                                                  \
+    X(SWARM, "tls_revoked", "swarm_tls_refused_total", COUNTER, "reason=\"revoked\"", NUMBER, "")  \
+    X(SWARM, "tls_wrong_usage", "swarm_tls_refused_total", COUNTER, "reason=\"wrong_usage\"",      \
+      NUMBER, "")                                                                                  \
+    X(SWARM, "tls_wrong_id", "swarm_tls_refused_total", COUNTER, "reason=\"wrong_id\"", NUMBER,    \
+      "")                                                                                          \
+    X(SWARM, "tls_ca_as_leaf", "swarm_tls_refused_total", COUNTER, "reason=\"ca_as_leaf\"",        \
+      NUMBER, "")                                                                                  \
+    X(SWARM, "tls_weak", "swarm_tls_refused_total", COUNTER, "reason=\"weak\"", NUMBER, "")        \
+    X(SWARM, "tls_old_protocol", "swarm_tls_refused_total", COUNTER, "reason=\"old_protocol\"",    \
+      NUMBER, "")                                                                                  \
+    X(SWARM, "tls_resumed_revoked", "swarm_tls_refused_total", COUNTER,                            \
+      "reason=\"resumed_revoked\"", NUMBER, "")                                                    \
+    X(SWARM, "tls_renegotiated", "swarm_tls_refused_total", COUNTER, "reason=\"renegotiated\"",    \
+      NUMBER, "")                                                                                  \
+    X(SWARM, "tls_other_failure", "swarm_tls_refused_total", COUNTER, "reason=\"other_failure\"",  \
+      NUMBER, "")                                                                                  \
+    X(SWARM, "tls_plain", "swarm_tls_refused_total", COUNTER, "reason=\"plain\"", NUMBER, "")      \
+    X(SWARM, "tls_unknown_torrent", "swarm_tls_refused_total", COUNTER,                            \
+      "reason=\"unknown_torrent\"", NUMBER, "")                                                    \
+    X(SWARM, "tls_late", "swarm_tls_refused_total", COUNTER, "reason=\"late\"", NUMBER, "")        \
+    X(SWARM, "tls_too_many", "swarm_tls_refused_total", COUNTER, "reason=\"too_many\"", NUMBER,    \
+      "")                                                                                          \
+    X(SWARM, "tls_refused_us", "swarm_tls_refused_total", COUNTER, "reason=\"refused_us\"",        \
+      NUMBER, "")                                                                                  \
     X(GATEWAY, "calls", "api_calls_total", COUNTER, "", NUMBER, "Calls of the public API.")        \
     X(GATEWAY, "calls_refused", "api_calls_refused_total", COUNTER, "", NUMBER,                    \
       "Of these, those answered with an error.")                                                   \

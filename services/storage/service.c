@@ -147,7 +147,9 @@ static bool is_anything_expired(struct storage *self)
         return false;
     expired = db_read_is_due(self->db, DUE_ITEM, NULL, now_s) ||
               db_read_is_due(self->db, DUE_PEER, NULL, now_s) ||
-              db_read_is_due(self->db, DUE_SEEN, NULL, now_s);
+              db_read_is_due(self->db, DUE_SEEN, NULL, now_s) ||
+              db_read_is_due(self->db, DUE_MAIL, NULL, now_s) ||
+              db_read_is_due(self->db, DUE_CERTIFICATE, NULL, now_s);
     db_read_end(self->db);
     return expired;
 }

@@ -27,12 +27,15 @@ static int on_server_name(SSL *ssl, int *ret_alert, void *arg)
     return SSL_TLSEXT_ERR_ALERT_FATAL;
 }
 
-static void on_info(const SSL *ssl, int where, int value)
+static void on_message(int writes, int version, int type, const void *data, size_t size, SSL *ssl,
+                       void *arg)
 {
     struct secure_stream *self = SSL_get_app_data(ssl);
-    (void)value;
-    if (self->open && (where & SSL_CB_HANDSHAKE_START))
-        self->extra++;
+    (void)version;
+    (void)data;
+    (void)size;
+    (void)arg;
+    self->extra += self->open && !writes && type == SSL3_RT_HANDSHAKE;
 }
 
 /* ---- life ---- */
@@ -46,7 +49,7 @@ lb_err secure_renew(struct secure *self)
     }
     SSL_CTX_set_tlsext_servername_callback(context, on_server_name);
     SSL_CTX_set_tlsext_servername_arg(context, self);
-    SSL_CTX_set_info_callback(context, on_info);
+    SSL_CTX_set_msg_callback(context, on_message);
     SSL_CTX_set_options(context, SSL_OP_NO_TICKET);
     SSL_CTX_set_num_tickets(context, 0);
     SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
@@ -275,14 +278,16 @@ static size_t decrypt(struct secure_stream *self, struct parts *to)
 /* Why there is no more. */
 static void look_at_end(struct secure_stream *self)
 {
+    unsigned refusal;
     switch (SSL_get_error(self->ssl, 0)) {
     case SSL_ERROR_WANT_READ:
         return;
     case SSL_ERROR_ZERO_RETURN:
         self->ended = true;
         return;
-    default:
-        secure_refuse(self, secure_refusal_of(self->ssl));
+    default: /* the version was agreed on: what has another now is broken */
+        refusal = secure_refusal_of(self->ssl);
+        secure_refuse(self, refusal == REFUSED_OLD_PROTOCOL ? REFUSED_OTHER : refusal);
     }
 }
 

@@ -20,6 +20,7 @@ DAEMONS = ("supervisor", "routing", "transport", "storage", "swarm", *PRIVATE, "
 FILES = (
     "bin/littlebird", "bin/lb-admin", *(f"libexec/littlebird/lb-{name}" for name in DAEMONS),
     "lib/systemd/system/littlebird.target", "lib/systemd/system/littlebird-swarm@.service",
+    "lib/systemd/system/littlebird-coordinator-tcp.socket",
     "lib/systemd/system/littlebird-transport-udp@15.socket.d/10-order.conf",
     "lib/systemd/system/littlebird-.service.d/10-common.conf",
     "lib/sysusers.d/littlebird.conf", "lib/tmpfiles.d/littlebird.conf",

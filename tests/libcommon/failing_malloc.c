@@ -42,11 +42,12 @@ static bool is_refused(void)
     if (!self)
         return false;
     call = atomic_fetch_add(&calls, 1) + 1;
-    self->count = call;
-    self->refused |= call == self->nth;
-    if (call == self->nth)
-        errno = ENOMEM;
-    return call == self->nth;
+    if (call != self->nth) {
+        return false;
+    }
+    self->refused = true; /* by the one thread whose call it is */
+    errno = ENOMEM;
+    return true;
 }
 
 void *malloc(size_t size)
@@ -105,9 +106,12 @@ static bool is_ours(const void *caller)
            self.dli_fbase == other.dli_fbase;
 }
 
+/* By the thread that is first; others may stumble over what it left. */
 static _Noreturn void end(bool for_want_of_memory)
 {
-    if (last && last->refused)
+    static atomic_flag has_ended = ATOMIC_FLAG_INIT;
+
+    if (!atomic_flag_test_and_set(&has_ended) && last && last->refused)
         last->ended = for_want_of_memory;
     (void)raise(SIGABRT);
     _exit(128 + SIGABRT);

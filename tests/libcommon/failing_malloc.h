@@ -14,10 +14,9 @@
 
 /* Kept by the caller in memory that outlives this process, to be read when it has ended. */
 struct failing_malloc {
-    unsigned nth;   /* from 1 on */
-    unsigned count; /* allocations since it was armed */
-    bool refused;   /* the N-th was */
-    bool ended;     /* our own code or such a library called abort() then: it was no assertion */
+    unsigned nth; /* from 1 on */
+    bool refused; /* the N-th was */
+    bool ended;   /* our own code or such a library called abort() then: it was no assertion */
 };
 
 void failing_malloc_arm(struct failing_malloc *plan);
