@@ -152,6 +152,8 @@ static const struct args_command commands[] = {
     { "invite", "", 0, 0,
       "Print a token with which nodes join, for littlebird join. On a coordinator.", invite_options,
       command_invite },
+    { "members", "", 0, 0, "List the members of the network. On a coordinator.", dir_and_json,
+      command_members },
     { "members pending", "", 0, 0,
       "List who has a token and waits for approval. On a coordinator.\n"
       "The node that waits shows the same fingerprint: compare them before you approve.",
@@ -160,8 +162,6 @@ static const struct args_command commands[] = {
       command_members_approve },
     { "members reject", "FINGERPRINT", 1, 1, "Turn away who waits under this fingerprint.",
       dir_only, command_members_reject },
-    { "members", "", 0, 0, "List the members of the network. On a coordinator.", dir_and_json,
-      command_members },
     { "revoke", "NODE", 1, 1,
       "Put a member out of the network. On a coordinator.\n"
       "NODE is its node id, or as much of its beginning as no other has. On a terminal it asks "
