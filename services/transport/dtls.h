@@ -172,8 +172,9 @@ const uint64_t *dtls_counters(const struct dtls *self); /* DTLS_COUNTERS_COUNT o
 void dtls_check(const struct dtls *self);
 
 /*
- * Does this OpenSSL survive a forged record? One too short to be one of AES-GCM, 17 bytes, ended
- * sessions before 3.0.22-1~deb12u1 (CVE-2026-75806), which its version number does not tell. Makes
- * a session with ourselves and tries. LB_UNSUPPORTED: it does not.
+ * Has this OpenSSL the security fixes of 2026? Its version number does not tell, Debian's patches
+ * not counted; but a forged record of 17 bytes ends a session of those before 3.0.22-1~deb12u1
+ * (CVE-2026-75806; hello.h keeps such records from it). Makes a session with ourselves and tries.
+ * LB_UNSUPPORTED: it has not.
  */
 LB_MUST_CHECK lb_err dtls_probe(const struct membership *membership);

@@ -18,6 +18,7 @@
 #define SEQUENCE_OFFSET 5u
 #define LENGTH_OFFSET   11u
 #define SESSION_MAX     32u
+#define PROTECTED_MIN   24u /* AES-GCM: 8 bytes of the nonce, 16 of the tag */
 
 _Static_assert(HELLO_COOKIE_SIZE == crypto_auth_hmacsha256_BYTES, "a cookie is one HMAC");
 _Static_assert(HELLO_KEY_SIZE == crypto_auth_hmacsha256_KEYBYTES, "under a key of its size");
@@ -31,9 +32,26 @@ static bool is_record(struct bytes datagram)
            load_u16(datagram.data + LENGTH_OFFSET) <= datagram.size - RECORD_HEADER_SIZE;
 }
 
+/*
+ * All that are encrypted are long enough to be so. OpenSSL before 3.0.22-1~deb12u1 ends a session
+ * at a shorter one, which anybody can forge (CVE-2026-75806): it never sees one.
+ */
+static bool are_long_enough(struct bytes datagram)
+{
+    while (is_record(datagram)) {
+        size_t size = load_u16(datagram.data + LENGTH_OFFSET);
+
+        if (load_u16(datagram.data + EPOCH_OFFSET) > 0 && size < PROTECTED_MIN)
+            return false;
+        datagram.data += RECORD_HEADER_SIZE + size;
+        datagram.size -= RECORD_HEADER_SIZE + size;
+    }
+    return true;
+}
+
 enum record_kind record_kind(struct bytes datagram)
 {
-    if (!is_record(datagram))
+    if (!is_record(datagram) || !are_long_enough(datagram))
         return datagram.size > 0 && datagram.data[0] == 'd' ? RECORD_KRPC : RECORD_NONE;
     if (load_u16(datagram.data + EPOCH_OFFSET) > 0)
         return RECORD_PROTECTED;

@@ -27,7 +27,7 @@
 #define HELLO_VERIFY_SIZE  60u /* bytes of a HelloVerifyRequest of ours */
 
 enum record_kind {
-    RECORD_NONE,        /* no DTLS record */
+    RECORD_NONE,        /* no DTLS record, or one that cannot be what it says */
     RECORD_KRPC,        /* none either: it begins as KRPC outside DTLS does */
     RECORD_HELLO,       /* a ClientHello, in the clear */
     RECORD_HANDSHAKE,   /* another part of a handshake, in the clear */

@@ -414,17 +414,17 @@ static lb_err transport_start(struct actor *actor, void **ret_ctx)
                                                  .receive = on_datagram,
                                                  .batch_done = on_batch_done };
     random_init(&self->random, actor_random_seed(actor));
+    questions_init(&self->questions, self);
+    pages_init(&self->pages, actor_paths(actor)->pages_folder);
+    open_handles(self);
+    shaping_init(&self->shaping, self);
     err = open_member(self);
     if (err != LB_OK)
         return err;
     self->routing = actor_link(actor, SERVICE_ROUTING, 0, &lb__routing__reply__descriptor);
     instances_init(&self->storages, actor, SERVICE_STORAGE, &lb__storage__reply__descriptor);
     self->reports.routing = self->routing;
-    questions_init(&self->questions, self);
-    pages_init(&self->pages, actor_paths(actor)->pages_folder);
     open_endpoint(self);
-    open_handles(self);
-    shaping_init(&self->shaping, self);
     err = open_ports(self);
     if (err != LB_OK)
         return err;
