@@ -3,19 +3,11 @@
 #include "libcommon/paths.h"
 #include "libcommon/stored.h"
 
-#include <limits.h>
-#include <stdio.h>
-
 lb_err identity_load(const struct paths *paths, struct identity *ret_self)
 {
-    char path[PATH_MAX];
     struct stored file;
-    lb_err err;
+    lb_err err = stored_read(paths->identity_file, IDENTITY_FILE_MAX, STORED_TRUSTED, &file);
 
-    if (snprintf(path, sizeof(path), "%s/identity", paths->state_folder) >= (int)sizeof(path)) {
-        return LB_IO;
-    }
-    err = stored_read(path, IDENTITY_FILE_MAX, STORED_TRUSTED, &file);
     if (err != LB_OK) {
         return err == LB_TOO_BIG ? LB_INVALID : err;
     }

@@ -22,9 +22,9 @@
 #include <stdint.h>
 
 #define STATUS_PAGE_MAGIC    0x4c42535441545553ULL /* "LBSTATUS" */
-#define STATUS_PAGE_LAYOUT   6u
+#define STATUS_PAGE_LAYOUT   7u
 #define STATUS_INSTANCES_MAX 16
-#define STATUS_COUNTERS_MAX  40
+#define STATUS_COUNTERS_MAX  76
 #define STATUS_NAME_SIZE     24
 #define STATUS_NOTE_SIZE     120
 #define STATUS_HEARTBEAT_MS  500  /* how often a service writes heartbeat_ms and reads active[] */

@@ -11,7 +11,6 @@
 
 #define URI_NETWORK_SIZE (2 * NETWORK_ID_SIZE)
 #define URI_NODE_SIZE    (2 * NODE_ID_SIZE)
-#define URI_COORDINATOR  "coordinator"
 #define URI_SIZE_MAX     (sizeof(CERTIFICATE_URI) + URI_NETWORK_SIZE + 1 + URI_NODE_SIZE)
 
 lb_err certificate_from_der(struct bytes der, X509 **ret_self)
@@ -37,10 +36,11 @@ lb_err certificate_to_der(const X509 *self, uint8_t ret_der[CERTIFICATE_DER_MAX]
 {
     int size = i2d_X509(self, NULL);
 
-    if (size <= 0 || size > CERTIFICATE_DER_MAX || i2d_X509(self, &ret_der) != size) {
+    if (size <= 0 || size > CERTIFICATE_DER_MAX) {
+        ERR_clear_error();
         return LB_TOO_BIG;
     }
-    *ret_size = (size_t)size;
+    *ret_size = (size_t)i2d_X509(self, &ret_der);
     return LB_OK;
 }
 
@@ -79,14 +79,8 @@ lb_err certificate_dates(const X509 *self, uint64_t *ret_not_before_s, uint64_t 
 
 static bool read_serial(const X509 *leaf, uint64_t *ret_serial)
 {
-    uint64_t serial = 0;
-    bool good;
-
-    ERR_set_mark();
-    good = ASN1_INTEGER_get_uint64(&serial, X509_get0_serialNumber(leaf)) == 1;
-    ERR_pop_to_mark();
-    *ret_serial = serial;
-    return good && serial != 0;
+    return ASN1_INTEGER_get_uint64(ret_serial, X509_get0_serialNumber(leaf)) == 1 &&
+           *ret_serial != 0;
 }
 
 struct uris {
@@ -140,15 +134,6 @@ static bool read_node_uri(struct bytes uri, struct certificate_claims *ret_claim
     return bytes_equal_text(uri, again);
 }
 
-static bool read_coordinator_uri(struct bytes uri, const struct certificate_claims *claims)
-{
-    char network[URI_NETWORK_SIZE + 1], wanted[URI_SIZE_MAX];
-
-    hex_encode(claims->network, NETWORK_ID_SIZE, network);
-    snprintf(wanted, sizeof(wanted), CERTIFICATE_URI "%s/" URI_COORDINATOR, network);
-    return bytes_equal_text(uri, wanted);
-}
-
 static bool read_names(const GENERAL_NAMES *names, struct certificate_claims *ret_claims)
 {
     struct uris uris = { .nodes = 0, .coordinators = 0 };
@@ -161,25 +146,53 @@ static bool read_names(const GENERAL_NAMES *names, struct certificate_claims *re
         return true;
     }
     ret_claims->role = CERTIFICATE_COORDINATOR;
-    return read_coordinator_uri(uris.coordinator, ret_claims);
+    return bytes_equal_text(uris.coordinator, CERTIFICATE_URI_COORDINATOR);
+}
+
+bool certificate_is_ca(const X509 *self)
+{
+    bool is;
+
+    /* It caches what it finds in the certificate, under a lock of its own. */
+    ERR_set_mark();
+    is = X509_check_ca((X509 *)self) != 0;
+    ERR_pop_to_mark();
+    return is;
+}
+
+lb_err certificate_network(const X509 *root, uint8_t ret_network[NETWORK_ID_SIZE])
+{
+    EVP_PKEY *key;
+
+    ERR_set_mark();
+    key = X509_get0_pubkey(root);
+    ERR_pop_to_mark();
+    if (!key) {
+        return LB_INVALID;
+    }
+    key_digest(key, ret_network);
+    return LB_OK;
+}
+
+static bool read_leaf(const X509 *leaf, struct certificate_claims *ret_claims)
+{
+    /* NULL as well when there are several such extensions. */
+    GENERAL_NAMES *names = X509_get_ext_d2i(leaf, NID_subject_alt_name, NULL, NULL);
+    bool good =
+        names && read_names(names, ret_claims) && read_serial(leaf, &ret_claims->serial) &&
+        certificate_dates(leaf, &ret_claims->not_before_s, &ret_claims->not_after_s) == LB_OK;
+
+    GENERAL_NAMES_free(names);
+    return good;
 }
 
 lb_err certificate_read(const X509 *leaf, struct certificate_claims *ret_claims)
 {
     struct certificate_claims claims = { .role = CERTIFICATE_MEMBER };
-    GENERAL_NAMES *names;
     bool good;
 
-    /* It caches what it finds in the certificate, under a lock of its own. */
-    if (X509_check_ca((X509 *)leaf) != 0 || !read_serial(leaf, &claims.serial) ||
-        certificate_dates(leaf, &claims.not_before_s, &claims.not_after_s) != LB_OK) {
-        return LB_INVALID;
-    }
     ERR_set_mark();
-    /* NULL as well when there are several such extensions. */
-    names = X509_get_ext_d2i(leaf, NID_subject_alt_name, NULL, NULL);
-    good = names && read_names(names, &claims);
-    GENERAL_NAMES_free(names);
+    good = !certificate_is_ca(leaf) && read_leaf(leaf, &claims);
     ERR_pop_to_mark();
     if (!good) {
         return LB_INVALID;

@@ -5,8 +5,11 @@
  *     intermediate   of one coordinator, CA, path length 0; its key is lb-signer's
  *     leaf           of one member (RFC 5280): P-256, digitalSignature, serverAuth and clientAuth,
  *                    SAN URI littlebird://NETWORK-ID/NODE-ID (64 and 40 hexadecimal digits), a
- *                    second one littlebird://NETWORK-ID/coordinator of who is one, and DNS "*",
- * which libtorrent wants to see (ssl torrents)
+ *                    second one littlebird:coordinator of who is one, and DNS "*", which
+ *                    libtorrent wants to see (ssl torrents)
+ *
+ * A leaf and its intermediate go together into one datagram (proto/peer.proto, PutCertificate), so
+ * names are short and key identifiers have 8 bytes.
  *
  * notBefore is 5 minutes before it was issued (THREATS 2.19). Serial numbers are the register's
  * (services/coordinator/register.h): 8 bytes, positive.
@@ -21,12 +24,15 @@
 #include <stdint.h>
 
 #define CERTIFICATE_DER_MAX      2048
-#define CERTIFICATE_CHAIN_MAX    2 /* leaf and intermediate, as they are sent */
+#define CERTIFICATE_PAIR_MAX     960 /* a leaf and its intermediate, as made here */
+#define CERTIFICATE_CHAIN_MAX    2   /* leaf and intermediate, as they are sent */
 #define CERTIFICATE_BACKDATE_S   300
 #define CERTIFICATE_LEAF_S       (7u * 24 * 3600)
 #define CERTIFICATE_RENEW_LATE_S (24u * 3600)  /* an expired leaf may still ask for a new one */
 #define CERTIFICATE_TIME_MAX_S   253402300799u /* the last second of 9999, X.509's last */
 #define CERTIFICATE_URI          "littlebird://"
+
+#define CERTIFICATE_URI_COORDINATOR "littlebird:coordinator"
 
 enum certificate_role { CERTIFICATE_MEMBER, CERTIFICATE_COORDINATOR };
 
@@ -39,7 +45,12 @@ struct certificate_claims {
     uint64_t not_before_s, not_after_s; /* since 1970 */
 };
 
-/* ---- issuing ---- */
+/*
+ * ---- issuing ----
+ *
+ * LB_INVALID: a key that is not P-256, an issuer that is no CA or not of that key, a serial of 0,
+ * or it would never be valid.
+ */
 
 LB_MUST_CHECK lb_err certificate_make_root(EVP_PKEY *key, const char *network_name, uint64_t now_s,
                                            uint64_t life_s, X509 **ret_root);
@@ -66,6 +77,11 @@ LB_MUST_CHECK lb_err certificate_request_parse(struct bytes der, EVP_PKEY **ret_
 
 /* LB_INVALID: no leaf of ours: no such SAN, several, a CA, a serial of more than 8 bytes. */
 LB_MUST_CHECK lb_err certificate_read(const X509 *leaf, struct certificate_claims *ret_claims);
+
+bool certificate_is_ca(const X509 *self);
+
+/* The network whose root this is, or would be: its key's digest. LB_INVALID: it has no key. */
+LB_MUST_CHECK lb_err certificate_network(const X509 *root, uint8_t ret_network[NETWORK_ID_SIZE]);
 
 /* Since 1970. LB_INVALID: no dates, or before 1970. */
 LB_MUST_CHECK lb_err certificate_dates(const X509 *self, uint64_t *ret_not_before_s,

@@ -101,14 +101,19 @@ static bool is_of_root(const struct parts *parts, X509 *root)
 {
     uint8_t network[NETWORK_ID_SIZE];
 
-    key_digest(X509_get0_pubkey(root), network);
-    return memcmp(parts->network.data, network, NETWORK_ID_SIZE) == 0;
+    return certificate_network(root, network) == LB_OK &&
+           memcmp(parts->network.data, network, NETWORK_ID_SIZE) == 0;
 }
 
 /* By an intermediate: a CA that this root has made and that counts at that time. */
 static bool may_sign(X509 *signer, X509 *root, uint64_t at_s)
 {
-    return X509_check_ca(signer) == 1 && key_is_p256(X509_get0_pubkey(signer)) &&
+    EVP_PKEY *key;
+
+    ERR_set_mark();
+    key = X509_get0_pubkey(signer);
+    ERR_pop_to_mark();
+    return key && key_is_p256(key) && certificate_is_ca(signer) &&
            certificate_verify_chain(signer, NULL, root, 0, at_s) == REFUSED_NOT;
 }
 
@@ -117,12 +122,11 @@ static bool signature_holds(const struct parts *parts, X509 *signer)
     EVP_MD_CTX *context = EVP_MD_CTX_new();
     bool holds;
 
-    must(context != NULL);
+    must(context &&
+         EVP_DigestVerifyInit(context, NULL, EVP_sha256(), NULL, X509_get0_pubkey(signer)) == 1);
     ERR_set_mark();
-    holds =
-        EVP_DigestVerifyInit(context, NULL, EVP_sha256(), NULL, X509_get0_pubkey(signer)) == 1 &&
-        EVP_DigestVerify(context, parts->signature.data, parts->signature.size, parts->body.data,
-                         parts->body.size) == 1;
+    holds = EVP_DigestVerify(context, parts->signature.data, parts->signature.size,
+                             parts->body.data, parts->body.size) == 1;
     ERR_pop_to_mark();
     EVP_MD_CTX_free(context);
     return holds;

@@ -15,6 +15,10 @@
 
 #define EXTENSION_TEXT_MAX 320
 
+/* Of a longer network name the root carries the beginning: its key is what counts. */
+#define ROOT_NAME_SIZE 25 /* with its NUL */
+#define LEAF_NAME_SIZE 9  /* the first digits of its node id, for a person who lists them */
+
 /* OpenSSL fails here only when memory is gone or the library is broken. */
 static void must(bool done)
 {
@@ -32,6 +36,26 @@ static void set_name(X509_NAME *name, const char *common_name)
 {
     must(X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_UTF8, (const uint8_t *)common_name, -1, -1,
                                     0) == 1);
+}
+
+/*
+ * RFC 5280, 4.2.1.2, the second way: 0100 and the last 60 bits of the key's SHA-1. Three such stand
+ * in what two certificates have, which go into one datagram (CERTIFICATE_PAIR_MAX).
+ */
+#define KEY_IDENTIFIER_SIZE 8
+
+static void add_key_identifier(X509 *self)
+{
+    uint8_t digest[EVP_MAX_MD_SIZE], *identifier;
+    unsigned size = 0;
+    ASN1_OCTET_STRING *octets = ASN1_OCTET_STRING_new();
+
+    must(octets && X509_pubkey_digest(self, EVP_sha1(), digest, &size) == 1);
+    identifier = digest + size - KEY_IDENTIFIER_SIZE;
+    identifier[0] = (uint8_t)(0x40 | (identifier[0] & 0x0f));
+    must(ASN1_OCTET_STRING_set(octets, identifier, KEY_IDENTIFIER_SIZE) == 1 &&
+         X509_add1_ext_i2d(self, NID_subject_key_identifier, octets, 0, X509V3_ADD_DEFAULT) == 1);
+    ASN1_OCTET_STRING_free(octets);
 }
 
 static void add_extension(X509 *self, X509 *issuer, int nid, const char *value)
@@ -73,6 +97,18 @@ static lb_err begin(const struct draft *draft, X509 *issuer, X509 **ret_self)
     return LB_OK;
 }
 
+/* One of ours that issues, with its key; it may have come from elsewhere. */
+static bool can_issue(X509 *issuer, EVP_PKEY *key)
+{
+    bool can;
+
+    ERR_set_mark();
+    can = certificate_is_ca(issuer) && X509_get0_subject_key_id(issuer) &&
+          X509_check_private_key(issuer, key) == 1;
+    ERR_pop_to_mark();
+    return can;
+}
+
 static void sign(X509 *self, EVP_PKEY *key)
 {
     must(X509_sign(self, key, EVP_sha256()) > 0);
@@ -86,8 +122,9 @@ static uint64_t backdated(uint64_t now_s)
 lb_err certificate_make_root(EVP_PKEY *key, const char *network_name, uint64_t now_s,
                              uint64_t life_s, X509 **ret_root)
 {
+    char name[ROOT_NAME_SIZE];
     struct draft draft = { .public_key = key,
-                           .common_name = network_name,
+                           .common_name = name,
                            .not_before_s = backdated(now_s),
                            .not_after_s = now_s + life_s };
     uint8_t digest[32];
@@ -97,6 +134,7 @@ lb_err certificate_make_root(EVP_PKEY *key, const char *network_name, uint64_t n
     if (!network_name_is_valid(network_name) || !key_is_p256(key)) {
         return LB_INVALID;
     }
+    snprintf(name, sizeof(name), "%.*s", ROOT_NAME_SIZE - 1, network_name);
     /* There is no register yet that counts: any number that is its own. */
     key_digest(key, digest);
     draft.serial = load_u64(digest) >> 1 | 1;
@@ -106,7 +144,7 @@ lb_err certificate_make_root(EVP_PKEY *key, const char *network_name, uint64_t n
     }
     add_extension(self, self, NID_basic_constraints, "critical,CA:TRUE,pathlen:1");
     add_extension(self, self, NID_key_usage, "critical,keyCertSign");
-    add_extension(self, self, NID_subject_key_identifier, "hash");
+    add_key_identifier(self);
     sign(self, key);
     *ret_root = self;
     return LB_OK;
@@ -122,14 +160,13 @@ lb_err certificate_make_intermediate(const EVP_PKEY *public_key, X509 *root, EVP
     lb_err err;
     X509 *self;
 
-    if (!key_is_p256(public_key) || X509_check_private_key(root, root_key) != 1 ||
+    if (!key_is_p256(public_key) || !can_issue(root, root_key) ||
         certificate_dates(root, &root_before_s, &root_after_s) != LB_OK) {
-        ERR_clear_error();
         return LB_INVALID;
     }
     draft.not_before_s = backdated(now_s);
     draft.not_after_s = smaller(now_s + life_s, root_after_s);
-    snprintf(name, sizeof(name), "coordinator %llx", (unsigned long long)serial);
+    snprintf(name, sizeof(name), "%016llx", (unsigned long long)serial);
     err = begin(&draft, root, &self);
     if (err != LB_OK) {
         return err;
@@ -137,7 +174,7 @@ lb_err certificate_make_intermediate(const EVP_PKEY *public_key, X509 *root, EVP
     add_extension(self, root, NID_basic_constraints, "critical,CA:TRUE,pathlen:0");
     add_extension(self, root, NID_key_usage, "critical,keyCertSign,digitalSignature");
     add_extension(self, root, NID_ext_key_usage, "serverAuth,clientAuth");
-    add_extension(self, root, NID_subject_key_identifier, "hash");
+    add_key_identifier(self);
     add_extension(self, root, NID_authority_key_identifier, "keyid:always");
     sign(self, root_key);
     *ret_intermediate = self;
@@ -146,22 +183,18 @@ lb_err certificate_make_intermediate(const EVP_PKEY *public_key, X509 *root, EVP
 
 static void write_names(const struct certificate_claims *claims, char ret[EXTENSION_TEXT_MAX])
 {
-    char network[2 * NETWORK_ID_SIZE + 1], node[NODE_ID_TEXT_SIZE], coordinator[128] = "";
+    char network[2 * NETWORK_ID_SIZE + 1], node[NODE_ID_TEXT_SIZE];
 
     hex_encode(claims->network, NETWORK_ID_SIZE, network);
     node_id_format(&claims->node, node);
-    if (claims->role == CERTIFICATE_COORDINATOR) {
-        snprintf(coordinator, sizeof(coordinator), ",URI:" CERTIFICATE_URI "%s/coordinator",
-                 network);
-    }
     snprintf(ret, EXTENSION_TEXT_MAX, "URI:" CERTIFICATE_URI "%s/%s%s,DNS:*", network, node,
-             coordinator);
+             claims->role == CERTIFICATE_COORDINATOR ? ",URI:" CERTIFICATE_URI_COORDINATOR : "");
 }
 
 lb_err certificate_make_leaf(const EVP_PKEY *public_key, const struct certificate_claims *claims,
                              X509 *intermediate, EVP_PKEY *intermediate_key, X509 **ret_leaf)
 {
-    char name[NODE_ID_TEXT_SIZE], names[EXTENSION_TEXT_MAX];
+    char name[LEAF_NAME_SIZE], names[EXTENSION_TEXT_MAX];
     struct draft draft = { .public_key = public_key,
                            .common_name = name,
                            .serial = claims->serial,
@@ -170,13 +203,12 @@ lb_err certificate_make_leaf(const EVP_PKEY *public_key, const struct certificat
     lb_err err;
     X509 *self;
 
-    if (!key_is_p256(public_key) || X509_check_private_key(intermediate, intermediate_key) != 1 ||
+    if (!key_is_p256(public_key) || !can_issue(intermediate, intermediate_key) ||
         certificate_dates(intermediate, &before_s, &after_s) != LB_OK) {
-        ERR_clear_error();
         return LB_INVALID;
     }
     draft.not_after_s = smaller(claims->not_after_s, after_s);
-    node_id_format(&claims->node, name);
+    hex_encode(claims->node.bytes, (LEAF_NAME_SIZE - 1) / 2, name);
     err = begin(&draft, intermediate, &self);
     if (err != LB_OK) {
         return err;

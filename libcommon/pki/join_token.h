@@ -15,7 +15,7 @@
 #define JOIN_INVITE_SIZE   6
 #define JOIN_SECRET_SIZE   16
 #define JOIN_ADDRESSES_MAX 4
-#define JOIN_ADDRESS_SIZE  264  /* HOST:PORT and a NUL */
+#define JOIN_ADDRESS_SIZE  264  /* HOST:PORT of at most 255 bytes, and a NUL */
 #define JOIN_TOKEN_SIZE    1536 /* with its NUL */
 
 struct join_token {
@@ -28,5 +28,6 @@ struct join_token {
 
 /* LB_INVALID: no token, or one that was cut or mistyped (its last byte is a check sum). */
 LB_MUST_CHECK lb_err join_token_parse(const char *text, struct join_token *ret_self);
+/* LB_INVALID: no address, or one that is no HOST:PORT of at most 255 printable bytes. */
 LB_MUST_CHECK lb_err join_token_write(const struct join_token *self,
                                       char ret_text[JOIN_TOKEN_SIZE]);

@@ -192,12 +192,10 @@ static lb_err load_root(struct membership *self, uint64_t now_s)
     err = certificate_from_pem(bytes_of(file.data, file.size), &self->root, &more);
     stored_free(&file);
     X509_free(more);
-    if (err != LB_OK || more || !X509_get0_pubkey(self->root)) {
-        ERR_clear_error();
-        return LB_CORRUPT;
-    }
-    key_digest(X509_get0_pubkey(self->root), network);
-    return memcmp(network, self->identity.network, NETWORK_ID_SIZE) == 0 ? LB_OK : LB_CORRUPT;
+    return err == LB_OK && !more && certificate_network(self->root, network) == LB_OK &&
+                   memcmp(network, self->identity.network, NETWORK_ID_SIZE) == 0
+               ? LB_OK
+               : LB_CORRUPT;
 }
 
 static lb_err load_key(struct membership *self, uint64_t now_s)

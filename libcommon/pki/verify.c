@@ -90,20 +90,20 @@ enum certificate_refusal certificate_verify_chain(X509 *self, STACK_OF(X509) * c
 /* What the chain does not say: these are the leaf's own. */
 static enum certificate_refusal check_leaf(X509 *leaf)
 {
-    EVP_PKEY *key = X509_get0_pubkey(leaf);
+    EVP_PKEY *key;
+    bool weak, usable;
 
-    if (X509_check_ca(leaf) != 0) {
+    if (certificate_is_ca(leaf)) {
         return REFUSED_CA_AS_LEAF;
     }
-    if (!key || !key_is_p256(key)) {
-        return REFUSED_WEAK;
-    }
-    if (X509_check_purpose(leaf, X509_PURPOSE_SSL_SERVER, 0) != 1 ||
-        X509_check_purpose(leaf, X509_PURPOSE_SSL_CLIENT, 0) != 1 ||
-        (X509_get_extension_flags(leaf) & EXFLAG_XKUSAGE) == 0) {
-        return REFUSED_WRONG_USAGE;
-    }
-    return REFUSED_NOT;
+    ERR_set_mark();
+    key = X509_get0_pubkey(leaf);
+    weak = !key || !key_is_p256(key);
+    usable = X509_check_purpose(leaf, X509_PURPOSE_SSL_SERVER, 0) == 1 &&
+             X509_check_purpose(leaf, X509_PURPOSE_SSL_CLIENT, 0) == 1 &&
+             (X509_get_extension_flags(leaf) & EXFLAG_XKUSAGE) != 0;
+    ERR_pop_to_mark();
+    return weak ? REFUSED_WEAK : usable ? REFUSED_NOT : REFUSED_WRONG_USAGE;
 }
 
 enum certificate_refusal certificate_verify_claims(X509 *leaf, X509 *root,
@@ -117,8 +117,7 @@ enum certificate_refusal certificate_verify_claims(X509 *leaf, X509 *root,
     if (refusal != REFUSED_NOT) {
         return refusal;
     }
-    key_digest(X509_get0_pubkey(root), network);
-    if (certificate_read(leaf, &claims) != LB_OK ||
+    if (certificate_network(root, network) != LB_OK || certificate_read(leaf, &claims) != LB_OK ||
         memcmp(claims.network, network, NETWORK_ID_SIZE) != 0) {
         return REFUSED_WRONG_ID;
     }
@@ -142,7 +141,7 @@ enum certificate_refusal certificate_verify(X509 *leaf, STACK_OF(X509) * chain, 
     enum certificate_refusal refusal =
         certificate_verify_chain(leaf, chain, root, X509_PURPOSE_SSL_SERVER, now_s);
 
-    if (refusal == REFUSED_WRONG_USAGE && X509_check_ca(leaf) != 0) {
+    if (refusal == REFUSED_WRONG_USAGE && certificate_is_ca(leaf)) {
         return REFUSED_CA_AS_LEAF;
     }
     return refusal != REFUSED_NOT

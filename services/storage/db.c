@@ -24,6 +24,10 @@ static int sweep_one(struct db_write *write, const struct due_record *due, uint6
         return db_peer_due(write, due->id, now_s, ret_removed);
     case DUE_SEEN:
         return db_seen_due(write, due->id, now_s, ret_removed);
+    case DUE_MAIL:
+        return db_mail_due(write, due->id, now_s, ret_removed);
+    case DUE_CERTIFICATE:
+        return db_certificate_due(write, due->id, now_s, ret_removed);
     default:
         return 0;
     }
@@ -31,7 +35,8 @@ static int sweep_one(struct db_write *write, const struct due_record *due, uint6
 
 static int sweep_apply(struct db_write *write, struct db_op *op)
 {
-    static const enum due_kind kinds[] = { DUE_ITEM, DUE_PEER, DUE_SEEN };
+    static const enum due_kind kinds[] = { DUE_ITEM, DUE_PEER, DUE_SEEN, DUE_MAIL,
+                                           DUE_CERTIFICATE };
     uint32_t left = op->sweep.budget;
     uint8_t id[RECORD_DUE_ID_MAX];
     struct due_record due;
@@ -74,6 +79,11 @@ static apply_fn *const appliers[] = {
     [DB_SAVE_CLOCK] = save_clock_apply,
     [DB_SET_CHECK] = db_set_check_apply,
     [DB_DROP] = db_drop_apply,
+    [DB_KEEP_MAIL] = db_keep_mail_apply,
+    [DB_DROP_MAIL] = db_drop_mail_apply,
+    [DB_PUT_CERTIFICATE] = db_certify_apply,
+    [DB_SET_BOX] = db_set_box_apply,
+    [DB_DROP_BOX] = db_drop_box_apply,
 };
 
 static int try_together(struct db_write *write, struct db_op *first, const struct db_op *end)

@@ -1,9 +1,10 @@
 /*
  * The store on disk: one LMDB environment, shared by all instances of lb-storage of a node.
  *
- * Tables (their records stand in record.h): items, peers, published, seen, quotas, due, meta. What
- * must be taken up again at some time has one row in `due`. Refreshing a peer does not move its
- * row: whoever finds the row due looks at the record and, when it is too early, sets the row again.
+ * Tables (their records stand in record.h and box.h): items, peers, published, seen, quotas, due,
+ * meta, and those of the box (db_box.h). What must be taken up again at some time has one row in
+ * `due`. Refreshing a peer does not move its row: whoever finds the row due looks at the record
+ * and, when it is too early, sets the row again.
  *
  * LMDB runs with its default flags: every commit is synced, readers never wait, no SIGBUS on a full
  * disk (THREATS 2, rows 21 and 24). Writes come as a list of operations and share transactions;
@@ -13,6 +14,7 @@
 #pragma once
 
 #include "libcommon/error.h"
+#include "services/storage/db_box.h"
 #include "services/storage/item.h"
 #include "services/storage/policy.h"
 #include "services/storage/record.h"
@@ -67,7 +69,13 @@ enum db_op_kind {
     DB_SWEEP,     /* remove what has expired */
     DB_SAVE_CLOCK,
     DB_SET_CHECK, /* when the replicas of an item are to be checked */
-    DB_DROP       /* an item that others keep; its number is remembered */
+    DB_DROP,      /* an item that others keep; its number is remembered */
+
+    DB_KEEP_MAIL, /* db_box.h */
+    DB_DROP_MAIL,
+    DB_PUT_CERTIFICATE,
+    DB_SET_BOX, /* when the replicas of a box are to be checked */
+    DB_DROP_BOX /* that others keep */
 };
 
 #define DB_TAKE_MAX 8u
@@ -161,6 +169,10 @@ struct db_op {
         struct db_sweep sweep;
         struct store_moment moment; /* SAVE_CLOCK */
         struct db_check check;      /* SET_CHECK, DROP */
+        struct db_keep keep;
+        struct db_drop_mail drop_mail;
+        struct db_certify certify;
+        struct db_box_check box; /* SET_BOX, DROP_BOX */
     };
 };
 

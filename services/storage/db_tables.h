@@ -16,7 +16,11 @@
     X(seen, 0)                                                                                     \
     X(quotas, 0)                                                                                   \
     X(due, 0)                                                                                      \
-    X(meta, 0)
+    X(meta, 0)                                                                                     \
+    X(mails, 0)                                                                                    \
+    X(mail_bytes, 0)                                                                               \
+    X(boxes, 0)                                                                                    \
+    X(certificates, 0)
 
 #define DB_TABLE_MEMBER(name, flags) MDB_dbi name;
 struct db {
@@ -94,6 +98,11 @@ int db_unpublish_apply(struct db_write *write, struct db_op *op);
 int db_take_apply(struct db_write *write, struct db_op *op);
 int db_set_check_apply(struct db_write *write, struct db_op *op);
 int db_drop_apply(struct db_write *write, struct db_op *op);
+int db_keep_mail_apply(struct db_write *write, struct db_op *op);
+int db_drop_mail_apply(struct db_write *write, struct db_op *op);
+int db_certify_apply(struct db_write *write, struct db_op *op);
+int db_set_box_apply(struct db_write *write, struct db_op *op);
+int db_drop_box_apply(struct db_write *write, struct db_op *op);
 
 /* MDB_NOTFOUND when it is damaged. ends_s is set, also of a record of version 1, which has none. */
 int db_item_unpack(const struct db *db, const MDB_val *data, struct item_record *ret_record);
@@ -114,3 +123,5 @@ int db_seen_remember(struct db_write *write, const struct node_id *target,
 int db_item_due(struct db_write *write, struct bytes id, uint64_t now_s, bool *ret_removed);
 int db_seen_due(struct db_write *write, struct bytes id, uint64_t now_s, bool *ret_removed);
 int db_peer_due(struct db_write *write, struct bytes id, uint64_t now_s, bool *ret_removed);
+int db_mail_due(struct db_write *write, struct bytes id, uint64_t now_s, bool *ret_removed);
+int db_certificate_due(struct db_write *write, struct bytes id, uint64_t now_s, bool *ret_removed);

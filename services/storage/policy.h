@@ -31,7 +31,11 @@
 enum policy_kind {
     POLICY_ITEMS_OF_SOURCE = 'i',
     POLICY_ITEMS_OF_KEY = 'k', /* a public key, over all its salts */
-    POLICY_PEERS_OF_SOURCE = 'p'
+    POLICY_PEERS_OF_SOURCE = 'p',
+    POLICY_MAIL = 'M', /* box.h: all of it */
+    POLICY_MAIL_OF_SENDER = 'f',
+    POLICY_MAIL_OF_RECIPIENT = 't',
+    POLICY_MAIL_DROPPED = 'd'
 };
 
 /* Who a limit counts, as a key of the quotas table. */

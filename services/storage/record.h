@@ -88,12 +88,22 @@ LB_MUST_CHECK lb_err quota_record_get(struct bytes from, struct quota_record *re
 
 /* due: this as the key, nothing as the value */
 /* The numbers stand in the store: new ones at the end. */
-enum due_kind { DUE_ITEM = 1, DUE_PEER, DUE_SEEN, DUE_PUBLISH, DUE_CHECK, DUE_KINDS };
+enum due_kind {
+    DUE_ITEM = 1,
+    DUE_PEER,
+    DUE_SEEN,
+    DUE_PUBLISH,
+    DUE_CHECK,
+    DUE_MAIL,
+    DUE_CERTIFICATE,
+    DUE_BOX, /* when its replicas are to be checked */
+    DUE_KINDS
+};
 struct due_record {
     enum due_kind kind;
     uint64_t due_s;
-    struct bytes
-        id; /* ITEM, SEEN, CHECK: target; PEER: infohash and head; PUBLISH: group and target */
+    struct bytes id; /* ITEM, SEEN, CHECK: target; PEER: infohash and head; PUBLISH: group and
+                        target; MAIL: recipient and id; CERTIFICATE, BOX: node id */
 };
 void due_record_put(const struct due_record *self, struct writer *to);
 LB_MUST_CHECK lb_err due_record_get(struct bytes from, struct due_record *ret_self);

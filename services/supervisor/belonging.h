@@ -9,6 +9,8 @@
 #include "libcommon/paths.h"
 #include "services/supervisor/roster.h"
 
-/* Logs what is wrong: whoever gets an error does not start, least of all as if the network were
- * open. */
+/*
+ * Logs what is wrong: whoever gets an error does not start, least of all as if the network were
+ * open. LB_INVALID: the identity cannot be used.
+ */
 LB_MUST_CHECK lb_err belonging_find(const struct paths *paths, struct roster_node *ret_node);

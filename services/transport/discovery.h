@@ -1,8 +1,8 @@
 /*
  * Finding nodes of the same network on the local net: when to announce ourselves, and whom of those
  * heard to join through. The messages are those of local service discovery (libcommon/lsd.h, BEP
- * 14): the infohash is discovery_infohash() of the network's name, the port our UDP port. Two words
- * in X-Littlebird say what others need to know:
+ * 14): the infohash is discovery_infohash() of the network's name (of a private one its id, in
+ * digits), the port our UDP port. Two words in X-Littlebird say what others need to know:
  *
  *     alone   it knows nobody: one of those who do is to announce itself
  *     client  it answers no queries (BEP 43): nobody is to join through it

@@ -33,6 +33,7 @@ static void on_look(uv_timer_t *timer)
         uv_now(timer->loop) - self->drain.began_ms >= (is_final ? DRAIN_FINAL_MS : DRAIN_MS);
     bool is_quiet_now = is_quiet(self);
     bool is_idle = self->endpoint.transactions.count == 0 && questions_are_idle(&self->questions) &&
+                   (!self->member || transport_member->is_idle(self->member)) &&
                    (is_quiet_now || !is_final);
 
     if (is_over || is_idle)

@@ -42,6 +42,12 @@ static bool is_self(const struct endpoint *self, const struct node_id *id)
     return self_id && node_id_equal(self_id, id);
 }
 
+/* As far as a certificate says who sent it. */
+static bool is_from(const struct endpoint *self, const struct node_id *id)
+{
+    return !self->certified || node_id_equal(self->certified, id);
+}
+
 static void sight(const struct endpoint *self, struct endpoint_result *result,
                   const struct contact *contact, enum sighting_kind kind, uint32_t rtt_us)
 {
@@ -100,7 +106,9 @@ static void sight_answer(const struct endpoint *self, struct endpoint_result *re
     if (result->message.type != KRPC_REPLY) {
         /* An error names nobody, but it came from where our query went. */
         if (result->end.has_id)
-            sight(self, result, &result->end.expected, SIGHTING_ANSWERED, result->end.rtt_us);
+            sight(self, result, &result->end.expected,
+                  is_from(self, &result->end.expected.id) ? SIGHTING_ANSWERED : SIGHTING_SILENT,
+                  result->end.rtt_us);
         return;
     }
     there.id = node_id_from(result->message.id.data);
@@ -144,6 +152,18 @@ static bool is_of_another(struct endpoint *self, struct endpoint_result *result)
     return true;
 }
 
+static bool claims_another(const struct endpoint *self, const struct krpc_message *message)
+{
+    struct node_id id;
+
+    if (!self->certified || message->type == KRPC_ERROR)
+        return false;
+    if (message->id.size != NODE_ID_SIZE)
+        return true;
+    id = node_id_from(message->id.data);
+    return !is_from(self, &id);
+}
+
 void endpoint_receive(struct endpoint *self, const struct address *from, struct bytes datagram,
                       uint64_t now_us, uint8_t ret_reply[KRPC_SEND_MAX],
                       struct endpoint_result *ret_result)
@@ -154,6 +174,10 @@ void endpoint_receive(struct endpoint *self, const struct address *from, struct 
     self->counters[COUNT_BYTES_IN] += datagram.size;
     if (!address_is_usable(from) || krpc_decode(datagram, &ret_result->message) != LB_OK) {
         self->counters[COUNT_MALFORMED]++;
+        return;
+    }
+    if (claims_another(self, &ret_result->message)) {
+        self->counters[COUNT_OTHER_ID]++;
         return;
     }
     if (ret_result->message.type == KRPC_QUERY)
@@ -167,6 +191,7 @@ void endpoint_forwarded(struct endpoint *self, const struct address *from, struc
 {
     ret_result->verdict = ENDPOINT_NOTHING;
     ret_result->sightings_count = 0;
+    self->certified = NULL; /* the worker that hands it on has looked */
     if (address_is_usable(from) && krpc_decode(datagram, &ret_result->message) == LB_OK &&
         ret_result->message.type != KRPC_QUERY)
         receive_answer(self, from, now_us, ret_result);
@@ -201,6 +226,19 @@ lb_err endpoint_start(struct endpoint *self, struct krpc_query *query,
     if (err == LB_OK)
         self->counters[COUNT_SENT_QUERIES]++;
     return err;
+}
+
+void endpoint_opened(struct endpoint *self, const struct address *peer, uint64_t now_us)
+{
+    budget_prove(&self->responder.budget, peer, now_us / 1000);
+    transactions_opened(&self->transactions, peer, now_us);
+}
+
+void endpoint_missing(struct endpoint *self, const struct contact *contact,
+                      struct endpoint_result *ret_result)
+{
+    ret_result->sightings_count = 0;
+    sight(self, ret_result, contact, SIGHTING_SILENT, 0);
 }
 
 bool endpoint_next(struct endpoint *self, uint64_t now_us, struct endpoint_result *ret_result)

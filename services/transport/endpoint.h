@@ -39,6 +39,7 @@
     X(PUT, "queries_put")                                                                          \
     X(SAMPLE_INFOHASHES, "queries_samples")                                                        \
     X(OFFER, "queries_lb_offer")                                                                   \
+    X(CALL, "queries_lb_call")                                                                     \
     X(UNKNOWN, "queries_unknown")                                                                  \
     X(ANSWERED, "answered")         /* replies and errors we gave */                               \
     X(REFUSED, "refused")           /* of these, errors */                                         \
@@ -50,9 +51,10 @@
     X(REPLIES, "replies") /* to our own */                                                         \
     X(ERRORS, "errors")   /* likewise, KRPC errors */                                              \
     X(TIMEOUTS, "timeouts")                                                                        \
-    X(LATE, "late")           /* replies after the time-out */                                     \
-    X(STRANGE, "strange")     /* replies to nothing we asked, or from elsewhere */                 \
-    X(FORWARDED, "forwarded") /* replies to what another worker asked, handed on to it */          \
+    X(LATE, "late")             /* replies after the time-out */                                   \
+    X(STRANGE, "strange")       /* replies to nothing we asked, or from elsewhere */               \
+    X(OTHER_ID, "tls_other_id") /* dropped: its id is not that of its sender's certificate */      \
+    X(FORWARDED, "forwarded")   /* replies to what another worker asked, handed on to it */        \
     X(BYTES_OUT, "bytes_out")                                                                      \
     X(PACKETS_OUT, "packets_out")                                                                  \
     X(SEND_FAILED, "send_failed") /* the kernel did not take them */
@@ -80,7 +82,12 @@ struct endpoint {
     struct responder responder; /* .routing and .presence are set by the owner, at any time */
     struct transactions transactions;
     struct sightings sightings;
-    bool read_only;  /* set by the owner: BEP 43, we ask and do not answer */
+    bool read_only; /* set by the owner: BEP 43, we ask and do not answer */
+    /*
+     * Set by the owner before each datagram: who sent it, as the certificate says; NULL: nobody
+     * says. What claims another id is dropped, so no other ever reaches a table (THREATS 2.1).
+     */
+    const struct node_id *certified;
     uint16_t others; /* set by the owner: a bit for each other worker whose answers it hands on */
     uint64_t counters[COUNTERS_COUNT];
 };
@@ -144,6 +151,16 @@ size_t endpoint_answer(struct endpoint *self, const struct responder_ask *ask,
 LB_MUST_CHECK lb_err endpoint_start(struct endpoint *self, struct krpc_query *query,
                                     const struct transaction_start *start, uint64_t now_us,
                                     struct bytes *ret_datagram);
+
+/*
+ * There is a way to this address now, which there was not, or it is another one: what was held for
+ * it and what waits for an answer of it are due to be sent.
+ */
+void endpoint_opened(struct endpoint *self, const struct address *peer, uint64_t now_us);
+
+/* The node we mean is not at this address, as we know without asking. */
+void endpoint_missing(struct endpoint *self, const struct contact *contact,
+                      struct endpoint_result *ret_result);
 
 /* False when nothing is due: RESEND or SILENT otherwise. */
 bool endpoint_next(struct endpoint *self, uint64_t now_us, struct endpoint_result *ret_result);

@@ -17,6 +17,10 @@
  *     lb_offer  "offer": digests of what the asker holds, each a target and its sequence number
  *            (8 bytes, big endian; 0: immutable); the reply has "token", good for puts of any
  *            target, and "need", a letter a digest (KRPC_NEED_)
+ *
+ * Inside DTLS only, between members of a private network (elsewhere the method is not known):
+ *     lb_call  "to": the service of the other node it is for, "member" or "storage"; "b": what is
+ *            said to it (proto/peer.proto); the reply has "b" too
  */
 #pragma once
 
@@ -39,10 +43,11 @@
 #define KRPC_SALT_MAX        64u   /* BEP 44 */
 #define KRPC_KEY_SIZE        32u
 #define KRPC_SIGNATURE_SIZE  64u
-#define KRPC_FILTER_SIZE     256u /* BEP 33 */
-#define KRPC_OWN_TRANSACTION 4u   /* bytes of the transaction ids we send */
-#define KRPC_DIGEST_SIZE     28u  /* a target and a sequence number */
-#define KRPC_DIGESTS_MAX     40u  /* of one lb_offer */
+#define KRPC_FILTER_SIZE     256u  /* BEP 33 */
+#define KRPC_OWN_TRANSACTION 4u    /* bytes of the transaction ids we send */
+#define KRPC_DIGEST_SIZE     28u   /* a target and a sequence number */
+#define KRPC_DIGESTS_MAX     40u   /* of one lb_offer */
+#define KRPC_CALL_MAX        1000u /* bytes of what an lb_call says, and of what it is answered */
 
 enum krpc_type { KRPC_QUERY, KRPC_REPLY, KRPC_ERROR };
 
@@ -59,7 +64,8 @@ enum krpc_type { KRPC_QUERY, KRPC_REPLY, KRPC_ERROR };
       KRPC_HAS_KEY | KRPC_HAS_SALT | KRPC_HAS_SEQ | KRPC_HAS_SIGNATURE | KRPC_HAS_CAS |            \
           KRPC_HAS_TTL)                                                                            \
     X(SAMPLE_INFOHASHES, "sample_infohashes", KRPC_HAS_TARGET, KRPC_HAS_WANT)                      \
-    X(OFFER, "lb_offer", KRPC_HAS_OFFER, 0)
+    X(OFFER, "lb_offer", KRPC_HAS_OFFER, 0)                                                        \
+    X(CALL, "lb_call", KRPC_HAS_TO | KRPC_HAS_BODY, 0)
 
 #define KRPC_METHOD_ENUM(name, ...) KRPC_##name,
 enum krpc_method { KRPC_METHODS(KRPC_METHOD_ENUM) KRPC_UNKNOWN, KRPC_METHODS_COUNT };
@@ -107,6 +113,8 @@ enum krpc_error_code {
     X(CHECK, check, "chk", INT)                                                                    \
     X(OFFER, offer, "offer", STRING)                                                               \
     X(NEED, need, "need", STRING)                                                                  \
+    X(TO, to, "to", STRING)                                                                        \
+    X(BODY, body, "b", STRING)                                                                     \
     X(SAMPLES, samples, "samples", STRING)                                                         \
     X(TOTAL, total, "num", INT)                                                                    \
     X(INTERVAL, interval, "interval", INT)
@@ -117,6 +125,9 @@ enum krpc_field { KRPC_FIELDS(KRPC_FIELD_ENUM) KRPC_FIELDS_COUNT };
 #define KRPC_FIELD_BIT(name, ...) KRPC_HAS_##name = 1u << KRPC_FIELD_##name,
 enum { KRPC_FIELDS(KRPC_FIELD_BIT) KRPC_HAS_NOTHING = 0 };
 #undef KRPC_FIELD_BIT
+
+/* "to" of an lb_call. */
+enum krpc_callee { KRPC_CALLEE_NONE, KRPC_CALLEE_MEMBER, KRPC_CALLEE_STORAGE };
 
 /* "need", a letter a digest of the offer. */
 enum krpc_need {
@@ -142,7 +153,7 @@ struct krpc_message {
 
     uint32_t present;    /* KRPC_HAS_ bits; a member without its bit is empty or 0 */
     struct bytes id;     /* 20 bytes, but for errors and queries with a fault */
-    struct bytes target; /* 20 bytes; also the info_hash, but for ping, put and lb_offer */
+    struct bytes target; /* 20 bytes; also the info_hash; not of ping, put, lb_offer, lb_call */
     struct bytes info_hash;
     struct bytes want;
     struct bytes nodes, nodes6; /* replies: a multiple of 26 or 38 bytes, else left out */
@@ -158,6 +169,8 @@ struct krpc_message {
     int64_t check;        /* get: 1 to INT32_MAX */
     struct bytes offer;   /* lb_offer: krpc_offer_is_valid() */
     struct bytes need;    /* replies to lb_offer: 1 to KRPC_DIGESTS_MAX of enum krpc_need */
+    struct bytes to;      /* lb_call: krpc_callee() reads it */
+    struct bytes body;    /* lb_call and its replies: at most KRPC_CALL_MAX bytes */
     struct bytes samples; /* replies, BEP 51: a multiple of 20 bytes; of so many in total */
     int64_t total;        /* not negative */
     int64_t interval;     /* seconds, not negative */
@@ -188,6 +201,8 @@ bool krpc_value_is_strict(struct bytes value);
 
 /* 1 to KRPC_DIGESTS_MAX digests whose sequence numbers are at most INT64_MAX. */
 bool krpc_offer_is_valid(struct bytes digests);
+
+enum krpc_callee krpc_callee(const struct krpc_message *self);
 
 const char *krpc_method_text(enum krpc_method method);
 
@@ -227,6 +242,7 @@ struct krpc_reply {
     const struct krpc_item
         *item;         /* a value that is empty: stored, not sent, so seq alone (BEP 44) */
     struct bytes need; /* lb_offer */
+    struct bytes body; /* lb_call */
     const struct krpc_samples *samples;
 };
 
@@ -249,7 +265,9 @@ struct krpc_query {
     struct krpc_item item; /* put */
     bool has_cas;          /* put */
     uint64_t cas;
-    struct bytes offer; /* lb_offer */
+    struct bytes offer;      /* lb_offer */
+    enum krpc_callee callee; /* lb_call */
+    struct bytes body;       /* lb_call */
 };
 
 size_t krpc_encode_query(const struct krpc_query *query,

@@ -91,6 +91,32 @@ static void take_info_hash(struct krpc_message *self)
     self->present &= ~(uint32_t)KRPC_HAS_TARGET;
 }
 
+static const char *const callees[] = {
+    [KRPC_CALLEE_MEMBER] = "member", [KRPC_CALLEE_STORAGE] = "storage"
+};
+
+enum krpc_callee krpc_callee(const struct krpc_message *self)
+{
+    for (enum krpc_callee i = KRPC_CALLEE_MEMBER; i <= KRPC_CALLEE_STORAGE; i++) {
+        if (bytes_equal_text(self->to, callees[i]))
+            return i;
+    }
+    return KRPC_CALLEE_NONE;
+}
+
+const char *krpc_callee_text(enum krpc_callee callee)
+{
+    return callees[callee];
+}
+
+static void check_call(struct krpc_message *self)
+{
+    if (krpc_callee(self) == KRPC_CALLEE_NONE)
+        set_fault(self, KRPC_ERROR_PROTOCOL, "to must be member or storage");
+    else if (self->body.size > KRPC_CALL_MAX)
+        set_fault(self, KRPC_ERROR_PROTOCOL, "b has at most 1000 bytes");
+}
+
 /* What each method asks of its arguments beyond having them. */
 static void check_arguments(struct krpc_message *self)
 {
@@ -103,6 +129,9 @@ static void check_arguments(struct krpc_message *self)
     case KRPC_OFFER:
         if (!krpc_offer_is_valid(self->offer))
             set_fault(self, KRPC_ERROR_PROTOCOL, "offer must be 1 to 40 digests of 28 bytes");
+        return;
+    case KRPC_CALL:
+        check_call(self);
         return;
     default:
         break;
@@ -207,6 +236,7 @@ bool krpc_check_reply(struct krpc_message *self, uint32_t wrong)
     keep_if(self, self->peers_filter.size == KRPC_FILTER_SIZE, &self->peers_filter,
             KRPC_HAS_PEERS_FILTER);
     keep_if(self, is_need(self->need), &self->need, KRPC_HAS_NEED);
+    keep_if(self, self->body.size <= KRPC_CALL_MAX, &self->body, KRPC_HAS_BODY);
     keep_if(self, self->samples.size % NODE_ID_SIZE == 0, &self->samples, KRPC_HAS_SAMPLES);
     keep_number_if(self, self->total >= 0, &self->total, KRPC_HAS_TOTAL);
     keep_number_if(self, self->interval >= 0, &self->interval, KRPC_HAS_INTERVAL);

@@ -1,4 +1,4 @@
-#include "services/transport/krpc.h"
+#include "services/transport/krpc_inside.h"
 
 #include "libcommon/bencode.h"
 
@@ -166,6 +166,7 @@ size_t krpc_encode_reply(const struct krpc_reply *reply, uint8_t *ret_data, size
     put_begin(&to, reply->to, 'r');
     put_key_string(&to, "BFpe", reply->peers_filter);
     put_key_string(&to, "BFsd", reply->seeds_filter);
+    put_key_string(&to, "b", reply->body);
     put_id(&to, reply->id);
     if (reply->samples)
         put_key_int(&to, "interval", reply->samples->interval_s);
@@ -260,6 +261,10 @@ static void put_item(struct writer *to, const struct krpc_query *query)
 /* The arguments whose keys come before "id". */
 static void put_first_arguments(struct writer *to, const struct krpc_query *query)
 {
+    if (query->method == KRPC_CALL) {
+        bencode_put_text(to, "b");
+        bencode_put_string(to, query->body);
+    }
     if (query->method == KRPC_PUT && query->has_cas)
         put_key_int(to, "cas", query->cas);
     if (query->method == KRPC_GET && query->check_s > 0)
@@ -291,6 +296,9 @@ static void put_arguments(struct writer *to, const struct krpc_query *query)
         break;
     case KRPC_OFFER:
         put_key_string(to, "offer", query->offer);
+        break;
+    case KRPC_CALL:
+        put_key_string(to, "to", bytes_of_text(krpc_callee_text(query->callee)));
         break;
     default:
         break;

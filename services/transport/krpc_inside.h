@@ -15,5 +15,7 @@
  */
 void krpc_check_query(struct krpc_message *self, struct bytes method, uint32_t wrong);
 
+const char *krpc_callee_text(enum krpc_callee callee);
+
 /* False when this is no reply at all; a single malformed result is left out of *self. */
 bool krpc_check_reply(struct krpc_message *self, uint32_t wrong);

@@ -376,6 +376,17 @@ static void open_port(struct lan *self, struct lan_port *port, const struct addr
     port->fd = -1;
 }
 
+/* Members find members: names of networks may be the same, their ids are not. */
+static void set_infohash(struct lan *self, const struct config *config)
+{
+    const struct identity *identity = &self->transport->identity;
+    char network[2 * NETWORK_ID_SIZE + 1];
+
+    hex_encode(identity->network, sizeof(identity->network), network);
+    discovery_infohash(self->transport->member ? network : config_text(config, CONFIG_NETWORK),
+                       self->hash);
+}
+
 void lan_open(struct lan *self, struct transport *transport)
 {
     const struct config *config = actor_config(transport->actor);
@@ -394,7 +405,7 @@ void lan_open(struct lan *self, struct transport *transport)
     self->handles_open = 1;
     self->transport = transport;
     self->found = actor_counter(transport->actor, "lan_found");
-    discovery_infohash(config_text(config, CONFIG_NETWORK), self->hash);
+    set_infohash(self, config);
     random_bytes(&transport->random, cookie, sizeof(cookie));
     hex_encode(cookie, sizeof(cookie), self->cookie);
     for (unsigned i = 0; i < transport->ports_count && i < LAN_FAMILIES; i++) {

@@ -83,6 +83,18 @@ static const char *read_offer(const Lb__Transport__Offer *from, struct krpc_quer
     return krpc_offer_is_valid(query->offer) ? NULL : "digests must be 1 to 40 of 28 bytes";
 }
 
+const char *queries_read_call(const Lb__Transport__Call *from, struct krpc_query *query)
+{
+    query->method = KRPC_CALL;
+    query->callee = from->to == LB__TRANSPORT__CALL__TO__TO_MEMBER    ? KRPC_CALLEE_MEMBER
+                    : from->to == LB__TRANSPORT__CALL__TO__TO_STORAGE ? KRPC_CALLEE_STORAGE
+                                                                      : KRPC_CALLEE_NONE;
+    query->body = view(from->body);
+    return query->callee != KRPC_CALLEE_NONE && query->body.size <= KRPC_CALL_MAX
+               ? NULL
+               : "a call says to whom it is, and at most 1000 bytes";
+}
+
 static const char *read_query(const Lb__Transport__Query *from, struct krpc_query *query)
 {
     switch (from->method_case) {
@@ -108,6 +120,8 @@ static const char *read_query(const Lb__Transport__Query *from, struct krpc_quer
     case LB__TRANSPORT__QUERY__METHOD_OFFER:
         query->method = KRPC_OFFER;
         return read_offer(from->offer, query);
+    case LB__TRANSPORT__QUERY__METHOD_CALL:
+        return queries_read_call(from->call, query);
     default:
         return "a query needs a method";
     }
@@ -128,6 +142,27 @@ static void set_want(const struct transport *self, const struct address *to,
     query->want_v4 = query->want_v6 =
         routing_page_closest(self->pages.routing, other, &query->target, RESPONDER_NODES,
                              contacts) < RESPONDER_NODES;
+}
+
+/* On a member: is there a session to send it by? False: the call has failed. */
+static bool reach(struct transport *self, struct call **call, struct transaction_start *start)
+{
+    switch (transport_member->reach(self->member, start->to, start->has_id)) {
+    case MEMBER_OPEN:
+        return true;
+    case MEMBER_OPENING:
+        start->is_held = true;
+        return true;
+    case MEMBER_BUSY:
+        call_fail(call, LB_FULL, "as many sessions are being opened as may be");
+        return false;
+    case MEMBER_OTHER:
+        break;
+    }
+    endpoint_missing(&self->endpoint, start->to, &self->result);
+    reports_add(&self->reports, &self->result);
+    call_fail(call, LB_TIMEOUT, "another node is there, or this one is denied");
+    return false;
 }
 
 void queries_on_query(void *ctx, struct call *call, const void *body)
@@ -156,9 +191,15 @@ void queries_on_query(void *ctx, struct call *call, const void *body)
                   address_is_v4(&to.address) ? "IPv4" : "IPv6");
         return;
     }
+    if (query.method == KRPC_CALL && !self->member) {
+        call_fail(&call, LB_UNSUPPORTED, "this node is of no private network");
+        return;
+    }
     set_want(self, &to.address, &query);
     start.has_id = from->node_id.len > 0;
     start.once = query.has_cas; /* a second copy would meet what the first has stored */
+    if (self->member && !reach(self, &call, &start))
+        return;
     self->now_us = uv_hrtime() / 1000;
     err = endpoint_start(&self->endpoint, &query, &start, self->now_us, &datagram);
     if (err != LB_OK) {
@@ -166,7 +207,18 @@ void queries_on_query(void *ctx, struct call *call, const void *body)
                   err == LB_UNAVAILABLE ? "there is no routing table yet" : lb_err_text(err));
         return;
     }
-    transport_send(self, &to.address, datagram);
+    if (!start.is_held)
+        transport_send(self, &to.address, datagram);
+}
+
+/* A member that has lost the session meanwhile opens another, and it is sent then. */
+void queries_resend(struct transport *self)
+{
+    const struct transaction_end *end = &self->result.end;
+
+    if (!self->member ||
+        transport_member->reach(self->member, &end->expected, end->has_id) == MEMBER_OPEN)
+        transport_send(self, &end->expected.address, self->result.datagram);
 }
 
 /* ---- answers ---- */
@@ -254,11 +306,13 @@ static void add_error(Lb__Transport__Answer *answer, struct answer_parts *parts,
 void queries_answered(struct transport *self)
 {
     const struct krpc_message *message = &self->result.message;
-    struct call *call = self->result.end.ctx;
+    struct call *call = self->result.end.ctx; /* NULL: nobody waits for it */
     Lb__Transport__Answer answer = LB__TRANSPORT__ANSWER__INIT;
     Lb__Transport__Reply reply = LB__TRANSPORT__REPLY__INIT;
     struct answer_parts parts;
 
+    if (!call)
+        return;
     answer.rtt_us = self->result.end.rtt_us;
     answer.nodes = parts.contact_list;
     answer.peers = parts.peers;
@@ -269,6 +323,7 @@ void queries_answered(struct transport *self)
         answer.node_id = binary(message->id);
         answer.token = binary(message->token);
         answer.need = binary(message->need);
+        answer.body = binary(message->body);
         add_nodes(&answer, &parts, message, 4);
         add_nodes(&answer, &parts, message, 6);
         add_peers(&answer, &parts, message);
@@ -285,7 +340,11 @@ void queries_silent(struct transport *self)
 {
     struct call *call = self->result.end.ctx;
 
-    call_fail(&call, LB_TIMEOUT, "the node did not answer");
+    if (self->member &&
+        !transport_member->unanswered(self->member, &self->result.end.expected.address))
+        self->result.sightings_count = 0;
+    if (call)
+        call_fail(&call, LB_TIMEOUT, "the node did not answer");
 }
 
 void queries_cancel(struct transport *self)
@@ -295,6 +354,7 @@ void queries_cancel(struct transport *self)
     while (transactions_cancel(&self->endpoint.transactions, &end)) {
         struct call *call = end.ctx;
 
-        call_fail(&call, LB_CANCELLED, "the service is stopping");
+        if (call)
+            call_fail(&call, LB_CANCELLED, "the service is stopping");
     }
 }

@@ -31,6 +31,7 @@ struct question_draft {
         Lb__Storage__PutItem put_item;
         Lb__Storage__Offer offer;
         Lb__Storage__SampleInfohashes sample_infohashes;
+        Lb__Storage__Call call;
     } body;
 };
 
@@ -156,6 +157,18 @@ static void draft_sample_infohashes(struct question_draft *draft)
     draft->question.sample_infohashes = body;
 }
 
+/* Whose id this is its certificate has shown (endpoint.h). */
+static void draft_call(struct question_draft *draft, const struct krpc_message *message)
+{
+    Lb__Storage__Call *body = &draft->body.call;
+
+    lb__storage__call__init(body);
+    body->node_id = binary(message->id);
+    body->body = binary(message->body);
+    draft->question.body_case = LB__STORAGE__QUESTION__BODY_CALL;
+    draft->question.call = body;
+}
+
 /* ---- to whom ---- */
 
 /* The same for each version of a mutable item. */
@@ -189,6 +202,8 @@ static uint16_t place_of(const struct krpc_message *message)
         break;
     case KRPC_SAMPLE_INFOHASHES:
         return 0; /* one keeps the choice that is not to change for hours */
+    case KRPC_CALL:
+        return 0; /* what it is about, storage alone knows */
     default:
         return place_of_put(message);
     }
@@ -197,13 +212,12 @@ static uint16_t place_of(const struct krpc_message *message)
 
 static bool is_store(const struct responder_ask *ask)
 {
-    return ask->method == KRPC_ANNOUNCE_PEER || ask->method == KRPC_PUT;
+    return ask->method == KRPC_ANNOUNCE_PEER || ask->method == KRPC_PUT || ask->method == KRPC_CALL;
 }
 
-static void answer(struct questions *self, const struct waiting *waiting,
-                   const struct responder_outcome *outcome)
+void questions_answer(struct questions *self, const struct responder_ask *ask,
+                      const struct datagram_local *local, const struct responder_outcome *outcome)
 {
-    const struct responder_ask *ask = &waiting->ask;
     struct transport *transport = self->transport;
     struct datagram_port *port = transport_port(transport, &ask->from);
     uint8_t *room;
@@ -214,7 +228,13 @@ static void answer(struct questions *self, const struct waiting *waiting,
     room = port->ops->reserve(port->self);
     size = endpoint_answer(&transport->endpoint, ask, outcome, uv_hrtime() / 1000, room);
     if (size > 0)
-        port->ops->commit(port->self, &ask->from, &waiting->local, size);
+        port->ops->commit(port->self, &ask->from, local, size);
+}
+
+static void answer(struct questions *self, const struct waiting *waiting,
+                   const struct responder_outcome *outcome)
+{
+    questions_answer(self, &waiting->ask, &waiting->local, outcome);
 }
 
 static void answer_unavailable(struct questions *self, const struct waiting *waiting,
@@ -260,6 +280,9 @@ void questions_add(struct questions *self, const struct endpoint_result *result,
         break;
     case KRPC_SAMPLE_INFOHASHES:
         draft_sample_infohashes(draft);
+        break;
+    case KRPC_CALL:
+        draft_call(draft, message);
         break;
     default:
         draft_put(draft, message);
@@ -329,6 +352,7 @@ static void answer_outcome(struct questions *self, const struct waiting *waiting
         .peers_filter = sized(from->peers_filter, KRPC_FILTER_SIZE),
         .item = read_item(from->item, &item) ? &item : NULL,
         .need = from->need.len <= KRPC_DIGESTS_MAX ? view(from->need) : bytes_of(NULL, 0),
+        .body = from->body.len <= KRPC_CALL_MAX ? view(from->body) : bytes_of(NULL, 0),
         .samples = read_samples(from, ask, &samples) ? &samples : NULL,
     };
 

@@ -42,5 +42,9 @@ void questions_add(struct questions *self, const struct endpoint_result *result,
 /* Ask; the views end here. */
 void questions_flush(struct questions *self);
 
+/* Answer a query that waited, with what its service said. */
+void questions_answer(struct questions *self, const struct responder_ask *ask,
+                      const struct datagram_local *local, const struct responder_outcome *outcome);
+
 /* Nobody waits for an answer. */
 bool questions_are_idle(const struct questions *self);

@@ -118,7 +118,10 @@ static size_t encode(struct draft *draft, size_t capacity, uint8_t *ret_reply)
 static enum responder_verdict reply(struct responder *self, const struct asker *to,
                                     struct draft *draft, uint8_t *ret_reply, size_t *ret_size)
 {
-    size_t capacity = draft->reply.item ? KRPC_SEND_MAX : KRPC_REPLY_MAX;
+    bool is_long = draft->reply.item || draft->reply.body.size > 0;
+    size_t capacity = !is_long           ? KRPC_REPLY_MAX
+                      : self->reply_room ? self->reply_room
+                                         : KRPC_SEND_MAX;
     size_t size = encode(draft, capacity, ret_reply);
 
     if (!pay(self, to, size)) {
@@ -191,6 +194,12 @@ enum responder_verdict responder_query(struct responder *self, const struct krpc
         budget_prove(&self->budget, from, now_ms);
         ask_storage(query, from, ret_ask);
         return RESPONDER_ASK;
+    case KRPC_CALL:
+        if (!self->is_member)
+            return refuse(self, &to, KRPC_ERROR_METHOD, bytes_of_text("method unknown"), ret_reply,
+                          ret_size);
+        ask_storage(query, from, ret_ask);
+        return RESPONDER_ASK;
     case KRPC_OFFER:
     case KRPC_SAMPLE_INFOHASHES:
         ask_storage(query, from, ret_ask);
@@ -242,6 +251,10 @@ static void draft_outcome(const struct responder *self, struct draft *draft,
 {
     struct krpc_reply *reply = &draft->reply;
 
+    if (ask->method == KRPC_CALL) {
+        reply->body = outcome->body;
+        return;
+    }
     if (ask->method != KRPC_OFFER)
         draft_nodes(self, draft, &ask->target, ask->want_v4, ask->want_v6);
     if (outcome->unavailable)
@@ -273,6 +286,9 @@ enum responder_verdict responder_answer(struct responder *self, const struct res
 
     if (!responder_self_id(self))
         return RESPONDER_NO_TABLE;
+    if (outcome->unavailable && ask->method == KRPC_CALL)
+        return refuse(self, &to, KRPC_ERROR_SERVER, bytes_of_text("the service is not available"),
+                      ret_reply, ret_size);
     if (outcome->unavailable && (writes || ask->method == KRPC_OFFER))
         return refuse(self, &to, KRPC_ERROR_SERVER, bytes_of_text("storage is not available"),
                       ret_reply, ret_size);

@@ -34,6 +34,8 @@ struct responder {
     const struct presence_page *presence; /* borrowed; NULL: anything may be there */
     struct tokens tokens;
     struct budget budget;
+    bool is_member;    /* set by the owner: all this is inside DTLS, so lb_call is known */
+    size_t reply_room; /* set by the owner: bytes of a reply; 0: KRPC_SEND_MAX */
 };
 
 enum responder_verdict {
@@ -78,6 +80,7 @@ struct responder_outcome {
     struct bytes seeds_filter, peers_filter;
     const struct krpc_item *item;       /* NULL: none */
     struct bytes need;                  /* lb_offer */
+    struct bytes body;                  /* lb_call */
     const struct krpc_samples *samples; /* sample_infohashes */
 };
 

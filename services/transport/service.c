@@ -20,8 +20,11 @@
 #define CARE_MS       1000 /* how often pages and neighbours are looked at */
 #define CARE_HURRY_MS 20   /* ... while something is missing */
 
-_Static_assert(COUNTERS_COUNT + 5 <= STATUS_COUNTERS_MAX,
-               "there is a place for each counter, those of the actor and of lan.c included");
+#define DTLS_COUNTERS_ROOM 32
+
+_Static_assert(
+    COUNTERS_COUNT + 5 + DTLS_COUNTERS_ROOM <= STATUS_COUNTERS_MAX,
+    "there is a place for each counter, those of the actor, lan.c and member.c included");
 
 /* ---- sending ---- */
 
@@ -86,11 +89,23 @@ static void on_care(uv_timer_t *timer)
     struct transport *self = timer->data;
 
     check_pages(self, uv_now(timer->loop));
+    if (self->member)
+        transport_member->care(self->member);
     tell_state(self);
     uv_timer_start(timer, on_care, is_whole(self) ? CARE_MS : CARE_HURRY_MS, 0);
 }
 
 /* ---- datagrams ---- */
+
+/* What the node is asked that another service of it has to answer. */
+static void ask(struct transport *self, const struct datagram_local *local)
+{
+    if (self->result.message.method == KRPC_CALL &&
+        krpc_callee(&self->result.message) == KRPC_CALLEE_MEMBER)
+        transport_member->take_call(self->member, &self->result.message, &self->result.ask, local);
+    else
+        questions_add(&self->questions, &self->result, local);
+}
 
 static void on_datagram(void *ctx, const struct address *from, const struct datagram_local *local,
                         struct bytes payload)
@@ -114,7 +129,7 @@ static void on_datagram(void *ctx, const struct address *from, const struct data
         port->ops->commit(port->self, from, local, self->result.reply_size);
         break;
     case ENDPOINT_ASK:
-        questions_add(&self->questions, &self->result, local);
+        ask(self, local);
         break;
     case ENDPOINT_ANSWERED:
         queries_answered(self);
@@ -134,6 +149,8 @@ static void on_batch_done(void *ctx)
     struct transport *self = ctx;
 
     questions_flush(&self->questions);
+    if (self->member)
+        transport_member->flush(self->member);
     crossings_flush(&self->crossings);
     self->in_batch = false;
 }
@@ -144,9 +161,11 @@ static void on_deadline(uv_timer_t *timer)
 
     self->deadline_us = UINT64_MAX;
     self->now_us = uv_hrtime() / 1000;
+    if (self->member)
+        transport_member->next(self->member, self->now_us);
     while (endpoint_next(&self->endpoint, self->now_us, &self->result)) {
         if (self->result.verdict == ENDPOINT_RESEND)
-            transport_send(self, &self->result.end.expected.address, self->result.datagram);
+            queries_resend(self);
         else
             queries_silent(self);
         reports_add(&self->reports, &self->result);
@@ -155,9 +174,19 @@ static void on_deadline(uv_timer_t *timer)
 
 /* ---- the end of a turn of the loop ---- */
 
+static uint64_t next_deadline_us(const struct transport *self)
+{
+    uint64_t deadline_us = endpoint_deadline_us(&self->endpoint), member_us;
+
+    if (!self->member)
+        return deadline_us;
+    member_us = transport_member->deadline_us(self->member);
+    return member_us < deadline_us ? member_us : deadline_us;
+}
+
 static void arm_deadline(struct transport *self)
 {
-    uint64_t deadline_us = endpoint_deadline_us(&self->endpoint);
+    uint64_t deadline_us = next_deadline_us(self);
     uint64_t now_us = uv_hrtime() / 1000;
 
     if (deadline_us == self->deadline_us)
@@ -186,6 +215,8 @@ static void publish_counters(struct transport *self)
         self->published[i] = counters[i];
         status_counter_set(self->counters[i], counters[i]);
     }
+    if (self->member)
+        transport_member->publish(self->member);
 }
 
 static void on_prepare(uv_prepare_t *handle)
@@ -208,10 +239,14 @@ static lb_err add_port(struct transport *self, int fd)
 {
     struct datagram_port *port = &self->ports[self->ports_count];
     char text[ADDRESS_TEXT_SIZE];
-    lb_err err = udp_open(actor_loop(self->actor), fd, &self->receiver, port);
+    const struct datagram_receiver *receiver =
+        self->member ? transport_member->receiver(self->member) : &self->receiver;
+    lb_err err = udp_open(actor_loop(self->actor), fd, receiver, port);
 
     if (err != LB_OK)
         return err;
+    if (self->member)
+        transport_member->wrap(self->member, port);
     self->ports_count++;
     address_format(&port->bound, text);
     log_info("listening address=%s", text);
@@ -307,10 +342,12 @@ static void open_endpoint(struct transport *self)
     struct endpoint_limits limits = ENDPOINT_LIMITS_DEFAULT;
     uint8_t key[TOKENS_KEY_SIZE];
 
-    random_init(&self->random, actor_random_seed(self->actor));
     token_key_load(actor_paths(self->actor)->private_folder, key);
     limits.transactions.worker = actor_instance(self->actor);
+    limits.transactions.size_max = self->member ? MEMBER_ROOM : 0;
     endpoint_init(&self->endpoint, &limits, key, &self->random);
+    self->endpoint.responder.is_member = self->member != NULL;
+    self->endpoint.responder.reply_room = limits.transactions.size_max;
     self->endpoint.read_only = config_number(actor_config(self->actor), CONFIG_CLIENT) != 0;
     for (unsigned i = 0; i < COUNTERS_COUNT; i++)
         self->counters[i] = actor_counter(self->actor, endpoint_counter_text(i));
@@ -344,6 +381,27 @@ static void follow_workers(struct transport *self)
                  strerror(errno));
 }
 
+/* LB_OK, too, on a node of the open network. */
+static lb_err open_member(struct transport *self)
+{
+    lb_err err = identity_load(actor_paths(self->actor), &self->identity);
+
+    if (err == LB_NOT_FOUND)
+        return LB_OK;
+    if (err != LB_OK) {
+        log_error("%s cannot be used (%s): this node may be a member of a private network, and "
+                  "does not speak to an open one",
+                  actor_paths(self->actor)->identity_file, lb_err_text(err));
+        return LB_INVALID;
+    }
+    if (!transport_member) {
+        log_error("this node has become a member of network %s: it has to be started anew",
+                  self->identity.network_name);
+        return LB_INVALID;
+    }
+    return transport_member->open(self, &self->identity, &self->member);
+}
+
 static lb_err transport_start(struct actor *actor, void **ret_ctx)
 {
     struct transport *self = xcalloc(1, sizeof(*self));
@@ -355,14 +413,18 @@ static lb_err transport_start(struct actor *actor, void **ret_ctx)
     self->receiver = (struct datagram_receiver){ .ctx = self,
                                                  .receive = on_datagram,
                                                  .batch_done = on_batch_done };
+    random_init(&self->random, actor_random_seed(actor));
+    questions_init(&self->questions, self);
+    pages_init(&self->pages, actor_paths(actor)->pages_folder);
+    open_handles(self);
+    shaping_init(&self->shaping, self);
+    err = open_member(self);
+    if (err != LB_OK)
+        return err;
     self->routing = actor_link(actor, SERVICE_ROUTING, 0, &lb__routing__reply__descriptor);
     instances_init(&self->storages, actor, SERVICE_STORAGE, &lb__storage__reply__descriptor);
     self->reports.routing = self->routing;
-    questions_init(&self->questions, self);
-    pages_init(&self->pages, actor_paths(actor)->pages_folder);
     open_endpoint(self);
-    open_handles(self);
-    shaping_init(&self->shaping, self);
     err = open_ports(self);
     if (err != LB_OK)
         return err;
@@ -385,6 +447,8 @@ void transport_end(struct transport *self)
 {
     queries_cancel(self);
     resolver_cancel(&self->resolver);
+    if (self->member)
+        transport_member->stop(self->member);
     close_ports(self);
     uv_timer_stop(&self->care_timer);
     actor_stopped(self->actor);
@@ -425,6 +489,8 @@ static void transport_free(void *ctx)
     shaping_done(&self->shaping);
     endpoint_done(&self->endpoint);
     pages_done(&self->pages);
+    if (self->member)
+        transport_member->free(&self->member);
     free(self);
 }
 
@@ -454,6 +520,16 @@ static void on_get_info(void *ctx, struct call *call, const void *body)
 
 static void on_call_all(void *ctx, struct call *call, const void *body)
 {
+    struct transport *self = ctx;
+
+    if (self->member)
+        transport_member->call_all(self->member, call, body);
+    else
+        call_fail(&call, LB_UNSUPPORTED, "this node is of no private network");
+}
+
+static void on_get_trust(void *ctx, struct call *call, const void *body)
+{
     (void)ctx;
     (void)body;
     call_fail(&call, LB_UNSUPPORTED, "this node is of no private network");
@@ -466,6 +542,7 @@ static handler_fn *const handlers[] = {
     [LB__TRANSPORT__REQUEST__BODY_LOCAL_TORRENTS] = lan_torrents_on_ask,
     [LB__TRANSPORT__REQUEST__BODY_CROSSED] = crossings_on_crossed,
     [LB__TRANSPORT__REQUEST__BODY_CALL_ALL] = on_call_all,
+    [LB__TRANSPORT__REQUEST__BODY_GET_TRUST] = on_get_trust,
 };
 
 const struct service_definition transport_service = {

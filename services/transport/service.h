@@ -11,6 +11,7 @@
  *     lan.c        nodes of the local net, found by multicast;  lan_torrents.c  and torrents' peers
  *     pages.c      shared memory;  udp.c  sockets
  *     crossing.c   answers that reached another worker of this node;  drain.c  our end
+ *     member.c     DTLS, on a member of a private network;  calls.c  others' calls to lb-member
  *
  * Of several workers each has a socket on the same port, and the kernel steers by source address
  * (libcommon/listen.h). Any of them can answer any query and ask any node: the tables lie in shared
@@ -23,6 +24,7 @@
 
 #include "libcommon/actor.h"
 #include "libcommon/grace.h"
+#include "libcommon/identity.h"
 #include "libcommon/instances.h"
 #include "libcommon/random.h"
 #include "services/transport/crossing.h"
@@ -30,6 +32,7 @@
 #include "services/transport/drain.h"
 #include "services/transport/endpoint.h"
 #include "services/transport/lan.h"
+#include "services/transport/member.h"
 #include "services/transport/pages.h"
 #include "services/transport/questions.h"
 #include "services/transport/reports.h"
@@ -50,6 +53,8 @@ struct transport {
     struct datagram_receiver receiver;
     struct datagram_port ports[TRANSPORT_PORTS];
     unsigned ports_count;
+    struct identity identity;
+    struct member *member; /* NULL: this node is of the open network */
     struct pages pages;
     struct questions questions;
     struct reports reports;

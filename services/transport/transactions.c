@@ -21,6 +21,9 @@ struct transaction {
     uint32_t id;
     uint32_t heap_index;
     bool last_try;
+    bool once;
+    bool is_held;     /* was not sent, and is not */
+    bool is_due;      /* to be sent, as if for the first time */
     uint64_t sent_us; /* the first copy */
     uint64_t deadline_us;
 };
@@ -269,6 +272,12 @@ static void slot_free(struct transactions *self, struct transaction *slot)
     self->free_slots[self->limits.queries_max - 1 - self->count] = index;
 }
 
+static uint32_t first_wait_us(const struct transactions *self, const struct address *address,
+                              bool is_only)
+{
+    return is_only ? TRANSACTIONS_PATIENCE_US : transactions_wait_us(self, address);
+}
+
 lb_err transactions_start(struct transactions *self, const struct transaction_start *start,
                           uint64_t now_us, struct bytes *ret_datagram)
 {
@@ -277,16 +286,18 @@ lb_err transactions_start(struct transactions *self, const struct transaction_st
     struct transaction *slot;
     size_t size;
 
+    assert(self->limits.size_max <= sizeof(datagram));
     if (self->count == self->limits.queries_max)
         return LB_FULL;
     id = fresh_id(self);
     store_u32(id_bytes, id);
-    size = krpc_encode_query(start->query, id_bytes, datagram, sizeof(datagram));
+    size = krpc_encode_query(start->query, id_bytes, datagram,
+                             self->limits.size_max ? self->limits.size_max : sizeof(datagram));
     if (size == 0)
         return LB_TOO_BIG;
     index = self->free_slots[self->limits.queries_max - 1 - self->count];
     slot = &self->slots[index];
-    wait = start->once ? TRANSACTIONS_PATIENCE_US : transactions_wait_us(self, &start->to->address);
+    wait = first_wait_us(self, &start->to->address, start->once || start->is_held);
     *slot = (struct transaction){ .end = { .ctx = start->ctx,
                                            .method = start->query->method,
                                            .expected = *start->to,
@@ -294,7 +305,9 @@ lb_err transactions_start(struct transactions *self, const struct transaction_st
                                   .datagram = xmemdup(datagram, size),
                                   .size = (uint32_t)size,
                                   .id = id,
-                                  .last_try = start->once,
+                                  .last_try = start->once || start->is_held,
+                                  .once = start->once,
+                                  .is_held = start->is_held,
                                   .sent_us = now_us,
                                   .deadline_us = now_us + wait };
     self->table[table_place(self, id)] = index + 1;
@@ -382,6 +395,31 @@ static uint64_t last_deadline_us(const struct transaction *slot, uint64_t now_us
     return now_us + wait;
 }
 
+void transactions_opened(struct transactions *self, const struct address *address, uint64_t now_us)
+{
+    for (uint32_t i = 0; self->count > 0 && i < self->limits.queries_max; i++) {
+        struct transaction *slot = &self->slots[i];
+
+        if (!slot->datagram || !address_equal(&slot->end.expected.address, address) ||
+            (slot->once && !slot->is_held))
+            continue;
+        slot->is_held = false;
+        slot->is_due = true;
+        slot->deadline_us = now_us < slot->deadline_us ? now_us : slot->deadline_us;
+        heap_fix(self, slot->heap_index);
+    }
+}
+
+/* The time of an answer counts from here, and all of its tries. */
+static void send_first(struct transactions *self, struct transaction *slot, uint64_t now_us)
+{
+    slot->is_due = false;
+    slot->last_try = slot->once;
+    slot->sent_us = now_us;
+    slot->deadline_us = now_us + first_wait_us(self, &slot->end.expected.address, slot->once);
+    heap_fix(self, slot->heap_index);
+}
+
 enum transaction_event transactions_next(struct transactions *self, uint64_t now_us,
                                          struct transaction_end *ret_end,
                                          struct bytes *ret_datagram)
@@ -392,6 +430,11 @@ enum transaction_event transactions_next(struct transactions *self, uint64_t now
         return TRANSACTION_NOTHING;
     slot = &self->slots[self->heap[0]];
     *ret_end = slot->end;
+    if (slot->is_due) {
+        *ret_datagram = bytes_of(slot->datagram, slot->size);
+        send_first(self, slot, now_us);
+        return TRANSACTION_RESEND;
+    }
     if (slot->last_try) {
         remember_late(self, slot);
         slot_free(self, slot);

@@ -39,6 +39,7 @@ struct transactions_limits {
     uint32_t rtts_max;    /* addresses whose round-trip time is kept, a power of two of 4 or more */
     uint32_t late_max;    /* ended ones remembered, the newest of each slot; 0: the default */
     uint32_t worker;      /* ours, below TRANSACTIONS_WORKERS */
+    uint32_t size_max;    /* bytes of a datagram; 0: KRPC_SEND_MAX */
 };
 
 struct transaction;
@@ -75,8 +76,10 @@ struct transaction_end {
 struct transaction_start {
     const struct krpc_query *query;
     const struct contact *to;
-    bool has_id; /* to->id is whom we expect there */
-    bool once;   /* do not send it twice: a second copy could be answered differently */
+    bool has_id;  /* to->id is whom we expect there */
+    bool is_held; /* there is no way to this address yet: do not send it, transactions_opened() will
+                   */
+    bool once;    /* do not send it twice: a second copy could be answered differently */
     void *ctx;
 };
 
@@ -107,6 +110,13 @@ enum transaction_event {
     TRANSACTION_RESEND, /* send *ret_datagram to ret_end->expected.address again */
     TRANSACTION_SILENT  /* given up: *ret_end is set; the transaction is over */
 };
+
+/*
+ * There is a way to this address, or another than before. What was held for it is sent for the
+ * first time, and waits for an answer from now on. What was sent may have gone nowhere and is sent
+ * again, but for what may be sent once only.
+ */
+void transactions_opened(struct transactions *self, const struct address *address, uint64_t now_us);
 
 /* What is due at now_us; call until TRANSACTION_NOTHING. */
 enum transaction_event transactions_next(struct transactions *self, uint64_t now_us,

@@ -18,18 +18,20 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 FOLDER = os.path.join(HERE, "../../config/completion")
 BIN = os.environ["LB_BIN"]
-SERVICES = {"supervisor", "routing", "transport", "storage", "swarm", "gateway"}
+SERVICES = {"supervisor", "routing", "transport", "storage", "swarm", "signer", "coordinator", "member", "gateway"}
 LIMIT_S = 60
 
 # What stands on the line, the last word being completed, and all that is offered; besides what --help says.
 ROWS = (
     (("lb-admin", "restart", ""), SERVICES),
-    (("lb-admin", "restart", "s"), {"supervisor", "storage", "swarm"}),
+    (("lb-admin", "restart", "s"), {"supervisor", "storage", "swarm", "signer"}),
     (("lb-admin", "log", ""), SERVICES | {"all"}),
     (("lb-admin", "log", "swarm", ""), {"error", "warn", "info", "debug", "default"}),
     (("lb-admin", "log", "--json", "swarm", "d"), {"debug", "default"}),
     (("lb-admin", "scale", "tr"), {"transport="}),
     (("lb-admin", "config", ""), {"check", "show"}),
+    (("lb-admin", "members", ""), {"pending", "approve", "reject"}),
+    (("lb-admin", "members", "--j"), {"--json"}),
     (("lb-admin", "config", "check", "ima"), {"image.iso", "images"}),
     (("littlebird", "share", "image."), {"image.iso"}),
     (("littlebird", "share", "--torrent", "image."), {"image.iso"}),

@@ -20,6 +20,7 @@ DAEMONS = ("supervisor", "routing", "transport", "storage", "swarm", *PRIVATE, "
 FILES = (
     "bin/littlebird", "bin/lb-admin", *(f"libexec/littlebird/lb-{name}" for name in DAEMONS),
     "lib/systemd/system/littlebird.target", "lib/systemd/system/littlebird-swarm@.service",
+    "lib/systemd/system/littlebird-coordinator-tcp.socket",
     "lib/systemd/system/littlebird-transport-udp@15.socket.d/10-order.conf",
     "lib/systemd/system/littlebird-.service.d/10-common.conf",
     "lib/sysusers.d/littlebird.conf", "lib/tmpfiles.d/littlebird.conf",
@@ -27,7 +28,7 @@ FILES = (
     "share/littlebird/proto/examples/littlebird_client.py",
     "share/doc/littlebird/README.md", "share/littlebird/grafana-dashboard.json", "share/doc/littlebird/copyright",
     "share/bash-completion/completions/littlebird", "share/bash-completion/completions/lb-admin",
-    "share/man/man7/littlebird.7.gz",
+    "share/man/man7/littlebird.7.gz", "share/man/man7/littlebird-network.7.gz",
 )
 # By prefix: where the system's node reads its configuration, where zsh looks.
 PREFIXES = {
@@ -36,6 +37,7 @@ PREFIXES = {
     "/opt/lb": ("/opt/lb/etc/littlebird/littlebird.conf", "/opt/lb/share/zsh/site-functions/_littlebird"),
 }
 PAGES = {"littlebird": 1, "lb-admin": 1, **{f"lb-{name}": 8 for name in DAEMONS}}
+ALIASES = {"lb-transport-member": "lb-transport"}  # what that becomes on a private network
 problems = []
 
 
@@ -111,7 +113,7 @@ def page(below, name, section):
 
 def pages_name_everything(below):
     for path in glob.glob(below + "/bin/*") + glob.glob(below + "/libexec/littlebird/*"):
-        name = os.path.basename(path)
+        name = ALIASES.get(os.path.basename(path), os.path.basename(path))
         text = page(below, name, PAGES[name])
         said = run(path, "--help")
         options = set(re.findall(r"--[a-z][a-z0-9-]*", said))

@@ -21,7 +21,7 @@ import machine
 import node
 from node import wait_for
 
-USERS = {"_lb-net", "_lb-data", "_lb-api"}
+USERS = {"_lb-net", "_lb-data", "_lb-api", "_lb-coord", "_lb-sign"}
 GROUPS = USERS | {"_lb-node", "littlebird", "littlebird-admin"}
 CONFIG = "/etc/littlebird/littlebird.conf"
 MINE = "; a line of the administrator\n"

@@ -121,8 +121,8 @@ static void files(void **state)
     FILE *file;
 
     assert_non_null(mkdtemp(folder));
-    snprintf(paths.state_folder, sizeof(paths.state_folder), "%s", folder);
     snprintf(path, sizeof(path), "%s/identity", folder);
+    snprintf(paths.identity_file, sizeof(paths.identity_file), "%s", path);
     if (row->text) {
         file = fopen(path, "w");
         assert_non_null(file);
@@ -143,8 +143,8 @@ static void too_long_is_invalid(void **state)
 
     (void)state;
     assert_non_null(mkdtemp(folder));
-    snprintf(paths.state_folder, sizeof(paths.state_folder), "%s", folder);
     snprintf(path, sizeof(path), "%s/identity", folder);
+    snprintf(paths.identity_file, sizeof(paths.identity_file), "%s", path);
     file = fopen(path, "w");
     assert_non_null(file);
     assert_true(fprintf(file, GOOD "%0*d", IDENTITY_FILE_MAX, 0) > 0 && fclose(file) == 0);

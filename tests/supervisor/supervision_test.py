@@ -24,6 +24,8 @@ import status_page  # noqa: E402
 import zmtp  # noqa: E402
 
 SERVICES = ["routing", "storage", "transport", "swarm", "gateway"]
+OPTIONAL = ["signer", "coordinator", "member"]  # of private networks
+IDENTITY = f"littlebird member 1\nnetwork class-7b\nnetwork-id {64 * 'a'}\nnode-id {40 * 'b'}\n"
 LIMIT = 40  # seconds; a loaded machine with sanitizers is slow
 
 
@@ -48,7 +50,7 @@ class Node:
         os.mkdir(self.bin)
         os.makedirs(os.path.join(self.folder, "d", "fake"))
         shutil.copy(SUPERVISOR, self.bin)
-        for service in SERVICES:
+        for service in SERVICES + OPTIONAL:
             shutil.copy(FAKE, os.path.join(self.bin, "lb-" + service))
         for name, words in behaviours.items():
             self.behave(name, words)
@@ -104,6 +106,13 @@ class Node:
 
     def active(self, service):
         return status_page.read_active(os.path.join(self.folder, "d", "run"), service)
+
+    def keep(self, name, text):
+        """A file of the node's state."""
+        path = os.path.join(self.folder, "d", "data", name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
 
     def mailboxes(self, service):
         return sorted(name for name in os.listdir(os.path.join(self.folder, "d", "run"))
@@ -180,6 +189,43 @@ def test_starts_hands_over_and_stops_in_order():
             assert max(ends[first]) < min(ends[second]), (first, second, ends)
         assert not os.path.exists(os.path.join(node.folder, "d", "run", "api.sock"))
         assert all(node.state(service) == "stopped" for service in SERVICES)
+
+
+def test_what_the_node_is_decides_who_runs():
+    with Node(signer="slow", coordinator="slow", member="slow") as node:
+        def run_and_stop(*wanted):
+            process = node.up("--set", "coordinator.listen=127.0.0.1:0")
+            node.await_ready()
+            assert node.all_ready(), node.log()
+            for service in OPTIONAL:
+                is_wanted = service in wanted
+                assert node.state(service) == ("ready" if is_wanted else "absent"), service
+                assert node.mailboxes(service) == ([service + "-0.sock"] if is_wanted else []), service
+                _, error, reason, _ = node.ask(restart_request(service))
+                assert (error == 0) == is_wanted, (service, reason)
+                assert is_wanted or "private network only" in reason, reason
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(LIMIT) == 0
+
+        run_and_stop()
+        assert not any(node.events(service) for service in OPTIONAL)
+        node.keep("identity", IDENTITY)
+        run_and_stop("member")
+        node.keep("ca/intermediate.key", "")
+        run_and_stop("signer", "coordinator", "member")
+        sockets = {service: sockets_of(node.events(service)[-1]) for service in OPTIONAL}
+        assert sockets == {"signer": ["mailbox"], "coordinator": ["mailbox", "coordinator"],
+                           "member": ["mailbox"]}, sockets
+        ends = [node.events(service, "end")[-1]["at"]
+                for service in ("gateway", "coordinator", "signer", "member", "transport")]
+        assert ends[0] < min(ends[1:]) and ends[1] < ends[2] and ends[3] < ends[4], ends
+        node.keep("identity", "littlebird member 2\n")  # one that cannot be read is not the open network
+        starts = len(node.events("routing"))
+        assert node.up().wait(LIMIT) == 78
+        assert "identity: it is damaged" in node.log() and len(node.events("routing")) == starts
+        os.unlink(os.path.join(node.folder, "d", "data", "identity"))
+        os.unlink(os.path.join(node.folder, "d", "data", "ca", "intermediate.key"))
+        run_and_stop()  # what ran before left nothing in the page
 
 
 def test_crash_at_once_backs_off_and_fails():
