@@ -55,18 +55,19 @@ _littlebird_arguments() {
 }
 
 _littlebird() {
-    local commands first=${COMP_WORDS[1]} second=${COMP_WORDS[2]-}
+    local commands seconds first=${COMP_WORDS[1]} second=${COMP_WORDS[2]-}
 
     COMPREPLY=()
     commands=$("${COMP_WORDS[0]}" --help 2>/dev/null | sed -nE 's/^  ([a-z]+( [a-z]+)?) .*/\1/p')
+    seconds=$(grep "^$first " <<<"$commands" | cut -d' ' -f2)
     if ((COMP_CWORD == 1)); then
         _littlebird_offer -W "$(cut -d' ' -f1 <<<"$commands" | sort -u) --help --version"
+    elif ((COMP_CWORD > 2)) && grep -qxF -- "$first $second" <<<"$commands"; then
+        _littlebird_arguments "$first $second" 3
+    elif ((COMP_CWORD == 2)) && [[ -n $seconds && $second != -* ]]; then
+        _littlebird_offer -W "$seconds"
     elif grep -qxF -- "$first" <<<"$commands"; then
         _littlebird_arguments "$first" 2
-    elif ((COMP_CWORD == 2)); then
-        _littlebird_offer -W "$(grep "^$first " <<<"$commands" | cut -d' ' -f2)"
-    elif grep -qxF -- "$first $second" <<<"$commands"; then
-        _littlebird_arguments "$first $second" 3
     fi
 }
 

@@ -45,7 +45,12 @@ struct certificate_claims {
     uint64_t not_before_s, not_after_s; /* since 1970 */
 };
 
-/* ---- issuing ---- */
+/*
+ * ---- issuing ----
+ *
+ * LB_INVALID: a key that is not P-256, an issuer that is no CA or not of that key, a serial of 0,
+ * or it would never be valid.
+ */
 
 LB_MUST_CHECK lb_err certificate_make_root(EVP_PKEY *key, const char *network_name, uint64_t now_s,
                                            uint64_t life_s, X509 **ret_root);

@@ -97,6 +97,18 @@ static lb_err begin(const struct draft *draft, X509 *issuer, X509 **ret_self)
     return LB_OK;
 }
 
+/* One of ours that issues, with its key; it may have come from elsewhere. */
+static bool can_issue(X509 *issuer, EVP_PKEY *key)
+{
+    bool can;
+
+    ERR_set_mark();
+    can = certificate_is_ca(issuer) && X509_get0_subject_key_id(issuer) &&
+          X509_check_private_key(issuer, key) == 1;
+    ERR_pop_to_mark();
+    return can;
+}
+
 static void sign(X509 *self, EVP_PKEY *key)
 {
     must(X509_sign(self, key, EVP_sha256()) > 0);
@@ -148,9 +160,8 @@ lb_err certificate_make_intermediate(const EVP_PKEY *public_key, X509 *root, EVP
     lb_err err;
     X509 *self;
 
-    if (!key_is_p256(public_key) || X509_check_private_key(root, root_key) != 1 ||
+    if (!key_is_p256(public_key) || !can_issue(root, root_key) ||
         certificate_dates(root, &root_before_s, &root_after_s) != LB_OK) {
-        ERR_clear_error();
         return LB_INVALID;
     }
     draft.not_before_s = backdated(now_s);
@@ -192,9 +203,8 @@ lb_err certificate_make_leaf(const EVP_PKEY *public_key, const struct certificat
     lb_err err;
     X509 *self;
 
-    if (!key_is_p256(public_key) || X509_check_private_key(intermediate, intermediate_key) != 1 ||
+    if (!key_is_p256(public_key) || !can_issue(intermediate, intermediate_key) ||
         certificate_dates(intermediate, &before_s, &after_s) != LB_OK) {
-        ERR_clear_error();
         return LB_INVALID;
     }
     draft.not_after_s = smaller(claims->not_after_s, after_s);

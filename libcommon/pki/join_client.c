@@ -65,7 +65,7 @@ static uint64_t moment_for(const struct join_client_options *options, const X509
     if (now_s < before_s && before_s - now_s <= options->clock_slack_s) {
         return before_s;
     }
-    return now_s > after_s && now_s - after_s <= options->clock_slack_s ? after_s : now_s;
+    return now_s >= after_s && now_s - after_s <= options->clock_slack_s ? after_s - 1 : now_s;
 }
 
 /* Called by OpenSSL inside the handshake, in place of its own verification. */

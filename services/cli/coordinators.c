@@ -20,8 +20,7 @@
 static int get_group(struct session *session,
                      const Littlebird__V1__GetCoordinatorsResponse **ret_group)
 {
-    Littlebird__V1__GetCoordinatorsRequest request =
-        LITTLEBIRD__V1__GET_COORDINATORS_REQUEST__INIT;
+    Littlebird__V1__GetCoordinatorsRequest request = LITTLEBIRD__V1__GET_COORDINATORS_REQUEST__INIT;
     struct client_call call = { .method = "NetworkService/GetCoordinators",
                                 .request = &request.base,
                                 .response = &littlebird__v1__get_coordinators_response__descriptor,
@@ -59,9 +58,9 @@ static void print_head(const Littlebird__V1__GetCoordinatorsResponse *group)
 
 static void print_servers(const Littlebird__V1__GetCoordinatorsResponse *group)
 {
-    static const struct table_column columns[] = { { "SERVER", true },   { "ADDRESS", false },
-                                                   { "NODE", false },    { "ROLE", false },
-                                                   { "BEHIND", true },   { "", false },
+    static const struct table_column columns[] = { { "SERVER", true }, { "ADDRESS", false },
+                                                   { "NODE", false },  { "ROLE", false },
+                                                   { "BEHIND", true }, { "", false },
                                                    { NULL, false } };
     struct table *table = table_new(columns);
 
@@ -124,8 +123,9 @@ static int choose(const struct args *args, const Littlebird__V1__GetCoordinators
     if (count == 1)
         return EXIT_DONE;
     if (count > 1)
-        (void)args_failed(args, "several are called %.80s: give HOST:PORT or a node id (see lb-admin "
-                                "coordinator status)",
+        (void)args_failed(args,
+                          "several are called %.80s: give HOST:PORT or a node id (see lb-admin "
+                          "coordinator status)",
                           host);
     else if (offered && others > 0)
         (void)args_failed(args, "%.80s is one of the group already", host);

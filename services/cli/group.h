@@ -1,4 +1,5 @@
-/* The group of coordinators as a person sees it: what each is, who is meant, what it survives. Pure.
+/* The group of coordinators as a person sees it: what each is, who is meant, what it survives.
+ * Pure.
  */
 #pragma once
 

@@ -51,8 +51,9 @@ static int take_token(const struct args *args, struct join_token *ret_token)
         err = join_token_parse(text, ret_token);
     OPENSSL_cleanse(text, sizeof text);
     if (err != LB_OK)
-        return args_failed(args, "this is no join token, or one that was cut or mistyped: it is the "
-                                 "one word that lb-admin invite prints, lb1....");
+        return args_failed(args,
+                           "this is no join token, or one that was cut or mistyped: it is the "
+                           "one word that lb-admin invite prints, lb1....");
     return EXIT_DONE;
 }
 
@@ -62,8 +63,8 @@ struct joining {
     const struct args *args;
     struct paths paths;
     struct join_token token;
-    char address[OFFLINE_ADDRESS_SIZE]; /* --coordinator; "": no */
-    bool told;                          /* that it waits */
+    struct offline_reach reach; /* --coordinator; address "": no */
+    bool told;                  /* that it waits */
 };
 
 static void tell_pending(void *ctx, const char *fingerprint, unsigned ask_again_s)
@@ -99,7 +100,8 @@ static int is_member_already(const struct joining *self)
     char id[NODE_ID_TEXT_SIZE];
 
     if (identity_load(&self->paths, &identity) != LB_OK)
-        return args_failed(self->args, "there is an identity already in %s, which is not to be used",
+        return args_failed(self->args,
+                           "there is an identity already in %s, which is not to be used",
                            self->paths.identity_file);
     node_id_format(&identity.node, id);
     return args_failed(self->args, "this node is a member of %s already, as %s",
@@ -120,14 +122,14 @@ static int say_joined(const struct joining *self)
     if (args_has(self->args, "json"))
         json_print(json_pack("{s:s, s:s, s:s, s:s}", "network_name", identity.network_name,
                              "network_id", network, "node_id", node, "coordinator",
-                             self->address));
+                             self->reach.address));
     else
         printf("member of %s as %s\n", identity.network_name, node);
-    if (self->address[0] != '\0')
+    if (self->reach.address[0] != '\0')
         fprintf(stderr,
                 "it offers itself as a coordinator at %s once it runs: lb-admin coordinator add %s "
                 "--root-key FILE on another one takes it into the group\n",
-                self->address, self->address);
+                self->reach.address, self->reach.address);
     fprintf(stderr, "start it: %s\n", offline_start_text(&self->paths));
     return EXIT_DONE;
 }
@@ -137,9 +139,9 @@ static int offer(const struct joining *self)
     struct create_problem problem = { "" };
     lb_err err;
 
-    if (self->address[0] == '\0')
+    if (self->reach.address[0] == '\0')
         return EXIT_DONE;
-    err = create_offer(&self->paths, self->address, &problem);
+    err = create_offer(&self->paths, self->reach.address, self->reach.node_port, &problem);
     return err == LB_OK ? EXIT_DONE : args_failed(self->args, "%s", problem.text);
 }
 
@@ -192,7 +194,7 @@ int command_join(const struct args *args)
     if (code == EXIT_DONE)
         code = offline_paths(args, &self.paths);
     if (code == EXIT_DONE && coordinator != NULL)
-        code = offline_address(args, &self.paths, coordinator, self.address);
+        code = offline_reach(args, &self.paths, coordinator, &self.reach);
     if (code == EXIT_DONE)
         code = take_token(args, &self.token);
     if (code == EXIT_DONE)

@@ -2,6 +2,7 @@
  */
 #include "services/cli/args.h"
 #include "services/cli/commands.h"
+#include "services/cli/offline.h"
 #include "services/cli/session.h"
 
 static const struct args_option up_options[] = {
@@ -97,6 +98,30 @@ static const struct args_option remove_options[] = {
     SESSION_OPTIONS_END,
 };
 
+static const struct args_option join_options[] = {
+    SESSION_OPTION_DIR,
+    OFFLINE_OPTION_SYSTEM,
+    SESSION_OPTION_JSON,
+    { "coordinator", "HOST:PORT", "offer it as a further coordinator, reached by others there" },
+    { "timeout", "T", "give up after this time (30s, 5 min); else it waits for approval" },
+    SESSION_OPTIONS_END,
+};
+
+static const struct args_option send_options[] = {
+    SESSION_OPTION_DIR,
+    SESSION_OPTION_JSON,
+    { "keep", "T", "while that node is away, others keep it so long, at most 30d; else 7d" },
+    SESSION_OPTIONS_END,
+};
+
+static const struct args_option inbox_options[] = {
+    SESSION_OPTION_DIR,
+    SESSION_OPTION_JSON,
+    { "follow", NULL, "then each new message as it comes, until Ctrl-C" },
+    { "remove", "N", "take the message with this number away" },
+    SESSION_OPTIONS_END,
+};
+
 static const struct args_command commands[] = {
     { "up", "", 0, 0, "Start a node, in the foreground unless --detach is given.", up_options,
       command_up },
@@ -136,6 +161,24 @@ static const struct args_command commands[] = {
       check_options, command_check },
     { "remove", "LINK|INFOHASH", 1, 1, "Stop sharing or fetching; files stay where they are.",
       remove_options, command_remove },
+    { "join", "TOKEN|-", 1, 1,
+      "Join a private network: the stopped node gets its key and its certificate.\n"
+      "The token is what lb-admin invite printed. Whoever sees it may use it, and a command line "
+      "is\n"
+      "seen by all users of the machine: - reads it from standard input. The coordinator is "
+      "checked\n"
+      "before the token leaves. Ended at any moment, the same command goes on from there.",
+      join_options, command_join },
+    { "send", "NODE [TEXT|-]", 1, 2,
+      "Send a private message to another member of the network: only it can read it.\n"
+      "NODE is its node id, on a coordinator the beginning of it will do. Without TEXT, or with "
+      "-,\n"
+      "it is read from standard input, which other users of the machine cannot see; at most 32 "
+      "KiB.",
+      send_options, command_send },
+    { "inbox", "", 0, 0,
+      "Show the private messages that came: who sent each is proven. --json has them as they are.",
+      inbox_options, command_inbox },
     { NULL, NULL, 0, 0, NULL, NULL, NULL },
 };
 

@@ -300,7 +300,7 @@ static int check_revoke(const struct args *args, const struct member_found *memb
                    id, member->host_name);
 }
 
-static int revoke(struct session *session, const struct member_name *name)
+static int revoke_member(struct session *session, const struct member_name *name)
 {
     Littlebird__V1__RevokeMemberRequest request = LITTLEBIRD__V1__REVOKE_MEMBER_REQUEST__INIT;
     struct client_call call = { .method = "NetworkService/RevokeMember",
@@ -340,7 +340,7 @@ int command_revoke(const struct args *args)
     code = session_open(&session, args);
     if (code != EXIT_DONE)
         return code;
-    code = revoke(&session, &name);
+    code = revoke_member(&session, &name);
     session_close(&session);
     return code;
 }

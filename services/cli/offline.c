@@ -99,16 +99,17 @@ static bool find_own(const char *somebody, struct address *ret_own)
     struct sockaddr_storage to, own;
     socklen_t size = sizeof own;
     struct address address;
-    bool found = false;
+    unsigned to_size;
+    bool found;
     int fd;
 
     if (address_parse(somebody, &address) != LB_OK)
         return false;
-    size_t to_size = address_to_sockaddr(&address, &to);
+    to_size = address_to_sockaddr(&address, &to);
     fd = socket(to.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return false;
-    found = connect(fd, (const struct sockaddr *)&to, (socklen_t)to_size) == 0 &&
+    found = connect(fd, (const struct sockaddr *)&to, to_size) == 0 &&
             getsockname(fd, (struct sockaddr *)&own, &size) == 0 &&
             address_from_sockaddr((const struct sockaddr *)&own, ret_own) == LB_OK;
     close(fd);
@@ -135,32 +136,51 @@ static bool choose_address(const struct config *config, struct address *ret_addr
     return false;
 }
 
-int offline_address(const struct args *args, const struct paths *paths, const char *given,
-                    char ret_address[OFFLINE_ADDRESS_SIZE])
+static uint16_t node_port(const struct config *config)
+{
+    struct address listens;
+
+    for (size_t i = 0; i < config_list_count(config, CONFIG_LISTEN); i++) {
+        if (address_parse(config_list_item(config, CONFIG_LISTEN, i), &listens) == LB_OK)
+            return listens.port;
+    }
+    return 0;
+}
+
+static int find_reach(const struct args *args, const struct config *config, const char *given,
+                      struct offline_reach *ret_reach)
+{
+    struct address address;
+
+    ret_reach->node_port = node_port(config);
+    if (given != NULL) {
+        snprintf(ret_reach->address, OFFLINE_ADDRESS_SIZE, "%s", given);
+        return EXIT_DONE;
+    }
+    if (!choose_address(config, &address))
+        return args_failed(args, "%s",
+                           "this machine has no address that others could reach it at: name one by "
+                           "--coordinator HOST:PORT");
+    address_format(&address, ret_reach->address);
+    return EXIT_DONE;
+}
+
+int offline_reach(const struct args *args, const struct paths *paths, const char *given,
+                  struct offline_reach *ret_reach)
 {
     struct config *config = NULL;
     struct config_problem problem;
-    struct address address;
-    bool found;
+    int code;
 
     if (given != NULL && !offline_is_address(given))
         return args_usage(args, "'%.60s' is no HOST:PORT", given);
-    if (given != NULL) {
-        snprintf(ret_address, OFFLINE_ADDRESS_SIZE, "%s", given);
-        return EXIT_DONE;
-    }
     if (config_load(&config, paths->config_file, NULL, &problem) != LB_OK) {
         (void)args_failed(args, "%s", problem.text);
         return EXIT_CONFIG;
     }
-    found = choose_address(config, &address);
+    code = find_reach(args, config, given, ret_reach);
     config_free(&config);
-    if (!found)
-        return args_failed(args, "%s",
-                           "this machine has no address that others could reach it at: name one by "
-                           "--coordinator HOST:PORT");
-    address_format(&address, ret_address);
-    return EXIT_DONE;
+    return code;
 }
 
 void offline_host_name(char ret_name[OFFLINE_HOST_SIZE])

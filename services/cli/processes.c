@@ -233,6 +233,23 @@ static uint64_t age_of_node(const struct processes *self)
     return oldest_ms;
 }
 
+static uint64_t counter_of_member(const struct processes *self, const char *name)
+{
+    const struct status_slot *slot = status_page_slot(&self->page, SERVICE_MEMBER, 0);
+    const struct status_counter *counter = status_slot_find(slot, name);
+
+    return counter != NULL ? atomic_load(&counter->value) : 0;
+}
+
+static void read_membership(struct processes *self, const struct paths *paths)
+{
+    self->is_member = identity_load(paths, &self->identity) == LB_OK;
+    if (!self->is_member)
+        return;
+    self->certificate_until_s = counter_of_member(self, COUNTER_CERTIFICATE_UNTIL);
+    self->deny_number = counter_of_member(self, COUNTER_DENY_NUMBER);
+}
+
 static bool is_system_node(const struct paths *paths)
 {
     return paths_is_system(paths) && access("/run/systemd/system", F_OK) == 0; /* sd_booted(3) */
@@ -281,6 +298,7 @@ lb_err processes_read(struct processes *ret_self, const struct paths *paths)
     self->level = processes_level(self->rows, self->count);
     self->since_ms = age_of_node(self);
     self->has_node_id = node_self_id(paths->pages_folder, &self->node_id);
+    read_membership(self, paths);
     return LB_OK;
 }
 

@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include "libcommon/identity.h"
 #include "libcommon/node_id.h"
 #include "libcommon/paths.h"
 #include "libcommon/status_page.h"
@@ -43,6 +44,10 @@ enum level { LEVEL_WELL = 0, LEVEL_DEGRADED = 1, LEVEL_DOWN = 2, LEVEL_NOT_RUNNI
 
 const char *level_text(enum level level);
 
+/* lb-member's counters that say how it stands with the node's membership. */
+#define COUNTER_CERTIFICATE_UNTIL "certificate_until_s" /* since 1970 */
+#define COUNTER_DENY_NUMBER       "deny_number"
+
 struct processes {
     struct page page;
     bool is_system;    /* the node of the system: systemd manages it */
@@ -52,6 +57,10 @@ struct processes {
     enum level level;
     bool has_node_id;
     struct node_id node_id;
+    bool is_member; /* of a private network: */
+    struct identity identity;
+    uint64_t certificate_until_s; /* 0: not known */
+    uint64_t deny_number;
 };
 
 /* LB_NOT_FOUND: no node ever ran there. Call processes_done(). */

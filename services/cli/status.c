@@ -1,4 +1,5 @@
 /* lb-admin status */
+#include "libcommon/bytes.h"
 #include "libcommon/clock.h"
 #include "libcommon/log.h"
 #include "libcommon/memory.h"
@@ -74,6 +75,18 @@ static json_t *json_of_troubles(const struct troubles *troubles)
     return list;
 }
 
+static json_t *json_of_network(const struct processes *self)
+{
+    char id[2 * NETWORK_ID_SIZE + 1];
+
+    if (!self->is_member)
+        return json_null();
+    hex_encode(self->identity.network, NETWORK_ID_SIZE, id);
+    return json_pack("{s:s, s:s, s:I, s:I}", "name", self->identity.network_name, "id", id,
+                     "certificate_until_s", (json_int_t)self->certificate_until_s, "deny_number",
+                     (json_int_t)self->deny_number);
+}
+
 static void print_json(const struct processes *self, const struct troubles *troubles)
 {
     char id[NODE_ID_TEXT_SIZE] = "";
@@ -83,10 +96,10 @@ static void print_json(const struct processes *self, const struct troubles *trou
         node_id_format(&self->node_id, id);
     for (size_t i = 0; i < self->count; i++)
         json_array_append_new(services, json_of_row(&self->rows[i]));
-    json_print(json_pack("{s:i, s:s, s:s, s:s, s:I, s:o, s:o}", "schema", DOCUMENT_SCHEMA,
-                         "version", LB_VERSION, "node_id", id, "level", level_text(self->level),
-                         "since_ms", (json_int_t)self->since_ms, "troubles",
-                         json_of_troubles(troubles), "services", services));
+    json_print(json_pack("{s:i, s:s, s:s, s:o, s:s, s:I, s:o, s:o}", "schema", DOCUMENT_SCHEMA,
+                         "version", LB_VERSION, "node_id", id, "network", json_of_network(self),
+                         "level", level_text(self->level), "since_ms", (json_int_t)self->since_ms,
+                         "troubles", json_of_troubles(troubles), "services", services));
 }
 
 /* ---- what is looked at ---- */

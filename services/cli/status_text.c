@@ -65,6 +65,20 @@ static void print_head(const struct processes *self, FILE *to)
     fprintf(to, "\n");
 }
 
+static void print_network(const struct processes *self, FILE *to)
+{
+    char until[UNITS_SIZE];
+
+    if (!self->is_member)
+        return;
+    fprintf(to, "private network %s, certificate ", self->identity.network_name);
+    if (self->certificate_until_s != 0)
+        fprintf(to, "until %s", units_moment(self->certificate_until_s, until));
+    else
+        fprintf(to, "not looked at yet");
+    fprintf(to, ", deny list %llu\n", (unsigned long long)self->deny_number);
+}
+
 /* Several workers may share an address: it is told once. */
 static void print_addresses(const struct processes *self, FILE *to)
 {
@@ -117,6 +131,7 @@ void status_print(const struct processes *processes, const struct troubles *trou
 
     columns[6].title = memory_title(processes);
     print_head(processes, to);
+    print_network(processes, to);
     if (processes->level != LEVEL_NOT_RUNNING) {
         print_addresses(processes, to);
         table = table_new(columns);

@@ -76,7 +76,8 @@ int command_restart(const struct args *args)
     if (!target_parse(args->words[0], &service, &has_instance, &instance))
         return args_usage(args,
                           "'%s' is no service; services are routing, storage, transport, "
-                          "swarm and gateway, with @N for one instance",
+                          "swarm and gateway, on a private network member, coordinator and "
+                          "signer, with @N for one instance",
                           args->words[0]);
     request.service = (char *)(uintptr_t)service_text(service);
     if (has_instance) {

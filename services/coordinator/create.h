@@ -8,7 +8,7 @@
  *
  *     ROOT_FOLDER/NAME.key      0600, the root's key: the operator's, to be taken offline
  *     ROOT_FOLDER/NAME.pem      the root
- *     ca_folder/intermediate.key and intermediate.pem       lb-signer's
+ *     ca_folder/intermediate.key, intermediate.pem, root.pem   lb-signer's
  *     member_folder/...         this node's membership (libcommon/pki/membership.h)
  *     register_folder/own/...   the same once more for lb-coordinator, which runs as another user
  *                               and renews its own certificate itself
@@ -30,6 +30,7 @@
 #define REGISTER_OWN_FOLDER "own" /* below register_folder */
 #define REGISTER_FIRST_FILE "first"
 #define REGISTER_OFFER_FILE "offer"
+#define REGISTER_FIRST_HEAD "LBFIRST1"
 #define REGISTER_FIRST_MAX  16384
 
 struct create_problem {
@@ -53,8 +54,8 @@ struct created {
 };
 
 /*
- * A new network, of which this node is the first member and coordinator. The node does not run.
- * LB_EXISTS: it is a member of a network, or the root's file is there; LB_INVALID: a name or
+ * A new network, of which this node is the first member and coordinator. LB_CONFLICT: the node
+ * runs. LB_EXISTS: it is a member of a network, or the root's file is there; LB_INVALID: a name or
  * address that is none, or root_folder is below the node's own; LB_DENIED, LB_NO_SPACE, LB_IO. What
  * an interrupted attempt has left is replaced, but for root files.
  */

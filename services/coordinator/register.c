@@ -223,8 +223,8 @@ static bool known_member(const struct register_member *row, const struct registe
     return true;
 }
 
-bool register_join_known(const struct network_register *self, const struct register_command *join,
-                         struct register_result *ret_result)
+static bool join_known(const struct network_register *self, const struct register_command *join,
+                       struct register_result *ret_result)
 {
     uint8_t digest[REGISTER_DIGEST_SIZE];
     const struct register_invite *invite;
@@ -323,7 +323,7 @@ static struct register_result on_join(struct network_register *self,
     if (!is_life(join)) {
         return refused(LB_INVALID, "no such lifetime");
     }
-    if (register_join_known(self, join, &known)) {
+    if (join_known(self, join, &known)) {
         return known;
     }
     key_digest_of(&join->key, digest);
@@ -388,12 +388,6 @@ static bool renew_known(const struct network_register *self, const struct regist
         return false;
     }
     return true;
-}
-
-bool register_renew_known(const struct network_register *self, const struct register_command *renew,
-                          struct register_result *ret_result)
-{
-    return renew_known(self, members_find(self, &renew->node), renew, ret_result);
 }
 
 static struct register_result on_renew(struct network_register *self,
@@ -472,6 +466,30 @@ static struct register_result on_offer(struct network_register *self,
     }
     put_server(offer, command);
     return waits();
+}
+
+static bool is_same_offer(const struct register_server *offer,
+                          const struct register_command *command)
+{
+    return offer != NULL && strcmp(offer->address, command->address) == 0 &&
+           offer->node_port == command->node_port &&
+           bytes_equal(bytes_of(offer->request, offer->request_size), command->request);
+}
+
+static bool offer_known(const struct network_register *self, const struct register_command *command,
+                        struct register_result *ret_result)
+{
+    const struct register_member *member = members_find(self, &command->node);
+    const struct register_server *server = register_server(self, &command->node);
+    const struct register_server *offer =
+        servers_find((struct register_server *)self->offers, self->offers_count, &command->node);
+
+    if (member == NULL || member->revoked || (server == NULL && !is_same_offer(offer, command))) {
+        return false;
+    }
+    *ret_result = server != NULL ? done() : waits();
+    ret_result->number = server != NULL ? server->number : 0;
+    return true;
 }
 
 static struct register_result on_add_server(struct network_register *self,
@@ -619,6 +637,24 @@ static apply_fn *const appliers[VERBS_END] = {
     [VERB_ADD_SERVER] = on_add_server, [VERB_REMOVE_SERVER] = on_remove_server,
     [VERB_SET_POLICY] = on_set_policy, [VERB_SWEEP] = on_sweep,
 };
+
+bool register_known(const struct network_register *self, const struct register_command *command,
+                    struct register_result *ret_result)
+{
+    if (!self->founded) {
+        return false;
+    }
+    switch (command->verb) {
+    case VERB_JOIN:
+        return join_known(self, command, ret_result);
+    case VERB_RENEW:
+        return renew_known(self, members_find(self, &command->node), command, ret_result);
+    case VERB_OFFER:
+        return offer_known(self, command, ret_result);
+    default:
+        return false;
+    }
+}
 
 struct register_result register_apply(struct network_register *self, struct bytes data)
 {

@@ -97,14 +97,12 @@ struct register_result {
 struct register_result register_apply(struct network_register *self, struct bytes command);
 
 /*
- * What a join would be answered without a change, so that nothing needs to be agreed upon: who asks
- * again, or has no use of an invitation left. False: it has to be proposed.
+ * What a command would be answered without a change, so that nothing needs to be agreed upon: a
+ * join asked again or with a token that does not count, a renewal asked again at once, the same
+ * offer. False: it has to be proposed.
  */
-bool register_join_known(const struct network_register *self, const struct register_command *join,
-                         struct register_result *ret_result);
-/* Likewise a renewal that was asked for again at once. */
-bool register_renew_known(const struct network_register *self, const struct register_command *renew,
-                          struct register_result *ret_result);
+bool register_known(const struct network_register *self, const struct register_command *command,
+                    struct register_result *ret_result);
 
 /* ---- looking ---- */
 

@@ -2,6 +2,7 @@
 
 #include "libcommon/memory.h"
 #include "libcommon/pki/membership.h"
+#include "services/coordinator/host_port.h"
 
 #include <assert.h>
 #include <netdb.h>
@@ -28,7 +29,8 @@ struct secure {
     bool is_closing; /* by the owner */
     bool is_shut;    /* handles are being closed */
     bool paused, was_busy;
-    unsigned holds; /* handles and requests that are not done with it */
+    const char *broken; /* found while its owner wrote: it ends by the next turn of the loop */
+    unsigned holds;     /* handles and requests that are not done with it */
     size_t backlog;
     struct address peer;
     const struct secure_events *events;
@@ -80,6 +82,22 @@ static void end(struct secure *self, const char *why)
         shut(self);
     } else if (!told) {
         self->events->on_end(self->ctx, self, why);
+    }
+}
+
+static void on_broken(uv_timer_t *timer)
+{
+    struct secure *self = timer->data;
+
+    end(self, self->broken);
+}
+
+/* Not from inside the owner's call. */
+static void end_later(struct secure *self, const char *why)
+{
+    if (self->broken == NULL && !self->is_shut) {
+        self->broken = why;
+        uv_timer_start(&self->timer, on_broken, 0, 0);
     }
 }
 
@@ -150,7 +168,7 @@ static void send_chunk(struct secure *self, size_t size)
         self->backlog -= size;
         self->holds--;
         free(written);
-        end(self, "cannot write");
+        end_later(self, "cannot write");
     }
 }
 
@@ -159,7 +177,8 @@ static void flush(struct secure *self)
 {
     size_t pending;
 
-    while (self->phase != ENDED && (pending = BIO_ctrl_pending(self->out)) > 0) {
+    while (self->phase != ENDED && self->broken == NULL &&
+           (pending = BIO_ctrl_pending(self->out)) > 0) {
         send_chunk(self, pending < CHUNK_SIZE * 4 ? pending : CHUNK_SIZE * 4);
     }
     self->was_busy = self->was_busy || secure_is_busy(self);
@@ -168,11 +187,11 @@ static void flush(struct secure *self)
 void secure_write(struct secure *self, struct bytes data)
 {
     assert(!self->is_closing);
-    while (self->phase == OPEN && data.size > 0) {
+    while (self->phase == OPEN && self->broken == NULL && data.size > 0) {
         size_t done = 0;
 
         if (SSL_write_ex(self->ssl, data.data, data.size, &done) != 1) {
-            end(self, "TLS does not take it");
+            end_later(self, "TLS does not take it");
             return;
         }
         data.data += done;
@@ -180,7 +199,7 @@ void secure_write(struct secure *self, struct bytes data)
     }
     flush(self);
     if (self->phase == OPEN && self->backlog > SECURE_BACKLOG_MAX) {
-        end(self, "the other end does not read");
+        end_later(self, "the other end does not read");
     }
 }
 
@@ -376,28 +395,6 @@ static void on_resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *
     release(self);
 }
 
-bool secure_split(const char *where, char *ret_host, size_t host_size, char ret_port[6])
-{
-    const char *colon = strrchr(where, ':');
-    size_t size = colon != NULL ? (size_t)(colon - where) : 0;
-
-    if (size == 0 || strlen(colon + 1) > 5 || colon[1] == '\0' ||
-        strspn(colon + 1, "0123456789") != strlen(colon + 1)) {
-        return false;
-    }
-    if (where[0] == '[' && where[size - 1] == ']') {
-        where++;
-        size -= 2;
-    }
-    if (size == 0 || size >= host_size) {
-        return false;
-    }
-    memcpy(ret_host, where, size);
-    ret_host[size] = '\0';
-    snprintf(ret_port, 6, "%s", colon + 1);
-    return true;
-}
-
 static void on_no_address(uv_timer_t *timer)
 {
     end(timer->data, "not an address");
@@ -409,7 +406,7 @@ struct secure *secure_connect(struct uv_loop_s *loop, const char *where, SSL_CTX
     const struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG };
     struct secure *self = secure_new(loop, context, events, ctx);
     uint8_t protocol[32];
-    char host[HOST_SIZE], port[6];
+    char host[HOST_SIZE], port[HOST_PORT_PORT_SIZE];
     size_t size = strlen(alpn);
 
     assert(size < sizeof protocol);
@@ -419,7 +416,7 @@ struct secure *secure_connect(struct uv_loop_s *loop, const char *where, SSL_CTX
     if (SSL_set_alpn_protos(self->ssl, protocol, (unsigned)size + 1) != 0) {
         abort();
     }
-    if (!secure_split(where, host, sizeof host, port)) {
+    if (!host_port_split(where, host, sizeof host, port)) {
         uv_timer_start(&self->timer, on_no_address, 0, 0);
         return self;
     }

@@ -56,6 +56,3 @@ const struct address *secure_peer(const struct secure *self); /* of accepted one
 
 /* For a server: which of both is spoken. Sets the callback of the context. */
 void secure_select_alpn(SSL_CTX *context);
-
-/* "HOST:PORT": host is cut off into ret_host; false when it is none. "[::1]:5" gives "::1". */
-bool secure_split(const char *where, char *ret_host, size_t host_size, char ret_port[6]);

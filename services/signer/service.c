@@ -3,13 +3,12 @@
 #include "libcommon/clock.h"
 #include "libcommon/log.h"
 #include "libcommon/memory.h"
+#include "libcommon/secrets.h"
 #include "proto/signer.pb-c.h"
 #include "services/signer/authority.h"
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
 
 struct signer {
     struct actor *actor;
@@ -176,18 +175,6 @@ static handler_fn *const handlers[] = {
 
 /* ---- life ---- */
 
-/* Nobody of this user traces it or finds the key in a core. */
-static lb_err close_up(void)
-{
-    const struct rlimit none = { 0, 0 };
-
-    if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0 || setrlimit(RLIMIT_CORE, &none) != 0) {
-        log_error("the key cannot be kept from cores and debuggers");
-        return LB_DENIED;
-    }
-    return LB_OK;
-}
-
 static lb_err load(struct actor *actor, struct authority **ret_authority)
 {
     const struct paths *paths = actor_paths(actor);
@@ -211,9 +198,11 @@ static lb_err signer_start(struct actor *actor, void **ret_ctx)
 {
     struct authority *authority;
     struct signer *self;
-    lb_err err = close_up();
+    lb_err err = secrets_shield();
 
-    if (err == LB_OK) {
+    if (err != LB_OK) {
+        log_error("the key cannot be kept from cores and debuggers");
+    } else {
         err = load(actor, &authority);
     }
     if (err != LB_OK) {

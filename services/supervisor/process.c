@@ -3,6 +3,7 @@
 #include "libcommon/clock.h"
 #include "libcommon/log.h"
 #include "libcommon/memory.h"
+#include "services/supervisor/hidden.h"
 
 #include <assert.h>
 #include <dirent.h>
@@ -216,8 +217,8 @@ bool process_is_stopped(pid_t pid)
 
 /* ---- orphans ---- */
 
-/* Does the environment of that process hold this entry? It is ours then, whatever its pid was. */
-static bool has_entry(pid_t pid, const char *entry)
+/* Does the environment of that process name our socket? It is ours then, whatever its pid was. */
+static bool notifies(pid_t pid, const char *entry, const char *notify_socket)
 {
     char path[64];
     char *text = NULL;
@@ -228,7 +229,7 @@ static bool has_entry(pid_t pid, const char *entry)
     snprintf(path, sizeof path, "/proc/%ld/environ", (long)pid);
     file = fopen(path, "re");
     if (!file) {
-        return false;
+        return errno == EACCES && hidden_is_of(pid, notify_socket);
     }
     while (!found && getdelim(&text, &capacity, '\0', file) > 0) {
         found = strcmp(text, entry) == 0;
@@ -239,11 +240,11 @@ static bool has_entry(pid_t pid, const char *entry)
 }
 
 /* A descriptor of the process, or -1 when it is none of ours. */
-static int open_orphan(pid_t pid, const char *entry)
+static int open_orphan(pid_t pid, const char *entry, const char *notify_socket)
 {
     int fd = (int)syscall(SYS_pidfd_open, pid, 0);
 
-    if (fd >= 0 && !has_entry(pid, entry)) { /* looked at after opening: the pid is pinned */
+    if (fd >= 0 && !notifies(pid, entry, notify_socket)) { /* after opening: the pid is pinned */
         close(fd);
         fd = -1;
     }
@@ -265,7 +266,7 @@ static size_t open_orphans(const char *notify_socket, int ret_fds[ORPHANS_MAX])
 
     while (folder && count < ORPHANS_MAX && (found = readdir(folder)) != NULL) {
         pid_t pid = is_number(found->d_name) ? (pid_t)atol(found->d_name) : 0;
-        int fd = pid > 0 && pid != getpid() ? open_orphan(pid, entry) : -1;
+        int fd = pid > 0 && pid != getpid() ? open_orphan(pid, entry, notify_socket) : -1;
 
         if (fd >= 0) {
             log_warn("ending process %ld of a supervisor that is gone", (long)pid);

@@ -33,8 +33,9 @@ bool process_is_stopped(pid_t pid);
 
 /*
  * End the processes of a supervisor that was killed: those that were told to notify notify_socket,
- * wherever they are. The kernel sent them a SIGTERM when it died; the one that they are sent now
- * says not to drain any more, since a node that starts in their place serves sooner. Who is still
- * there after grace_ms is killed.
+ * wherever they are, and those that do not let themselves be looked into (hidden.h). The kernel
+ * sent them a SIGTERM when it died; the one that they are sent now says not to drain any more,
+ * since a node that starts in their place serves sooner. Who is still there after grace_ms is
+ * killed.
  */
 void process_end_orphans(const char *notify_socket, uint64_t grace_ms);

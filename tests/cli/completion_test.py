@@ -30,6 +30,8 @@ ROWS = (
     (("lb-admin", "log", "--json", "swarm", "d"), {"debug", "default"}),
     (("lb-admin", "scale", "tr"), {"transport="}),
     (("lb-admin", "config", ""), {"check", "show"}),
+    (("lb-admin", "members", ""), {"pending", "approve", "reject"}),
+    (("lb-admin", "members", "--j"), {"--json"}),
     (("lb-admin", "config", "check", "ima"), {"image.iso", "images"}),
     (("littlebird", "share", "image."), {"image.iso"}),
     (("littlebird", "share", "--torrent", "image."), {"image.iso"}),

@@ -28,7 +28,7 @@ FILES = (
     "share/littlebird/proto/examples/littlebird_client.py",
     "share/doc/littlebird/README.md", "share/littlebird/grafana-dashboard.json", "share/doc/littlebird/copyright",
     "share/bash-completion/completions/littlebird", "share/bash-completion/completions/lb-admin",
-    "share/man/man7/littlebird.7.gz",
+    "share/man/man7/littlebird.7.gz", "share/man/man7/littlebird-network.7.gz",
 )
 # By prefix: where the system's node reads its configuration, where zsh looks.
 PREFIXES = {
@@ -37,6 +37,7 @@ PREFIXES = {
     "/opt/lb": ("/opt/lb/etc/littlebird/littlebird.conf", "/opt/lb/share/zsh/site-functions/_littlebird"),
 }
 PAGES = {"littlebird": 1, "lb-admin": 1, **{f"lb-{name}": 8 for name in DAEMONS}}
+ALIASES = {"lb-transport-member": "lb-transport"}  # what that becomes on a private network
 problems = []
 
 
@@ -112,7 +113,7 @@ def page(below, name, section):
 
 def pages_name_everything(below):
     for path in glob.glob(below + "/bin/*") + glob.glob(below + "/libexec/littlebird/*"):
-        name = os.path.basename(path)
+        name = ALIASES.get(os.path.basename(path), os.path.basename(path))
         text = page(below, name, PAGES[name])
         said = run(path, "--help")
         options = set(re.findall(r"--[a-z][a-z0-9-]*", said))

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 /*
  * One letter a service: supervisor, routing, transport, storage, swarm, gateway, and on a private
@@ -267,6 +268,46 @@ static void the_screen(void **state)
     free(troubles);
 }
 
+static const struct network_row {
+    const char *what;
+    bool is_member;
+    uint64_t until_s, deny_number;
+    const char *line; /* the second; NULL: none of it */
+} network_rows[] = {
+    { "of the open network nothing is said", false, 0, 0, NULL },
+    { "a member", true, 1795860720, 3,
+      "private network lab, certificate until 2026-11-28 10:12, deny list 3\n" },
+    { "a member whose lb-member has not looked", true, 0, 0,
+      "private network lab, certificate not looked at yet, deny list 0\n" },
+};
+
+static void the_network_is_named(void **state)
+{
+    const struct network_row *row = *state;
+    struct processes *processes = calloc(1, sizeof *processes);
+    struct troubles *troubles = calloc(1, sizeof *troubles);
+    char *text, *line;
+
+    assert_non_null(processes);
+    assert_non_null(troubles);
+    setenv("TZ", "UTC", 1);
+    tzset();
+    processes->count = draw("rrrrrr..r", processes->rows);
+    processes->is_member = row->is_member;
+    snprintf(processes->identity.network_name, NETWORK_NAME_SIZE, "lab");
+    processes->certificate_until_s = row->until_s;
+    processes->deny_number = row->deny_number;
+    text = print(processes, troubles);
+    line = strchr(text, '\n') + 1;
+    if (row->line != NULL)
+        assert_memory_equal(line, row->line, strlen(row->line));
+    else
+        assert_null(strstr(text, "private network"));
+    free(text);
+    free(processes);
+    free(troubles);
+}
+
 /* What comes from elsewhere neither moves the cursor nor ends a line. */
 static void notes_are_harmless(void **state)
 {
@@ -300,5 +341,6 @@ int main(void)
         cmocka_unit_test(notes_are_harmless),
     };
 
-    return RUN_ROWS(rows, trouble) + cmocka_run_group_tests(tests, NULL, NULL);
+    return RUN_ROWS(rows, trouble) + RUN_ROWS(network_rows, the_network_is_named) +
+           cmocka_run_group_tests(tests, NULL, NULL);
 }

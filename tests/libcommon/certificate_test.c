@@ -302,6 +302,7 @@ static void only_p256_and_the_right_key_make_any(void **state)
     struct certificate_claims no_serial = claims;
     EVP_PKEY *rsa = EVP_RSA_gen(2048), *p384 = EVP_EC_gen("P-384"), *key = key_new();
     struct pki_network network;
+    struct pki_member member;
     X509 *made = NULL;
 
     (void)state;
@@ -323,6 +324,13 @@ static void only_p256_and_the_right_key_make_any(void **state)
     assert_int_equal(certificate_make_leaf(key, &no_serial, network.intermediate,
                                            network.intermediate_key, &made),
                      LB_INVALID);
+    pki_member_make(&network, 1, CERTIFICATE_COORDINATOR, PKI_SOUND, &member);
+    assert_int_equal(certificate_make_leaf(key, &claims, member.leaf, member.key, &made),
+                     LB_INVALID); /* a leaf issues nothing */
+    assert_int_equal(
+        certificate_make_intermediate(key, member.leaf, member.key, 1, NOW_S, HOUR_S, &made),
+        LB_INVALID);
+    pki_member_done(&member);
     assert_null(made);
     key_free(&rsa);
     key_free(&p384);

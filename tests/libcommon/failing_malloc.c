@@ -85,48 +85,54 @@ int posix_memalign(void **ret_memory, size_t alignment, size_t size)
     return 0;
 }
 
-/* In a library that ends the process as memory.h does: CZMQ, libzmq, C++ within that. */
-static bool is_in_such_a_library(const void *caller)
-{
-    static const char *const libraries[] = { "/libczmq.so", "/libzmq.so", "/libstdc++.so" };
-    Dl_info other;
+/* Ours, or a library that ends the process as memory.h does: libuv, CZMQ, libzmq, C++ within that.
+ */
+enum code { CODE_OURS, CODE_ENDS, CODE_OTHER };
 
-    for (size_t i = 0; i < sizeof libraries / sizeof libraries[0]; i++) {
-        if (dladdr(caller, &other) != 0 && strstr(other.dli_fname, libraries[i]))
-            return true;
-    }
-    return false;
-}
-
-static bool is_ours(const void *caller)
+static enum code code_at(const void *caller, const char **ret_name)
 {
+    static const char *const libraries[] = { "/libuv.so", "/libczmq.so", "/libzmq.so",
+                                             "/libstdc++.so" };
     Dl_info self, other;
 
-    return dladdr((const void *)&plan, &self) != 0 && dladdr(caller, &other) != 0 &&
-           self.dli_fbase == other.dli_fbase;
+    *ret_name = "unknown code";
+    if (dladdr((const void *)&plan, &self) == 0 || dladdr(caller, &other) == 0)
+        return CODE_OTHER;
+    *ret_name = other.dli_fname;
+    for (size_t i = 0; i < sizeof libraries / sizeof libraries[0]; i++) {
+        if (strstr(other.dli_fname, libraries[i]))
+            return CODE_ENDS;
+    }
+    return self.dli_fbase == other.dli_fbase ? CODE_OURS : CODE_OTHER;
 }
 
 /* By the thread that is first; others may stumble over what it left. */
-static _Noreturn void end(bool for_want_of_memory)
+static _Noreturn void end(bool for_want_of_memory, const char *name)
 {
     static atomic_flag has_ended = ATOMIC_FLAG_INIT;
 
-    if (!atomic_flag_test_and_set(&has_ended) && last && last->refused)
-        last->ended = for_want_of_memory;
+    if (!atomic_flag_test_and_set(&has_ended) && last) {
+        snprintf(last->by, sizeof last->by, "%s", name);
+        last->ended = for_want_of_memory && last->refused;
+    }
     (void)raise(SIGABRT);
     _exit(128 + SIGABRT);
 }
 
 void abort(void)
 {
-    const void *caller = __builtin_return_address(0);
+    const char *name;
+    enum code code = code_at(__builtin_return_address(0), &name);
 
-    end(is_ours(caller) || is_in_such_a_library(caller));
+    end(code != CODE_OTHER, name);
 }
 
 /* An assertion of our own is a defect; CZMQ asserts that it was given what it asked for. */
 void __assert_fail(const char *assertion, const char *file, unsigned line, const char *function)
 {
+    const char *name;
+    enum code code = code_at(__builtin_return_address(0), &name);
+
     fprintf(stderr, "%s:%u: %s: %s\n", file, line, function, assertion);
-    end(is_in_such_a_library(__builtin_return_address(0)));
+    end(code == CODE_ENDS, name);
 }

@@ -5,8 +5,8 @@
  *
  * What our own code asks for goes through libcommon/memory.h, which ends the process when it is
  * refused, by design: Linux refuses next to nothing, and a process that is killed must come back
- * whole anyway. A hash that cannot be made does the same, and so do CZMQ and libzmq. What other
- * libraries ask for fails in them, and they say so.
+ * whole anyway. A hash that cannot be made does the same, and so do libuv, CZMQ and libzmq. What
+ * other libraries ask for fails in them, and they say so.
  */
 #pragma once
 
@@ -17,6 +17,7 @@ struct failing_malloc {
     unsigned nth; /* from 1 on */
     bool refused; /* the N-th was */
     bool ended;   /* our own code or such a library called abort() then: it was no assertion */
+    char by[64];  /* whose code did, or asserted */
 };
 
 void failing_malloc_arm(struct failing_malloc *plan);

@@ -41,7 +41,8 @@ static void run_nth(const struct nth_allocation *test, struct shared *shared, un
     assert_true(pid > 0);
     assert_int_equal(waitpid(pid, &status, 0), pid);
     if (WIFSIGNALED(status) && !(WTERMSIG(status) == SIGABRT && shared->plan.ended))
-        fail_msg("allocation %u was refused, and signal %d came of it", nth, WTERMSIG(status));
+        fail_msg("allocation %u %s refused, and signal %d came of it by %s", nth,
+                 shared->plan.refused ? "was" : "was not", WTERMSIG(status), shared->plan.by);
     assert_true(WIFSIGNALED(status) || WEXITSTATUS(status) == 0);
     test->check(shared->record);
 }

@@ -18,7 +18,7 @@
  *   sim-dht all
  *       the tables of issue 3: all of the above in their full sizes, but for 100,000 nodes
  *
- * All take --seed S. 100,000 nodes: sim-dht --nodes 100000 --dead 30 (about 7 GB, an hour). Exit
+ * All take --seed S. 100,000 nodes: sim-dht --nodes 100000 --dead 30 (11 GB, an hour). Exit
  * status 0: every invariant held and the figures are those that are asked for: at least 99.9 % of
  * the lookups exact unless there are hostile nodes, no value lost, every due transfer made and no
  * other, 90 % of what others asked of a flooded node answered.
@@ -60,7 +60,7 @@ static const char usage[] =
     "  flood     one node gets many times what it can handle: what others get of it\n"
     "  all       all of these in their full sizes\n"
     "All take --seed S. ROLE: silent, friends, made-up, claiming, stale. 100,000 nodes:\n"
-    "sim-dht --nodes 100000 --dead 30, about 7 GB and an hour. Exit code 1: a figure or an\n"
+    "sim-dht --nodes 100000 --dead 30, 11 GB and an hour. Exit code 1: a figure or an\n"
     "invariant is not as it has to be.\n";
 
 static void parse_sizes(char *text, uint8_t ret_sizes[TABLE_TOP_LEVELS])

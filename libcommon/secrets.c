@@ -1,0 +1,19 @@
+#include "libcommon/secrets.h"
+
+#include <sys/prctl.h>
+#include <sys/resource.h>
+
+#ifdef __SANITIZE_ADDRESS__
+#define DUMPABLE 1
+#else
+#define DUMPABLE 0
+#endif
+
+lb_err secrets_shield(void)
+{
+    const struct rlimit none = { 0, 0 };
+
+    return prctl(PR_SET_DUMPABLE, DUMPABLE, 0, 0, 0) == 0 && setrlimit(RLIMIT_CORE, &none) == 0
+               ? LB_OK
+               : LB_DENIED;
+}
