@@ -118,10 +118,12 @@ static int parse(const struct args *args, Littlebird__V1__SetLogLevelRequest *re
 
     *ret_all = strcmp(args->words[0], "all") == 0;
     if (!*ret_all && !target_parse(args->words[0], &service, &has_instance, &instance))
-        return args_usage(args,
-                          "'%.60s' is no service; services are supervisor, routing, transport, "
-                          "storage, swarm and gateway, with @N for one instance, or all",
-                          args->words[0]);
+        return args_usage(
+            args,
+            "'%.60s' is no service; services are supervisor, routing, transport, "
+            "storage, swarm, signer, coordinator, member and gateway, with @N for one "
+            "instance, or all",
+            args->words[0]);
     if (args->words_count < 2 || !parse_level(args->words[1], request))
         return args_usage(args, "the level is error, warn, info, debug or default");
     if (args->words_count > 2 && (config_parse_time(args->words[2], &time_ms) != LB_OK ||
@@ -147,6 +149,30 @@ static int set(struct session *session, const Littlebird__V1__SetLogLevelRequest
     return session_call(session, &call, &response);
 }
 
+/* Those that the node has: what belongs to private networks alone may not be there. */
+static int set_all(struct session *session, const struct args *args,
+                   Littlebird__V1__SetLogLevelRequest *request)
+{
+    bool has[SERVICES_COUNT];
+    struct processes processes;
+    struct paths paths;
+    int code = session_paths(args, &paths);
+
+    for (int i = 0; i < SERVICES_COUNT; i++)
+        has[i] = !service_is_optional((enum service)i);
+    if (code == EXIT_DONE && processes_read(&processes, &paths) == LB_OK) {
+        for (size_t i = 0; i < processes.count; i++)
+            has[processes.rows[i].service] = true;
+        processes_done(&processes);
+    }
+    for (int i = 0; i < SERVICES_COUNT && code == EXIT_DONE; i++) {
+        request->service = (char *)(uintptr_t)service_text((enum service)i);
+        if (has[i])
+            code = set(session, request);
+    }
+    return code;
+}
+
 int command_log(const struct args *args)
 {
     Littlebird__V1__SetLogLevelRequest request = LITTLEBIRD__V1__SET_LOG_LEVEL_REQUEST__INIT;
@@ -161,12 +187,7 @@ int command_log(const struct args *args)
         code = session_open(&session, args);
     if (code != EXIT_DONE)
         return code;
-    for (int i = 0; all && i < SERVICES_COUNT && code == EXIT_DONE; i++) {
-        request.service = (char *)(uintptr_t)service_text((enum service)i);
-        code = set(&session, &request);
-    }
-    if (!all)
-        code = set(&session, &request);
+    code = all ? set_all(&session, args, &request) : set(&session, &request);
     session_close(&session);
     return code;
 }

@@ -65,6 +65,13 @@ static struct instance *find_instance(struct overseer *self, enum service servic
     return &self->instances[service][number];
 }
 
+static bool is_wanted(const struct overseer *self, enum service service)
+{
+    const struct roster_row *row = roster_find(service);
+
+    return !row || roster_wants(row, &self->node);
+}
+
 static void publish(struct overseer *self, enum service service, unsigned number)
 {
     const struct unit *unit = &find_instance(self, service, number)->unit;
@@ -261,6 +268,9 @@ static void on_report(void *ctx, enum service service, unsigned number,
     enum unit_phase before = instance->unit.phase;
     uint32_t starts = instance->unit.starts;
 
+    if (!is_wanted(self, service)) { /* systemd looks whether to start it, and does not */
+        return;
+    }
     unit_take(&instance->unit, report);
     if (instance->unit.starts != starts) {
         stall_init(&instance->stall, config_number(actor_config(self->actor), CONFIG_STUCK));
@@ -336,7 +346,8 @@ static void recall_restarts(struct overseer *self)
 static void forget_restarts(struct overseer *self)
 {
     for (int service = 0; service < SERVICES_COUNT; service++) {
-        for (unsigned i = 0; i < STATUS_INSTANCES_MAX; i++) {
+        for (unsigned i = 0; is_wanted(self, (enum service)service) && i < STATUS_INSTANCES_MAX;
+             i++) {
             self->instances[service][i].unit.restarts = 0;
             publish(self, (enum service)service, i);
         }
@@ -350,8 +361,7 @@ static void clear_unwanted(struct overseer *self)
     const struct roster_row *rows = roster_rows(&count);
 
     for (size_t i = 0; i < count; i++) {
-        for (unsigned k = 0; !roster_wants(&rows[i], &self->node) && k < STATUS_INSTANCES_MAX;
-             k++) {
+        for (unsigned k = 0; !is_wanted(self, rows[i].service) && k < STATUS_INSTANCES_MAX; k++) {
             status_slot_clear(status_page_slot(&self->page, rows[i].service, k));
         }
     }
@@ -384,7 +394,7 @@ static void on_listed(void *ctx, bool is_up)
         stop_surplus(self);
     }
     for (size_t i = 0; !self->has_begun && i < count; i++) {
-        if (roster_wants(&rows[i], &self->node)) {
+        if (is_wanted(self, rows[i].service)) {
             bring_to_size(self, &rows[i], is_up);
         }
     }
