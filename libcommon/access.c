@@ -27,6 +27,7 @@ static const struct access_row rows[] = {
     { SERVICE_TRANSPORT, "local_torrents", FROM(SWARM) },
     { SERVICE_TRANSPORT, "crossed", FROM(TRANSPORT) },
     { SERVICE_TRANSPORT, "call_all", FROM(MEMBER) },
+    { SERVICE_TRANSPORT, "get_trust", FROM(STORAGE) },
 
     { SERVICE_STORAGE, "questions", FROM(TRANSPORT) },
     { SERVICE_STORAGE, "put", FROM(GATEWAY) | FROM(ADMIN) },

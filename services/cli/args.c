@@ -67,14 +67,20 @@ static bool is_command(const struct args_command *command, int argc, char **argv
     return true;
 }
 
+/* "members pending" is that command, also where "members" alone is one. */
 static const struct args_command *find_command(const struct args_program *program, int argc,
                                                char **argv, int *ret_second)
 {
+    const struct args_command *found = NULL;
+    int second;
+
     for (const struct args_command *command = program->commands; command->name != NULL; command++) {
-        if (is_command(command, argc, argv, ret_second))
-            return command;
+        if (!is_command(command, argc, argv, &second) || (found != NULL && second == 0))
+            continue;
+        found = command;
+        *ret_second = second;
     }
-    return NULL;
+    return found;
 }
 
 static bool is_in_group(const struct args_command *command, const char *group)

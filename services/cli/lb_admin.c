@@ -1,6 +1,7 @@
 /* lb-admin: the inside of a node. The table of commands; what they do is beside it. */
 #include "services/cli/args.h"
 #include "services/cli/commands.h"
+#include "services/cli/offline.h"
 #include "services/cli/session.h"
 
 static const struct args_option dir_and_json[] = {
@@ -56,6 +57,17 @@ static const struct args_option limit_options[] = {
     SESSION_OPTIONS_END,
 };
 
+static const struct args_option create_options[] = {
+    SESSION_OPTION_DIR,
+    OFFLINE_OPTION_SYSTEM,
+    SESSION_OPTION_JSON,
+    { "root", "DIR", "the folder for the root's key and certificate; NAME-root when not given" },
+    { "coordinator", "HOST:PORT",
+      "where others reach it to join; else an address of this machine" },
+    { "approve", NULL, "who joins waits until members approve; else a valid token is enough" },
+    SESSION_OPTIONS_END,
+};
+
 static const struct args_option invite_options[] = {
     SESSION_OPTION_DIR,
     SESSION_OPTION_JSON,
@@ -68,6 +80,19 @@ static const struct args_option invite_options[] = {
 static const struct args_option revoke_options[] = {
     SESSION_OPTION_DIR,
     { "host", "NAME", "only if it has this name in the list of members" },
+    { "yes", NULL, "without asking" },
+    SESSION_OPTIONS_END,
+};
+
+static const struct args_option add_options[] = {
+    SESSION_OPTION_DIR,
+    { "root-key", "FILE", "the network's root key; it is read here and goes nowhere" },
+    { "root", "FILE", "the root's certificate; the .pem beside its key when not given" },
+    SESSION_OPTIONS_END,
+};
+
+static const struct args_option remove_options[] = {
+    SESSION_OPTION_DIR,
     { "yes", NULL, "without asking" },
     SESSION_OPTIONS_END,
 };
@@ -120,9 +145,15 @@ static const struct args_command commands[] = {
       "Count the live replicas of the values this node holds, by a lookup for each.\n"
       "Exit codes: 0 all are there, 1 some lack replicas or their check is late.",
       audit_options, command_audit_keys },
+    { "network create", "NAME", 1, 1,
+      "Begin a private network: the stopped node is its first member and coordinator.\n"
+      "The key of the network's root is put into a folder of yours, to be taken offline.",
+      create_options, command_network_create },
     { "invite", "", 0, 0,
       "Print a token with which nodes join, for littlebird join. On a coordinator.", invite_options,
       command_invite },
+    { "members", "", 0, 0, "List the members of the network. On a coordinator.", dir_and_json,
+      command_members },
     { "members pending", "", 0, 0,
       "List who has a token and waits for approval. On a coordinator.\n"
       "The node that waits shows the same fingerprint: compare them before you approve.",
@@ -131,8 +162,6 @@ static const struct args_command commands[] = {
       command_members_approve },
     { "members reject", "FINGERPRINT", 1, 1, "Turn away who waits under this fingerprint.",
       dir_only, command_members_reject },
-    { "members", "", 0, 0, "List the members of the network. On a coordinator.", dir_and_json,
-      command_members },
     { "revoke", "NODE", 1, 1,
       "Put a member out of the network. On a coordinator.\n"
       "NODE is its node id, or as much of its beginning as no other has. On a terminal it asks "
@@ -141,6 +170,17 @@ static const struct args_command commands[] = {
     { "renew", "", 0, 0,
       "Renew this node's certificate now; by itself it is renewed at two thirds of its life.",
       dir_and_json, command_renew },
+    { "coordinator status", "", 0, 0,
+      "Show the group of coordinators: its leader, its term, how far each is.", dir_and_json,
+      command_coordinator_status },
+    { "coordinator add", "HOST", 1, 1,
+      "Take a node into the group that has offered itself (littlebird join --coordinator).\n"
+      "HOST is its address or its node id. A group of three survives the loss of one, of five of "
+      "two.",
+      add_options, command_coordinator_add },
+    { "coordinator remove", "HOST", 1, 1,
+      "Take a coordinator out of the group; it stays a member. On a terminal it asks first.",
+      remove_options, command_coordinator_remove },
     { "config check", "[FILE]", 0, 1,
       "Check a configuration file and its conf.d without starting anything.\n"
       "Exit codes: 0 correct, 78 not; then the file and the line stand on stderr.",

@@ -2,6 +2,7 @@
  */
 #include "services/cli/args.h"
 #include "services/cli/commands.h"
+#include "services/cli/offline.h"
 #include "services/cli/session.h"
 
 static const struct args_option up_options[] = {
@@ -97,6 +98,15 @@ static const struct args_option remove_options[] = {
     SESSION_OPTIONS_END,
 };
 
+static const struct args_option join_options[] = {
+    SESSION_OPTION_DIR,
+    OFFLINE_OPTION_SYSTEM,
+    SESSION_OPTION_JSON,
+    { "coordinator", "HOST:PORT", "offer it as a further coordinator, reached by others there" },
+    { "timeout", "T", "give up after this time (30s, 5 min); else it waits for approval" },
+    SESSION_OPTIONS_END,
+};
+
 static const struct args_option send_options[] = {
     SESSION_OPTION_DIR,
     SESSION_OPTION_JSON,
@@ -151,6 +161,14 @@ static const struct args_command commands[] = {
       check_options, command_check },
     { "remove", "LINK|INFOHASH", 1, 1, "Stop sharing or fetching; files stay where they are.",
       remove_options, command_remove },
+    { "join", "TOKEN|-", 1, 1,
+      "Join a private network: the stopped node gets its key and its certificate.\n"
+      "The token is what lb-admin invite printed. Whoever sees it may use it, and a command line "
+      "is\n"
+      "seen by all users of the machine: - reads it from standard input. The coordinator is "
+      "checked\n"
+      "before the token leaves. Ended at any moment, the same command goes on from there.",
+      join_options, command_join },
     { "send", "NODE [TEXT|-]", 1, 2,
       "Send a private message to another member of the network: only it can read it.\n"
       "NODE is its node id, on a coordinator the beginning of it will do. Without TEXT, or with "

@@ -144,6 +144,21 @@
       "Keys offered to nodes that are closer to them.")                                            \
     X(STORAGE, "keys_handed_over", "storage_keys_handed_over_total", COUNTER, "", NUMBER,          \
       "Of these, those that were taken.")                                                          \
+    X(STORAGE, "box_mails", "storage_box_mails", GAUGE, "", NUMBER,                                \
+      "Mails kept for other members of the private network.")                                      \
+    X(STORAGE, "box_bytes", "storage_box_bytes", GAUGE, "", NUMBER, "The bytes they take.")        \
+    X(STORAGE, "box_certificates", "storage_box_certificates", GAUGE, "", NUMBER,                  \
+      "Certificates kept for other members.")                                                      \
+    X(STORAGE, "box_mails_kept", "storage_box_mails_kept_total", COUNTER, "", NUMBER,              \
+      "Mails taken for other members.")                                                            \
+    X(STORAGE, "box_refused", "storage_box_refused_total", COUNTER, "", NUMBER,                    \
+      "Requests of other members that were refused.")                                              \
+    X(STORAGE, "box_checks", "storage_box_checks_total", COUNTER, "", NUMBER,                      \
+      "Boxes whose replicas were counted.")                                                        \
+    X(STORAGE, "boxes_dropped", "storage_boxes_dropped_total", COUNTER, "", NUMBER,                \
+      "Boxes that others keep and we need not any more.")                                          \
+    X(STORAGE, "box_parts_sent", "storage_box_parts_sent_total", COUNTER, "", NUMBER,              \
+      "Parts of mail brought to other holders.")                                                   \
     X(STORAGE, "keys_dropped", "storage_keys_dropped_total", COUNTER, "", NUMBER,                  \
       "Keys given up since enough closer nodes hold them.")                                        \
     X(SWARM, "received_bytes", "swarm_received_bytes_total", COUNTER, "", NUMBER,                  \

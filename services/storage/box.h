@@ -38,8 +38,9 @@
 #define BOX_PARTS_MAX        46u          /* of one mail */
 #define BOX_KEEP_MAX_S       (30u * 24 * 3600)
 #define BOX_HEADS_MAX        16u  /* in one list */
-#define BOX_CHAIN_MAX        960u /* leaf and intermediate together */
-#define BOX_SLACK            2u   /* of two views of the network one may miss some */
+#define BOX_CERTIFICATE_MAX  960u /* a leaf, or an intermediate; and both, in one call */
+#define BOX_CHAIN_MAX        (2 * BOX_CERTIFICATE_MAX)
+#define BOX_SLACK            2u /* of two views of the network one may miss some */
 #define BOX_KEY_SIZE         (NODE_ID_SIZE + BOX_ID_SIZE)
 #define BOX_RECORD_MAX       (64u + BOX_CHAIN_MAX)  /* bytes of any record, but the sealed ones */
 #define BOX_PART_OF_MAP      8u                     /* of the store that mail may take */

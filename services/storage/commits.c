@@ -60,10 +60,13 @@ static bool is_good(struct db_op *op)
 {
     const struct commit *commit = (const struct commit *)op;
 
+    if (commit->check != NULL)
+        return commit->check((struct commit *)op);
     if (op->kind != DB_PUT || !commit->verify)
         return true;
     op->put.verdict = item_verify(&op->put.item);
-    return op->put.verdict == ITEM_ACCEPTED;
+    op->err = op->put.verdict == ITEM_ACCEPTED ? LB_OK : LB_CONFLICT;
+    return op->err == LB_OK;
 }
 
 static void verify_group(struct commits *self)
@@ -77,7 +80,6 @@ static void verify_group(struct commits *self)
             *good = op;
             good = &op->next;
         } else {
-            op->err = LB_CONFLICT;
             *bad = op;
             bad = &op->next;
         }

@@ -30,6 +30,7 @@ typedef void commit_fn(struct commit *commit);
 struct commit {
     struct db_op op; /* first: commits.c */
     bool verify; /* DB_PUT: item_verify() it first, on the pool's thread: signatures take long */
+    bool (*check)(struct commit *self); /* likewise, of other kinds; false: it has set op.err */
     commit_fn *done;
     void *ctx;
 };

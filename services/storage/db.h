@@ -2,8 +2,9 @@
  * The store on disk: one LMDB environment, shared by all instances of lb-storage of a node.
  *
  * Tables (their records stand in record.h and box.h): items, peers, published, seen, quotas, due,
- * meta, and those of the box (db_box.h). What must be taken up again at some time has one row in `due`. Refreshing a peer does not move its
- * row: whoever finds the row due looks at the record and, when it is too early, sets the row again.
+ * meta, and those of the box (db_box.h). What must be taken up again at some time has one row in
+ * `due`. Refreshing a peer does not move its row: whoever finds the row due looks at the record
+ * and, when it is too early, sets the row again.
  *
  * LMDB runs with its default flags: every commit is synced, readers never wait, no SIGBUS on a full
  * disk (THREATS 2, rows 21 and 24). Writes come as a list of operations and share transactions;

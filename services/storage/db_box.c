@@ -424,11 +424,12 @@ int db_certificate_due(struct db_write *write, struct bytes id, uint64_t now_s, 
 
 /* ---- checks ---- */
 
+/* A box that is there has changed at least once. */
 static int find_box(struct db_write *write, struct db_op *op, struct box_record *ret_box)
 {
     int rc = read_box(write, &op->box.recipient, ret_box);
 
-    if (rc == 0 && (ret_box->changes == 0 || ret_box->changes != op->box.changes))
+    if (rc == 0 && ret_box->changes == 0)
         op->err = LB_NOT_FOUND;
     return rc;
 }
@@ -496,6 +497,8 @@ int db_drop_box_apply(struct db_write *write, struct db_op *op)
     struct box_record box;
     int rc = find_box(write, op, &box);
 
+    if (rc == 0 && box.changes != op->box.changes)
+        op->err = LB_NOT_FOUND;
     if (rc != 0 || op->err != LB_OK)
         return rc;
     rc = remove_mails(write, recipient);

@@ -41,10 +41,10 @@ struct db_certify {
     uint64_t check_s; /* of a new box */
 };
 
-/* SET_BOX, DROP_BOX: unless something came since changes was so. Else LB_NOT_FOUND. */
+/* SET_BOX; and DROP_BOX, unless something came since changes was so. Else LB_NOT_FOUND. */
 struct db_box_check {
     struct node_id recipient;
-    uint64_t changes;
+    uint64_t changes;            /* DROP_BOX */
     uint64_t check_s, checked_s; /* SET_BOX, as calm */
     uint8_t calm;
 };

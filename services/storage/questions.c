@@ -4,6 +4,8 @@
  * order.
  */
 #include "libcommon/memory.h"
+#include "services/storage/box_desk.h"
+#include "services/storage/boxes.h"
 #include "services/storage/local_address.h"
 #include "services/storage/messages.h"
 #include "services/storage/replicas.h"
@@ -38,7 +40,8 @@ struct batch {
     Lb__Storage__Outcome *outcomes;
     struct storing *storings;
     size_t storings_count;
-    size_t left; /* stores not yet committed */
+    struct box_call **calls; /* one a question, or NULL: none is a call */
+    size_t left;             /* stores and calls not yet committed */
 };
 
 /* What answers point at until they are packed, at once: one for all batches. */
@@ -134,6 +137,43 @@ static enum item_verdict prepare_announce(struct storage *storage,
     announce->seed = body->seed;
     announce->random = (uint32_t)random_u64(&storage->random);
     return ITEM_ACCEPTED;
+}
+
+/* ---- calls of other members: the box ---- */
+
+static void on_call_written(void *ctx)
+{
+    struct batch *batch = ctx;
+
+    if (--batch->left == 0)
+        answer(batch);
+}
+
+static void begin_call(struct batch *self, size_t index)
+{
+    struct storage *storage = self->storage;
+    const Lb__Storage__Call *body = self->questions->questions[index]->call;
+    struct box_desk *desk = boxes_desk(storage->boxes);
+    struct node_id caller;
+    bool waits = false;
+
+    if (desk == NULL || body->node_id.len != NODE_ID_SIZE) {
+        refuse(&self->outcomes[index], ITEM_MALFORMED);
+        return;
+    }
+    if (self->calls == NULL)
+        self->calls = xcalloc(self->questions->n_questions, sizeof(struct box_call *));
+    caller = node_id_from(body->node_id.data);
+    self->calls[index] = box_call_begin(desk, &caller, bytes_of_binary(&body->body),
+                                        storage_now_s(storage), on_call_written, self, &waits);
+    self->left += waits;
+}
+
+static void answer_call(struct batch *self, size_t index)
+{
+    if (self->calls != NULL && self->calls[index] != NULL)
+        self->outcomes[index].body =
+            binary_of(box_call_answer(self->calls[index], storage_now_s(self->storage)));
 }
 
 static bool is_store(const Lb__Storage__Question *question)
@@ -358,6 +398,9 @@ static void read_one(struct batch *self, size_t index)
     case LB__STORAGE__QUESTION__BODY_OFFER:
         read_offer(self, index);
         break;
+    case LB__STORAGE__QUESTION__BODY_CALL:
+        answer_call(self, index);
+        break;
     case LB__STORAGE__QUESTION__BODY__NOT_SET:
         refuse(&self->outcomes[index], ITEM_MALFORMED);
         break;
@@ -370,6 +413,9 @@ static void read_one(struct batch *self, size_t index)
 
 static void batch_free(struct batch *self)
 {
+    for (size_t i = 0; self->calls != NULL && i < self->questions->n_questions; i++)
+        box_call_free(&self->calls[i]);
+    free(self->calls);
     free(self->outcomes);
     free(self->storings);
     free(self);
@@ -463,6 +509,8 @@ void on_questions(void *ctx, struct call *call, const void *body)
     for (size_t i = 0; i < count; i++) {
         if (is_store(questions->questions[i]))
             store(self, i);
+        else if (questions->questions[i]->body_case == LB__STORAGE__QUESTION__BODY_CALL)
+            begin_call(self, i);
     }
     if (self->left == 0)
         answer(self);

@@ -5,6 +5,7 @@
 #include "libcommon/log.h"
 #include "libcommon/memory.h"
 #include "libcommon/routing_page.h"
+#include "services/storage/boxes.h"
 #include "services/storage/replicas_inside.h"
 #include "services/storage/service.h"
 
@@ -164,6 +165,7 @@ static void look_at_table(struct replicas *self)
     if (page == NULL)
         return;
     know_self(self, page);
+    boxes_know_self(self->storage->boxes, &page->self_id);
     version = routing_page_version(page);
     if (version == self->seen_version)
         return;
@@ -171,6 +173,7 @@ static void look_at_table(struct replicas *self)
         if (!routing_page_contacts(page, (enum routing_family)f, self->contacts, &count))
             return; /* the next tick tries again */
         upkeep_view(self->upkeep, (enum routing_family)f, self->contacts, count, now_ms);
+        boxes_view(self->storage->boxes, (enum routing_family)f, self->contacts, count);
     }
     self->seen_version = version;
     replicas_wake(self);

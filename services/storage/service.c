@@ -5,6 +5,7 @@
 #include "libcommon/log.h"
 #include "libcommon/memory.h"
 #include "services/storage/audits.h"
+#include "services/storage/boxes.h"
 #include "services/storage/errand.h"
 #include "services/storage/find.h"
 #include "services/storage/local_address.h"
@@ -54,6 +55,14 @@ static const char *const counter_names[] = {
     [COUNTER_OFFERED] = "keys_offered",
     [COUNTER_HANDED_OVER] = "keys_handed_over",
     [COUNTER_DROPPED] = "keys_dropped",
+    [COUNTER_BOX_MAILS] = "box_mails",
+    [COUNTER_BOX_BYTES] = "box_bytes",
+    [COUNTER_BOX_CERTIFICATES] = "box_certificates",
+    [COUNTER_BOX_KEPT] = "box_mails_kept",
+    [COUNTER_BOX_REFUSED] = "box_refused",
+    [COUNTER_BOX_CHECKS] = "box_checks",
+    [COUNTER_BOX_DROPPED] = "boxes_dropped",
+    [COUNTER_BOX_PARTS] = "box_parts_sent",
 };
 
 /* ---- small things the other files use ---- */
@@ -282,6 +291,7 @@ static void do_tick(struct storage *self)
     count_store(self);
     watches_tick(self);
     replicas_tick(self);
+    boxes_tick(self->boxes);
     republish_tick(self);
     if (actor_instance(self->actor) == 0) {
         sweep(self);
@@ -443,6 +453,7 @@ static lb_err storage_start(struct actor *actor, void **ret_ctx)
     open_links(self);
     (void)share_follow(self);
     self->replicas = replicas_new(self);
+    self->boxes = self->is_member ? boxes_new(self) : NULL;
     open_local_address(self);
     open_timers(self);
     grace_init(&self->grace, storage_now_ms(self));
@@ -456,8 +467,10 @@ static void storage_scaled(void *ctx)
     struct storage *self = ctx;
 
     (void)instances_follow(&self->transports);
-    if (share_follow(self))
+    if (share_follow(self)) {
         replicas_shared(self);
+        boxes_shared(self->boxes);
+    }
     db_check_readers(self->db);
 }
 
@@ -467,6 +480,7 @@ static void begin_to_leave(struct storage *self)
 {
     self->is_draining = true;
     replicas_drain(self);
+    boxes_drain(self->boxes);
 }
 
 /* What programs have asked for, and more time for it when nobody is in a hurry. */
@@ -490,7 +504,8 @@ static void on_drained(uv_timer_t *timer)
 {
     struct storage *self = timer->data;
     uint64_t drained_ms = storage_now_ms(self) - self->drain_ms;
-    bool hands_over = !replicas_are_drained(self) && drained_ms < HAND_OVER_MS;
+    bool is_drained = replicas_are_drained(self) && boxes_are_drained(self->boxes);
+    bool hands_over = !is_drained && drained_ms < HAND_OVER_MS;
     bool writes = !commits_is_idle(self->commits) && drained_ms < HAND_OVER_MS;
 
     if (!self->is_draining && drained_ms < SHARE_LOOK_MS)
@@ -532,6 +547,7 @@ static void storage_free(void *ctx)
     errands_cancel(self);
     (void)find_pace(self);
     replicas_free(&self->replicas);
+    boxes_free(&self->boxes);
     puts_cancel(self);
     presence_done(&self->presence);
     db_close(&self->db);

@@ -4,6 +4,7 @@
  *     questions.c   what other nodes ask, through transport
  *     puts.c gets.c removes.c announces.c   what this node's programs ask
  *     replicas.c    keeps every key on the k closest (upkeep.h decides)
+ *     boxes.c       on a private network: what is kept here for other members (box.h), likewise
  *     errand.c      one item or announcement on its way to the k closest (spread.h decides)
  *     watches.c     gets that wait for a newer version
  *     audits.c      how many replicas there are
@@ -61,6 +62,7 @@
 
 struct answer_memory;
 struct auditing;
+struct boxes;
 struct errand;
 struct find;
 struct getting;
@@ -86,6 +88,7 @@ struct storage {
     struct answer_memory *answer_memory; /* of questions.c */
 
     struct replicas *replicas;
+    struct boxes *boxes; /* NULL on the open network */
     struct errand *errands;
     unsigned errands_count;
     unsigned repairs_count;
@@ -114,7 +117,7 @@ struct storage {
     unsigned ticks;
     struct commit sweep_commit;
     struct commit clock_commit;
-    struct status_counter *counters[24];
+    struct status_counter *counters[32];
 };
 
 enum storage_counter {
@@ -140,7 +143,15 @@ enum storage_counter {
     COUNTER_OVERDUE,
     COUNTER_OFFERED,
     COUNTER_HANDED_OVER,
-    COUNTER_DROPPED
+    COUNTER_DROPPED,
+    COUNTER_BOX_MAILS,
+    COUNTER_BOX_BYTES,
+    COUNTER_BOX_CERTIFICATES,
+    COUNTER_BOX_KEPT,
+    COUNTER_BOX_REFUSED,
+    COUNTER_BOX_CHECKS,
+    COUNTER_BOX_DROPPED,
+    COUNTER_BOX_PARTS
 };
 
 extern const struct service_definition storage_definition;

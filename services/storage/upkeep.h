@@ -210,6 +210,13 @@ bool upkeep_is_drained(const struct upkeep *self); /* every key was offered, and
 /* By the view we have: are we among the k closest to the target, in either family? */
 bool upkeep_is_close(const struct upkeep *self, const struct node_id *target);
 
+/* Borrowed. */
+const struct node_id *upkeep_self(const struct upkeep *self);
+
+/* Is this node, ourselves or another one, among the k and `slack` more, at most UPKEEP_SLACK? */
+bool upkeep_is_near(const struct upkeep *self, const struct node_id *id,
+                    const struct node_id *target, unsigned slack);
+
 /*
  * The answer to one digest of an offer. held: what stands here, or NULL; seen_seq: the highest
  * number that stood here and is remembered, 0 when none; has_room: for one more item.

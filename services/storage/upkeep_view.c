@@ -197,18 +197,19 @@ bool upkeep_skip(const struct upkeep_family *family, const struct node_id *id,
     return upkeep_after(to - from >= UPKEEP_K ? &last : target, ret_from);
 }
 
-/* Are fewer than `places` of the family nearer to the target than we are? */
-static bool is_close_in(const struct upkeep *self, const struct upkeep_family *family,
+/* Are fewer than `places` of the family nearer to the target than this id? */
+static bool is_close_in(const struct upkeep_family *family, const struct node_id *id,
                         const struct node_id *target, size_t places)
 {
     uint32_t indices[UPKEEP_K + UPKEEP_SLACK];
     size_t found = closest_find(family->contacts, family->count, target, places, indices);
 
-    return found < places || node_id_compare_distance(target, &self->options.self_id,
-                                                      &family->contacts[indices[found - 1]].id) < 0;
+    return found < places ||
+           node_id_compare_distance(target, id, &family->contacts[indices[found - 1]].id) <= 0;
 }
 
-bool upkeep_is_among(const struct upkeep *self, const struct node_id *target, size_t places)
+static bool is_among(const struct upkeep *self, const struct node_id *id,
+                     const struct node_id *target, size_t places)
 {
     bool is_alone = true;
 
@@ -218,10 +219,31 @@ bool upkeep_is_among(const struct upkeep *self, const struct node_id *target, si
         if (family->count == 0)
             continue; /* a network we are not in */
         is_alone = false;
-        if (is_close_in(self, family, target, places))
+        if (is_close_in(family, id, target, places))
             return true;
     }
     return is_alone;
+}
+
+bool upkeep_is_among(const struct upkeep *self, const struct node_id *target, size_t places)
+{
+    return is_among(self, &self->options.self_id, target, places);
+}
+
+const struct node_id *upkeep_self(const struct upkeep *self)
+{
+    return &self->options.self_id;
+}
+
+/* We are not in our own view: of others, one less is. */
+bool upkeep_is_near(const struct upkeep *self, const struct node_id *id,
+                    const struct node_id *target, unsigned slack)
+{
+    bool is_self = node_id_equal(id, &self->options.self_id);
+    bool we_are_nearer =
+        !is_self && node_id_compare_distance(target, &self->options.self_id, id) < 0;
+
+    return is_among(self, id, target, UPKEEP_K + slack - we_are_nearer);
 }
 
 bool upkeep_is_close(const struct upkeep *self, const struct node_id *target)

@@ -528,6 +528,13 @@ static void on_call_all(void *ctx, struct call *call, const void *body)
         call_fail(&call, LB_UNSUPPORTED, "this node is of no private network");
 }
 
+static void on_get_trust(void *ctx, struct call *call, const void *body)
+{
+    (void)ctx;
+    (void)body;
+    call_fail(&call, LB_UNSUPPORTED, "this node is of no private network");
+}
+
 static handler_fn *const handlers[] = {
     [LB__TRANSPORT__REQUEST__BODY_QUERY] = queries_on_query,
     [LB__TRANSPORT__REQUEST__BODY_RESOLVE] = resolve_on_resolve,
@@ -535,6 +542,7 @@ static handler_fn *const handlers[] = {
     [LB__TRANSPORT__REQUEST__BODY_LOCAL_TORRENTS] = lan_torrents_on_ask,
     [LB__TRANSPORT__REQUEST__BODY_CROSSED] = crossings_on_crossed,
     [LB__TRANSPORT__REQUEST__BODY_CALL_ALL] = on_call_all,
+    [LB__TRANSPORT__REQUEST__BODY_GET_TRUST] = on_get_trust,
 };
 
 const struct service_definition transport_service = {

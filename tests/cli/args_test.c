@@ -24,6 +24,8 @@ static const struct args_command commands[] = {
     { "put", "KEY [VALUE|-]", 1, 2, "Store it.", options, run_nothing },
     { "config check", "[FILE]", 0, 1, "Check it.", options, run_nothing },
     { "config show", "", 0, 0, "Show it.", options, run_nothing },
+    { "list", "", 0, 0, "List it.", options, run_nothing },
+    { "list all", "[FILE]", 0, 1, "List all of it.", options, run_nothing },
     { NULL, NULL, 0, 0, NULL, NULL, NULL },
 };
 
@@ -57,6 +59,11 @@ static const struct parse_row {
     { "another of the same first word", "config show", ARGS_RUN, "config show", "" },
     { "options inside a command of two words", "config --dir check --json check f", ARGS_RUN,
       "config check", "f" },
+    { "a command that begins another", "list", ARGS_RUN, "list", "" },
+    { "the other", "list all f", ARGS_RUN, "list all", "f" },
+    { "a word that is no command's second", "list some", ARGS_WRONG, "list",
+      "unexpected argument 'some'" },
+    { "the help of one that begins another", "list --help", ARGS_HELP, "list", "" },
     { "help", "--help", ARGS_HELP, NULL, "" },
     { "help as a word", "help", ARGS_HELP, NULL, "" },
     { "help of a command", "put --help", ARGS_HELP, "put", "" },

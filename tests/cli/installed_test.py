@@ -28,7 +28,7 @@ FILES = (
     "share/littlebird/proto/examples/littlebird_client.py",
     "share/doc/littlebird/README.md", "share/littlebird/grafana-dashboard.json", "share/doc/littlebird/copyright",
     "share/bash-completion/completions/littlebird", "share/bash-completion/completions/lb-admin",
-    "share/man/man7/littlebird.7.gz",
+    "share/man/man7/littlebird.7.gz", "share/man/man7/littlebird-network.7.gz",
 )
 # By prefix: where the system's node reads its configuration, where zsh looks.
 PREFIXES = {

@@ -44,6 +44,7 @@ static const struct cell_row {
     { "transport.local_torrents", "....W......." },
     { "transport.crossed", "..T........." },
     { "transport.call_all", ".......M...." },
+    { "transport.get_trust", "...D........" },
     { "storage.questions", "..T........." },
     { "storage.put", "........Ga.." },
     { "storage.get", "........Ga.." },
