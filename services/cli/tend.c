@@ -74,11 +74,11 @@ int command_restart(const struct args *args)
     int code;
 
     if (!target_parse(args->words[0], &service, &has_instance, &instance))
-        return args_usage(args,
-                          "'%s' is no service; services are routing, storage, transport, "
-                          "swarm and gateway, on a private network member, coordinator and "
-                          "signer, with @N for one instance",
-                          args->words[0]);
+        return args_usage(
+            args,
+            "'%s' is no service; services are routing, storage, transport, "
+            "swarm, signer, coordinator, member and gateway, with @N for one instance",
+            args->words[0]);
     request.service = (char *)(uintptr_t)service_text(service);
     if (has_instance) {
         request.which_case = LITTLEBIRD__V1__RESTART_SERVICE_REQUEST__WHICH_INSTANCE;

@@ -40,12 +40,42 @@ struct group {
 
 /* ---- the state machine ---- */
 
+/*
+ * An entry is a u32 size, the command, and zeros up to a multiple of ENTRY_ALIGN: libraft 0.15
+ * looks for the next entry of a batch there, in what it reads from disk and from other servers
+ * (uvDecodeEntriesBatch), and does not write it so by itself.
+ */
+#define ENTRY_HEAD  4u
+#define ENTRY_ALIGN 8u
+
+static struct raft_buffer wrap(struct bytes command)
+{
+    size_t size = ENTRY_HEAD + command.size;
+    struct raft_buffer entry = { .len = (size + ENTRY_ALIGN - 1) / ENTRY_ALIGN * ENTRY_ALIGN };
+    uint8_t *data = xcalloc(1, entry.len);
+
+    store_u32(data, (uint32_t)command.size);
+    memcpy(data + ENTRY_HEAD, command.data, command.size);
+    entry.base = data;
+    return entry;
+}
+
+static struct bytes unwrap(const struct raft_buffer *entry)
+{
+    size_t size = entry->len >= ENTRY_HEAD ? load_u32(entry->base) : 0;
+
+    if (size > entry->len - ENTRY_HEAD || entry->len < ENTRY_HEAD) {
+        return bytes_of(NULL, 0); /* no command: the register refuses it */
+    }
+    return bytes_of((const uint8_t *)entry->base + ENTRY_HEAD, size);
+}
+
 /* An entry never fails: libraft would stop for good. What became of it stands in the result. */
 static int fsm_apply(struct raft_fsm *fsm, const struct raft_buffer *entry, void **ret_result)
 {
     struct group *self = fsm->data;
 
-    self->result = register_apply(self->settings.reg, bytes_of(entry->base, entry->len));
+    self->result = register_apply(self->settings.reg, unwrap(entry));
     *ret_result = &self->result;
     self->settings.on_applied(self->settings.ctx, &self->result);
     return 0;
@@ -137,7 +167,7 @@ static bool has_space(const struct group *self)
 
 void group_propose(struct group *self, struct bytes command, proposed_fn *proposed, void *ctx)
 {
-    struct raft_buffer buffer = { .len = command.size };
+    struct raft_buffer buffer;
     struct proposed *it;
     int status;
 
@@ -149,7 +179,7 @@ void group_propose(struct group *self, struct bytes command, proposed_fn *propos
         proposed(ctx, PROPOSAL_NO_SPACE, NULL);
         return;
     }
-    buffer.base = xmemdup(command.data, command.size);
+    buffer = wrap(command);
     it = xcalloc(1, sizeof *it);
     it->proposed = proposed;
     it->ctx = ctx;

@@ -72,6 +72,7 @@ struct coordinator {
     bool minute_said;
 
     uv_timer_t tick;
+    uint64_t refused_said_ms;
     bool stopping, group_closed;
 
     struct status_counter *certificates, *joins, *refused, *forwarded, *connections, *turned_away,

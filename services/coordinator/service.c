@@ -19,6 +19,8 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 
+#define SAY_AGAIN_MS 10000u /* the same in the log */
+
 /* ---- who is who ---- */
 
 int64_t coordinator_skew_s(uint64_t now_s, uint64_t theirs_s)
@@ -111,8 +113,13 @@ static void wire_refused(void *ctx, const char *why)
 {
     struct coordinator *self = ctx;
 
+    uint64_t now_ms = actor_now_ms(self->actor);
+
     status_counter_add(self->raft_refused, 1);
-    log_warn("a connection of the group was refused: %s", why);
+    if (self->refused_said_ms == 0 || now_ms - self->refused_said_ms > SAY_AGAIN_MS) {
+        self->refused_said_ms = now_ms;
+        log_warn("a connection of the group was refused: %s", why);
+    }
 }
 
 /* ---- our certificate ---- */
@@ -135,6 +142,10 @@ void coordinator_new_contexts(struct coordinator *self)
     SSL_CTX_set_verify(self->serving, SSL_VERIFY_PEER, accept_for_now);
     SSL_CTX_set_verify(self->asking, SSL_VERIFY_PEER, accept_for_now);
     secure_select_alpn(self->serving);
+    /* Who joins knows the root by its digest alone. */
+    if (SSL_CTX_add1_chain_cert(self->serving, membership_root(self->own)) != 1) {
+        abort();
+    }
 }
 
 lb_err coordinator_take_leaf(struct coordinator *self, struct bytes leaf, struct bytes intermediate)

@@ -38,6 +38,8 @@ void connection_watch(struct connection *self)
     int wanted = 0;
     if (self->stage == STAGE_CONNECTING)
         wanted = UV_WRITABLE;
+    else if (self->stage == STAGE_SECURING) /* nothing of it goes to the disk */
+        wanted = UV_READABLE | (self->blocked ? UV_WRITABLE : 0);
     else if (self->stage != STAGE_CLOSED)
         wanted = (self->owner->paused ? 0 : UV_READABLE) | (self->blocked ? UV_WRITABLE : 0);
     if (wanted == self->polled)

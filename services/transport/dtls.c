@@ -431,8 +431,12 @@ size_t dtls_input(struct dtls *self, const struct dtls_datagram *datagram, uint6
         recover(self, datagram, now_us);
         return 0;
     }
-    if (!association->live || (association->fresh && record_is_handshake(datagram->data))) {
+    if (association->fresh && association->fresh->heard && record_is_handshake(datagram->data)) {
         on_handshake(self, association, datagram, now_us);
+        return 0;
+    }
+    if (!association->live) { /* data that overtook the handshake, or a stranger's */
+        self->counters[DTLS_COUNT_STRAY]++;
         return 0;
     }
     *ret_node = association->live->claims.node;

@@ -200,6 +200,30 @@ class Littlebird(Client):
         return {"sent": transfer.sent_bytes, "waste": transfer.wasted_bytes} if transfer else super().figures()
 
 
+class Membership:
+    """A certificate for each client, of a network that the lab has (pki-make)."""
+    COUNT = 40
+
+    def __init__(self, lab, number):
+        lab.members = os.path.join(lab.parent, "members")
+        if not os.path.exists(lab.members):
+            subprocess.run([os.path.join(BIN, "pki-make"), lab.members, "bench", str(self.COUNT)], check=True)
+        self.folder = os.path.join(lab.members, str(number % self.COUNT))
+
+    def path(self, name):
+        return os.path.join(self.folder, "member", name)
+
+
+class LittlebirdTls(Littlebird):
+    """As a member of a private network."""
+    name = "Littlebird, TLS"
+
+    def __init__(self, lab, place, number):
+        super().__init__(lab, place, number)
+        shutil.copytree(Membership(lab, number).folder, os.path.join(self.folder, "data"))
+        os.chmod(os.path.join(self.folder, "data"), 0o700)
+
+
 class LittlebirdNode(Littlebird):
     """A whole node by `littlebird up`, which finds the others by itself: bootstrap node, DHT, local net."""
     name = "Littlebird node"

@@ -73,6 +73,14 @@ def run_bare(lab):
             "cpu_s_per_gb": used / lab.size * 1e9, "note": ""}
 
 
+def aes_cpu_s_per_gb():
+    """AES-128-GCM of one record of TLS after the other, encrypted and decrypted: what no TLS can do without."""
+    done = subprocess.run(["openssl", "speed", "-mr", "-seconds", "2", "-bytes", "16384", "-evp",
+                           "aes-128-gcm"], capture_output=True, text=True, check=True)
+    per_s = next(float(line.split(":")[-1]) for line in done.stdout.splitlines() if line.startswith("+F:"))
+    return 2 / per_s * 1e9
+
+
 # ---- peers ----
 
 class Loopback:
@@ -199,11 +207,11 @@ def written_by(pids):
     return total
 
 
-def rows(lab, kinds):
+def rows(lab, kinds, counts):
     pages = Pages()
     try:
         yield run_machine(lab, pages)
-        for fetchers in (1, 8):
+        for fetchers in counts:
             for kind in kinds:
                 yield Loopback(lab, kind, fetchers, pages).run()
     finally:
@@ -227,6 +235,19 @@ def print_row(row):
     more = f"{row['pss_mb']:>8.0f}{row['switches_per_gb']:>10.0f}" if "pss_mb" in row else " " * 18
     print(f"{row['client']:<26}{row['to']:>3}{row['seconds']:>9.2f}{row['mb_s']:>8.0f}{row['cpu_s_per_gb']:>10.2f}"
           f"{more}  {row['note']}", flush=True)
+
+
+def print_tls(rows):
+    """What TLS adds for each GB, in both processes, beside what its cipher costs."""
+    limit = aes_cpu_s_per_gb()
+    for name in dict.fromkeys(row["client"] for row in rows if row["client"].endswith(", TLS")):
+        for to in dict.fromkeys(row["to"] for row in rows):
+            inside, without = ([row["cpu_s_per_gb"] for row in rows if (row["client"], row["to"]) == (kind, to)]
+                               for kind in (name, name.removesuffix(", TLS")))
+            if inside and without:
+                added = min(inside) - min(without)
+                print(f"{name}, to {to}: adds {added:.2f} CPU-s/GB; AES-128-GCM itself, both ends, {limit:.2f}: "
+                      f"{added / limit:.2f} times", flush=True)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 
-from swarm_clients import Client
+from swarm_clients import Client, Membership
 
 
 # ---- libtorrent, told what to do line by line ----
@@ -18,7 +18,7 @@ def be_libtorrent(address, port, mode):
     on private addresses it exempts from choking slots by itself."""
     import libtorrent as lt
     session = lt.session({
-        "listen_interfaces": f"{address}:{port}", "enable_dht": False, "enable_lsd": False, "enable_upnp": False,
+        "listen_interfaces": f"{address}:{port}{'s' if mode == 'tls' else ''}", "enable_dht": False, "enable_lsd": False, "enable_upnp": False,
         "enable_natpmp": False, "allow_multiple_connections_per_ip": True, "enable_outgoing_utp": False,
         "enable_incoming_utp": False, "in_enc_policy": 2, "out_enc_policy": 2, "unchoke_slots_limit": -1,
         "connections_limit": 1000, "connection_speed": 200, "torrent_connect_boost": 200,
@@ -31,6 +31,8 @@ def be_libtorrent(address, port, mode):
             if rest[2] == "origin" and mode == "super":
                 flags |= lt.torrent_flags.super_seeding
             handle = session.add_torrent({"ti": lt.torrent_info(rest[0]), "save_path": rest[1], "flags": flags})
+            if mode == "tls":
+                handle.set_ssl_certificate(rest[3], rest[4], "")
         elif word == "connect":
             handle.connect_peer((rest[0], int(rest[1])))
         status = handle.status()
@@ -69,6 +71,38 @@ class Libtorrent(Client):
     def figures(self):
         _, sent, waste = self.tell("ask")
         return {"sent": int(sent), "waste": int(waste)}
+
+
+class LibtorrentTls(Libtorrent):
+    """Its SSL torrents, with a certificate of the same network. The torrent is another: the root stands in it."""
+    name = "libtorrent, TLS"
+    mode = "tls"
+
+    def __init__(self, lab, place, number):
+        super().__init__(lab, place, number)
+        self.member = Membership(lab, number)
+        self.torrent_path = lab.torrent_path + ".tls"
+
+    def write_torrent(self):
+        import libtorrent as lt
+        with open(self.lab.torrent_path, "rb") as file:
+            torrent = lt.bdecode(file.read())
+        with open(self.member.path("root.pem"), "rb") as file:
+            torrent[b"info"][b"ssl-cert"] = file.read()
+        with open(self.torrent_path, "wb") as file:
+            file.write(lt.bencode(torrent))
+
+    def add(self, folder, role):
+        self.tell(f"add {self.torrent_path} {folder} {role} {self.member.path('member.pem')} {self.member.path('member.key')}")
+
+    def seed(self):
+        self.write_torrent()
+        self.add(os.path.dirname(self.lab.file), "origin")
+        self.lab.wait(self.poll, "libtorrent's origin")
+
+    def fetch(self, others):
+        self.add(self.target, "peer")
+        self.meet(others)
 
 
 class LibtorrentSuper(Libtorrent):

@@ -17,6 +17,12 @@ class Members:
     def path(self, number, name):
         return os.path.join(self.folder, str(number), "member", name)
 
+    def put_out(self, node):
+        """What lb-member does with a deny list: the last member is on it."""
+        folder = os.path.join(node.dir, "data", "member")
+        shutil.copy(os.path.join(self.folder, "denied"), os.path.join(folder, "denied.new"))
+        os.rename(os.path.join(folder, "denied.new"), os.path.join(folder, "denied"))
+
     def admit(self, node, number):
         """The node, which does not run, is this member."""
         state = os.path.join(node.dir, "data")

@@ -120,6 +120,25 @@ def strangers_get_nothing(lab, members, teacher, client):
     print("a stranger's certificate and plain TCP were refused and counted")
 
 
+def who_is_put_out_is_gone(lab, members, teacher, client):
+    """From live sessions, too, and it is not let in again."""
+    torrent = lab.path("ours", "lab--v1.torrent")
+    handle = add(client, members, 2, torrent, lab.make_folder("lt-again"))
+    handle.connect_peer((teacher.host, teacher.port))
+    wait_for("libtorrent to be a peer", lambda: handle.status().is_seeding and handle.status().num_peers == 1)
+    before = counters(teacher).get("tls_revoked", 0)
+    members.put_out(teacher)
+    wait_for("the peer to be gone", lambda: handle.status().num_peers == 0)
+    assert counters(teacher)["tls_revoked"] == before + 1
+
+    def is_refused_again():
+        handle.connect_peer((teacher.host, teacher.port))
+        return counters(teacher)["tls_revoked"] > before + 1
+
+    wait_for("it to be refused", is_refused_again, pause_s=0.5)
+    print("who is put out loses its session and gets no other")
+
+
 def refused(lab, node, source, said):
     result = node.cli("fetch", source, "--to", lab.make_folder("refused"), check=False)
     text = result.stderr.decode()
@@ -152,3 +171,4 @@ with Lab() as lab:
         littlebird_fetches(lab, members, kind, student, client)
     strangers_get_nothing(lab, members, teacher, client)
     torrents_of_elsewhere(lab, members, student, outsider)
+    who_is_put_out_is_gone(lab, members, teacher, client)

@@ -1,8 +1,8 @@
 /*
  * pki-make FOLDER NAME COUNT: a private network for tests whose nodes are processes, without a
- * coordinator: for each member i FOLDER/i with what a node has below its state
- * folder: FOLDER/i/identity and FOLDER/i/member/ (libcommon/pki/membership.h). A last one, i =
- * COUNT, is of another network of the same name.
+ * coordinator: for each member i FOLDER/i with what a node has below its state folder:
+ * FOLDER/i/identity and FOLDER/i/member/ (libcommon/pki/membership.h). A last one, i = COUNT, is of
+ * another network of the same name. FOLDER/denied is a deny list with the last member, COUNT - 1.
  */
 #include "tests/libcommon/pki_fixture.h"
 
@@ -34,6 +34,19 @@ static void write_member(struct pki_network *network, const char *folder, unsign
     pki_member_done(&member);
 }
 
+/* A node takes it up as soon as it stands in its folder. */
+static void write_denied(const struct pki_network *network, const char *folder, unsigned number)
+{
+    const struct node_id node = pki_node(number);
+    size_t size = 0;
+    uint8_t *denied = pki_deny_list(network, 1, &node, 1, &size);
+    if (membership_put_file(folder, "denied", bytes_of(denied, size), 0644) != LB_OK) {
+        fprintf(stderr, "%s/denied cannot be written\n", folder);
+        exit(1);
+    }
+    free(denied);
+}
+
 int main(int argc, char **argv)
 {
     if (argc != 4) {
@@ -49,6 +62,7 @@ int main(int argc, char **argv)
     for (unsigned i = 0; i < count; i++)
         write_member(&network, argv[1], i);
     write_member(&other, argv[1], count);
+    write_denied(&network, argv[1], count - 1);
     pki_network_done(&network);
     pki_network_done(&other);
     return 0;
