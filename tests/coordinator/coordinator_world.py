@@ -5,12 +5,14 @@ import os
 import pathlib
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "e2e"))
 import node as e2e  # noqa: E402
+import status_page  # noqa: E402
 import zmtp  # noqa: E402
 from zmtp import field_bytes, field_number, field_text  # noqa: E402
 
@@ -143,8 +145,19 @@ class Coordinator:
         self.ask(REVOKE, field_bytes(1, bytes.fromhex(node)))
 
     def counters(self):
-        import status_page
-        return status_page.counters(self.dir, "coordinator")
+        """{name: value} of its status slot (libcommon/status_page.h)."""
+        with open(os.path.join(self.dir, "run", "status.shm"), "rb") as file:
+            page = file.read()
+        slot = status_page.HEADER_SIZE + (
+            status_page.SERVICES.index("coordinator") * status_page.INSTANCES) * status_page.SLOT_SIZE
+        first = slot + status_page.NOTE_AT + 2 * status_page.NOTE_SIZE
+        found = {}
+        for at in range(first, first + 40 * 32, 32):
+            name, value = struct.unpack_from("=24sQ", page, at)
+            if name[0] == 0:
+                break
+            found[name.rstrip(b"\0").decode()] = value
+        return found
 
 
 class World:

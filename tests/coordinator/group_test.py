@@ -1,0 +1,179 @@
+"""A group of three real lb-coordinator on loopback: who leads is killed with SIGKILL in the middle of 50 joins, then
+when there is no majority, and one after the other at the n-th join. 50 members, 50 different ids and serials; what a
+group loses and regains is the same on each, and never issued twice.
+"""
+import signal
+import subprocess
+import threading
+import time
+
+import coordinator_world as world
+from coordinator_world import DENIED, TOOL, UNAVAILABLE, Refused, e2e, join
+
+JOINS = 50
+
+
+class Joining:
+    """`coordinator-tool join` in the background: its lines as they come."""
+
+    def __init__(self, token, count, at_once):
+        self.process = subprocess.Popen([TOOL, "join", token, str(count), str(at_once)], stdout=subprocess.PIPE,
+                                        text=True)
+        self.lines = []
+        self.thread = threading.Thread(target=self.read)
+        self.thread.start()
+
+    def read(self):
+        for line in self.process.stdout:
+            self.lines.append((time.monotonic(), line.split()))
+
+    def wait(self):
+        self.thread.join(e2e.LIMIT_S)
+        assert self.process.wait(e2e.LIMIT_S) == 0, self.lines
+
+    def admitted(self):
+        return [(words[1], int(words[2])) for _, words in self.lines if words[0] == "admitted"]
+
+
+def settle(net):
+    """Each has applied what the others have, and says the same of all members. Returns them."""
+    alive = [one for one in net.coordinators if "coordinator" in one.processes]
+
+    def same():
+        groups = [one.group() for one in alive]
+        return all(groups) and len({(group["applied"], group["leader"]) for group in groups}) == 1
+
+    e2e.wait_for("the coordinators have applied the same", same)
+    lists = [one.members() for one in alive]
+    assert all(one == lists[0] for one in lists), "registers differ"
+    serials = [member["serial"] for member in lists[0]]
+    assert len(set(serials)) == len(serials) and len({member["node"] for member in lists[0]}) == len(serials)
+    return lists[0]
+
+
+def leader_killed(net):
+    """In the middle of 50 joins. The time from the kill to the next join admitted by another leader."""
+    before = len(settle(net))
+    token = net.leader().invite(uses=JOINS, addresses=[one.address for one in net.coordinators])
+    leader = net.leader()
+    joining = Joining(token, JOINS, 5)
+    e2e.wait_for("half of them have joined", lambda: len(joining.lines) >= JOINS // 2, pause_s=0.001)
+    leader.kill("coordinator")
+    killed_at, killed_after = time.monotonic(), len(joining.lines)
+    others = [one for one in net.coordinators if one is not leader]
+    e2e.wait_for("another leads", lambda: net.leader(others), pause_s=0.02)
+    leads_at = time.monotonic()
+    joining.wait()
+    first = min(at for at, _ in joining.lines[killed_after + 5:])
+    admitted = joining.admitted()
+    assert len(admitted) == len(set(node for node, _ in admitted)) == len(set(serial for _, serial in admitted)) == JOINS
+    leader.start("coordinator")
+    members = settle(net)
+    assert len(members) == before + JOINS, (len(members), before)
+    assert {member["node"]: member["serial"] for member in members}.items() >= dict(admitted).items()
+    late = join(token, check=False)
+    assert late[0] == [] and "used up" in late[1][0], late
+    print(f"the leader killed after {killed_after} of {JOINS} joins: another leads after "
+          f"{leads_at - killed_at:.2f} s, the next joins after {first - killed_at:.2f} s")
+
+
+def no_majority(net):
+    """One of three answers reads and refuses changes; with two it goes on."""
+    leader = net.leader()
+    others = [one for one in net.coordinators if one is not leader]
+    token = leader.invite(uses=2, addresses=[leader.address])
+    before = len(settle(net))
+    for one in others:
+        one.kill("coordinator")
+    e2e.wait_for("it says that it leads nobody", lambda: leader.group()["leader"] == 0)
+    try:
+        leader.ask(world.SET_POLICY, world.field_number(1, 1), timeout_s=30)
+        raise AssertionError("a minority has decided")
+    except Refused as refused:
+        assert refused.err == UNAVAILABLE and "majority" in refused.reason, refused
+    assert len(leader.members()) == before
+    joining = Joining(token, 1, 1)
+    others[0].start("coordinator")
+    back_at = time.monotonic()
+    e2e.wait_for("two of three decide again", lambda: net.leader(), pause_s=0.02)
+    print(f"one of two back: led again after {time.monotonic() - back_at:.2f} s")
+    joining.wait()
+    others[1].start("coordinator")
+    assert len(settle(net)) == before + 1
+
+
+def killed_at_each_step(net):
+    """At whatever moment of issuing: a certificate that was given out stands in the register, and once."""
+    before = len(settle(net))
+    token = net.leader().invite(uses=100, addresses=[one.address for one in net.coordinators])
+    given = []
+    for after in range(6):
+        leader = net.leader()
+        joining = Joining(token, 6, 3)
+        e2e.wait_for("some joins", lambda count=after: len(joining.lines) >= count, pause_s=0.0005)
+        leader.kill("signer" if after % 3 == 2 else "coordinator")
+        e2e.wait_for("another leads", net.leader)
+        leader.start("signer" if after % 3 == 2 else "coordinator")
+        joining.wait()
+        given += joining.admitted()
+        e2e.wait_for("it is back", lambda one=leader: one.group() is not None)
+    members = {member["node"]: member["serial"] for member in settle(net)}
+    assert len(given) == len(dict(given)) == 36
+    assert all(members[node] == serial for node, serial in given)
+    assert len(members) == before + 36
+
+
+def same_token_same_key(net):
+    """The answer that was lost: asked again, of any coordinator, it is the same."""
+    token = net.leader().invite(addresses=[one.address for one in net.coordinators])
+    key = net.folder + "/one.key"
+    serials = {serial for _ in range(4) for _, serial, _ in join(token, 1, 1, key)[0]}
+    assert len(serials) == 1, serials
+    raced = join(net.leader().invite(), 20, 20, check=False)
+    assert len(raced[0]) == 1 and len(raced[1]) == 19, raced
+
+
+def revoked(net):
+    """A follower takes it as well as the leader does; each signs the list for its own node."""
+    follower = next(one for one in net.coordinators if not one.leads())
+    node = join(follower.invite())[0][0][0]
+    follower.revoke(node)
+    try:
+        follower.revoke(follower.node)
+        raise AssertionError("a coordinator was revoked")
+    except Refused as refused:
+        assert refused.err == world.CONFLICT, refused
+    for one in net.coordinators:
+        e2e.wait_for("it has signed the list", lambda one=one: "deny list 1 signed" in one.log())
+
+
+def removed(net):
+    """Who is none any more is refused by the others."""
+    leader = net.leader()
+    other = next(one for one in net.coordinators if one is not leader)
+    leader.ask(world.REMOVE_SERVER, world.field_bytes(1, bytes.fromhex(other.node)))
+    e2e.wait_for("Raft follows", lambda: other.node not in [row["node"] for row in leader.group()["servers"]])
+    other.kill("coordinator")
+    other.start("coordinator")
+    join(leader.invite())
+    e2e.wait_for("it is refused", lambda: any(
+        "was refused" in one.log() for one in net.coordinators if one is not other))
+
+
+def main():
+    with world.World("group") as net:
+        first = net.found()
+        net.add(first)
+        net.add(net.coordinators[1])
+        leader_killed(net)
+        no_majority(net)
+        killed_at_each_step(net)
+        same_token_same_key(net)
+        revoked(net)
+        removed(net)
+        for one in net.coordinators:
+            one.kill("coordinator", how=signal.SIGTERM)
+            assert "assert" not in one.log().lower(), one.log()
+
+
+main()
