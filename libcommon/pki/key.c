@@ -58,6 +58,7 @@ void key_public(const EVP_PKEY *self, uint8_t ret_der[KEY_PUBLIC_SIZE])
 
 lb_err key_public_parse(struct bytes der, EVP_PKEY **ret_self)
 {
+    uint8_t again[KEY_PUBLIC_SIZE];
     const uint8_t *at = der.data;
     EVP_PKEY *self;
 
@@ -67,7 +68,13 @@ lb_err key_public_parse(struct bytes der, EVP_PKEY **ret_self)
     ERR_set_mark();
     self = d2i_PUBKEY(NULL, &at, (long)der.size);
     ERR_pop_to_mark();
-    if (!self || at != der.data + der.size || !key_is_p256(self)) {
+    if (!self || !key_is_p256(self)) {
+        EVP_PKEY_free(self);
+        return LB_INVALID;
+    }
+    /* OpenSSL also takes a bit string with bits unused at its end: that is another encoding. */
+    key_public(self, again);
+    if (memcmp(again, der.data, KEY_PUBLIC_SIZE) != 0) {
         EVP_PKEY_free(self);
         return LB_INVALID;
     }

@@ -91,7 +91,7 @@ bool coordinator_check_peer(struct coordinator *self, SSL *ssl,
     enum certificate_refusal refusal = membership_check_peer(self->own, ssl, now_s, ret_claims);
 
     if (refusal == REFUSED_EXPIRED && certificate_dates(shown, &from_s, &until_s) == LB_OK) {
-        refusal = membership_check_peer(self->own, ssl, until_s, ret_claims);
+        refusal = membership_check_peer(self->own, ssl, until_s - 1, ret_claims);
         return refusal == REFUSED_NOT && is_in_register(self, ssl, ret_claims);
     }
     return refusal == REFUSED_NOT && ret_claims->role == CERTIFICATE_COORDINATOR;
