@@ -17,7 +17,7 @@ static const struct access_row rows[] = {
 
     { SERVICE_ROUTING, "sightings", FROM(TRANSPORT) },
     { SERVICE_ROUTING, "lookup", FROM(STORAGE) | FROM(MEMBER) | FROM(GATEWAY) | FROM(ADMIN) },
-    { SERVICE_ROUTING, "get_table", FROM(GATEWAY) | FROM(ADMIN) },
+    { SERVICE_ROUTING, "get_table", FROM(MEMBER) | FROM(GATEWAY) | FROM(ADMIN) },
     { SERVICE_ROUTING, "add_node", FROM(TRANSPORT) | FROM(ADMIN) },
     { SERVICE_ROUTING, "forget", FROM(TRANSPORT) },
 
