@@ -164,7 +164,7 @@ def outsiders(nodes, magnet, lab):
         return sum(node.counters(service).get(name, 0) for node in nodes[:4] for name in names)
 
     wait_for("their datagrams and connections to be refused and counted",
-             lambda: refused("transport", "plain_refused") and refused("transport", "tls_other_ca"))
+             lambda: refused("transport", "tls_plain") and refused("transport", "tls_other_ca"))
     stranger.down()
     foreigner.down()
 
