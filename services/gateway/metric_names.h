@@ -262,6 +262,33 @@
       "")                                                                                          \
     X(SWARM, "tls_refused_us", "swarm_tls_refused_total", COUNTER, "reason=\"refused_us\"",        \
       NUMBER, "")                                                                                  \
+    X(COORDINATOR, "certificates", "certificates_issued_total", COUNTER, "", NUMBER,               \
+      "Certificates signed for members, renewals included.")                                       \
+    X(COORDINATOR, "joins_asked", "joins_asked_total", COUNTER, "", NUMBER,                        \
+      "Requests to join, asked again included.")                                                   \
+    X(COORDINATOR, "refused", "coordinator_refusals_total", COUNTER, "", NUMBER,                   \
+      "Joins, renewals and other requests that were refused.")                                     \
+    X(COORDINATOR, "tls_requests", "coordinator_tls_requests_total", COUNTER, "", NUMBER,          \
+      "Requests taken in by TLS.")                                                                 \
+    X(COORDINATOR, "connections", "coordinator_connections", GAUGE, "", NUMBER,                    \
+      "Connections at coordinator.listen.")                                                        \
+    X(COORDINATOR, "turned_away", "coordinator_turned_away_total", COUNTER, "", NUMBER,            \
+      "Connections without a TLS handshake, or too many.")                                         \
+    X(COORDINATOR, "forwarded", "coordinator_forwarded_total", COUNTER, "", NUMBER,                \
+      "Commands that another coordinator, which leads, was asked to decide.")                      \
+    X(COORDINATOR, "raft_messages", "raft_messages_total", COUNTER, "", NUMBER,                    \
+      "Messages of Raft sent to other coordinators.")                                              \
+    X(COORDINATOR, "raft_appends", "raft_appends_total", COUNTER, "", NUMBER,                      \
+      "Messages of Raft that carried entries.")                                                    \
+    X(COORDINATOR, "raft_refused", "raft_connections_refused_total", COUNTER, "", NUMBER,          \
+      "Connections of Raft with who is no coordinator.")                                           \
+    X(COORDINATOR, "members", "network_members", GAUGE, "", NUMBER, "Members in the register.")    \
+    X(SIGNER, "leaves_signed", "signer_leaves_total", COUNTER, "", NUMBER,                         \
+      "Certificates signed by lb-signer.")                                                         \
+    X(SIGNER, "deny_lists_signed", "signer_deny_lists_total", COUNTER, "", NUMBER,                 \
+      "Deny lists signed by lb-signer.")                                                           \
+    X(SIGNER, "signing_refused", "signer_refusals_total", COUNTER, "", NUMBER,                     \
+      "What lb-signer would not sign.")                                                            \
     X(GATEWAY, "calls", "api_calls_total", COUNTER, "", NUMBER, "Calls of the public API.")        \
     X(GATEWAY, "calls_refused", "api_calls_refused_total", COUNTER, "", NUMBER,                    \
       "Of these, those answered with an error.")                                                   \

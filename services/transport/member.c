@@ -6,6 +6,7 @@
 #include "libcommon/memory.h"
 #include "proto/transport.pb-c.h"
 #include "services/transport/calls.h"
+#include "services/transport/denials.h"
 #include "services/transport/dtls.h"
 #include "services/transport/queries.h"
 #include "services/transport/secrets.h"
@@ -16,8 +17,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
 
 /* A socket's port as udp.h made it, under the one that sends into sessions. */
 struct member_port {
@@ -37,6 +36,7 @@ struct member {
     struct member_port ports[TRANSPORT_PORTS];
     unsigned ports_count;
     struct calls calls;
+    struct denials denials;
     uint64_t now_us; /* of this batch */
     bool in_batch;
     struct node_id sender;                         /* of the datagram being looked at */
@@ -247,6 +247,8 @@ static void member_care(struct member *self)
                  (unsigned long long)deny_list_number(membership_denied(self->membership)),
                  deny_list_count(membership_denied(self->membership)));
     dtls_care(self->dtls, news, now_s);
+    denials_care(&self->denials, self->transport->pages.routing,
+                 membership_denied(self->membership), self->transport->routing);
     (void)secrets_rotate(&self->secrets, actor_paths(self->transport->actor)->private_folder,
                          actor_now_ms(self->transport->actor));
 }
@@ -324,18 +326,23 @@ static void member_call_all(struct member *self, struct call *call, const void *
     call_reply(&call, &reply.base);
 }
 
-/* ---- life ---- */
-
-/* The key is in this process: not for a core, nor for who traces. */
-static bool hide(void)
+static void member_get_trust(struct member *self, struct call *call)
 {
-    const struct rlimit none = { 0, 0 };
+    Lb__Transport__Reply reply = LB__TRANSPORT__REPLY__INIT;
+    Lb__Transport__Trust trust = LB__TRANSPORT__TRUST__INIT;
+    uint8_t root[CERTIFICATE_DER_MAX];
 
-    if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) == 0 && setrlimit(RLIMIT_CORE, &none) == 0)
-        return true;
-    log_error("cannot keep the member's key out of a core: %s", strerror(errno));
-    return false;
+    trust.root.data = root;
+    if (certificate_to_der(membership_root(self->membership), root, &trust.root.len) != LB_OK) {
+        call_fail(&call, LB_INTERNAL, "the root cannot be written");
+        return;
+    }
+    reply.body_case = LB__TRANSPORT__REPLY__BODY_TRUST;
+    reply.trust = &trust;
+    call_reply(&call, &reply.base);
 }
+
+/* ---- life ---- */
 
 static lb_err load(struct member *self, const struct identity *identity)
 {
@@ -396,15 +403,14 @@ static lb_err member_open(struct transport *transport, const struct identity *id
                           struct member **ret_self)
 {
     struct member *self = xcalloc(1, sizeof(*self));
-    lb_err err = LB_DENIED;
+    lb_err err;
 
     self->transport = transport;
     self->receiver = (struct datagram_receiver){ .ctx = self,
                                                  .receive = on_datagram,
                                                  .batch_done = on_batch_done };
     calls_init(&self->calls, transport);
-    if (hide())
-        err = load(self, identity);
+    err = load(self, identity);
     if (err != LB_OK) {
         member_free(&self);
         return err;
@@ -438,6 +444,7 @@ static const struct member_ops ops = {
     .flush = member_flush,
     .is_idle = member_is_idle,
     .call_all = member_call_all,
+    .get_trust = member_get_trust,
 };
 
 const struct member_ops *const transport_member = &ops;
