@@ -6,7 +6,7 @@ SERVICES = ["supervisor", "routing", "transport", "storage", "swarm", "signer", 
             "gateway"]
 STATES = ["absent", "starting", "ready", "degraded", "draining", "backoff", "failed", "stopped",
           "hung"]
-HEADER_SIZE, SLOT_SIZE, INSTANCES, NOTE_AT, NOTE_SIZE = (31 + 4 * len(SERVICES)) // 8 * 8, 1632, 16, 96, 120
+HEADER_SIZE, SLOT_SIZE, INSTANCES, NOTE_AT, NOTE_SIZE = (31 + 4 * len(SERVICES)) // 8 * 8, 2784, 16, 96, 120
 
 
 def read_active(run_folder, service):
