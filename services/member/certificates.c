@@ -1,0 +1,303 @@
+#include "services/member/certificates.h"
+
+#include "libcommon/clock.h"
+#include "libcommon/log.h"
+#include "libcommon/memory.h"
+#include "services/member/ask.h"
+#include "services/member/service.h"
+
+#include <openssl/x509.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define KNOWN_MAX 64u      /* others', verified; the one longest unused gives way */
+#define PUT_MS    3600000u /* how often ours is put out, with a tenth more or less */
+#define AGAIN_MS  15000u   /* when nobody has taken it */
+#define LOOKUP_MS 20000u
+
+struct known {
+    struct node_id node;
+    X509 *leaf; /* NULL: free */
+    uint64_t used_ms;
+};
+
+struct certificates {
+    struct member *member;
+    struct known known[KNOWN_MAX];
+    uint64_t put_ms; /* when ours is put out next */
+    bool is_putting;
+    unsigned asked, taken; /* of this round */
+    unsigned under_way;
+};
+
+/* ---- ours ---- */
+
+static void end_round(struct certificates *self)
+{
+    struct member *member = self->member;
+    uint64_t now_ms = member_now_ms(member);
+
+    self->is_putting = false;
+    self->put_ms = self->taken > 0
+                       ? now_ms + PUT_MS * 9 / 10 + random_below(&member->random, PUT_MS / 5)
+                       : now_ms + AGAIN_MS;
+    log_debug("own certificate kept by %u of %u nodes", self->taken, self->asked);
+}
+
+static void on_put(void *ctx, lb_err err, const Lb__Peer__Reply *reply)
+{
+    struct certificates *self = ctx;
+
+    self->under_way--;
+    if (err == LB_OK && reply->body_case == LB__PEER__REPLY__BODY_MAIL_TAKEN) {
+        self->taken++;
+    }
+    if (self->under_way == 0) {
+        end_round(self);
+    }
+}
+
+/* Our own store has it too: who meets us asks us. */
+static void put_everywhere(struct certificates *self, const struct contact *closest, unsigned count)
+{
+    const struct membership *membership = self->member->membership;
+    const struct contact own = { .id = self->member->identity.node };
+    Lb__Peer__Request request = LB__PEER__REQUEST__INIT;
+    Lb__Peer__PutCertificate put = LB__PEER__PUT_CERTIFICATE__INIT;
+    uint8_t leaf[CERTIFICATE_DER_MAX];
+    uint8_t intermediate[CERTIFICATE_DER_MAX];
+    size_t leaf_size;
+    size_t intermediate_size;
+    bool has_own = false;
+
+    if (certificate_to_der(membership_leaf(membership), leaf, &leaf_size) != LB_OK ||
+        certificate_to_der(membership_intermediate(membership), intermediate, &intermediate_size) !=
+            LB_OK) {
+        end_round(self);
+        return;
+    }
+    put.leaf = ask_binary(bytes_of(leaf, leaf_size));
+    put.intermediate = ask_binary(bytes_of(intermediate, intermediate_size));
+    request.body_case = LB__PEER__REQUEST__BODY_PUT_CERTIFICATE;
+    request.put_certificate = &put;
+    for (unsigned i = 0; i <= count; i++) {
+        const struct contact *to = i < count ? &closest[i] : &own;
+
+        if (!address_is_usable(&to->address) && has_own) {
+            continue;
+        }
+        has_own = has_own || !address_is_usable(&to->address);
+        self->asked++;
+        self->under_way++;
+        ask_node(self->member, to, ASK_STORAGE, &request, on_put, self);
+    }
+}
+
+static void on_closest(void *ctx, lb_err err, const struct contact *closest, unsigned count)
+{
+    struct certificates *self = ctx;
+
+    if (err == LB_CANCELLED) {
+        return;
+    }
+    if (err != LB_OK || self->member->is_stopping) {
+        end_round(self);
+        return;
+    }
+    put_everywhere(self, closest, count);
+}
+
+void certificates_tick(struct certificates *self, uint64_t now_ms)
+{
+    if (self->is_putting || now_ms < self->put_ms || !link_is_up(self->member->routing)) {
+        return;
+    }
+    self->is_putting = true;
+    self->asked = self->taken = 0;
+    ask_closest(self->member, &self->member->identity.node, LOOKUP_MS, on_closest, self);
+}
+
+void certificates_renewed(struct certificates *self)
+{
+    self->put_ms = 0;
+}
+
+/* ---- others' ---- */
+
+struct getting {
+    struct certificates *self;
+    struct node_id node;
+    certificate_fn *on_got; /* NULL: it was told */
+    void *ctx;
+    unsigned under_way;
+    bool was_denied;
+};
+
+static enum certificate_refusal verify(const struct certificates *self, X509 *leaf,
+                                       X509 *intermediate, struct certificate_claims *ret_claims)
+{
+    const struct membership *membership = self->member->membership;
+    STACK_OF(X509) *chain = sk_X509_new_null();
+    enum certificate_refusal refusal;
+
+    if (!chain || (intermediate && sk_X509_push(chain, intermediate) != 1)) {
+        abort();
+    }
+    refusal = certificate_verify(leaf, chain, membership_root(membership),
+                                 membership_denied(membership), clock_wall_s(), ret_claims);
+    sk_X509_free(chain);
+    return refusal;
+}
+
+/* Is it still good? The deny list and the time may have changed since it was verified. */
+static bool still_counts(const struct certificates *self, const X509 *leaf)
+{
+    struct certificate_claims claims;
+    uint64_t now_s = clock_wall_s();
+
+    return certificate_read(leaf, &claims) == LB_OK && now_s < claims.not_after_s &&
+           now_s >= claims.not_before_s &&
+           !deny_list_has(membership_denied(self->member->membership), &claims.node);
+}
+
+static X509 *find_known(struct certificates *self, const struct node_id *node)
+{
+    for (unsigned i = 0; i < KNOWN_MAX; i++) {
+        struct known *known = &self->known[i];
+
+        if (!known->leaf || !node_id_equal(&known->node, node)) {
+            continue;
+        }
+        if (still_counts(self, known->leaf)) {
+            known->used_ms = member_now_ms(self->member);
+            return known->leaf;
+        }
+        X509_free(known->leaf);
+        known->leaf = NULL;
+    }
+    return NULL;
+}
+
+/* Takes leaf. */
+static void remember(struct certificates *self, const struct node_id *node, X509 *leaf)
+{
+    struct known *place = &self->known[0];
+
+    for (unsigned i = 1; i < KNOWN_MAX && place->leaf; i++) {
+        if (!self->known[i].leaf || self->known[i].used_ms < place->used_ms) {
+            place = &self->known[i];
+        }
+    }
+    X509_free(place->leaf);
+    *place = (struct known){ .node = *node, .leaf = leaf, .used_ms = member_now_ms(self->member) };
+}
+
+static void tell(struct getting *getting, lb_err err, X509 *leaf)
+{
+    certificate_fn *on_got = getting->on_got;
+
+    getting->on_got = NULL;
+    if (on_got) {
+        on_got(getting->ctx, err, leaf);
+    }
+}
+
+/* The leaf in an answer, if it is that node's and counts. The caller frees. */
+static X509 *take_certificate(struct getting *getting, const Lb__Peer__Certificate *answer)
+{
+    struct certificate_claims claims;
+    X509 *leaf = NULL;
+    X509 *intermediate = NULL;
+    enum certificate_refusal refusal = REFUSED_OTHER;
+
+    if (answer->leaf.len == 0) {
+        return NULL;
+    }
+    if (certificate_from_der(ask_bytes(&answer->leaf), &leaf) == LB_OK &&
+        certificate_from_der(ask_bytes(&answer->intermediate), &intermediate) == LB_OK) {
+        refusal = verify(getting->self, leaf, intermediate, &claims);
+    }
+    X509_free(intermediate);
+    getting->was_denied =
+        getting->was_denied || refusal == REFUSED_EXPIRED || refusal == REFUSED_REVOKED;
+    if (refusal != REFUSED_NOT || !node_id_equal(&claims.node, &getting->node)) {
+        X509_free(leaf);
+        return NULL;
+    }
+    return leaf;
+}
+
+static void on_certificate(void *ctx, lb_err err, const Lb__Peer__Reply *reply)
+{
+    struct getting *getting = ctx;
+    X509 *leaf = NULL;
+
+    getting->under_way--;
+    if (err == LB_OK && reply->body_case == LB__PEER__REPLY__BODY_CERTIFICATE && getting->on_got) {
+        leaf = take_certificate(getting, reply->certificate);
+    }
+    if (leaf) {
+        tell(getting, LB_OK, leaf);
+        remember(getting->self, &getting->node, leaf);
+    }
+    if (getting->under_way > 0) {
+        return;
+    }
+    if (err == LB_CANCELLED) {
+        tell(getting, LB_CANCELLED, NULL);
+    } else {
+        tell(getting, getting->was_denied ? LB_DENIED : LB_NOT_FOUND, NULL);
+    }
+    free(getting);
+}
+
+void certificates_get(struct certificates *self, const struct node_id *node,
+                      const struct contact *closest, unsigned count, certificate_fn *on_got,
+                      void *ctx)
+{
+    X509 *known = find_known(self, node);
+    struct getting *getting;
+    Lb__Peer__Request request = LB__PEER__REQUEST__INIT;
+    Lb__Peer__GetCertificate get = LB__PEER__GET_CERTIFICATE__INIT;
+
+    if (known) {
+        on_got(ctx, LB_OK, known);
+        return;
+    }
+    if (count == 0) {
+        on_got(ctx, LB_NOT_FOUND, NULL);
+        return;
+    }
+    getting = xcalloc(1, sizeof(*getting));
+    *getting = (struct getting){
+        .self = self, .node = *node, .on_got = on_got, .ctx = ctx, .under_way = count
+    };
+    get.node_id = ask_binary(bytes_of(node->bytes, NODE_ID_SIZE));
+    request.body_case = LB__PEER__REQUEST__BODY_GET_CERTIFICATE;
+    request.get_certificate = &get;
+    for (unsigned i = 0; i < count; i++) {
+        ask_node(self->member, &closest[i], ASK_STORAGE, &request, on_certificate, getting);
+    }
+}
+
+/* ---- life ---- */
+
+struct certificates *certificates_new(struct member *member)
+{
+    struct certificates *self = xcalloc(1, sizeof(*self));
+
+    self->member = member;
+    return self;
+}
+
+void certificates_free(struct certificates **self)
+{
+    if (!*self) {
+        return;
+    }
+    for (unsigned i = 0; i < KNOWN_MAX; i++) {
+        X509_free((*self)->known[i].leaf);
+    }
+    free(*self);
+    *self = NULL;
+}
