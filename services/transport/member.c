@@ -6,6 +6,7 @@
 #include "libcommon/memory.h"
 #include "proto/transport.pb-c.h"
 #include "services/transport/calls.h"
+#include "services/transport/denials.h"
 #include "services/transport/dtls.h"
 #include "services/transport/queries.h"
 #include "services/transport/secrets.h"
@@ -37,6 +38,7 @@ struct member {
     struct member_port ports[TRANSPORT_PORTS];
     unsigned ports_count;
     struct calls calls;
+    struct denials denials;
     uint64_t now_us; /* of this batch */
     bool in_batch;
     struct node_id sender;                         /* of the datagram being looked at */
@@ -247,6 +249,8 @@ static void member_care(struct member *self)
                  (unsigned long long)deny_list_number(membership_denied(self->membership)),
                  deny_list_count(membership_denied(self->membership)));
     dtls_care(self->dtls, news, now_s);
+    denials_care(&self->denials, self->transport->pages.routing,
+                 membership_denied(self->membership), self->transport->routing);
     (void)secrets_rotate(&self->secrets, actor_paths(self->transport->actor)->private_folder,
                          actor_now_ms(self->transport->actor));
 }
@@ -321,6 +325,22 @@ static void member_call_all(struct member *self, struct call *call, const void *
     called.nodes = all.nodes;
     reply.body_case = LB__TRANSPORT__REPLY__BODY_CALLED;
     reply.called = &called;
+    call_reply(&call, &reply.base);
+}
+
+static void member_get_trust(struct member *self, struct call *call)
+{
+    Lb__Transport__Reply reply = LB__TRANSPORT__REPLY__INIT;
+    Lb__Transport__Trust trust = LB__TRANSPORT__TRUST__INIT;
+    uint8_t root[CERTIFICATE_DER_MAX];
+
+    trust.root.data = root;
+    if (certificate_to_der(membership_root(self->membership), root, &trust.root.len) != LB_OK) {
+        call_fail(&call, LB_INTERNAL, "the root cannot be written");
+        return;
+    }
+    reply.body_case = LB__TRANSPORT__REPLY__BODY_TRUST;
+    reply.trust = &trust;
     call_reply(&call, &reply.base);
 }
 
@@ -438,6 +458,7 @@ static const struct member_ops ops = {
     .flush = member_flush,
     .is_idle = member_is_idle,
     .call_all = member_call_all,
+    .get_trust = member_get_trust,
 };
 
 const struct member_ops *const transport_member = &ops;

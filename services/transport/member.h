@@ -65,7 +65,9 @@ struct member_ops {
     void (*flush)(struct member *self);
     bool (*is_idle)(const struct member *self); /* nobody waits for an answer of lb-member */
 
-    void (*call_all)(struct member *self, struct call *call, const void *body); /* a handler */
+    /* Handlers. */
+    void (*call_all)(struct member *self, struct call *call, const void *body);
+    void (*get_trust)(struct member *self, struct call *call);
 };
 
 extern const struct member_ops *const transport_member; /* NULL: this program has none */

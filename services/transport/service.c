@@ -530,9 +530,13 @@ static void on_call_all(void *ctx, struct call *call, const void *body)
 
 static void on_get_trust(void *ctx, struct call *call, const void *body)
 {
-    (void)ctx;
+    struct transport *self = ctx;
+
     (void)body;
-    call_fail(&call, LB_UNSUPPORTED, "this node is of no private network");
+    if (self->member)
+        transport_member->get_trust(self->member, call);
+    else
+        call_fail(&call, LB_UNSUPPORTED, "this node is of no private network");
 }
 
 static handler_fn *const handlers[] = {
