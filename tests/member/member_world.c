@@ -331,6 +331,15 @@ static size_t list(struct world_node *node, const struct node_id *recipient,
     return count;
 }
 
+static void put_certificate(struct world_node *node, unsigned of, unsigned which,
+                            const ProtobufCBinaryData *der)
+{
+    if (der->len > 0) {
+        memcpy(node->certificates[of][which], der->data, der->len);
+        node->certificate_sizes[of][which] = der->len;
+    }
+}
+
 /* As lb-storage of that node would; returns what it says, packed. */
 static size_t ask_store(struct world *world, unsigned from, unsigned to,
                         const Lb__Peer__Request *request, uint8_t ret_packed[1000])
@@ -389,20 +398,20 @@ static size_t ask_store(struct world *world, unsigned from, unsigned to,
         break;
     }
     case LB__PEER__REQUEST__BODY_PUT_CERTIFICATE:
-        memcpy(node->certificates[from][0], request->put_certificate->leaf.data,
-               request->put_certificate->leaf.len);
-        memcpy(node->certificates[from][1], request->put_certificate->intermediate.data,
-               request->put_certificate->intermediate.len);
-        node->certificate_sizes[from][0] = request->put_certificate->leaf.len;
-        node->certificate_sizes[from][1] = request->put_certificate->intermediate.len;
-        taken.complete = true;
+        put_certificate(node, from, 0, &request->put_certificate->leaf);
+        put_certificate(node, from, 1, &request->put_certificate->intermediate);
+        taken.complete = request->put_certificate->leaf.len > 0;
         break;
     case LB__PEER__REQUEST__BODY_GET_CERTIFICATE: {
         struct node_id wanted = node_id_from(request->get_certificate->node_id.data);
 
-        if (find_node(world, &wanted, &of)) {
+        /* Together or in two calls: both ways are tried. */
+        if (find_node(world, &wanted, &of) && !request->get_certificate->intermediate) {
             certificate.leaf =
                 ask_binary(bytes_of(node->certificates[of][0], node->certificate_sizes[of][0]));
+        }
+        if (find_node(world, &wanted, &of) &&
+            (request->get_certificate->intermediate || !world->is_tight)) {
             certificate.intermediate =
                 ask_binary(bytes_of(node->certificates[of][1], node->certificate_sizes[of][1]));
         }

@@ -65,6 +65,7 @@ struct world {
     unsigned nodes_count;
     uint64_t calls;       /* between nodes, so far */
     unsigned loses_every; /* the n-th call of all; 0: none */
+    bool is_tight;        /* a leaf and its intermediate do not fit into one answer */
     struct delivery *deliveries;
     struct lookup *lookups;
     struct call *open_calls;
