@@ -152,7 +152,7 @@ class Coordinator:
             status_page.SERVICES.index("coordinator") * status_page.INSTANCES) * status_page.SLOT_SIZE
         first = slot + status_page.NOTE_AT + 2 * status_page.NOTE_SIZE
         found = {}
-        for at in range(first, first + 40 * 32, 32):
+        for at in range(first, slot + status_page.SLOT_SIZE - 16, 32):
             name, value = struct.unpack_from("=24sQ", page, at)
             if name[0] == 0:
                 break
