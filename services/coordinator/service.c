@@ -3,6 +3,7 @@
 #include "libcommon/clock.h"
 #include "libcommon/log.h"
 #include "libcommon/memory.h"
+#include "libcommon/secrets.h"
 #include "proto/member.pb-c.h"
 #include "proto/signer.pb-c.h"
 #include "services/coordinator/create.h"
@@ -15,8 +16,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 
 #define SAY_AGAIN_MS 10000u /* the same in the log */
@@ -352,15 +351,6 @@ static void on_tick(uv_timer_t *timer)
 
 /* ---- life ---- */
 
-/* The key of our TLS rests in memory here too. */
-static void close_up(void)
-{
-    const struct rlimit none = { 0, 0 };
-
-    (void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
-    (void)setrlimit(RLIMIT_CORE, &none);
-}
-
 static lb_err load_own(struct coordinator *self)
 {
     const struct paths *paths = actor_paths(self->actor);
@@ -468,7 +458,6 @@ static lb_err coordinator_start(struct actor *actor, void **ret_ctx)
                                      .ctx = self };
     lb_err err;
 
-    close_up();
     self->actor = actor;
     add_counters(self);
     uv_timer_init(actor_loop(actor), &self->tick);
@@ -478,7 +467,10 @@ static lb_err coordinator_start(struct actor *actor, void **ret_ctx)
     self->signer = actor_link(actor, SERVICE_SIGNER, 0, &lb__signer__reply__descriptor);
     self->member = actor_link(actor, SERVICE_MEMBER, 0, &lb__member__reply__descriptor);
     self->proposals = proposals_new(self);
-    err = load_own(self);
+    err = secrets_shield(); /* the key of our TLS */
+    if (err == LB_OK) {
+        err = load_own(self);
+    }
     if (err == LB_OK) {
         err = load_group(self);
     }
