@@ -11,6 +11,7 @@
 #define SYSTEM_RUN   "/run/littlebird"
 
 #define IDENTITY_FILE   "/identity"
+#define BOOTSTRAP_FILE  "/bootstrap"
 #define MEMBER_FOLDER   "/member"
 #define REGISTER_FOLDER "/coordinator"
 #define CA_FOLDER       "/ca"
@@ -58,6 +59,8 @@ static lb_err join_private(struct paths *self)
 {
     lb_err err = join(self->identity_file, self->state_folder, IDENTITY_FILE);
 
+    if (err == LB_OK)
+        err = join(self->bootstrap_file, self->state_folder, BOOTSTRAP_FILE);
     if (err == LB_OK)
         err = join(self->member_folder, self->state_folder, MEMBER_FOLDER);
     if (err == LB_OK)
@@ -153,6 +156,7 @@ void paths_system(struct paths *ret_self)
     snprintf(ret_self->pages_folder, PATHS_SIZE, SYSTEM_RUN "%s", compartments[PAGES_WRITER]);
     snprintf(ret_self->private_folder, PATHS_SIZE, SYSTEM_RUN);
     snprintf(ret_self->identity_file, PATHS_SIZE, SYSTEM_STATE IDENTITY_FILE);
+    snprintf(ret_self->bootstrap_file, PATHS_SIZE, SYSTEM_STATE BOOTSTRAP_FILE);
     snprintf(ret_self->member_folder, PATHS_SIZE, SYSTEM_STATE "%s" MEMBER_FOLDER,
              compartments[KEYS_OWNER]);
     snprintf(ret_self->register_folder, PATHS_SIZE, SYSTEM_STATE REGISTER_FOLDER);

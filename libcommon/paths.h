@@ -28,6 +28,7 @@ struct paths {
     char pages_folder[PATHS_SIZE];    /* routing.shm and presence.shm */
     char private_folder[PATHS_SIZE];  /* gone with the run folder; for the service's own user */
     char identity_file[PATHS_SIZE];   /* libcommon/identity.h; there on a member */
+    char bootstrap_file[PATHS_SIZE];  /* beside it: HOST:PORT a line, nodes named when it joined */
     char member_folder[PATHS_SIZE];   /* key and certificate: libcommon/pki/membership.h */
     char register_folder[PATHS_SIZE]; /* lb-coordinator's: Raft log and snapshots */
     char ca_folder[PATHS_SIZE];       /* lb-signer's: PATHS_CA_KEY and what it certifies */

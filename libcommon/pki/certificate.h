@@ -79,6 +79,7 @@ LB_MUST_CHECK lb_err certificate_request_parse(struct bytes der, EVP_PKEY **ret_
 LB_MUST_CHECK lb_err certificate_read(const X509 *leaf, struct certificate_claims *ret_claims);
 
 bool certificate_is_ca(const X509 *self);
+bool certificate_key_is_p256(const X509 *self); /* as key_is_p256() */
 
 /* The network whose root this is, or would be: its key's digest. LB_INVALID: it has no key. */
 LB_MUST_CHECK lb_err certificate_network(const X509 *root, uint8_t ret_network[NETWORK_ID_SIZE]);

@@ -108,12 +108,7 @@ static bool is_of_root(const struct parts *parts, X509 *root)
 /* By an intermediate: a CA that this root has made and that counts at that time. */
 static bool may_sign(X509 *signer, X509 *root, uint64_t at_s)
 {
-    EVP_PKEY *key;
-
-    ERR_set_mark();
-    key = X509_get0_pubkey(signer);
-    ERR_pop_to_mark();
-    return key && key_is_p256(key) && certificate_is_ca(signer) &&
+    return certificate_key_is_p256(signer) && certificate_is_ca(signer) &&
            certificate_verify_chain(signer, NULL, root, 0, at_s) == REFUSED_NOT;
 }
 

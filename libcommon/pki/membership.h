@@ -98,9 +98,10 @@ SSL_CTX *membership_joiner_context(const SSL_METHOD *method);
 
 /*
  * After a handshake: who is there? Everything certificate_verify() asks of the peer's chain, with
- * the deny list as it is now; of a resumed session, which keeps no chain, what may have changed
- * since. Also for live sessions after MEMBERSHIP_NEW_DENIED. REFUSED_RESUMED_REVOKED: revoked, and
- * the session was resumed.
+ * the deny list as it is now; of a chain that the handshake has verified already (with
+ * SSL_VERIFY_PEER), or that in which a resumed session began, what may have changed since: a few
+ * microseconds. Also for live sessions after MEMBERSHIP_NEW_DENIED. REFUSED_RESUMED_REVOKED:
+ * revoked, and the session was resumed.
  */
 enum certificate_refusal membership_check_peer(const struct membership *self, SSL *ssl,
                                                uint64_t now_s,

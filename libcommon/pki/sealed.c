@@ -107,7 +107,7 @@ lb_err sealed_make(struct bytes text, X509 *leaf, X509 *intermediate, EVP_PKEY *
     if (text.size > SEALED_TEXT_MAX) {
         return LB_TOO_BIG;
     }
-    if (certificate_read(recipient, &to) != LB_OK || !key_is_p256(X509_get0_pubkey(recipient)) ||
+    if (certificate_read(recipient, &to) != LB_OK || !certificate_key_is_p256(recipient) ||
         X509_check_private_key(leaf, key) != 1) {
         ERR_clear_error();
         return LB_INVALID;

@@ -97,20 +97,14 @@ static enum certificate_refusal verify_sent(const struct membership *self, SSL *
 }
 
 /*
- * A ticket keeps the leaf and what came of its chain, which was verified before the ticket was
- * made; the leaf does not outlive what it was made by.
+ * Did the handshake verify the chain, or that in which the ticket was made (which keeps the leaf
+ * and what came of its chain; the leaf does not outlive what it was made by)? To do it twice would
+ * cost a tenth of a handshake.
  */
-static enum certificate_refusal verify_resumed(const struct membership *self, SSL *ssl, X509 *leaf,
-                                               uint64_t now_s,
-                                               struct certificate_claims *ret_claims)
+static bool chain_was_verified(const SSL *ssl)
 {
-    enum certificate_refusal refusal =
-        certificate_verify_claims(leaf, self->root, self->denied, now_s, ret_claims);
-
-    if (SSL_get_verify_result(ssl) != X509_V_OK) {
-        return certificate_refusal_of((int)SSL_get_verify_result(ssl));
-    }
-    return refusal == REFUSED_REVOKED ? REFUSED_RESUMED_REVOKED : refusal;
+    return (SSL_get_verify_mode(ssl) & SSL_VERIFY_PEER) != 0 &&
+           SSL_get_verify_result(ssl) == X509_V_OK;
 }
 
 enum certificate_refusal membership_check_peer(const struct membership *self, SSL *ssl,
@@ -118,12 +112,16 @@ enum certificate_refusal membership_check_peer(const struct membership *self, SS
                                                struct certificate_claims *ret_claims)
 {
     X509 *leaf = SSL_get0_peer_certificate(ssl);
+    enum certificate_refusal refusal;
 
     if (!leaf) {
         return REFUSED_NONE;
     }
-    return SSL_session_reused(ssl) ? verify_resumed(self, ssl, leaf, now_s, ret_claims)
-                                   : verify_sent(self, ssl, leaf, now_s, ret_claims);
+    refusal = chain_was_verified(ssl)
+                  ? certificate_verify_claims(leaf, self->root, self->denied, now_s, ret_claims)
+                  : verify_sent(self, ssl, leaf, now_s, ret_claims);
+    return refusal == REFUSED_REVOKED && SSL_session_reused(ssl) ? REFUSED_RESUMED_REVOKED
+                                                                 : refusal;
 }
 
 static enum certificate_refusal refusal_of_reason(int reason)

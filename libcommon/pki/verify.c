@@ -90,20 +90,20 @@ enum certificate_refusal certificate_verify_chain(X509 *self, STACK_OF(X509) * c
 /* What the chain does not say: these are the leaf's own. */
 static enum certificate_refusal check_leaf(X509 *leaf)
 {
-    EVP_PKEY *key;
-    bool weak, usable;
+    bool usable;
 
     if (certificate_is_ca(leaf)) {
         return REFUSED_CA_AS_LEAF;
     }
+    if (!certificate_key_is_p256(leaf)) {
+        return REFUSED_WEAK;
+    }
     ERR_set_mark();
-    key = X509_get0_pubkey(leaf);
-    weak = !key || !key_is_p256(key);
     usable = X509_check_purpose(leaf, X509_PURPOSE_SSL_SERVER, 0) == 1 &&
              X509_check_purpose(leaf, X509_PURPOSE_SSL_CLIENT, 0) == 1 &&
              (X509_get_extension_flags(leaf) & EXFLAG_XKUSAGE) != 0;
     ERR_pop_to_mark();
-    return weak ? REFUSED_WEAK : usable ? REFUSED_NOT : REFUSED_WRONG_USAGE;
+    return usable ? REFUSED_NOT : REFUSED_WRONG_USAGE;
 }
 
 enum certificate_refusal certificate_verify_claims(X509 *leaf, X509 *root,

@@ -148,7 +148,8 @@ static int offer(const struct joining *self)
 static int join(struct joining *self, const struct enrol_limits *limits)
 {
     const struct enrol_place place = { .member_folder = self->paths.member_folder,
-                                       .identity_file = self->paths.identity_file };
+                                       .identity_file = self->paths.identity_file,
+                                       .bootstrap_file = self->paths.bootstrap_file };
     struct enrol_joining joining = { .token = self->token,
                                      .on_pending = tell_pending,
                                      .ctx = self };

@@ -59,6 +59,7 @@ static void take_answer(struct leader_link *self, const Lb__Join__Forwarded *ans
         .issued_s = answer->issued_s,
         .not_after_s = answer->not_after_s,
         .coordinator = answer->coordinator,
+        .index = answer->index,
     };
     enum proposal verdict = answer->decided     ? PROPOSAL_APPLIED
                             : answer->uncertain ? PROPOSAL_LOST

@@ -9,7 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum place { WAITING, PROPOSED, FORWARDED };
+/* DECIDED: by the leader, and not yet applied here. */
+enum place { WAITING, PROPOSED, FORWARDED, DECIDED };
 
 struct proposal_row {
     struct proposal_row *next, **self;
@@ -18,9 +19,9 @@ struct proposal_row {
     enum place place;
     enum register_verb verb;
     bool uncertain; /* an answer was lost: it may have been decided */
-    bool no_space;
     uint64_t deadline_ms;
-    decided_fn *decided; /* NULL: nobody waits */
+    struct decision decision; /* DECIDED */
+    decided_fn *decided;      /* NULL: nobody waits */
     void *ctx;
     size_t size;
     uint8_t command[];
@@ -142,6 +143,21 @@ static void forgive(const struct proposal_row *row, struct decision *decision)
     }
 }
 
+/*
+ * Whoever changes something through us finds it done when he looks here. A certificate needs
+ * nothing of our register.
+ */
+static bool is_seen_here(const struct proposal_row *row, const struct decision *decision)
+{
+    struct group_view view;
+
+    if (row->verb == VERB_JOIN || row->verb == VERB_RENEW) {
+        return true;
+    }
+    group_look(row->proposals->coordinator->group, &view);
+    return view.applied >= decision->index;
+}
+
 static void settle(struct proposal_row *row, enum proposal verdict, const struct decision *decision)
 {
     struct decision ours = *decision;
@@ -150,7 +166,12 @@ static void settle(struct proposal_row *row, enum proposal verdict, const struct
     switch (verdict) {
     case PROPOSAL_APPLIED:
         forgive(row, &ours);
-        finish(row, &ours);
+        if (!is_seen_here(row, &ours)) {
+            row->place = DECIDED;
+            row->decision = ours;
+        } else {
+            finish(row, &ours);
+        }
         break;
     case PROPOSAL_LOST:
         row->uncertain = true;
@@ -235,6 +256,22 @@ void proposals_make(struct proposals *self, const struct register_command *comma
     try_row(row);
 }
 
+static void turn(struct proposal_row *row, uint64_t now_ms)
+{
+    bool is_late = now_ms >= row->deadline_ms;
+
+    if (row->place == DECIDED && (is_late || is_seen_here(row, &row->decision))) {
+        struct decision decision = row->decision;
+
+        finish(row, &decision);
+    } else if (is_late && (row->place == WAITING || row->place == FORWARDED)) {
+        row->uncertain = row->uncertain || row->place == FORWARDED;
+        give_up(row);
+    } else if (row->place == WAITING) {
+        try_row(row);
+    }
+}
+
 /* Which may make others: those are at the head, and need no turn now. */
 void proposals_tick(struct proposals *self, uint64_t now_ms)
 {
@@ -244,14 +281,7 @@ void proposals_tick(struct proposals *self, uint64_t now_ms)
     leader_link_follow(self->leader, !leads && self->count > 0, now_ms);
     for (struct proposal_row *row = self->rows; row != NULL; row = next) {
         next = row->next;
-        if (row->place != WAITING) {
-            continue;
-        }
-        if (now_ms >= row->deadline_ms) {
-            give_up(row);
-        } else {
-            try_row(row);
-        }
+        turn(row, now_ms);
     }
 }
 

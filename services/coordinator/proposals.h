@@ -23,6 +23,8 @@ struct decision {
     uint64_t number;
     uint64_t serial, issued_s, not_after_s;
     bool coordinator;
+    uint64_t
+        index; /* of the log, of the leader's: who has applied up to here sees it; 0: we have */
 };
 
 typedef void decided_fn(void *ctx, const struct decision *decision);

@@ -465,6 +465,7 @@ static void on_enlist(struct asked *self, const Lb__Join__Enlist *enlist)
 static void on_forward_decided(void *ctx, enum proposal verdict, const struct decision *decision)
 {
     struct asked *self = ctx;
+    struct group_view view;
     Lb__Join__Forwarded forwarded = LB__JOIN__FORWARDED__INIT;
     Lb__Join__Reply reply = LB__JOIN__REPLY__INIT;
 
@@ -486,6 +487,10 @@ static void on_forward_decided(void *ctx, enum proposal verdict, const struct de
     forwarded.issued_s = decision->issued_s;
     forwarded.not_after_s = decision->not_after_s;
     forwarded.coordinator = decision->coordinator;
+    if (self->coordinator->group != NULL) {
+        group_look(self->coordinator->group, &view);
+        forwarded.index = view.last_index;
+    }
     reply.body_case = LB__JOIN__REPLY__BODY_FORWARDED;
     reply.forwarded = &forwarded;
     answer(self, &reply);

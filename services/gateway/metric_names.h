@@ -47,6 +47,8 @@
       "method=\"sample_infohashes\"", NUMBER, "")                                                  \
     X(TRANSPORT, "queries_lb_offer", "dht_queries_received_total", COUNTER, "method=\"lb_offer\"", \
       NUMBER, "")                                                                                  \
+    X(TRANSPORT, "queries_lb_call", "dht_queries_received_total", COUNTER, "method=\"lb_call\"",   \
+      NUMBER, "")                                                                                  \
     X(TRANSPORT, "queries_unknown", "dht_queries_received_total", COUNTER, "method=\"unknown\"",   \
       NUMBER, "")                                                                                  \
     X(TRANSPORT, "answered", "dht_queries_answered_total", COUNTER, "", NUMBER,                    \
@@ -61,6 +63,59 @@
       "Queries that transport handed to storage.")                                                 \
     X(TRANSPORT, "forwarded", "udp_packets_forwarded_total", COUNTER, "", NUMBER,                  \
       "UDP datagrams handed to the worker they are for.")                                          \
+    X(TRANSPORT, "tls_sessions", "dtls_sessions", GAUGE, "", NUMBER,                               \
+      "Open DTLS sessions with members of the private network.")                                   \
+    X(TRANSPORT, "tls_under_way", "dtls_handshakes_under_way", GAUGE, "", NUMBER,                  \
+      "DTLS handshakes that are under way.")                                                       \
+    X(TRANSPORT, "tls_handshakes", "dtls_handshakes_total", COUNTER, "", NUMBER,                   \
+      "DTLS handshakes that came to an open session.")                                             \
+    X(TRANSPORT, "tls_resumed", "dtls_handshakes_resumed_total", COUNTER, "", NUMBER,              \
+      "Of these, those that resumed an earlier session.")                                          \
+    X(TRANSPORT, "tls_timed_out", "dtls_handshakes_timed_out_total", COUNTER, "", NUMBER,          \
+      "DTLS handshakes that were given up.")                                                       \
+    X(TRANSPORT, "tls_challenged", "dtls_cookies_sent_total", COUNTER, "", NUMBER,                 \
+      "Hellos that were answered with a cookie.")                                                  \
+    X(TRANSPORT, "tls_evicted", "dtls_sessions_evicted_total", COUNTER, "", NUMBER,                \
+      "Sessions that gave way to others.")                                                         \
+    X(TRANSPORT, "tls_unsent", "dtls_payloads_unsent_total", COUNTER, "", NUMBER,                  \
+      "Payloads for whom there was no session.")                                                   \
+    X(TRANSPORT, "tls_plain", "dtls_packets_refused_total", COUNTER, "reason=\"plain\"", NUMBER,   \
+      "Datagrams refused on a private network, by reason.")                                        \
+    X(TRANSPORT, "tls_malformed", "dtls_packets_refused_total", COUNTER, "reason=\"malformed\"",   \
+      NUMBER, "")                                                                                  \
+    X(TRANSPORT, "tls_stray", "dtls_packets_refused_total", COUNTER, "reason=\"stray\"", NUMBER,   \
+      "")                                                                                          \
+    X(TRANSPORT, "tls_forged", "dtls_packets_refused_total", COUNTER, "reason=\"forged\"", NUMBER, \
+      "")                                                                                          \
+    X(TRANSPORT, "tls_other_id", "dtls_packets_refused_total", COUNTER, "reason=\"other_id\"",     \
+      NUMBER, "")                                                                                  \
+    X(TRANSPORT, "tls_no_certificate", "dtls_refused_total", COUNTER, "reason=\"no_certificate\"", \
+      NUMBER, "Handshakes and sessions refused on a private network, by reason.")                  \
+    X(TRANSPORT, "tls_self_signed", "dtls_refused_total", COUNTER, "reason=\"self_signed\"",       \
+      NUMBER, "")                                                                                  \
+    X(TRANSPORT, "tls_other_ca", "dtls_refused_total", COUNTER, "reason=\"other_ca\"", NUMBER, "") \
+    X(TRANSPORT, "tls_expired", "dtls_refused_total", COUNTER, "reason=\"expired\"", NUMBER, "")   \
+    X(TRANSPORT, "tls_not_yet_valid", "dtls_refused_total", COUNTER, "reason=\"not_yet_valid\"",   \
+      NUMBER, "")                                                                                  \
+    X(TRANSPORT, "tls_revoked", "dtls_refused_total", COUNTER, "reason=\"revoked\"", NUMBER, "")   \
+    X(TRANSPORT, "tls_wrong_usage", "dtls_refused_total", COUNTER, "reason=\"wrong_usage\"",       \
+      NUMBER, "")                                                                                  \
+    X(TRANSPORT, "tls_wrong_id", "dtls_refused_total", COUNTER, "reason=\"wrong_id\"", NUMBER, "") \
+    X(TRANSPORT, "tls_ca_as_leaf", "dtls_refused_total", COUNTER, "reason=\"ca_as_leaf\"", NUMBER, \
+      "")                                                                                          \
+    X(TRANSPORT, "tls_weak", "dtls_refused_total", COUNTER, "reason=\"weak\"", NUMBER, "")         \
+    X(TRANSPORT, "tls_old_protocol", "dtls_refused_total", COUNTER, "reason=\"old_protocol\"",     \
+      NUMBER, "")                                                                                  \
+    X(TRANSPORT, "tls_resumed_revoked", "dtls_refused_total", COUNTER,                             \
+      "reason=\"resumed_revoked\"", NUMBER, "")                                                    \
+    X(TRANSPORT, "tls_renegotiated", "dtls_refused_total", COUNTER, "reason=\"renegotiated\"",     \
+      NUMBER, "")                                                                                  \
+    X(TRANSPORT, "tls_other_failure", "dtls_refused_total", COUNTER, "reason=\"other_failure\"",   \
+      NUMBER, "")                                                                                  \
+    X(TRANSPORT, "tls_many_now", "dtls_refused_total", COUNTER, "reason=\"many_now\"", NUMBER, "") \
+    X(TRANSPORT, "tls_many_ip", "dtls_refused_total", COUNTER, "reason=\"many_ip\"", NUMBER, "")   \
+    X(TRANSPORT, "tls_many_second", "dtls_refused_total", COUNTER, "reason=\"many_second\"",       \
+      NUMBER, "")                                                                                  \
     X(TRANSPORT, "sent_queries", "dht_queries_sent_total", COUNTER, "", NUMBER,                    \
       "Queries of our own.")                                                                       \
     X(TRANSPORT, "resent", "dht_queries_resent_total", COUNTER, "", NUMBER,                        \
@@ -207,6 +262,58 @@
       "")                                                                                          \
     X(SWARM, "tls_refused_us", "swarm_tls_refused_total", COUNTER, "reason=\"refused_us\"",        \
       NUMBER, "")                                                                                  \
+    X(COORDINATOR, "certificates", "certificates_issued_total", COUNTER, "", NUMBER,               \
+      "Certificates signed for members, renewals included.")                                       \
+    X(COORDINATOR, "joins_asked", "joins_asked_total", COUNTER, "", NUMBER,                        \
+      "Requests to join, asked again included.")                                                   \
+    X(COORDINATOR, "refused", "coordinator_refusals_total", COUNTER, "", NUMBER,                   \
+      "Joins, renewals and other requests that were refused.")                                     \
+    X(COORDINATOR, "tls_requests", "coordinator_tls_requests_total", COUNTER, "", NUMBER,          \
+      "Requests taken in by TLS.")                                                                 \
+    X(COORDINATOR, "connections", "coordinator_connections", GAUGE, "", NUMBER,                    \
+      "Connections at coordinator.listen.")                                                        \
+    X(COORDINATOR, "turned_away", "coordinator_turned_away_total", COUNTER, "", NUMBER,            \
+      "Connections without a TLS handshake, or too many.")                                         \
+    X(COORDINATOR, "forwarded", "coordinator_forwarded_total", COUNTER, "", NUMBER,                \
+      "Commands that another coordinator, which leads, was asked to decide.")                      \
+    X(COORDINATOR, "raft_messages", "raft_messages_total", COUNTER, "", NUMBER,                    \
+      "Messages of Raft sent to other coordinators.")                                              \
+    X(COORDINATOR, "raft_appends", "raft_appends_total", COUNTER, "", NUMBER,                      \
+      "Messages of Raft that carried entries.")                                                    \
+    X(COORDINATOR, "raft_refused", "raft_connections_refused_total", COUNTER, "", NUMBER,          \
+      "Connections of Raft with who is no coordinator.")                                           \
+    X(COORDINATOR, "members", "network_members", GAUGE, "", NUMBER, "Members in the register.")    \
+    X(SIGNER, "leaves_signed", "signer_leaves_total", COUNTER, "", NUMBER,                         \
+      "Certificates signed by lb-signer.")                                                         \
+    X(SIGNER, "deny_lists_signed", "signer_deny_lists_total", COUNTER, "", NUMBER,                 \
+      "Deny lists signed by lb-signer.")                                                           \
+    X(SIGNER, "signing_refused", "signer_refusals_total", COUNTER, "", NUMBER,                     \
+      "What lb-signer would not sign.")                                                            \
+    X(MEMBER, "messages_received", "member_messages_received_total", COUNTER, "", NUMBER,          \
+      "Private messages taken into the inbox.")                                                    \
+    X(MEMBER, "messages_refused", "member_messages_refused_total", COUNTER, "", NUMBER,            \
+      "Private messages that were forged, altered, for somebody else or without room.")            \
+    X(MEMBER, "messages_delivered", "member_messages_sent_total", COUNTER,                         \
+      "outcome=\"delivered\"", NUMBER, "Private messages sent from here, by outcome.")             \
+    X(MEMBER, "messages_kept", "member_messages_sent_total", COUNTER, "outcome=\"kept\"", NUMBER,  \
+      "")                                                                                          \
+    X(MEMBER, "messages_not_sent", "member_messages_sent_total", COUNTER, "outcome=\"failed\"",    \
+      NUMBER, "")                                                                                  \
+    X(MEMBER, "inbox_messages", "member_inbox_messages", GAUGE, "", NUMBER,                        \
+      "Private messages in the inbox.")                                                            \
+    X(MEMBER, "inbox_bytes", "member_inbox_bytes", GAUGE, "", NUMBER,                              \
+      "Bytes of the private messages in the inbox.")                                               \
+    X(MEMBER, "renewals", "member_renewals_total", COUNTER, "outcome=\"renewed\"", NUMBER,         \
+      "Renewals of the certificate, by outcome.")                                                  \
+    X(MEMBER, "renewals_failed", "member_renewals_total", COUNTER, "outcome=\"failed\"", NUMBER,   \
+      "")                                                                                          \
+    X(MEMBER, "certificate_s", "member_certificate_seconds", GAUGE, "", NUMBER,                    \
+      "Seconds for which the certificate still counts; 0: it has ended.")                          \
+    X(MEMBER, "deny_number", "member_deny_list_number", GAUGE, "", NUMBER,                         \
+      "Number of the deny list that this node goes by.")                                           \
+    X(MEMBER, "denied_nodes", "member_denied_nodes", GAUGE, "", NUMBER, "Nodes on that list.")     \
+    X(MEMBER, "deny_lists_refused", "member_deny_lists_refused_total", COUNTER, "", NUMBER,        \
+      "Deny lists that were forged or altered.")                                                   \
     X(GATEWAY, "calls", "api_calls_total", COUNTER, "", NUMBER, "Calls of the public API.")        \
     X(GATEWAY, "calls_refused", "api_calls_refused_total", COUNTER, "", NUMBER,                    \
       "Of these, those answered with an error.")                                                   \

@@ -3,6 +3,7 @@
 #include "libcommon/config.h"
 #include "libcommon/log.h"
 #include "libcommon/memory.h"
+#include "libcommon/stored.h"
 #include "proto/transport.pb-c.h"
 #include "services/routing/service.h"
 
@@ -11,17 +12,13 @@
 
 #define HOST_SIZE_MAX      253
 #define RESOLVE_TIMEOUT_MS 20000
+#define FILE_SIZE_MAX      16384
 
 /* One question under way. */
 struct asking {
     struct names *names;
     size_t index;
 };
-
-static const char *entry(const struct names *self, size_t index)
-{
-    return config_list_item(actor_config(self->routing->actor), CONFIG_BOOTSTRAP, index);
-}
 
 /* "HOST:PORT" in parts. */
 static bool split(const char *text, char ret_host[HOST_SIZE_MAX + 1], uint32_t *ret_port)
@@ -43,29 +40,76 @@ static bool split(const char *text, char ret_host[HOST_SIZE_MAX + 1], uint32_t *
     return true;
 }
 
-bool names_open(struct names *self, struct routing *routing)
+/* Takes the entry. */
+static void add(struct names *self, char *entry)
+{
+    if (self->count < NAMES_MAX) {
+        self->entries[self->count++] = entry;
+        return;
+    }
+    log_warn("bootstrap: only the first %d are used", NAMES_MAX);
+    free(entry);
+}
+
+/* What littlebird join has written; there is none on the open network. */
+static void read_file(struct names *self, const char *path)
+{
+    struct stored file;
+    lb_err err = stored_read(path, FILE_SIZE_MAX, STORED_TRUSTED, &file);
+    char *rest;
+
+    if (err == LB_NOT_FOUND) {
+        return;
+    }
+    if (err != LB_OK) {
+        log_warn("bootstrap: cannot read %s: %s", path, lb_err_text(err));
+        return;
+    }
+    rest = (char *)file.data;
+    for (char *line = strsep(&rest, "\n"); line != NULL; line = strsep(&rest, "\n")) {
+        if (line[0] != '\0') {
+            add(self, xstrdup(line));
+        }
+    }
+    stored_free(&file);
+}
+
+void names_read(struct names *self, struct routing *routing)
 {
     const struct config *config = actor_config(routing->actor);
+
+    *self = (struct names){ .routing = routing, .interval_ms = NAMES_RETRY_LEAST_MS };
+    for (size_t i = 0; i < config_list_count(config, CONFIG_BOOTSTRAP); i++) {
+        add(self, xstrdup(config_list_item(config, CONFIG_BOOTSTRAP, i)));
+    }
+    if (routing->is_member) {
+        read_file(self, actor_paths(routing->actor)->bootstrap_file);
+    }
+}
+
+void names_done(struct names *self)
+{
+    for (size_t i = 0; i < self->count; i++) {
+        free(self->entries[i]);
+    }
+    self->count = 0;
+}
+
+void names_open(struct names *self)
+{
     char host[HOST_SIZE_MAX + 1];
     struct address address;
     uint32_t port;
 
-    *self = (struct names){ .routing = routing, .interval_ms = NAMES_RETRY_LEAST_MS };
-    self->count = config_list_count(config, CONFIG_BOOTSTRAP);
-    if (self->count > NAMES_MAX) {
-        log_warn("bootstrap: only the first %d are used", NAMES_MAX);
-        self->count = NAMES_MAX;
-    }
     for (size_t i = 0; i < self->count; i++) {
-        if (address_parse(entry(self, i), &address) == LB_OK) {
+        if (address_parse(self->entries[i], &address) == LB_OK) {
             self->found[i] = true;
-            router_add_bootstrap(routing->router, &address);
-        } else if (!split(entry(self, i), host, &port)) {
+            router_add_bootstrap(self->routing->router, &address);
+        } else if (!split(self->entries[i], host, &port)) {
             self->found[i] = true;
-            log_error("bootstrap: '%s' is not HOST:PORT", entry(self, i));
+            log_error("bootstrap: '%.60s' is not HOST:PORT", self->entries[i]);
         }
     }
-    return self->count > 0;
 }
 
 static void on_addresses(void *ctx, lb_err err, const char *reason, const void *body)
@@ -81,7 +125,7 @@ static void on_addresses(void *ctx, lb_err err, const char *reason, const void *
         return;
     }
     if (err != LB_OK || reply->body_case != LB__TRANSPORT__REPLY__BODY_ADDRESSES) {
-        log_warn("bootstrap node not found name=%s: %s", entry(self, asking->index),
+        log_warn("bootstrap node not found name=%s: %s", self->entries[asking->index],
                  reason != NULL && reason[0] != '\0' ? reason : lb_err_text(err));
         free(asking);
         return;
@@ -103,7 +147,7 @@ static void ask(struct names *self, size_t index)
     Lb__Transport__Request request = LB__TRANSPORT__REQUEST__INIT;
     struct asking *asking;
 
-    if (!split(entry(self, index), host, &body.port)) {
+    if (!split(self->entries[index], host, &body.port)) {
         return;
     }
     self->asking[index] = true;

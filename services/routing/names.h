@@ -1,6 +1,7 @@
 /*
- * Bootstrap addresses of the configuration: numeric ones are known at once, names are asked of
- * transport, again and again with growing intervals until they are found.
+ * Bootstrap addresses of the configuration, and of a member those it was told when it joined:
+ * numeric ones are known at once, names are asked of transport, again and again with growing
+ * intervals until they are found.
  */
 #pragma once
 
@@ -16,15 +17,19 @@ struct routing;
 
 struct names {
     struct routing *routing;
-    size_t count; /* of the bootstrap list */
+    char *entries[NAMES_MAX]; /* HOST:PORT */
+    size_t count;
     bool found[NAMES_MAX];
     bool asking[NAMES_MAX];
     uint64_t retry_ms, interval_ms;
 };
 
-/* Returns whether the configuration names any bootstrap node. An entry that is no HOST:PORT is
- * logged. */
-bool names_open(struct names *self, struct routing *routing);
+/* Before there is a router: which there are, in `count`. */
+void names_read(struct names *self, struct routing *routing);
+void names_done(struct names *self);
+
+/* An entry that is no HOST:PORT is logged. */
+void names_open(struct names *self);
 
 /* Ask for names that are due. Returns when it is to be called again; UINT64_MAX: all are found. */
 uint64_t names_update(struct names *self, uint64_t now_ms);

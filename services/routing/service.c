@@ -253,7 +253,7 @@ static void tell_state(struct routing *self, const struct join_view *view, bool 
         actor_state(actor, STATE_DEGRADED, "no transport");
     } else if (view->live == 0 && self->names.count > 0) {
         actor_state(actor, STATE_DEGRADED, "alone, looking for bootstrap %s",
-                    config_list_item(actor_config(actor), CONFIG_BOOTSTRAP, 0));
+                    self->names.entries[0]);
     } else if (view->live == 0 && !router_is_joined(self->router)) {
         actor_state(actor, STATE_DEGRADED, "alone, asking the nodes known before");
     } else if (view->live == 0) {
@@ -460,13 +460,13 @@ static lb_err routing_start(struct actor *actor, void **ret_ctx)
     }
     node_id_format(&id, text);
     log_info("node id=%s, %zu contacts from the snapshot", text, snapshot->count);
-    bool expects = config_list_count(actor_config(actor), CONFIG_BOOTSTRAP) > 0;
-    self->router = router_new(&id, actor_random_seed(actor), expects, now_ms);
+    names_read(&self->names, self);
+    self->router = router_new(&id, actor_random_seed(actor), self->names.count > 0, now_ms);
     if (self->is_member) {
         router_trust_ids(self->router);
     }
     take_paths(self, actor_config(actor));
-    (void)names_open(&self->names, self);
+    names_open(&self->names);
     err = publisher_open(&self->publisher, paths->pages_folder, self->router, now_ms);
     if (err != LB_OK) {
         log_error("cannot make %s: %s", self->publisher.path, lb_err_text(err));
@@ -527,6 +527,7 @@ static void routing_free(void *ctx)
     uv_close((uv_handle_t *)&self->timer, NULL);
     uv_close((uv_handle_t *)&self->prepare, NULL);
     router_free(&self->router);
+    names_done(&self->names);
     actor_free_later(self->actor, self);
 }
 

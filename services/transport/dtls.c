@@ -8,8 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define US_PER_S  1000000u
-#define US_PER_MS 1000u
+#define US_PER_S    1000000u
+#define US_PER_MS   1000u
+#define PAYLOAD_MAX 1500 /* bytes: the buffer for what a session sends is a tenth then */
 /* Of those a membership speaks, the ones whose records hello.h knows the least size of. */
 #define CIPHERS "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384"
 
@@ -65,7 +66,8 @@ static void make_context(struct dtls *self)
     SSL_CTX_free(self->context); /* sessions hold what they need of it */
     self->context = membership_new_context(self->membership, DTLS_method());
     dtls_tickets_enable(self, self->context);
-    if (SSL_CTX_set_cipher_list(self->context, CIPHERS) != 1)
+    if (SSL_CTX_set_cipher_list(self->context, CIPHERS) != 1 ||
+        SSL_CTX_set_max_send_fragment(self->context, PAYLOAD_MAX) != 1)
         abort();
     SSL_CTX_set_cookie_verify_cb(self->context, cookie_is_good);
     SSL_CTX_set_info_callback(self->context, on_event);

@@ -155,7 +155,7 @@ static void ask_storage(const struct krpc_message *query, const struct address *
     ret_ask->asked = query->size;
     ret_ask->transaction_size = (uint8_t)query->transaction.size;
     memcpy(ret_ask->transaction, query->transaction.data, query->transaction.size);
-    if (query->method != KRPC_PUT && query->method != KRPC_OFFER)
+    if (query->method != KRPC_PUT && query->method != KRPC_OFFER && query->method != KRPC_CALL)
         ret_ask->target = node_id_from(query->target.data);
     families(query, from, &ret_ask->want_v4, &ret_ask->want_v6);
 }
@@ -179,6 +179,9 @@ enum responder_verdict responder_query(struct responder *self, const struct krpc
 
     if (!responder_self_id(self))
         return RESPONDER_NO_TABLE;
+    if (query->method == KRPC_CALL && !self->is_member)
+        return refuse(self, &to, KRPC_ERROR_METHOD, bytes_of_text("method unknown"), ret_reply,
+                      ret_size);
     if (query->fault)
         return refuse(self, &to, query->fault, bytes_of_text(query->fault_text), ret_reply,
                       ret_size);
@@ -195,11 +198,6 @@ enum responder_verdict responder_query(struct responder *self, const struct krpc
         ask_storage(query, from, ret_ask);
         return RESPONDER_ASK;
     case KRPC_CALL:
-        if (!self->is_member)
-            return refuse(self, &to, KRPC_ERROR_METHOD, bytes_of_text("method unknown"), ret_reply,
-                          ret_size);
-        ask_storage(query, from, ret_ask);
-        return RESPONDER_ASK;
     case KRPC_OFFER:
     case KRPC_SAMPLE_INFOHASHES:
         ask_storage(query, from, ret_ask);

@@ -90,10 +90,20 @@ void load_make_puts(struct load *self, unsigned item, struct bytes token)
 void load_open(struct load *self, const char *address)
 {
     struct random random;
-    uint16_t port;
+    struct node_id id;
 
     random_init(&random, 2);
-    self->id = node_id_random(&random);
+    id = node_id_random(&random);
+    load_open_as(self, address, &id);
+}
+
+void load_open_as(struct load *self, const char *address, const struct node_id *id)
+{
+    struct random random;
+    uint16_t port;
+
+    random_init(&random, 3);
+    self->id = *id;
     for (unsigned i = 0; i < LOAD_ITEMS; i++) {
         char text[VALUE_SIZE + 8];
 

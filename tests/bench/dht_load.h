@@ -42,6 +42,7 @@ const char *load_method_text(enum load_method method);
 int load_socket(const char *address, uint16_t port, uint16_t *ret_port);
 
 void load_open(struct load *self, const char *address);
+void load_open_as(struct load *self, const char *address, const struct node_id *id);
 void load_aim(struct load *self, const char *address, uint16_t port);
 
 /* The puts of one item, with a token that came with a get of it. */

@@ -6,7 +6,9 @@ SERVICES = ["supervisor", "routing", "transport", "storage", "swarm", "signer", 
             "gateway"]
 STATES = ["absent", "starting", "ready", "degraded", "draining", "backoff", "failed", "stopped",
           "hung"]
-HEADER_SIZE, SLOT_SIZE, INSTANCES, NOTE_AT, NOTE_SIZE = (31 + 4 * len(SERVICES)) // 8 * 8, 1632, 16, 96, 120
+COUNTERS = 76  # STATUS_COUNTERS_MAX
+HEADER_SIZE, SLOT_SIZE = (31 + 4 * len(SERVICES)) // 8 * 8, 352 + 32 * COUNTERS
+INSTANCES, NOTE_AT, NOTE_SIZE = 16, 96, 120
 
 
 def read_active(run_folder, service):

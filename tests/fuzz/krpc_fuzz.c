@@ -84,6 +84,9 @@ static void compare_query(const struct krpc_message *before, const struct krpc_m
     case KRPC_OFFER:
         assert(bytes_equal(after->offer, before->offer));
         return;
+    case KRPC_CALL:
+        assert(bytes_equal(after->body, before->body) && bytes_equal(after->to, before->to));
+        return;
     case KRPC_GET:
         assert(after->seq == (before->seq >= 0 ? before->seq : 0));
         assert(after->check == before->check);
@@ -118,6 +121,8 @@ static void write_query(const struct krpc_message *message)
         .check_s = (uint32_t)message->check,
         .read_only = message->read_only,
         .offer = message->offer,
+        .callee = krpc_callee(message),
+        .body = message->body,
     };
     uint8_t again[KRPC_SEND_MAX];
     struct krpc_message read;
@@ -157,6 +162,7 @@ static void write_reply(const struct krpc_message *message)
                                 .token = message->token,
                                 .item = &item,
                                 .need = message->need,
+                                .body = message->body,
                                 .samples = &samples };
     uint8_t again[2 * KRPC_RECEIVE_MAX];
     struct krpc_message read;

@@ -7,7 +7,8 @@
  * byte ask that node something; "<" and a byte are a datagram from that node, in which "****"
  * becomes the id of our last query and "TOKENTOK" a token of ours for it; "s" and one or two bytes
  * are storage's outcome for the oldest question; "r" and a byte make us read-only by its lowest
- * bit.
+ * bit, and a member of a private network by the next; "C" and a byte ask as the others do, and "h"
+ * holds a ping until "o" and the same byte say that there is a way.
  */
 #include "services/transport/endpoint.h"
 
@@ -118,7 +119,7 @@ static void receive(struct world *self, uint8_t node, uint8_t *datagram, size_t 
         self->under_way--;
 }
 
-static void start(struct world *self, enum krpc_method method, uint8_t node)
+static void start(struct world *self, enum krpc_method method, uint8_t node, bool is_held)
 {
     static const uint8_t key[KRPC_KEY_SIZE], signature[KRPC_SIGNATURE_SIZE];
     static const uint8_t digests[KRPC_DIGESTS_MAX * KRPC_DIGEST_SIZE];
@@ -128,10 +129,12 @@ static void start(struct world *self, enum krpc_method method, uint8_t node)
                                 .token = bytes_of_text("token"),
                                 .item = { .value = bytes_of_text("1:x") },
                                 .offer = bytes_of(digests,
-                                                  node & 16 ? sizeof(digests) : KRPC_DIGEST_SIZE) };
+                                                  node & 16 ? sizeof(digests) : KRPC_DIGEST_SIZE),
+                                .callee = node & 16 ? KRPC_CALLEE_MEMBER : KRPC_CALLEE_STORAGE,
+                                .body = bytes_of(digests, node & 32 ? KRPC_CALL_MAX : 0) };
     const struct contact to = { .id = { { node } }, .address = address_of(node) };
     const struct transaction_start parameters = {
-        .query = &query, .to = &to, .has_id = node & 4, .once = node & 8
+        .query = &query, .to = &to, .has_id = node & 4, .once = node & 8, .is_held = is_held
     };
     struct krpc_message message;
     struct bytes datagram;
@@ -197,6 +200,7 @@ static void storage_says(struct world *self, uint8_t what, uint8_t more)
         .seeds_filter = bytes_of(blob, what & 32 ? KRPC_FILTER_SIZE : 0),
         .item = what & 64 ? &item : NULL,
         .need = bytes_of(need, more & 2 ? sizeof(need) : 0),
+        .body = bytes_of(blob, more & 8 ? KRPC_CALL_MAX : 0),
         .samples = more & 4 ? &samples : NULL,
     };
     uint8_t reply[KRPC_SEND_MAX];
@@ -210,9 +214,23 @@ static void storage_says(struct world *self, uint8_t what, uint8_t more)
     memmove(&self->asks[0], &self->asks[1], --self->asks_count * sizeof(self->asks[0]));
 }
 
+static void set_kind(struct world *self, uint8_t bits)
+{
+    self->endpoint.read_only = bits & 1;
+    self->endpoint.responder.is_member = bits & 2;
+}
+
+static void open_way(struct world *self, uint8_t node)
+{
+    const struct address address = address_of(node);
+
+    endpoint_opened(&self->endpoint, &address, self->now_us);
+    pass(self, 0);
+}
+
 static void act(struct world *self, uint8_t *line, size_t size)
 {
-    static const char methods[] = "pfgaGPSO"; /* in the order of enum krpc_method */
+    static const char methods[] = "pfgaGPSOC"; /* in the order of enum krpc_method */
     const char *method = size > 0 && line[0] ? strchr(methods, line[0]) : NULL;
 
     if (size < 2)
@@ -224,9 +242,13 @@ static void act(struct world *self, uint8_t *line, size_t size)
     else if (line[0] == 's')
         storage_says(self, line[1], size > 2 ? line[2] : 0);
     else if (line[0] == 'r')
-        self->endpoint.read_only = line[1] & 1;
+        set_kind(self, line[1]);
+    else if (line[0] == 'h')
+        start(self, KRPC_PING, line[1], true);
+    else if (line[0] == 'o')
+        open_way(self, line[1]);
     else if (method)
-        start(self, (enum krpc_method)(method - methods), line[1]);
+        start(self, (enum krpc_method)(method - methods), line[1], false);
     transactions_check(&self->endpoint.transactions);
     assert(self->under_way == self->endpoint.transactions.count);
 }

@@ -120,12 +120,40 @@ def strangers_get_nothing(lab, members, teacher, client):
     print("a stranger's certificate and plain TCP were refused and counted")
 
 
+def open_half(teacher, number):
+    half = socket.socket()
+    half.bind((lan.address(number), 0))
+    half.connect((teacher.host, teacher.port))
+    half.sendall(b"\x16\x03\x01")
+    return half
+
+
+def half_open_handshakes_keep_nobody_out(lab, members, teacher, client):
+    """300 who begin TLS and say no more: more than begin in a second, and than may be half-open."""
+    halves = [open_half(teacher, number) for number in range(10, 20) for _ in range(30)]
+    torrent = lab.path("ours", "lab--v2.torrent")
+    handle = add(client, members, 2, torrent, lab.make_folder("lt-among-halves"))
+
+    def is_fetched():
+        handle.connect_peer((teacher.host, teacher.port))
+        return handle.status().is_seeding
+
+    wait_for("libtorrent to fetch meanwhile", is_fetched, pause_s=0.2)
+    wait_for("those that say no more to be closed",
+             lambda: counters(teacher)["tls_late"] > 0 and counters(teacher)["tls_too_many"] > 0)
+    for half in halves:
+        half.close()
+    client.remove_torrent(handle)
+    print("handshakes that do not end are few at once, and end by themselves")
+
+
 def who_is_put_out_is_gone(lab, members, teacher, client):
     """From live sessions, too, and it is not let in again."""
     torrent = lab.path("ours", "lab--v1.torrent")
     handle = add(client, members, 2, torrent, lab.make_folder("lt-again"))
+    handle.set_download_limit(50_000)  # it will not be ready before it is put out
     handle.connect_peer((teacher.host, teacher.port))
-    wait_for("libtorrent to be a peer", lambda: handle.status().is_seeding and handle.status().num_peers == 1)
+    wait_for("libtorrent to fetch", lambda: handle.status().total_payload_download > 0)
     before = counters(teacher).get("tls_revoked", 0)
     members.put_out(teacher)
     wait_for("the peer to be gone", lambda: handle.status().num_peers == 0)
@@ -171,4 +199,5 @@ with Lab() as lab:
         littlebird_fetches(lab, members, kind, student, client)
     strangers_get_nothing(lab, members, teacher, client)
     torrents_of_elsewhere(lab, members, student, outsider)
+    half_open_handshakes_keep_nobody_out(lab, members, teacher, client)
     who_is_put_out_is_gone(lab, members, teacher, client)

@@ -516,6 +516,7 @@ static void what_is_none_of_ours_is_not_written(void **state)
     assert_int_equal(certificate_to_der(longest, der, &size), LB_TOO_BIG);
     assert_int_equal(certificate_to_der(empty, der, &size), LB_TOO_BIG);
     assert_int_equal(certificate_network(empty, network), LB_INVALID);
+    assert_false(certificate_key_is_p256(empty));
     assert_int_equal(size, 0);
     X509_free(longest);
     X509_free(empty);
@@ -534,6 +535,52 @@ static void each_refusal_has_a_text_of_its_own(void **state)
     assert_string_equal(certificate_refusal_text(REFUSED_NOT), "not_refused");
 }
 
+/* ---- keys in certificates ---- */
+
+static EVP_PKEY *p384(void)
+{
+    return EVP_EC_gen("P-384");
+}
+
+static EVP_PKEY *sm2(void)
+{
+    return EVP_EC_gen("SM2");
+}
+
+static EVP_PKEY *rsa(void)
+{
+    return EVP_RSA_gen(1024);
+}
+
+static EVP_PKEY *ed25519(void)
+{
+    return EVP_PKEY_Q_keygen(NULL, NULL, "ED25519");
+}
+
+static const struct key_row {
+    const char *what;
+    EVP_PKEY *(*make)(void);
+    bool ours;
+} key_rows[] = {
+    { "P-256", key_new, true }, { "P-256, compressed", compressed, false },
+    { "P-384", p384, false },   { "SM2, of as many bytes", sm2, false },
+    { "RSA", rsa, false },      { "Ed25519", ed25519, false },
+};
+
+static void keys(void **state)
+{
+    const struct key_row *row = *state;
+    EVP_PKEY *key = row->make();
+    X509 *holder = X509_new();
+
+    assert_int_equal(X509_set_pubkey(holder, key), 1);
+    assert_int_equal(certificate_key_is_p256(holder), row->ours);
+    assert_int_equal(key_is_p256(key), row->ours);
+    X509_free(holder);
+    key_free(&key);
+    assert_int_equal(ERR_peek_error(), 0);
+}
+
 static void a_network_is_its_roots_key(void **state)
 {
     struct pki_network network;
@@ -542,7 +589,7 @@ static void a_network_is_its_roots_key(void **state)
     (void)state;
     pki_network_make(&network, "lab", NOW_S);
     assert_int_equal(certificate_network(network.root, id), LB_OK);
-    assert_memory_equal(id, network.id, NETWORK_ID_SIZE);
+    assert_memory_equal(id, network.id, NETWORK_ID_SIZE); /* which key_digest() has made */
     pki_network_done(&network);
 }
 
@@ -596,7 +643,15 @@ static void public_halves(void **state)
     assert_int_equal(key_public_parse(bytes_of(der, KEY_PUBLIC_SIZE + 1), &read), LB_INVALID);
     der[KEY_PUBLIC_SIZE - 1] ^= 1; /* not on the curve any more */
     assert_int_equal(key_public_parse(bytes_of(der, KEY_PUBLIC_SIZE), &read), LB_INVALID);
-    der[KEY_PUBLIC_SIZE - 1] ^= 1;
+    key_public(key, der);
+    while (der[KEY_PUBLIC_SIZE - 1] & 1) {
+        key_free(&key);
+        key = key_new();
+        key_public(key, der);
+    }
+    der[25] = 1; /* its last bit, 0, unused: the same key in another encoding */
+    assert_int_equal(key_public_parse(bytes_of(der, KEY_PUBLIC_SIZE), &read), LB_INVALID);
+    key_public(key, der);
     der[20] ^= 1; /* another curve */
     assert_int_equal(key_public_parse(bytes_of(der, KEY_PUBLIC_SIZE), &read), LB_INVALID);
     assert_false(key_is_p256(p384));
@@ -622,5 +677,6 @@ int main(void)
     };
 
     return RUN_ROWS(names_rows, reads_names) + RUN_ROWS(change_rows, reads_the_rest) +
-           RUN_ROWS(request_rows, requests) + cmocka_run_group_tests(others, NULL, NULL);
+           RUN_ROWS(request_rows, requests) + RUN_ROWS(key_rows, keys) +
+           cmocka_run_group_tests(others, NULL, NULL);
 }

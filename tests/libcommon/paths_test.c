@@ -131,6 +131,7 @@ static void the_systems_node_comes_before_the_users(void **state)
     assert_int_equal(paths_find(&paths, "/srv/a"), LB_OK);
     assert_string_equal(paths.state_folder, "/srv/a/data");
     assert_string_equal(paths.identity_file, "/srv/a/data/identity");
+    assert_string_equal(paths.bootstrap_file, "/srv/a/data/bootstrap");
     assert_string_equal(paths.member_folder, "/srv/a/data/member");
     assert_string_equal(paths.register_folder, "/srv/a/data/coordinator");
     assert_string_equal(paths.ca_folder, "/srv/a/data/ca");
@@ -147,6 +148,7 @@ static void the_system_node_is_where_it_always_is(void **state)
     assert_string_equal(paths.state_folder, "/var/lib/littlebird");
     assert_string_equal(paths.run_folder, "/run/littlebird");
     assert_string_equal(paths.identity_file, "/var/lib/littlebird/identity");
+    assert_string_equal(paths.bootstrap_file, "/var/lib/littlebird/bootstrap");
     assert_string_equal(paths.member_folder, "/var/lib/littlebird/net/member");
     assert_string_equal(paths.register_folder, "/var/lib/littlebird/coordinator");
     assert_string_equal(paths.ca_folder, "/var/lib/littlebird/ca");

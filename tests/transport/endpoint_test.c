@@ -79,6 +79,52 @@ static void is_received(void **state)
     world_done(&world);
 }
 
+/* Inside DTLS: the certificate names who sent it. */
+static const struct certified_row {
+    const char *what, *datagram;
+    bool is_same; /* the certificate names "abcdefghij0123456789" */
+    enum endpoint_verdict verdict;
+    const char *told;
+    enum endpoint_counter counter;
+} certified_rows[] = {
+    { "who asks under its own id is told of", PING, true, ENDPOINT_SEND, "q", COUNT_PING },
+    { "who asks under another's is not heard", PING, false, ENDPOINT_NOTHING, "", COUNT_OTHER_ID },
+    { "nor who says none", "d1:ade1:q4:ping1:t2:aa1:y1:qe", true, ENDPOINT_NOTHING, "",
+      COUNT_OTHER_ID },
+    { "an answer under its own id ends our query", "d1:rd" ID "e1:t4:****1:y1:re", true,
+      ENDPOINT_ANSWERED, "a", COUNT_REPLIES },
+    { "one under another's does not", "d1:rd" ID "e1:t4:****1:y1:re", false, ENDPOINT_NOTHING, "",
+      COUNT_OTHER_ID },
+    { "an error is of whom we meant", "d1:eli202e3:huhe1:t4:****1:y1:ee", true, ENDPOINT_ANSWERED,
+      "a", COUNT_ERRORS },
+    { "an error of another says that the one we meant is gone", "d1:eli202e3:huhe1:t4:****1:y1:ee",
+      false, ENDPOINT_ANSWERED, "s", COUNT_ERRORS },
+};
+
+static void is_certified(void **state)
+{
+    const struct certified_row *row = *state;
+    const struct node_id same = node_id_from((const uint8_t *)"abcdefghij0123456789");
+    const struct node_id other = node_id_from((const uint8_t *)"ABCDEFGHIJ0123456789");
+    uint8_t id[KRPC_OWN_TRANSACTION];
+    char datagram[128], text[3], *place;
+    struct world world;
+
+    world_init(&world);
+    world_start_ping(&world, id);
+    snprintf(datagram, sizeof(datagram), "%s", row->datagram);
+    place = strstr(datagram, "****");
+    if (place)
+        memcpy(place, id, sizeof(id));
+    world.endpoint.certified = row->is_same ? &same : &other;
+    world_receive(&world, &world_node, bytes_of(datagram, strlen(row->datagram)));
+    assert_int_equal(world.result.verdict, row->verdict);
+    told(&world.result, text);
+    assert_string_equal(text, row->told);
+    assert_int_equal(world.endpoint.counters[row->counter], 1);
+    world_done(&world);
+}
+
 static void who_asks_often_is_told_of_once_a_minute(void **state)
 {
     struct world world;
@@ -303,5 +349,5 @@ int main(void)
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
 
-    return failed + RUN_ROWS(rows, is_received);
+    return failed + RUN_ROWS(rows, is_received) + RUN_ROWS(certified_rows, is_certified);
 }

@@ -144,6 +144,20 @@ static const struct decode_row {
     { "an offer that is a list", QUERY("5:offerle", "8:lb_offer"),
       "203 an argument has the wrong type" },
     { "what is needed", REPLY("4:need3:012" TOKEN), "reply" },
+
+    /* Between members of a private network. */
+    { "a call to another's lb-member", "d1:ad1:b3:abc" ID "2:to6:membere1:q7:lb_call1:t2:aa1:y1:qe",
+      "lb_call" },
+    { "one to its lb-storage that says nothing",
+      "d1:ad1:b0:" ID "2:to7:storagee1:q7:lb_call1:t2:aa1:y1:qe", "lb_call" },
+    { "one to a service that takes none",
+      "d1:ad1:b3:abc" ID "2:to7:gatewaye1:q7:lb_call1:t2:aa1:y1:qe",
+      "203 to must be member or storage" },
+    { "one to nobody", QUERY("1:b3:abc", "7:lb_call"), "203 an argument is missing" },
+    { "one without a body", QUERY("2:to6:member", "7:lb_call"), "203 an argument is missing" },
+    { "one whose body is a list", QUERY("1:ble2:to6:member", "7:lb_call"),
+      "203 an argument has the wrong type" },
+    { "what a call is answered", REPLY("1:b3:abc"), "reply" },
     { "stored, not sent", REPLY("3:seqi4e"), "reply" },
 
     /* BEP 51; and what is newer than us finds its way past us, as libtorrent does it. */

@@ -12,7 +12,7 @@
 #define QUERY(arguments, method) "d1:ad" ID arguments "e1:q" method "1:t2:aa1:y1:qe"
 
 enum from { V4, V6 };
-enum world_kind { WHOLE, PRESENT, NO_PRESENCE, NO_TABLE };
+enum world_kind { WHOLE, PRESENT, NO_PRESENCE, NO_TABLE, MEMBER };
 
 /*
  * What a query gets: "drop", "ask", or the reply drawn as its keys, nodes with the first bytes of
@@ -65,6 +65,13 @@ static const struct row {
       "id nodes6 0 1 2 3 4 5 6 7" },
     { "get of who sees to it, of what is surely not there", QUERY("3:chki60e" TARGET, "3:get"), V4,
       WHOLE, "id nodes 0 1 2 3 4 5 6 7 token" },
+    { "a call among members", QUERY("1:b3:abc2:to6:member", "7:lb_call"), V4, MEMBER, "ask" },
+    { "one to nobody there", QUERY("1:b3:abc2:to6:nobody", "7:lb_call"), V4, MEMBER,
+      "203 to must be member or storage" },
+    { "a call on the open network", QUERY("1:b3:abc2:to6:member", "7:lb_call"), V4, WHOLE,
+      "204 method unknown" },
+    { "one to nobody there, too", QUERY("1:b3:abc2:to6:nobody", "7:lb_call"), V4, WHOLE,
+      "204 method unknown" },
     { "an argument missing", QUERY("", "9:find_node"), V4, WHOLE, "203 an argument is missing" },
     { "no table, no answer", QUERY("", "4:ping"), V4, NO_TABLE, "drop" },
     { "no table, no error either", QUERY("", "4:vote"), V4, NO_TABLE, "drop" },
@@ -158,6 +165,7 @@ static void is_answered(void **state)
         responder->presence = NULL;
     if (row->world == NO_TABLE)
         responder->routing = NULL;
+    responder->is_member = row->world == MEMBER;
     snprintf(text, sizeof(text), "%s", row->query);
     query = query_of(text, responder, &from, 1000);
     switch (responder_query(responder, &query, &from, 1000, world.reply, &size, &ask)) {

@@ -13,6 +13,7 @@
 /*
  * A script against the clock. Words: a letter asks that node; A, B, C is its answer to the oldest
  * query sent to it; "+N" lets N ms pass, during which what is due happens; "once-a" asks once only;
+ * "hold-a" asks where there is no way to yet, "hold-once-a" once only, "open-a" says there is one;
  * "A!" answers with the right id from another address; "?" answers with an id nobody gave. The
  * trace has a line for each event: its virtual millisecond and what happened.
  */
@@ -47,6 +48,18 @@ static const struct row {
     { "answers may overtake each other", "a b c +10 C A B",
       "0 sent a|0 sent b|0 sent c|10 answered c 10ms|10 answered a 10ms|10 answered b 10ms|" },
     { "once means once", "once-a +5000", "0 sent a|2500 silent a|" },
+    { "what is held is sent when there is a way", "hold-a +40 open-a +0 +30 A",
+      "0 held a|40 resent a|70 answered a 30ms|" },
+    { "and waits for its answer as any other", "hold-a +2000 open-a +0 +5000",
+      "0 held a|2000 resent a|3000 resent a|4500 silent a|" },
+    { "without a way it is given up", "hold-a +5000", "0 held a|2500 silent a|" },
+    { "held and to be asked once, it is sent once", "hold-once-a +40 open-a +0 +5000",
+      "0 held a|40 resent a|2540 silent a|" },
+    { "another way, and what waits is sent again", "a +50 open-a +0 +5 A",
+      "0 sent a|50 resent a|55 answered a 5ms|" },
+    { "but not what is to be asked once", "once-a +50 open-a +0 +5000", "0 sent a|2500 silent a|" },
+    { "a way to one is none to another", "hold-a b +40 open-b +0 +100 open-a +0",
+      "0 held a|0 sent b|40 resent b|140 resent a|" },
     { "what is full says so", "a a a a a", "0 sent a|0 sent a|0 sent a|0 sent a|0 full|" },
     { "and has room again", "a a a a A a",
       "0 sent a|0 sent a|0 sent a|0 sent a|0 answered a 0ms|"
@@ -97,12 +110,14 @@ static struct bytes id_of(struct bytes datagram)
     return message.transaction;
 }
 
-static void ask(struct world *self, unsigned node, bool once)
+static void ask(struct world *self, unsigned node, bool once, bool is_held)
 {
     const struct node_id self_id = { { 1 } };
     const struct krpc_query query = { .method = KRPC_PING, .id = &self_id };
     const struct contact to = { .address = address_of(node) };
-    const struct transaction_start start = { .query = &query, .to = &to, .once = once };
+    const struct transaction_start start = {
+        .query = &query, .to = &to, .is_held = is_held, .once = once
+    };
     struct bytes datagram;
     lb_err err = transactions_start(&self->transactions, &start, self->now_us, &datagram);
 
@@ -112,7 +127,7 @@ static void ask(struct world *self, unsigned node, bool once)
     }
     assert_int_equal(err, LB_OK);
     memcpy(self->ids[node][self->asked[node]++ % 16], id_of(datagram).data, KRPC_OWN_TRANSACTION);
-    note(self, "sent %c", letter_of(&to.address));
+    note(self, "%s %c", is_held ? "held" : "sent", letter_of(&to.address));
 }
 
 static void answer(struct world *self, struct bytes id, const struct address *from)
@@ -176,14 +191,23 @@ static void act(struct world *self, const char *word)
     const uint8_t strange[KRPC_OWN_TRANSACTION] = { 1, 2, 3, 4 };
     struct address from = address_of(0);
 
+    const struct address opened =
+        address_of(strncmp(word, "open-", 5) == 0 ? (unsigned)(word[5] - 'a') : 0);
+
     if (word[0] == '+')
         pass(self, strtoull(word + 1, NULL, 10));
     else if (word[0] == '?')
         answer(self, bytes_of(strange, sizeof(strange)), &from);
     else if (strncmp(word, "once-", 5) == 0)
-        ask(self, (unsigned)(word[5] - 'a'), true);
+        ask(self, (unsigned)(word[5] - 'a'), true, false);
+    else if (strncmp(word, "hold-once-", 10) == 0)
+        ask(self, (unsigned)(word[10] - 'a'), true, true);
+    else if (strncmp(word, "hold-", 5) == 0)
+        ask(self, (unsigned)(word[5] - 'a'), false, true);
+    else if (strncmp(word, "open-", 5) == 0)
+        transactions_opened(&self->transactions, &opened, self->now_us);
     else if (word[0] >= 'a')
-        ask(self, (unsigned)(word[0] - 'a'), false);
+        ask(self, (unsigned)(word[0] - 'a'), false, false);
     else
         answer_from(self, (unsigned)(word[0] - 'A'), word[1] == '!');
     transactions_check(&self->transactions);
@@ -266,9 +290,9 @@ static void all_are_cancelled(void **state)
     transactions_init(&self->transactions,
                       (struct transactions_limits){ .queries_max = 4, .rtts_max = 16 },
                       &self->random);
-    ask(self, 0, false);
-    ask(self, 1, false);
-    ask(self, 2, false);
+    ask(self, 0, false, false);
+    ask(self, 1, false, false);
+    ask(self, 2, false, false);
     while (transactions_cancel(&self->transactions, &end))
         count++;
     assert_int_equal(count, 3);
