@@ -29,7 +29,7 @@ static const struct access_row rows[] = {
     { SERVICE_TRANSPORT, "call_all", FROM(MEMBER) },
     { SERVICE_TRANSPORT, "get_trust", FROM(STORAGE) },
 
-    { SERVICE_STORAGE, "questions", FROM(TRANSPORT) },
+    { SERVICE_STORAGE, "questions", FROM(TRANSPORT) | FROM(MEMBER) },
     { SERVICE_STORAGE, "put", FROM(GATEWAY) | FROM(ADMIN) },
     { SERVICE_STORAGE, "get", FROM(GATEWAY) | FROM(ADMIN) },
     { SERVICE_STORAGE, "announce", FROM(SWARM) },

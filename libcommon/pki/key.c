@@ -1,6 +1,7 @@
 #include "libcommon/pki/key.h"
 
 #include "libcommon/memory.h"
+#include "libcommon/shield.h"
 #include "libcommon/stored.h"
 
 #include <limits.h>
@@ -118,10 +119,13 @@ static int no_phrase(char *buffer, int size, int writing, void *arg)
 lb_err key_load(const char *path, EVP_PKEY **ret_self)
 {
     struct stored file;
-    lb_err err = stored_read(path, KEY_FILE_MAX, STORED_SECRET, &file);
+    lb_err err = shield_process();
     EVP_PKEY *self;
     BIO *bio;
 
+    if (err == LB_OK) {
+        err = stored_read(path, KEY_FILE_MAX, STORED_SECRET, &file);
+    }
     if (err != LB_OK) {
         return err == LB_TOO_BIG ? LB_CORRUPT : err;
     }

@@ -15,8 +15,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 
 #define SAY_AGAIN_MS 10000u /* the same in the log */
@@ -352,15 +350,6 @@ static void on_tick(uv_timer_t *timer)
 
 /* ---- life ---- */
 
-/* The key of our TLS rests in memory here too. */
-static void close_up(void)
-{
-    const struct rlimit none = { 0, 0 };
-
-    (void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
-    (void)setrlimit(RLIMIT_CORE, &none);
-}
-
 static lb_err load_own(struct coordinator *self)
 {
     const struct paths *paths = actor_paths(self->actor);
@@ -468,7 +457,6 @@ static lb_err coordinator_start(struct actor *actor, void **ret_ctx)
                                      .ctx = self };
     lb_err err;
 
-    close_up();
     self->actor = actor;
     add_counters(self);
     uv_timer_init(actor_loop(actor), &self->tick);

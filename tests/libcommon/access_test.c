@@ -45,7 +45,7 @@ static const struct cell_row {
     { "transport.crossed", "..T........." },
     { "transport.call_all", ".......M...." },
     { "transport.get_trust", "...D........" },
-    { "storage.questions", "..T........." },
+    { "storage.questions", "..T....M..." },
     { "storage.put", "........Ga.." },
     { "storage.get", "........Ga.." },
     { "storage.announce", "....W......." },

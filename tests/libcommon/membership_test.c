@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -398,6 +399,9 @@ static void keys_are_saved_once(void **state)
     assert_int_equal(stat(path, &about), 0);
     assert_int_equal(about.st_mode & 07777, 0600);
     assert_int_equal(key_load(path, &loaded), LB_OK);
+#ifndef __SANITIZE_ADDRESS__ /* libcommon/shield.h */
+    assert_int_equal(prctl(PR_GET_DUMPABLE), 0);
+#endif
     assert_int_equal(EVP_PKEY_eq(loaded, key), 1);
     assert_int_equal(key_save(key, "/nonexistent/folder/key"), LB_NOT_FOUND);
     assert_int_equal(key_load("/nonexistent/folder/key", &loaded), LB_NOT_FOUND);
