@@ -2,8 +2,8 @@
 when there is no majority, and one after the other at the n-th join. 50 members, 50 different ids and serials; what a
 group loses and regains is the same on each, and never issued twice.
 """
-import signal
 import subprocess
+import sys
 import threading
 import time
 
@@ -160,11 +160,36 @@ def removed(net):
         "was refused" in one.log() for one in net.coordinators if one is not other))
 
 
+def far_behind(net):
+    """Who was away for so long that the log begins after it is given a snapshot. Not in the daily run: it takes 5000
+    entries, one after the other for each of 16 that ask."""
+    leader = net.leader()
+    away = next(one for one in net.coordinators if one is not leader)
+    settle(net)
+    away.kill("coordinator")
+
+    def change():
+        for i in range(330):
+            leader.ask(world.SET_POLICY, world.field_number(1, i % 2))
+
+    threads = [threading.Thread(target=change) for _ in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    leader.ask(world.SET_POLICY, world.field_number(1, 0))
+    away.start("coordinator")
+    settle(net)
+    assert join(away.invite())[0]
+
+
 def main():
     with world.World("group") as net:
         first = net.found()
         net.add(first)
         net.add(net.coordinators[1])
+        if "--long" in sys.argv:
+            far_behind(net)
         leader_killed(net)
         no_majority(net)
         killed_at_each_step(net)
@@ -172,8 +197,8 @@ def main():
         revoked(net)
         removed(net)
         for one in net.coordinators:
-            one.kill("coordinator", how=signal.SIGTERM)
-            assert "assert" not in one.log().lower(), one.log()
+            one.stop()
+            assert "ssert" not in one.log(), one.log()
 
 
 main()

@@ -348,6 +348,15 @@ static void a_mail_for_somebody_far_is_not_kept(void **state)
     assert_string_equal(offer(FAR, &mail, 0), "DENIED");
 }
 
+static void a_node_does_not_keep_its_own_mail(void **state)
+{
+    struct mail mail = mail_to(SELF, 1, 100);
+
+    (void)state;
+    assert_string_equal(keep(FAR, &mail, 0), "DENIED");
+    assert_string_equal(offer(NEAR, &mail, 0), "DENIED");
+}
+
 static void what_is_lacking_is_wanted(void **state)
 {
     struct mail mail = mail_to(RECIPIENT, 4, 100);
@@ -655,6 +664,7 @@ int main(void)
         WITH(a_mail_is_kept_listed_read_and_dropped),
         WITH(the_largest_mail_goes_through),
         WITH(a_mail_for_somebody_far_is_not_kept),
+        WITH(a_node_does_not_keep_its_own_mail),
         WITH(what_is_lacking_is_wanted),
         WITH(an_offer_puts_our_check_off),
         WITH(a_mail_that_is_not_what_its_name_says_is_refused),
