@@ -3,7 +3,6 @@
 #include "libcommon/clock.h"
 #include "libcommon/log.h"
 #include "libcommon/memory.h"
-#include "libcommon/secrets.h"
 #include "proto/member.pb-c.h"
 #include "proto/signer.pb-c.h"
 #include "services/coordinator/create.h"
@@ -512,10 +511,7 @@ static lb_err coordinator_start(struct actor *actor, void **ret_ctx)
     self->signer = actor_link(actor, SERVICE_SIGNER, 0, &lb__signer__reply__descriptor);
     self->member = actor_link(actor, SERVICE_MEMBER, 0, &lb__member__reply__descriptor);
     self->proposals = proposals_new(self);
-    err = secrets_shield(); /* the key of our TLS */
-    if (err == LB_OK) {
-        err = load_own(self);
-    }
+    err = load_own(self);
     if (err == LB_OK) {
         err = load_group(self);
     }

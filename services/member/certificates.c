@@ -15,6 +15,9 @@
 #define AGAIN_MS  15000u   /* when nobody has taken it */
 #define LOOKUP_MS 20000u
 
+/* Bytes of a leaf and its intermediate in one call (proto/peer.proto). */
+#define TOGETHER_MAX 960u
+
 struct known {
     struct node_id node;
     X509 *leaf; /* NULL: free */
@@ -57,29 +60,84 @@ static void on_put(void *ctx, lb_err err, const Lb__Peer__Reply *reply)
     }
 }
 
+/* Ours, as it goes out. */
+struct ours {
+    uint8_t leaf[CERTIFICATE_DER_MAX];
+    uint8_t intermediate[CERTIFICATE_DER_MAX];
+    size_t leaf_size, intermediate_size;
+};
+
+static bool take_ours(const struct membership *membership, struct ours *ret_ours)
+{
+    return certificate_to_der(membership_leaf(membership), ret_ours->leaf, &ret_ours->leaf_size) ==
+               LB_OK &&
+           certificate_to_der(membership_intermediate(membership), ret_ours->intermediate,
+                              &ret_ours->intermediate_size) == LB_OK;
+}
+
+static void put_at(struct certificates *self, const struct contact *to, const struct ours *ours,
+                   bool with_leaf, bool with_intermediate, ask_fn *on_answer, void *ctx)
+{
+    Lb__Peer__Request request = LB__PEER__REQUEST__INIT;
+    Lb__Peer__PutCertificate put = LB__PEER__PUT_CERTIFICATE__INIT;
+
+    if (with_leaf) {
+        put.leaf = ask_binary(bytes_of(ours->leaf, ours->leaf_size));
+    }
+    if (with_intermediate) {
+        put.intermediate = ask_binary(bytes_of(ours->intermediate, ours->intermediate_size));
+    }
+    request.body_case = LB__PEER__REQUEST__BODY_PUT_CERTIFICATE;
+    request.put_certificate = &put;
+    ask_node(self->member, to, ASK_STORAGE, &request, on_answer, ctx);
+}
+
+/* The second of two calls: the intermediate is there, or it is not. */
+struct second {
+    struct certificates *self;
+    struct contact to;
+};
+
+static void on_first_put(void *ctx, lb_err err, const Lb__Peer__Reply *reply)
+{
+    struct second *second = ctx;
+    struct certificates *self = second->self;
+    struct ours ours;
+
+    if (err == LB_OK && reply->body_case == LB__PEER__REPLY__BODY_MAIL_TAKEN &&
+        take_ours(self->member->membership, &ours)) {
+        put_at(self, &second->to, &ours, true, false, on_put, self);
+    } else {
+        on_put(self, err == LB_OK ? LB_UNSUPPORTED : err, NULL);
+    }
+    free(second);
+}
+
+/* In one call where both fit (proto/peer.proto, PutCertificate), else in two. */
+static void put_one(struct certificates *self, const struct contact *to, const struct ours *ours)
+{
+    struct second *second;
+
+    if (ours->leaf_size + ours->intermediate_size <= TOGETHER_MAX) {
+        put_at(self, to, ours, true, true, on_put, self);
+        return;
+    }
+    second = xcalloc(1, sizeof(*second));
+    *second = (struct second){ .self = self, .to = *to };
+    put_at(self, to, ours, false, true, on_first_put, second);
+}
+
 /* Our own store has it too: who meets us asks us. */
 static void put_everywhere(struct certificates *self, const struct contact *closest, unsigned count)
 {
-    const struct membership *membership = self->member->membership;
     const struct contact own = { .id = self->member->identity.node };
-    Lb__Peer__Request request = LB__PEER__REQUEST__INIT;
-    Lb__Peer__PutCertificate put = LB__PEER__PUT_CERTIFICATE__INIT;
-    uint8_t leaf[CERTIFICATE_DER_MAX];
-    uint8_t intermediate[CERTIFICATE_DER_MAX];
-    size_t leaf_size;
-    size_t intermediate_size;
+    struct ours ours;
     bool has_own = false;
 
-    if (certificate_to_der(membership_leaf(membership), leaf, &leaf_size) != LB_OK ||
-        certificate_to_der(membership_intermediate(membership), intermediate, &intermediate_size) !=
-            LB_OK) {
+    if (!take_ours(self->member->membership, &ours)) {
         end_round(self);
         return;
     }
-    put.leaf = ask_binary(bytes_of(leaf, leaf_size));
-    put.intermediate = ask_binary(bytes_of(intermediate, intermediate_size));
-    request.body_case = LB__PEER__REQUEST__BODY_PUT_CERTIFICATE;
-    request.put_certificate = &put;
     for (unsigned i = 0; i <= count; i++) {
         const struct contact *to = i < count ? &closest[i] : &own;
 
@@ -89,7 +147,7 @@ static void put_everywhere(struct certificates *self, const struct contact *clos
         has_own = has_own || !address_is_usable(&to->address);
         self->asked++;
         self->under_way++;
-        ask_node(self->member, to, ASK_STORAGE, &request, on_put, self);
+        put_one(self, to, &ours);
     }
 }
 
@@ -202,53 +260,98 @@ static void tell(struct getting *getting, lb_err err, X509 *leaf)
     }
 }
 
-/* The leaf in an answer, if it is that node's and counts. The caller frees. */
-static X509 *take_certificate(struct getting *getting, const Lb__Peer__Certificate *answer)
+/* One of those asked. */
+struct source {
+    struct getting *getting;
+    struct contact at;
+    X509 *leaf; /* without its intermediate, which is asked for */
+};
+
+/* Takes leaf and intermediate; tells, if they count. */
+static void judge(struct getting *getting, X509 *leaf, X509 *intermediate)
 {
     struct certificate_claims claims;
-    X509 *leaf = NULL;
-    X509 *intermediate = NULL;
-    enum certificate_refusal refusal = REFUSED_OTHER;
+    enum certificate_refusal refusal = verify(getting->self, leaf, intermediate, &claims);
+    bool counts = refusal == REFUSED_NOT && node_id_equal(&claims.node, &getting->node);
 
-    if (answer->leaf.len == 0) {
-        return NULL;
-    }
-    if (certificate_from_der(ask_bytes(&answer->leaf), &leaf) == LB_OK &&
-        certificate_from_der(ask_bytes(&answer->intermediate), &intermediate) == LB_OK) {
-        refusal = verify(getting->self, leaf, intermediate, &claims);
-    }
     X509_free(intermediate);
     getting->was_denied =
         getting->was_denied || refusal == REFUSED_EXPIRED || refusal == REFUSED_REVOKED;
-    if (refusal != REFUSED_NOT || !node_id_equal(&claims.node, &getting->node)) {
+    if (!counts || !getting->on_got) {
         X509_free(leaf);
-        return NULL;
+        return;
     }
-    return leaf;
+    tell(getting, LB_OK, leaf);
+    remember(getting->self, &getting->node, leaf);
+}
+
+static void came_back(struct source *source, lb_err err)
+{
+    struct getting *getting = source->getting;
+
+    X509_free(source->leaf);
+    free(source);
+    if (--getting->under_way > 0) {
+        return;
+    }
+    if (err != LB_CANCELLED) {
+        err = getting->was_denied ? LB_DENIED : LB_NOT_FOUND;
+    }
+    tell(getting, err, NULL);
+    free(getting);
+}
+
+static void ask_source(struct source *source, bool intermediate, ask_fn *on_answer)
+{
+    struct getting *getting = source->getting;
+    Lb__Peer__Request request = LB__PEER__REQUEST__INIT;
+    Lb__Peer__GetCertificate get = LB__PEER__GET_CERTIFICATE__INIT;
+
+    get.node_id = ask_binary(bytes_of(getting->node.bytes, NODE_ID_SIZE));
+    get.intermediate = intermediate;
+    request.body_case = LB__PEER__REQUEST__BODY_GET_CERTIFICATE;
+    request.get_certificate = &get;
+    ask_node(getting->self->member, &source->at, ASK_STORAGE, &request, on_answer, source);
+}
+
+static void on_intermediate(void *ctx, lb_err err, const Lb__Peer__Reply *reply)
+{
+    struct source *source = ctx;
+    X509 *intermediate = NULL;
+
+    if (err == LB_OK && reply->body_case == LB__PEER__REPLY__BODY_CERTIFICATE &&
+        certificate_from_der(ask_bytes(&reply->certificate->intermediate), &intermediate) ==
+            LB_OK) {
+        judge(source->getting, source->leaf, intermediate);
+        source->leaf = NULL;
+    }
+    came_back(source, err);
 }
 
 static void on_certificate(void *ctx, lb_err err, const Lb__Peer__Reply *reply)
 {
-    struct getting *getting = ctx;
+    struct source *source = ctx;
+    const Lb__Peer__Certificate *answer =
+        err == LB_OK && reply->body_case == LB__PEER__REPLY__BODY_CERTIFICATE ? reply->certificate
+                                                                              : NULL;
     X509 *leaf = NULL;
+    X509 *intermediate = NULL;
 
-    getting->under_way--;
-    if (err == LB_OK && reply->body_case == LB__PEER__REPLY__BODY_CERTIFICATE && getting->on_got) {
-        leaf = take_certificate(getting, reply->certificate);
-    }
-    if (leaf) {
-        tell(getting, LB_OK, leaf);
-        remember(getting->self, &getting->node, leaf);
-    }
-    if (getting->under_way > 0) {
+    if (!answer || certificate_from_der(ask_bytes(&answer->leaf), &leaf) != LB_OK) {
+        came_back(source, err);
         return;
     }
-    if (err == LB_CANCELLED) {
-        tell(getting, LB_CANCELLED, NULL);
-    } else {
-        tell(getting, getting->was_denied ? LB_DENIED : LB_NOT_FOUND, NULL);
+    if (answer->intermediate.len == 0 && source->getting->on_got) {
+        source->leaf = leaf;
+        ask_source(source, true, on_intermediate);
+        return;
     }
-    free(getting);
+    if (certificate_from_der(ask_bytes(&answer->intermediate), &intermediate) == LB_OK) {
+        judge(source->getting, leaf, intermediate);
+    } else {
+        X509_free(leaf);
+    }
+    came_back(source, err);
 }
 
 void certificates_get(struct certificates *self, const struct node_id *node,
@@ -257,8 +360,6 @@ void certificates_get(struct certificates *self, const struct node_id *node,
 {
     X509 *known = find_known(self, node);
     struct getting *getting;
-    Lb__Peer__Request request = LB__PEER__REQUEST__INIT;
-    Lb__Peer__GetCertificate get = LB__PEER__GET_CERTIFICATE__INIT;
 
     if (known) {
         on_got(ctx, LB_OK, known);
@@ -272,11 +373,11 @@ void certificates_get(struct certificates *self, const struct node_id *node,
     *getting = (struct getting){
         .self = self, .node = *node, .on_got = on_got, .ctx = ctx, .under_way = count
     };
-    get.node_id = ask_binary(bytes_of(node->bytes, NODE_ID_SIZE));
-    request.body_case = LB__PEER__REQUEST__BODY_GET_CERTIFICATE;
-    request.get_certificate = &get;
     for (unsigned i = 0; i < count; i++) {
-        ask_node(self->member, &closest[i], ASK_STORAGE, &request, on_certificate, getting);
+        struct source *source = xcalloc(1, sizeof(*source));
+
+        *source = (struct source){ .getting = getting, .at = closest[i] };
+        ask_source(source, false, on_certificate);
     }
 }
 

@@ -130,12 +130,20 @@ static enum sending_answer answer_of(lb_err err, const Lb__Peer__Reply *reply)
     if (reply->body_case == LB__PEER__REPLY__BODY_MAIL_TAKEN) {
         return reply->mail_taken->complete ? SENDING_COMPLETE : SENDING_TAKEN;
     }
-    if (reply->body_case == LB__PEER__REPLY__BODY_REFUSED) {
-        return reply->refused->err == LB_FULL || reply->refused->err == LB_NO_SPACE
-                   ? SENDING_NO_ROOM
-                   : SENDING_REFUSED_IT;
+    if (reply->body_case != LB__PEER__REPLY__BODY_REFUSED) {
+        return SENDING_SILENT;
     }
-    return SENDING_SILENT;
+    switch (reply->refused->err) {
+    case LB_FULL:
+    case LB_NO_SPACE:
+        return SENDING_NO_ROOM;
+    case LB_UNAVAILABLE: /* just now */
+    case LB_TIMEOUT:
+    case LB_UNSUPPORTED:
+        return SENDING_SILENT;
+    default:
+        return SENDING_REFUSED_IT;
+    }
 }
 
 static void on_carried(void *ctx, lb_err err, const Lb__Peer__Reply *reply)

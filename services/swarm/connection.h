@@ -38,7 +38,7 @@
 #define CONNECTIONS_PAUSE_MS     100u
 #define CONNECTIONS_HANDSHAKE_MS 10000u         /* from connecting or accepting to its handshake */
 #define CONNECTIONS_SECURE_MS    5000u          /* of this, for TLS */
-#define CONNECTIONS_SECURED_MAX  200u           /* half a second of a core */
+#define CONNECTIONS_SECURED_MAX  200u           /* a quarter of a core */
 #define CONNECTIONS_SPARE_FILES  256u           /* descriptors left for files and the rest */
 #define CONNECTION_QUEUE_MAX     (1024u * 1024) /* small messages it does not take: closed */
 #define CONNECTIONS_LISTEN_MAX   2u

@@ -4,6 +4,7 @@
 #include "libcommon/log.h"
 #include "libcommon/memory.h"
 #include "libcommon/pki/membership.h"
+#include "libcommon/shield.h"
 #include "services/swarm/secure.h"
 #include "services/swarm/transfers_inside.h"
 
@@ -164,8 +165,13 @@ static lb_err open_membership(struct network *self)
 {
     struct actor *actor = self->owner->actor;
     struct membership_problem problem = { "" };
-    lb_err err = membership_load(actor_paths(actor)->member_folder, &self->identity, clock_wall_s(),
-                                 &self->membership, &problem);
+    lb_err err = shield_process();
+    if (err != LB_OK) {
+        log_error("the key of this node cannot be kept out of a core");
+        return err;
+    }
+    err = membership_load(actor_paths(actor)->member_folder, &self->identity, clock_wall_s(),
+                          &self->membership, &problem);
     if (err != LB_OK) {
         log_error("%s", problem.text);
         return err == LB_DENIED ? LB_DENIED : LB_INVALID;

@@ -23,6 +23,7 @@ from rival import session  # noqa: E402
 QUIET = {  # what Littlebird does not speak is not tried first
     "enable_outgoing_utp": False,
     "enable_incoming_utp": False,
+    "min_reconnect_time": 1,
     "out_enc_policy": int(lt.enc_policy.pe_disabled),
     "in_enc_policy": int(lt.enc_policy.pe_disabled),
     "enable_dht": False,
