@@ -17,7 +17,7 @@ static const struct access_row rows[] = {
 
     { SERVICE_ROUTING, "sightings", FROM(TRANSPORT) },
     { SERVICE_ROUTING, "lookup", FROM(STORAGE) | FROM(MEMBER) | FROM(GATEWAY) | FROM(ADMIN) },
-    { SERVICE_ROUTING, "get_table", FROM(GATEWAY) | FROM(ADMIN) },
+    { SERVICE_ROUTING, "get_table", FROM(MEMBER) | FROM(GATEWAY) | FROM(ADMIN) },
     { SERVICE_ROUTING, "add_node", FROM(TRANSPORT) | FROM(ADMIN) },
     { SERVICE_ROUTING, "forget", FROM(TRANSPORT) },
 
@@ -29,7 +29,7 @@ static const struct access_row rows[] = {
     { SERVICE_TRANSPORT, "call_all", FROM(MEMBER) },
     { SERVICE_TRANSPORT, "get_trust", FROM(STORAGE) },
 
-    { SERVICE_STORAGE, "questions", FROM(TRANSPORT) },
+    { SERVICE_STORAGE, "questions", FROM(TRANSPORT) | FROM(MEMBER) },
     { SERVICE_STORAGE, "put", FROM(GATEWAY) | FROM(ADMIN) },
     { SERVICE_STORAGE, "get", FROM(GATEWAY) | FROM(ADMIN) },
     { SERVICE_STORAGE, "announce", FROM(SWARM) },

@@ -3,7 +3,8 @@
  * intermediate, handed from node to node (proto/peer.proto); a higher number replaces a lower one.
  *
  * A revoked node is denied as a node, whatever certificates it has, until the last of them has
- * expired; then its row leaves the list. Bytes, big endian:
+ * expired and nothing that was sealed with it is taken any more (SEALED_AGE_MAX_S); then its row
+ * leaves the list. Bytes, big endian:
  *
  *     "LBDENY1\0" | network id 32 | number u64 | made_s u64 | count u32
  *     | count x (node id 20 | until_s u64), sorted by node id, each once

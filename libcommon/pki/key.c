@@ -1,6 +1,7 @@
 #include "libcommon/pki/key.h"
 
 #include "libcommon/memory.h"
+#include "libcommon/shield.h"
 #include "libcommon/stored.h"
 
 #include <limits.h>
@@ -58,6 +59,7 @@ void key_public(const EVP_PKEY *self, uint8_t ret_der[KEY_PUBLIC_SIZE])
 
 lb_err key_public_parse(struct bytes der, EVP_PKEY **ret_self)
 {
+    uint8_t again[KEY_PUBLIC_SIZE];
     const uint8_t *at = der.data;
     EVP_PKEY *self;
 
@@ -67,7 +69,13 @@ lb_err key_public_parse(struct bytes der, EVP_PKEY **ret_self)
     ERR_set_mark();
     self = d2i_PUBKEY(NULL, &at, (long)der.size);
     ERR_pop_to_mark();
-    if (!self || at != der.data + der.size || !key_is_p256(self)) {
+    if (!self || !key_is_p256(self)) {
+        EVP_PKEY_free(self);
+        return LB_INVALID;
+    }
+    /* OpenSSL also takes a bit string with bits unused at its end: that is another encoding. */
+    key_public(self, again);
+    if (memcmp(again, der.data, KEY_PUBLIC_SIZE) != 0) {
         EVP_PKEY_free(self);
         return LB_INVALID;
     }
@@ -111,10 +119,13 @@ static int no_phrase(char *buffer, int size, int writing, void *arg)
 lb_err key_load(const char *path, EVP_PKEY **ret_self)
 {
     struct stored file;
-    lb_err err = stored_read(path, KEY_FILE_MAX, STORED_SECRET, &file);
+    lb_err err = shield_process();
     EVP_PKEY *self;
     BIO *bio;
 
+    if (err == LB_OK) {
+        err = stored_read(path, KEY_FILE_MAX, STORED_SECRET, &file);
+    }
     if (err != LB_OK) {
         return err == LB_TOO_BIG ? LB_CORRUPT : err;
     }

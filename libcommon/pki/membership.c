@@ -338,14 +338,23 @@ void membership_free(struct membership **self)
 
 /* ---- news ---- */
 
+/* What the system refused (too many open files, say) is tried again at the next heartbeat. */
+static void left_aside(const struct membership *self, const char *name, lb_err err,
+                       struct stamp *stamp)
+{
+    log_warn("membership: %s/%s left aside: %s", self->folder, name, lb_err_text(err));
+    if (err == LB_IO) {
+        *stamp = (struct stamp){ 0 };
+    }
+}
+
 static unsigned refresh_credential(struct membership *self, uint64_t now_s)
 {
     struct credential credential;
     lb_err err = read_credential(self, now_s, &credential);
 
     if (err != LB_OK) {
-        log_warn("membership: %s/" FILE_CERTIFICATE " left aside: %s", self->folder,
-                 lb_err_text(err));
+        left_aside(self, FILE_CERTIFICATE, err, &self->certificate_stamp);
         return MEMBERSHIP_SAME;
     }
     take_credential(self, &credential);
@@ -358,7 +367,7 @@ static unsigned refresh_denied(struct membership *self)
     lb_err err = read_denied(self, &denied);
 
     if (err != LB_OK) {
-        log_warn("membership: %s/" FILE_DENIED " left aside: %s", self->folder, lb_err_text(err));
+        left_aside(self, FILE_DENIED, err, &self->denied_stamp);
         return MEMBERSHIP_SAME;
     }
     return membership_take_denied(self, &denied) ? MEMBERSHIP_NEW_DENIED : MEMBERSHIP_SAME;

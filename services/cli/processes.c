@@ -233,12 +233,15 @@ static uint64_t age_of_node(const struct processes *self)
     return oldest_ms;
 }
 
-static uint64_t counter_of_member(const struct processes *self, const char *name)
+/* lb-member's counters; false: it has not come so far. */
+static bool counter_of_member(const struct processes *self, const char *name, uint64_t *ret_value)
 {
     const struct status_slot *slot = status_page_slot(&self->page, SERVICE_MEMBER, 0);
     const struct status_counter *counter = status_slot_find(slot, name);
 
-    return counter != NULL ? atomic_load(&counter->value) : 0;
+    if (counter != NULL)
+        *ret_value = atomic_load(&counter->value);
+    return counter != NULL;
 }
 
 static void read_membership(struct processes *self, const struct paths *paths)
@@ -246,8 +249,8 @@ static void read_membership(struct processes *self, const struct paths *paths)
     self->is_member = identity_load(paths, &self->identity) == LB_OK;
     if (!self->is_member)
         return;
-    self->certificate_until_s = counter_of_member(self, COUNTER_CERTIFICATE_UNTIL);
-    self->deny_number = counter_of_member(self, COUNTER_DENY_NUMBER);
+    self->has_certificate_s = counter_of_member(self, "certificate_s", &self->certificate_s);
+    (void)counter_of_member(self, "deny_number", &self->deny_number);
 }
 
 static bool is_system_node(const struct paths *paths)

@@ -44,10 +44,6 @@ enum level { LEVEL_WELL = 0, LEVEL_DEGRADED = 1, LEVEL_DOWN = 2, LEVEL_NOT_RUNNI
 
 const char *level_text(enum level level);
 
-/* lb-member's counters that say how it stands with the node's membership. */
-#define COUNTER_CERTIFICATE_UNTIL "certificate_until_s" /* since 1970 */
-#define COUNTER_DENY_NUMBER       "deny_number"
-
 struct processes {
     struct page page;
     bool is_system;    /* the node of the system: systemd manages it */
@@ -59,7 +55,8 @@ struct processes {
     struct node_id node_id;
     bool is_member; /* of a private network: */
     struct identity identity;
-    uint64_t certificate_until_s; /* 0: not known */
+    bool has_certificate_s;
+    uint64_t certificate_s; /* how long its certificate still counts */
     uint64_t deny_number;
 };
 

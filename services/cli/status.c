@@ -82,9 +82,10 @@ static json_t *json_of_network(const struct processes *self)
     if (!self->is_member)
         return json_null();
     hex_encode(self->identity.network, NETWORK_ID_SIZE, id);
-    return json_pack("{s:s, s:s, s:I, s:I}", "name", self->identity.network_name, "id", id,
-                     "certificate_until_s", (json_int_t)self->certificate_until_s, "deny_number",
-                     (json_int_t)self->deny_number);
+    return json_pack(
+        "{s:s, s:s, s:o, s:I}", "name", self->identity.network_name, "id", id, "certificate_s",
+        self->has_certificate_s ? json_integer((json_int_t)self->certificate_s) : json_null(),
+        "deny_number", (json_int_t)self->deny_number);
 }
 
 static void print_json(const struct processes *self, const struct troubles *troubles)

@@ -67,15 +67,17 @@ static void print_head(const struct processes *self, FILE *to)
 
 static void print_network(const struct processes *self, FILE *to)
 {
-    char until[UNITS_SIZE];
+    char left[UNITS_SIZE];
 
     if (!self->is_member)
         return;
     fprintf(to, "private network %s, certificate ", self->identity.network_name);
-    if (self->certificate_until_s != 0)
-        fprintf(to, "until %s", units_moment(self->certificate_until_s, until));
-    else
+    if (!self->has_certificate_s)
         fprintf(to, "not looked at yet");
+    else if (self->certificate_s == 0)
+        fprintf(to, "expired");
+    else
+        fprintf(to, "good for %s", units_duration(self->certificate_s, left));
     fprintf(to, ", deny list %llu\n", (unsigned long long)self->deny_number);
 }
 

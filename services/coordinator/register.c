@@ -201,7 +201,7 @@ static bool known_waiting(const struct register_waiting *row, const struct regis
         return false;
     }
     *ret_result = row->rejected
-                      ? refused(LB_DENIED, "the operator of the network has not admitted this key")
+                      ? refused(LB_DENIED, "this key was rejected by the operator of the network")
                       : waits();
     return true;
 }

@@ -28,7 +28,7 @@
 #define REGISTER_SERVERS_MAX 7u     /* five, and room to exchange some */
 #define REGISTER_DENIED_MAX  10000u /* DENY_LIST_ROWS_MAX */
 
-#define REGISTER_LATE_S         (24u * 3600)      /* CERTIFICATE_RENEW_LATE_S */
+#define REGISTER_LATE_S         (31u * 24 * 3600) /* SEALED_AGE_MAX_S: its mail is on the way so long */
 #define REGISTER_AGAIN_S        60u               /* a renewal asked again so soon: the same one */
 #define REGISTER_WAIT_S         (7u * 24 * 3600)  /* so long somebody waits to be approved */
 #define REGISTER_FORGET_S       (90u * 24 * 3600) /* a member whose certificates ended so long ago */

@@ -289,6 +289,31 @@
       "Deny lists signed by lb-signer.")                                                           \
     X(SIGNER, "signing_refused", "signer_refusals_total", COUNTER, "", NUMBER,                     \
       "What lb-signer would not sign.")                                                            \
+    X(MEMBER, "messages_received", "member_messages_received_total", COUNTER, "", NUMBER,          \
+      "Private messages taken into the inbox.")                                                    \
+    X(MEMBER, "messages_refused", "member_messages_refused_total", COUNTER, "", NUMBER,            \
+      "Private messages that were forged, altered, for somebody else or without room.")            \
+    X(MEMBER, "messages_delivered", "member_messages_sent_total", COUNTER,                         \
+      "outcome=\"delivered\"", NUMBER, "Private messages sent from here, by outcome.")             \
+    X(MEMBER, "messages_kept", "member_messages_sent_total", COUNTER, "outcome=\"kept\"", NUMBER,  \
+      "")                                                                                          \
+    X(MEMBER, "messages_not_sent", "member_messages_sent_total", COUNTER, "outcome=\"failed\"",    \
+      NUMBER, "")                                                                                  \
+    X(MEMBER, "inbox_messages", "member_inbox_messages", GAUGE, "", NUMBER,                        \
+      "Private messages in the inbox.")                                                            \
+    X(MEMBER, "inbox_bytes", "member_inbox_bytes", GAUGE, "", NUMBER,                              \
+      "Bytes of the private messages in the inbox.")                                               \
+    X(MEMBER, "renewals", "member_renewals_total", COUNTER, "outcome=\"renewed\"", NUMBER,         \
+      "Renewals of the certificate, by outcome.")                                                  \
+    X(MEMBER, "renewals_failed", "member_renewals_total", COUNTER, "outcome=\"failed\"", NUMBER,   \
+      "")                                                                                          \
+    X(MEMBER, "certificate_s", "member_certificate_seconds", GAUGE, "", NUMBER,                    \
+      "Seconds for which the certificate still counts; 0: it has ended.")                          \
+    X(MEMBER, "deny_number", "member_deny_list_number", GAUGE, "", NUMBER,                         \
+      "Number of the deny list that this node goes by.")                                           \
+    X(MEMBER, "denied_nodes", "member_denied_nodes", GAUGE, "", NUMBER, "Nodes on that list.")     \
+    X(MEMBER, "deny_lists_refused", "member_deny_lists_refused_total", COUNTER, "", NUMBER,        \
+      "Deny lists that were forged or altered.")                                                   \
     X(GATEWAY, "calls", "api_calls_total", COUNTER, "", NUMBER, "Calls of the public API.")        \
     X(GATEWAY, "calls_refused", "api_calls_refused_total", COUNTER, "", NUMBER,                    \
       "Of these, those answered with an error.")                                                   \

@@ -172,6 +172,7 @@ void ask_tell_all(struct member *self, const Lb__Peer__Request *request)
 
 struct looking {
     struct member *member;
+    struct node_id target;
     closest_fn *on_found;
     void *ctx;
 };
@@ -187,8 +188,23 @@ static bool take_contact(const Lb__Contact *message, struct contact *ret_contact
     return true;
 }
 
-/* In routing's order. */
-static unsigned take_closest(const struct member *self, const Lb__Routing__Found *found,
+/* Our own store, where it belongs among the others. */
+static unsigned insert_own(const struct member *self, const struct node_id *target,
+                           struct contact *closest, unsigned count)
+{
+    const struct contact own = { .id = self->identity.node };
+    unsigned at = count;
+
+    while (at > 0 && node_id_compare_distance(target, &own.id, &closest[at - 1].id) < 0) {
+        closest[at] = closest[at - 1];
+        at--;
+    }
+    closest[at] = own;
+    return count + 1;
+}
+
+/* In routing's order: nearest first. */
+static unsigned take_closest(const struct looking *looking, const Lb__Routing__Found *found,
                              struct contact ret_closest[ASK_CLOSEST_MAX])
 {
     unsigned count = 0;
@@ -196,10 +212,8 @@ static unsigned take_closest(const struct member *self, const Lb__Routing__Found
     for (size_t i = 0; i < found->n_closest && count < ASK_CLOSEST_MAX - 1; i++) {
         count += take_contact(found->closest[i]->contact, &ret_closest[count]) ? 1 : 0;
     }
-    if (found->self_is_close) {
-        ret_closest[count++] = (struct contact){ .id = self->identity.node };
-    }
-    return count;
+    return found->self_is_close ? insert_own(looking->member, &looking->target, ret_closest, count)
+                                : count;
 }
 
 static void on_closest(void *ctx, lb_err err, const char *reason, const void *reply)
@@ -214,7 +228,7 @@ static void on_closest(void *ctx, lb_err err, const char *reason, const void *re
         err = LB_INTERNAL;
     }
     if (err == LB_OK) {
-        count = take_closest(looking->member, body->found, closest);
+        count = take_closest(looking, body->found, closest);
     }
     looking->on_found(looking->ctx, err, closest, count);
     free(looking);
@@ -227,7 +241,8 @@ void ask_closest(struct member *self, const struct node_id *target, uint32_t tim
     Lb__Routing__Request request = LB__ROUTING__REQUEST__INIT;
     Lb__Routing__Lookup lookup = LB__ROUTING__LOOKUP__INIT;
 
-    *looking = (struct looking){ .member = self, .on_found = on_found, .ctx = ctx };
+    *looking =
+        (struct looking){ .member = self, .target = *target, .on_found = on_found, .ctx = ctx };
     lookup.target = ask_binary(bytes_of(target->bytes, NODE_ID_SIZE));
     lookup.kind = LB__ROUTING__LOOKUP__KIND__NODES;
     lookup.k = K;

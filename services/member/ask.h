@@ -32,8 +32,8 @@ void ask_node(struct member *self, const struct contact *to, enum ask_service se
 void ask_tell_all(struct member *self, const Lb__Peer__Request *request);
 
 /*
- * The nodes closest to target, the nearest first; with our own store among them, its address not
- * usable, if it belongs there. closest is gone when this returns.
+ * The nodes closest to target, the nearest first; our own store among them, its address not usable,
+ * if it belongs there. closest is gone when this returns.
  */
 typedef void closest_fn(void *ctx, lb_err err, const struct contact *closest, unsigned count);
 void ask_closest(struct member *self, const struct node_id *target, uint32_t timeout_ms,

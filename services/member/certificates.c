@@ -10,10 +10,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define KNOWN_MAX 64u      /* others', verified; the one longest unused gives way */
-#define PUT_MS    3600000u /* how often ours is put out, with a tenth more or less */
-#define AGAIN_MS  15000u   /* when nobody has taken it */
+#define KNOWN_MAX 64u /* others', verified; the one longest unused gives way */
+/*
+ * Ours is put out again after this, with a tenth more or less, then after twice that and so on, up
+ * to PUT_MS: a node that has just come, or whose network has, meets nearer ones all the time.
+ */
+#define FIRST_MS  2000u
+#define PUT_MS    3600000u
 #define LOOKUP_MS 20000u
+
+/* Bytes of a leaf and its intermediate in one call (proto/peer.proto). */
+#define TOGETHER_MAX 960u
 
 struct known {
     struct node_id node;
@@ -24,7 +31,8 @@ struct known {
 struct certificates {
     struct member *member;
     struct known known[KNOWN_MAX];
-    uint64_t put_ms; /* when ours is put out next */
+    uint64_t put_ms;   /* when ours is put out next */
+    uint64_t pause_ms; /* after that round */
     bool is_putting;
     unsigned asked, taken; /* of this round */
     unsigned under_way;
@@ -35,12 +43,11 @@ struct certificates {
 static void end_round(struct certificates *self)
 {
     struct member *member = self->member;
-    uint64_t now_ms = member_now_ms(member);
 
     self->is_putting = false;
-    self->put_ms = self->taken > 0
-                       ? now_ms + PUT_MS * 9 / 10 + random_below(&member->random, PUT_MS / 5)
-                       : now_ms + AGAIN_MS;
+    self->put_ms = member_now_ms(member) + self->pause_ms * 9 / 10 +
+                   random_below(&member->random, self->pause_ms / 5);
+    self->pause_ms = self->pause_ms * 2 < PUT_MS ? self->pause_ms * 2 : PUT_MS;
     log_debug("own certificate kept by %u of %u nodes", self->taken, self->asked);
 }
 
@@ -57,29 +64,47 @@ static void on_put(void *ctx, lb_err err, const Lb__Peer__Reply *reply)
     }
 }
 
+/* Ours, as it goes out. */
+struct ours {
+    uint8_t leaf[CERTIFICATE_DER_MAX];
+    uint8_t intermediate[CERTIFICATE_DER_MAX];
+    size_t leaf_size, intermediate_size;
+};
+
+/* Together they fit into one call: a coordinator's of the longest name is 940 bytes. */
+static bool take_ours(const struct membership *membership, struct ours *ret_ours)
+{
+    return certificate_to_der(membership_leaf(membership), ret_ours->leaf, &ret_ours->leaf_size) ==
+               LB_OK &&
+           certificate_to_der(membership_intermediate(membership), ret_ours->intermediate,
+                              &ret_ours->intermediate_size) == LB_OK &&
+           ret_ours->leaf_size + ret_ours->intermediate_size <= TOGETHER_MAX;
+}
+
+static void put_at(struct certificates *self, const struct contact *to, const struct ours *ours)
+{
+    Lb__Peer__Request request = LB__PEER__REQUEST__INIT;
+    Lb__Peer__PutCertificate put = LB__PEER__PUT_CERTIFICATE__INIT;
+
+    put.leaf = ask_binary(bytes_of(ours->leaf, ours->leaf_size));
+    put.intermediate = ask_binary(bytes_of(ours->intermediate, ours->intermediate_size));
+    request.body_case = LB__PEER__REQUEST__BODY_PUT_CERTIFICATE;
+    request.put_certificate = &put;
+    ask_node(self->member, to, ASK_STORAGE, &request, on_put, self);
+}
+
 /* Our own store has it too: who meets us asks us. */
 static void put_everywhere(struct certificates *self, const struct contact *closest, unsigned count)
 {
-    const struct membership *membership = self->member->membership;
     const struct contact own = { .id = self->member->identity.node };
-    Lb__Peer__Request request = LB__PEER__REQUEST__INIT;
-    Lb__Peer__PutCertificate put = LB__PEER__PUT_CERTIFICATE__INIT;
-    uint8_t leaf[CERTIFICATE_DER_MAX];
-    uint8_t intermediate[CERTIFICATE_DER_MAX];
-    size_t leaf_size;
-    size_t intermediate_size;
+    struct ours ours;
     bool has_own = false;
 
-    if (certificate_to_der(membership_leaf(membership), leaf, &leaf_size) != LB_OK ||
-        certificate_to_der(membership_intermediate(membership), intermediate, &intermediate_size) !=
-            LB_OK) {
+    if (!take_ours(self->member->membership, &ours)) {
+        log_warn("our certificate is too long to be kept by others: nobody can send us a message");
         end_round(self);
         return;
     }
-    put.leaf = ask_binary(bytes_of(leaf, leaf_size));
-    put.intermediate = ask_binary(bytes_of(intermediate, intermediate_size));
-    request.body_case = LB__PEER__REQUEST__BODY_PUT_CERTIFICATE;
-    request.put_certificate = &put;
     for (unsigned i = 0; i <= count; i++) {
         const struct contact *to = i < count ? &closest[i] : &own;
 
@@ -89,7 +114,7 @@ static void put_everywhere(struct certificates *self, const struct contact *clos
         has_own = has_own || !address_is_usable(&to->address);
         self->asked++;
         self->under_way++;
-        ask_node(self->member, to, ASK_STORAGE, &request, on_put, self);
+        put_at(self, to, &ours);
     }
 }
 
@@ -120,6 +145,7 @@ void certificates_tick(struct certificates *self, uint64_t now_ms)
 void certificates_renewed(struct certificates *self)
 {
     self->put_ms = 0;
+    self->pause_ms = FIRST_MS;
 }
 
 /* ---- others' ---- */
@@ -202,53 +228,98 @@ static void tell(struct getting *getting, lb_err err, X509 *leaf)
     }
 }
 
-/* The leaf in an answer, if it is that node's and counts. The caller frees. */
-static X509 *take_certificate(struct getting *getting, const Lb__Peer__Certificate *answer)
+/* One of those asked. */
+struct source {
+    struct getting *getting;
+    struct contact at;
+    X509 *leaf; /* without its intermediate, which is asked for */
+};
+
+/* Takes leaf and intermediate; tells, if they count. */
+static void judge(struct getting *getting, X509 *leaf, X509 *intermediate)
 {
     struct certificate_claims claims;
-    X509 *leaf = NULL;
-    X509 *intermediate = NULL;
-    enum certificate_refusal refusal = REFUSED_OTHER;
+    enum certificate_refusal refusal = verify(getting->self, leaf, intermediate, &claims);
+    bool counts = refusal == REFUSED_NOT && node_id_equal(&claims.node, &getting->node);
 
-    if (answer->leaf.len == 0) {
-        return NULL;
-    }
-    if (certificate_from_der(ask_bytes(&answer->leaf), &leaf) == LB_OK &&
-        certificate_from_der(ask_bytes(&answer->intermediate), &intermediate) == LB_OK) {
-        refusal = verify(getting->self, leaf, intermediate, &claims);
-    }
     X509_free(intermediate);
     getting->was_denied =
         getting->was_denied || refusal == REFUSED_EXPIRED || refusal == REFUSED_REVOKED;
-    if (refusal != REFUSED_NOT || !node_id_equal(&claims.node, &getting->node)) {
+    if (!counts || !getting->on_got) {
         X509_free(leaf);
-        return NULL;
+        return;
     }
-    return leaf;
+    tell(getting, LB_OK, leaf);
+    remember(getting->self, &getting->node, leaf);
+}
+
+static void came_back(struct source *source, lb_err err)
+{
+    struct getting *getting = source->getting;
+
+    X509_free(source->leaf);
+    free(source);
+    if (--getting->under_way > 0) {
+        return;
+    }
+    if (err != LB_CANCELLED) {
+        err = getting->was_denied ? LB_DENIED : LB_NOT_FOUND;
+    }
+    tell(getting, err, NULL);
+    free(getting);
+}
+
+static void ask_source(struct source *source, bool intermediate, ask_fn *on_answer)
+{
+    struct getting *getting = source->getting;
+    Lb__Peer__Request request = LB__PEER__REQUEST__INIT;
+    Lb__Peer__GetCertificate get = LB__PEER__GET_CERTIFICATE__INIT;
+
+    get.node_id = ask_binary(bytes_of(getting->node.bytes, NODE_ID_SIZE));
+    get.intermediate = intermediate;
+    request.body_case = LB__PEER__REQUEST__BODY_GET_CERTIFICATE;
+    request.get_certificate = &get;
+    ask_node(getting->self->member, &source->at, ASK_STORAGE, &request, on_answer, source);
+}
+
+static void on_intermediate(void *ctx, lb_err err, const Lb__Peer__Reply *reply)
+{
+    struct source *source = ctx;
+    X509 *intermediate = NULL;
+
+    if (err == LB_OK && reply->body_case == LB__PEER__REPLY__BODY_CERTIFICATE &&
+        certificate_from_der(ask_bytes(&reply->certificate->intermediate), &intermediate) ==
+            LB_OK) {
+        judge(source->getting, source->leaf, intermediate);
+        source->leaf = NULL;
+    }
+    came_back(source, err);
 }
 
 static void on_certificate(void *ctx, lb_err err, const Lb__Peer__Reply *reply)
 {
-    struct getting *getting = ctx;
+    struct source *source = ctx;
+    const Lb__Peer__Certificate *answer =
+        err == LB_OK && reply->body_case == LB__PEER__REPLY__BODY_CERTIFICATE ? reply->certificate
+                                                                              : NULL;
     X509 *leaf = NULL;
+    X509 *intermediate = NULL;
 
-    getting->under_way--;
-    if (err == LB_OK && reply->body_case == LB__PEER__REPLY__BODY_CERTIFICATE && getting->on_got) {
-        leaf = take_certificate(getting, reply->certificate);
-    }
-    if (leaf) {
-        tell(getting, LB_OK, leaf);
-        remember(getting->self, &getting->node, leaf);
-    }
-    if (getting->under_way > 0) {
+    if (!answer || certificate_from_der(ask_bytes(&answer->leaf), &leaf) != LB_OK) {
+        came_back(source, err);
         return;
     }
-    if (err == LB_CANCELLED) {
-        tell(getting, LB_CANCELLED, NULL);
-    } else {
-        tell(getting, getting->was_denied ? LB_DENIED : LB_NOT_FOUND, NULL);
+    if (answer->intermediate.len == 0 && source->getting->on_got) {
+        source->leaf = leaf;
+        ask_source(source, true, on_intermediate);
+        return;
     }
-    free(getting);
+    if (certificate_from_der(ask_bytes(&answer->intermediate), &intermediate) == LB_OK) {
+        judge(source->getting, leaf, intermediate);
+    } else {
+        X509_free(leaf);
+    }
+    came_back(source, err);
 }
 
 void certificates_get(struct certificates *self, const struct node_id *node,
@@ -257,8 +328,6 @@ void certificates_get(struct certificates *self, const struct node_id *node,
 {
     X509 *known = find_known(self, node);
     struct getting *getting;
-    Lb__Peer__Request request = LB__PEER__REQUEST__INIT;
-    Lb__Peer__GetCertificate get = LB__PEER__GET_CERTIFICATE__INIT;
 
     if (known) {
         on_got(ctx, LB_OK, known);
@@ -272,11 +341,11 @@ void certificates_get(struct certificates *self, const struct node_id *node,
     *getting = (struct getting){
         .self = self, .node = *node, .on_got = on_got, .ctx = ctx, .under_way = count
     };
-    get.node_id = ask_binary(bytes_of(node->bytes, NODE_ID_SIZE));
-    request.body_case = LB__PEER__REQUEST__BODY_GET_CERTIFICATE;
-    request.get_certificate = &get;
     for (unsigned i = 0; i < count; i++) {
-        ask_node(self->member, &closest[i], ASK_STORAGE, &request, on_certificate, getting);
+        struct source *source = xcalloc(1, sizeof(*source));
+
+        *source = (struct source){ .getting = getting, .at = closest[i] };
+        ask_source(source, false, on_certificate);
     }
 }
 
@@ -287,6 +356,7 @@ struct certificates *certificates_new(struct member *member)
     struct certificates *self = xcalloc(1, sizeof(*self));
 
     self->member = member;
+    self->pause_ms = FIRST_MS;
     return self;
 }
 

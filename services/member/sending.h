@@ -14,9 +14,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define SENDING_HOLDERS_MAX 17u /* k of each family, and our own store */
-#define SENDING_WINDOW      4u  /* parts under way to one node */
-#define SENDING_TRIES_MAX   3u  /* of one part */
+#define SENDING_HOLDERS_MAX 8u /* k: that many the recipient asks, when it comes */
+#define SENDING_WINDOW      4u /* parts under way to one node */
+#define SENDING_TRIES_MAX   3u /* of one part */
 
 /* A copy on its way to one node. */
 struct carriage {
@@ -48,8 +48,8 @@ struct sending {
 };
 
 /*
- * size: of the sealed message. closest: the nodes closest to the recipient's id, as a lookup found
- * them; the recipient among them when it is there. An address that is not usable is our own store.
+ * size: of the sealed message. closest: the nodes closest to the recipient's id, nearest first; the
+ * recipient among them when it is there. An address that is not usable is our own store.
  */
 void sending_begin(struct sending *self, uint32_t size, const struct node_id *recipient,
                    const struct contact *closest, unsigned closest_count);

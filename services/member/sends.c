@@ -130,12 +130,20 @@ static enum sending_answer answer_of(lb_err err, const Lb__Peer__Reply *reply)
     if (reply->body_case == LB__PEER__REPLY__BODY_MAIL_TAKEN) {
         return reply->mail_taken->complete ? SENDING_COMPLETE : SENDING_TAKEN;
     }
-    if (reply->body_case == LB__PEER__REPLY__BODY_REFUSED) {
-        return reply->refused->err == LB_FULL || reply->refused->err == LB_NO_SPACE
-                   ? SENDING_NO_ROOM
-                   : SENDING_REFUSED_IT;
+    if (reply->body_case != LB__PEER__REPLY__BODY_REFUSED) {
+        return SENDING_SILENT;
     }
-    return SENDING_SILENT;
+    switch (reply->refused->err) {
+    case LB_FULL:
+    case LB_NO_SPACE:
+        return SENDING_NO_ROOM;
+    case LB_UNAVAILABLE: /* just now */
+    case LB_TIMEOUT:
+    case LB_UNSUPPORTED:
+        return SENDING_SILENT;
+    default:
+        return SENDING_REFUSED_IT;
+    }
 }
 
 static void on_carried(void *ctx, lb_err err, const Lb__Peer__Reply *reply)
@@ -278,7 +286,9 @@ void on_send(void *ctx, struct call *call, const void *body)
     send->keep_s = message->keep_s != 0 ? message->keep_s : KEEP_S;
     send->text = xmalloc(message->text.len + 1);
     send->text_size = message->text.len;
-    memcpy(send->text, message->text.data, message->text.len);
+    if (message->text.len > 0) {
+        memcpy(send->text, message->text.data, message->text.len);
+    }
     self->sends->count++;
     call_lasts(call);
     ask_closest(self, &send->recipient, LOOKUP_MS, on_closest, send);

@@ -3,7 +3,7 @@
 #include "libcommon/clock.h"
 #include "libcommon/log.h"
 #include "libcommon/memory.h"
-#include "libcommon/secrets.h"
+#include "libcommon/shield.h"
 #include "proto/signer.pb-c.h"
 #include "services/signer/authority.h"
 
@@ -198,7 +198,7 @@ static lb_err signer_start(struct actor *actor, void **ret_ctx)
 {
     struct authority *authority;
     struct signer *self;
-    lb_err err = secrets_shield();
+    lb_err err = shield_process();
 
     if (err != LB_OK) {
         log_error("the key cannot be kept from cores and debuggers");

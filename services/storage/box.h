@@ -15,6 +15,9 @@
  * are given out by the register at random, so nobody chooses to be near somebody; and whoever is,
  * learns how much mail waits there, not from whom nor what.
  *
+ * A node is no holder of its own box: its mail would lie here while its lb-member has it already,
+ * and be brought back to others.
+ *
  * Limits: of each who brings mail, of each recipient, and of all, by count and bytes. Ids of
  * recipients can be made up, so the limit of who brings it is what keeps one member from filling
  * the store; a neighbour has a larger one, since it brings what others have left with it. Nothing

@@ -16,6 +16,7 @@
 #define LIFE_MAX_S BOX_KEEP_MAX_S /* of a certificate, whatever it says */
 #define NOT_NEAR   "this node is not among the closest to that id"
 #define NOT_JOINED "this node does not know yet who is near"
+#define IS_SELF    "this is that node itself"
 #define IS_LEAVING "this node is leaving"
 #define IS_BUSY    "this node has too much to write now"
 #define NO_SUCH    "that is not here"
@@ -84,6 +85,8 @@ static bool may_keep(struct box_call *self, const struct node_id *recipient)
         refuse(self, LB_UNAVAILABLE, IS_LEAVING);
     else if (desk->upkeep == NULL)
         refuse(self, LB_UNAVAILABLE, NOT_JOINED);
+    else if (node_id_equal(recipient, upkeep_self(desk->upkeep)))
+        refuse(self, LB_DENIED, IS_SELF);
     else if (!upkeep_is_near(desk->upkeep, upkeep_self(desk->upkeep), recipient, BOX_SLACK))
         refuse(self, LB_DENIED, NOT_NEAR);
     else if (commits_is_busy(desk->commits))

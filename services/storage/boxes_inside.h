@@ -22,6 +22,7 @@ struct bringing {
     uint32_t serial;     /* tells one in this place from the next */
     uint32_t ticket;     /* of upkeep.h */
     bool is_check, self_is_close;
+    unsigned wanted; /* holders: k, less one when the recipient itself is among the k closest */
     uint32_t check_s;
     uint64_t changes; /* the box as it was */
     struct node_id recipient;

@@ -164,7 +164,7 @@ static void tell_upkeep(struct bringing *bringing, lb_err err)
     check.may_drop =
         !bringing->self_is_close &&
         !upkeep_is_near(self->upkeep, &self->self_id, &bringing->recipient, BOX_SLACK) &&
-        result.holders + result.repaired >= UPKEEP_K &&
+        result.holders + result.repaired >= bringing->wanted &&
         (result.reached <= UPKEEP_K || result.lacking == result.repaired);
     if (result.reached == 0)
         answer.outcome = UPKEEP_SILENT;
@@ -246,7 +246,7 @@ static void on_answered(void *ctx, lb_err err, const char *reason, const void *m
     if (err == LB_OK && reply->body_case == LB__TRANSPORT__REPLY__BODY_ANSWER) {
         const Lb__Transport__Answer *body = reply->answer;
 
-        if (body->krpc_error == 0)
+        if (body->krpc_error == 0 && body->body.len <= BOX_BODY_MAX)
             said = lb__peer__reply__unpack(NULL, body->body.len, body->body.data);
         answer = answer_of(said, lacking);
     }
@@ -444,9 +444,16 @@ static void on_found(void *ctx, lb_err err, const Lb__Routing__Found *found)
         tell_upkeep(bringing, err);
         return;
     }
-    for (size_t i = 0; i < found->n_closest && count < BOX_SPREAD_NODES_MAX; i++)
-        count += contact_from_message(found->closest[i]->contact, &nodes[count]) == LB_OK;
+    bringing->wanted = UPKEEP_K;
     bringing->self_is_close = found->self_is_close;
+    for (size_t i = 0; i < found->n_closest && count < BOX_SPREAD_NODES_MAX; i++) {
+        if (contact_from_message(found->closest[i]->contact, &nodes[count]) != LB_OK)
+            continue;
+        if (node_id_equal(&nodes[count].id, &bringing->recipient))
+            bringing->wanted = UPKEEP_K - 1;
+        else
+            count++;
+    }
     start_spread(bringing, nodes, count);
 }
 
@@ -490,7 +497,8 @@ static void offer(struct boxes *self, const struct upkeep_action *action)
 
 static void put(struct boxes *self, const struct upkeep_action *action)
 {
-    struct bringing *bringing = bringing_new(self, action);
+    bool is_owner = node_id_equal(&action->contact.id, &action->target);
+    struct bringing *bringing = is_owner ? NULL : bringing_new(self, action);
     const struct upkeep_answer gone = { .outcome = UPKEEP_REFUSED };
 
     if (bringing == NULL)

@@ -1,6 +1,6 @@
 /*
  * Whose a process is whose environment may not be read: one that holds a key and has shielded
- * itself (libcommon/secrets.h). What it was started with is open to all; its --dir says which node
+ * itself (libcommon/shield.h). What it was started with is open to all; its --dir says which node
  * it is of.
  */
 #pragma once

@@ -4,7 +4,7 @@
 #include "libcommon/log.h"
 #include "libcommon/memory.h"
 #include "libcommon/pki/membership.h"
-#include "libcommon/secrets.h"
+#include "libcommon/shield.h"
 #include "services/swarm/secure.h"
 #include "services/swarm/transfers_inside.h"
 
@@ -165,7 +165,7 @@ static lb_err open_membership(struct network *self)
 {
     struct actor *actor = self->owner->actor;
     struct membership_problem problem = { "" };
-    lb_err err = secrets_shield();
+    lb_err err = shield_process();
     if (err != LB_OK) {
         log_error("the key of this node cannot be kept out of a core");
         return err;

@@ -99,6 +99,7 @@ static void send_batch(struct calls *self)
     Lb__Member__Request request = LB__MEMBER__REQUEST__INIT;
     Lb__Member__Calls calls = LB__MEMBER__CALLS__INIT;
     Lb__Member__Call list[CALLS_BATCH_MAX], *pointers[CALLS_BATCH_MAX];
+    uint8_t addresses[CALLS_BATCH_MAX][ADDRESS_COMPACT_V6];
 
     batch->calls = self;
     batch->count = self->drafts_count;
@@ -107,6 +108,8 @@ static void send_batch(struct calls *self)
         lb__member__call__init(&list[i]);
         list[i].node_id = binary(self->drafts[i].node);
         list[i].body = binary(self->drafts[i].body);
+        list[i].address = binary(bytes_of(
+            addresses[i], address_to_compact(&self->drafts[i].waiting.ask.from, addresses[i])));
         pointers[i] = &list[i];
     }
     calls.calls = pointers;

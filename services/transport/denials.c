@@ -24,7 +24,7 @@ size_t denials_find(struct denials *self, const struct routing_page *page,
     bool is_whole = true;
     size_t found = 0;
 
-    if (!page || deny_list_count(denied) == 0 || is_seen(self, page, denied))
+    if (!page || !denied || deny_list_count(denied) == 0 || is_seen(self, page, denied))
         return 0;
     version = routing_page_version(page);
     contacts = xcalloc(ROUTING_PAGE_CONTACTS_MAX, sizeof(*contacts));

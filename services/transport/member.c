@@ -17,8 +17,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
 
 /* A socket's port as udp.h made it, under the one that sends into sessions. */
 struct member_port {
@@ -346,17 +344,6 @@ static void member_get_trust(struct member *self, struct call *call)
 
 /* ---- life ---- */
 
-/* The key is in this process: not for a core, nor for who traces. */
-static bool hide(void)
-{
-    const struct rlimit none = { 0, 0 };
-
-    if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) == 0 && setrlimit(RLIMIT_CORE, &none) == 0)
-        return true;
-    log_error("cannot keep the member's key out of a core: %s", strerror(errno));
-    return false;
-}
-
 static lb_err load(struct member *self, const struct identity *identity)
 {
     struct membership_problem problem;
@@ -416,15 +403,14 @@ static lb_err member_open(struct transport *transport, const struct identity *id
                           struct member **ret_self)
 {
     struct member *self = xcalloc(1, sizeof(*self));
-    lb_err err = LB_DENIED;
+    lb_err err;
 
     self->transport = transport;
     self->receiver = (struct datagram_receiver){ .ctx = self,
                                                  .receive = on_datagram,
                                                  .batch_done = on_batch_done };
     calls_init(&self->calls, transport);
-    if (hide())
-        err = load(self, identity);
+    err = load(self, identity);
     if (err != LB_OK) {
         member_free(&self);
         return err;

@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 /*
  * One letter a service: supervisor, routing, transport, storage, swarm, gateway, and on a private
@@ -270,14 +269,16 @@ static void the_screen(void **state)
 
 static const struct network_row {
     const char *what;
-    bool is_member;
-    uint64_t until_s, deny_number;
+    bool is_member, has_certificate_s;
+    uint64_t certificate_s, deny_number;
     const char *line; /* the second; NULL: none of it */
 } network_rows[] = {
-    { "of the open network nothing is said", false, 0, 0, NULL },
-    { "a member", true, 1795860720, 3,
-      "private network lab, certificate until 2026-11-28 10:12, deny list 3\n" },
-    { "a member whose lb-member has not looked", true, 0, 0,
+    { "of the open network nothing is said", false, false, 0, 0, NULL },
+    { "a member", true, true, 4 * 86400 + 7200, 3,
+      "private network lab, certificate good for 4d 2h, deny list 3\n" },
+    { "a member that is none any more", true, true, 0, 3,
+      "private network lab, certificate expired, deny list 3\n" },
+    { "a member whose lb-member has not looked", true, false, 0, 0,
       "private network lab, certificate not looked at yet, deny list 0\n" },
 };
 
@@ -290,12 +291,11 @@ static void the_network_is_named(void **state)
 
     assert_non_null(processes);
     assert_non_null(troubles);
-    setenv("TZ", "UTC", 1);
-    tzset();
     processes->count = draw("rrrrrr..r", processes->rows);
     processes->is_member = row->is_member;
     snprintf(processes->identity.network_name, NETWORK_NAME_SIZE, "lab");
-    processes->certificate_until_s = row->until_s;
+    processes->has_certificate_s = row->has_certificate_s;
+    processes->certificate_s = row->certificate_s;
     processes->deny_number = row->deny_number;
     text = print(processes, troubles);
     line = strchr(text, '\n') + 1;

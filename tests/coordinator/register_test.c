@@ -290,7 +290,7 @@ static void test_denied_until_the_certificates_end(void **state)
     assert_int_equal(register_denied(world.reg, rows_denied), 1);
     assert_int_equal(rows_denied[0].until_s, WORLD_T0 + WORLD_LEAF + REGISTER_LATE_S);
 
-    /* A week later it is made anew, and a day after that the row has left it. */
+    /* A week later it is made anew, and once its last mail is too old the row has left it. */
     world.now_s += REGISTER_DENIED_FRESH_S + 1;
     assert_true(register_wants_sweep(world.reg, world.now_s));
     command = world_command(&world, VERB_SWEEP);

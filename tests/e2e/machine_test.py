@@ -26,7 +26,9 @@ from node import SERVICES, Lab, wait_for, wait_for_content
 UNITS = {"supervisor": "littlebird-supervisor.service", "routing": "littlebird-routing.service",
          "gateway": "littlebird-gateway.service",
          **{name: f"littlebird-{name}@0.service" for name in ("transport", "storage", "swarm")}}
+PRIVATE = {name: f"littlebird-{name}.service" for name in ("signer", "coordinator", "member")}
 PORT = 6881
+JOIN_PORT = 6891
 CONFIG = "/etc/littlebird/littlebird.conf"
 TAKEN_OVER = "the configuration is taken over by all"
 WATCHDOG_S = 2
@@ -324,6 +326,40 @@ def is_restarted(other):
     serves(other)
 
 
+def admits_members():
+    """As the coordinator of a network of its own: the key's process is apart, and none of its user looks into it."""
+    with step("lb-admin network create, and a start"):
+        run("systemctl", "stop", "littlebird.target", UNITS["supervisor"])
+        run("lb-admin", "network", "create", "class-7b", "--system", "--root", "/root/class-7b",
+            "--coordinator", f"127.0.0.1:{JOIN_PORT}")
+        run("systemctl", "start", "littlebird.target")
+        found = await_well("as a coordinator")
+    assert set(found) == {(name, 0) for name in (*UNITS, *PRIVATE)}, found
+    pids = {name: found[name, 0]["pid"] for name in (*UNITS, *PRIVATE)}
+    assert {name: show(unit, "User") for name, unit in PRIVATE.items()} == {
+        "signer": "_lb-sign", "coordinator": "_lb-coord", "member": "_lb-net"}
+    shut = {name for name, pid in pids.items() if os.stat(f"/proc/{pid}/environ").st_uid == 0} - {"supervisor"}
+    assert shut == {"signer", "coordinator", "member", "transport", "swarm"}, shut  # all that have a key
+    with open(f"/proc/{pids['signer']}/net/dev", encoding="ascii") as file:
+        assert [line.split(":")[0].strip() for line in file if ":" in line] == ["lo"]
+    with step("the signer and the coordinator are killed, and their port stays"):
+        kept = ports("tcp", JOIN_PORT)
+        assert len(kept) == 2, kept
+        for name in ("signer", "coordinator"):
+            os.kill(pids[name], signal.SIGKILL)
+            wait_for(f"{name} to be back", lambda name=name: rows()[name, 0]["restarts"] == 1)
+        await_well("after both were killed")
+        assert ports("tcp", JOIN_PORT) == kept, "a port was given up"
+    assert run("lb-admin", "invite").stdout.startswith("lb1."), "no token"
+    with step("a key that others may read is refused, with a word on what to do"):
+        os.chmod("/var/lib/littlebird/ca/intermediate.key", 0o644)
+        assert run("lb-admin", "restart", "signer", check=False).returncode == 1
+        assert "intermediate.key" in journal("-u", PRIVATE["signer"]), journal("-u", PRIVATE["signer"])
+        os.chmod("/var/lib/littlebird/ca/intermediate.key", 0o600)
+        run("lb-admin", "restart", "signer")
+        await_well("with the key mended")
+
+
 def stops(other):
     since = run("date", "+%F %T.%6N").stdout.strip()
     with step("systemctl stop, draining in order"):
@@ -357,6 +393,7 @@ def check():
         is_restarted(other)
         is_seen()
         stops(other)
+        admits_members()
 
 
 def main():

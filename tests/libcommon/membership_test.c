@@ -10,6 +10,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -338,6 +340,28 @@ static void a_deny_list_only_grows_newer(void **state)
     close_world(&world);
 }
 
+/* A deny list that came while no file could be opened counts as soon as one can be. */
+static void what_could_not_be_read_is_read_later(void **state)
+{
+    struct rlimit limit, none;
+    struct membership *self;
+    struct world world;
+
+    (void)state;
+    open_world(&world, PKI_SOUND);
+    self = load(&world);
+    put_denied(&world, 1, 3);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    none = limit;
+    none.rlim_cur = 0;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    assert_int_equal(membership_refresh(self, NOW_S), MEMBERSHIP_SAME);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    assert_int_equal(membership_refresh(self, NOW_S), MEMBERSHIP_NEW_DENIED);
+    membership_free(&self);
+    close_world(&world);
+}
+
 static void coordinators_are_read_again(void **state)
 {
     char many[20 * 16] = "";
@@ -375,6 +399,9 @@ static void keys_are_saved_once(void **state)
     assert_int_equal(stat(path, &about), 0);
     assert_int_equal(about.st_mode & 07777, 0600);
     assert_int_equal(key_load(path, &loaded), LB_OK);
+#ifndef __SANITIZE_ADDRESS__ /* libcommon/shield.h */
+    assert_int_equal(prctl(PR_GET_DUMPABLE), 0);
+#endif
     assert_int_equal(EVP_PKEY_eq(loaded, key), 1);
     assert_int_equal(key_save(key, "/nonexistent/folder/key"), LB_NOT_FOUND);
     assert_int_equal(key_load("/nonexistent/folder/key", &loaded), LB_NOT_FOUND);
@@ -392,6 +419,7 @@ int main(void)
         cmocka_unit_test(a_renewal_is_seen_once),
         cmocka_unit_test(what_does_not_count_changes_nothing),
         cmocka_unit_test(a_deny_list_only_grows_newer),
+        cmocka_unit_test(what_could_not_be_read_is_read_later),
         cmocka_unit_test(coordinators_are_read_again),
         cmocka_unit_test(keys_are_saved_once),
     };

@@ -33,7 +33,7 @@ static const struct row {
     { "nobody has it", "-", "ddff", SENDING_FAILED, 0, 0 },
     { "nobody is there at all", "-", "", SENDING_FAILED, 0, 0 },
     { "it is full and alone", "f", "", SENDING_FAILED, 0, 0 },
-    { "seventeen may keep it", "-", "ggggggggggggggggggg", SENDING_KEPT, 17, 51 },
+    { "the eight nearest keep it", "-", "ggggggggggggggggggg", SENDING_KEPT, 8, 24 },
 };
 
 struct neighbour {

@@ -1,6 +1,6 @@
 /* What a process that holds a key can still do, and what others can see of it: a row is an attempt,
  * made in a child. */
-#include "libcommon/secrets.h"
+#include "libcommon/shield.h"
 #include "services/signer/confine.h"
 #include "tests/libcommon/cmocka_row.h"
 
@@ -193,7 +193,7 @@ static void a_thread_that_was_there_before_is_confined_too(void **state)
     assert_int_equal(WEXITSTATUS(status), EACCES);
 }
 
-#ifndef __SANITIZE_ADDRESS__ /* see secrets.h */
+#ifndef __SANITIZE_ADDRESS__ /* see shield.h */
 
 static int crash(const void *about)
 {
@@ -201,7 +201,7 @@ static int crash(const void *about)
 
     (void)about;
     (void)setrlimit(RLIMIT_CORE, &all);
-    if (secrets_shield() != LB_OK || prctl(PR_GET_DUMPABLE, 0, 0, 0, 0) != 0) {
+    if (shield_process() != LB_OK || prctl(PR_GET_DUMPABLE, 0, 0, 0, 0) != 0) {
         return 255;
     }
     raise(SIGQUIT);
@@ -231,7 +231,7 @@ static int be_looked_into(const void *about)
         return 255;
     }
     (void)prctl(PR_SET_DUMPABLE, 1, 0, 0, 0); /* setuid() has taken it away */
-    if (*is_shielded && secrets_shield() != LB_OK) {
+    if (*is_shielded && shield_process() != LB_OK) {
         return 255;
     }
     (void)prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY, 0, 0, 0); /* Yama apart */

@@ -2,7 +2,7 @@
  * do not let themselves be looked into. */
 #include "services/supervisor/process.h"
 
-#include "libcommon/secrets.h"
+#include "libcommon/shield.h"
 #include "tests/libcommon/cmocka_row.h"
 
 #include <signal.h>
@@ -42,7 +42,7 @@ static const struct row {
 /* In the place of a service, until it is ended. Says by a byte that it is as it should be. */
 static int be_a_service(const char *is_shielded)
 {
-    if (strcmp(is_shielded, "yes") == 0 && secrets_shield() != LB_OK) {
+    if (strcmp(is_shielded, "yes") == 0 && shield_process() != LB_OK) {
         return CANNOT;
     }
     if (write(STDOUT_FILENO, "x", 1) != 1) {

@@ -85,13 +85,12 @@ static int tear_down(void **state)
 static void each_is_told_of_once(void **state)
 {
     struct denials self = { 0 };
-    struct deny_list *none = NULL;
     struct deny_list *first = deny(1, "cz");
     struct deny_list *second = deny(2, "cez");
 
     (void)state;
     publish("abcDE");
-    assert_string_equal(look(&self, none), "");
+    assert_string_equal(look(&self, NULL), "");
     assert_string_equal(look(&self, first), "c");
     assert_string_equal(look(&self, first), ""); /* nothing is new */
     publish("abDE");

@@ -1,4 +1,4 @@
-#include "libcommon/secrets.h"
+#include "libcommon/shield.h"
 
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -9,7 +9,7 @@
 #define DUMPABLE 0
 #endif
 
-lb_err secrets_shield(void)
+lb_err shield_process(void)
 {
     const struct rlimit none = { 0, 0 };
 

@@ -11,4 +11,4 @@
 #include "libcommon/error.h"
 
 /* LB_DENIED: the system refused. */
-LB_MUST_CHECK lb_err secrets_shield(void);
+LB_MUST_CHECK lb_err shield_process(void);
