@@ -10,9 +10,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define KNOWN_MAX 64u      /* others', verified; the one longest unused gives way */
-#define PUT_MS    3600000u /* how often ours is put out, with a tenth more or less */
-#define AGAIN_MS  15000u   /* when nobody has taken it */
+#define KNOWN_MAX 64u /* others', verified; the one longest unused gives way */
+/*
+ * Ours is put out again after this, with a tenth more or less, then after twice that and so on, up
+ * to PUT_MS: a node that has just come, or whose network has, meets nearer ones all the time.
+ */
+#define FIRST_MS  2000u
+#define PUT_MS    3600000u
 #define LOOKUP_MS 20000u
 
 /* Bytes of a leaf and its intermediate in one call (proto/peer.proto). */
@@ -27,7 +31,8 @@ struct known {
 struct certificates {
     struct member *member;
     struct known known[KNOWN_MAX];
-    uint64_t put_ms; /* when ours is put out next */
+    uint64_t put_ms;   /* when ours is put out next */
+    uint64_t pause_ms; /* after that round */
     bool is_putting;
     unsigned asked, taken; /* of this round */
     unsigned under_way;
@@ -38,12 +43,11 @@ struct certificates {
 static void end_round(struct certificates *self)
 {
     struct member *member = self->member;
-    uint64_t now_ms = member_now_ms(member);
 
     self->is_putting = false;
-    self->put_ms = self->taken > 0
-                       ? now_ms + PUT_MS * 9 / 10 + random_below(&member->random, PUT_MS / 5)
-                       : now_ms + AGAIN_MS;
+    self->put_ms = member_now_ms(member) + self->pause_ms * 9 / 10 +
+                   random_below(&member->random, self->pause_ms / 5);
+    self->pause_ms = self->pause_ms * 2 < PUT_MS ? self->pause_ms * 2 : PUT_MS;
     log_debug("own certificate kept by %u of %u nodes", self->taken, self->asked);
 }
 
@@ -141,6 +145,7 @@ void certificates_tick(struct certificates *self, uint64_t now_ms)
 void certificates_renewed(struct certificates *self)
 {
     self->put_ms = 0;
+    self->pause_ms = FIRST_MS;
 }
 
 /* ---- others' ---- */
@@ -351,6 +356,7 @@ struct certificates *certificates_new(struct member *member)
     struct certificates *self = xcalloc(1, sizeof(*self));
 
     self->member = member;
+    self->pause_ms = FIRST_MS;
     return self;
 }
 
