@@ -14,7 +14,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 
 #define ANSWER_MS      15000u /* for one coordinator to answer: a group may be choosing a leader */
 #define RETRY_MS       1000u  /* between two rounds over all of them */
@@ -397,7 +396,6 @@ lb_err enrol_join(const struct enrol_place *place, const struct enrol_joining *j
     lb_err err;
 
     *ret_report = (struct enrol_report){ .text = "" };
-    (void)prctl(PR_SET_DUMPABLE, 0); /* there is a key in memory now */
     err = is_member_already(place, ret_report);
     if (err == LB_OK) {
         err = own_key(place, ret_report, &key);

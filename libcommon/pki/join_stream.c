@@ -5,6 +5,8 @@
 
 #include <errno.h>
 #include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <openssl/bio.h>
 #include <openssl/ssl.h>
 #include <poll.h>
@@ -143,6 +145,8 @@ static lb_err connect_to(struct join_stream *self, const struct addrinfo *to)
     if (self->fd < 0) {
         return fail(self, strerror(errno));
     }
+    /* A question follows the handshake at once: it is not to wait for an acknowledgement. */
+    (void)setsockopt(self->fd, IPPROTO_TCP, TCP_NODELAY, &(int){ 1 }, sizeof(int));
     if (connect(self->fd, to->ai_addr, to->ai_addrlen) == 0) {
         return LB_OK;
     }

@@ -36,9 +36,9 @@ void key_fingerprint(const EVP_PKEY *self, char ret_text[KEY_FINGERPRINT_SIZE]);
 void key_fingerprint_of(const uint8_t digest[32], char ret_text[KEY_FINGERPRINT_SIZE]);
 
 /*
- * The process is shielded from then on: whoever loads a key need not think of it (libcommon/shield.h).
- * LB_DENIED: the file is another user's, or anybody but its owner may read it. LB_NOT_FOUND, LB_IO,
- * LB_CORRUPT.
+ * The process is shielded from then on: whoever loads a key need not think of it
+ * (libcommon/shield.h). LB_DENIED: the file is another user's, or anybody but its owner may read
+ * it. LB_NOT_FOUND, LB_IO, LB_CORRUPT.
  */
 LB_MUST_CHECK lb_err key_load(const char *path, EVP_PKEY **ret_self);
 

@@ -10,9 +10,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define KNOWN_MAX 64u      /* others', verified; the one longest unused gives way */
-#define PUT_MS    3600000u /* how often ours is put out, with a tenth more or less */
-#define AGAIN_MS  15000u   /* when nobody has taken it */
+#define KNOWN_MAX 64u /* others', verified; the one longest unused gives way */
+/*
+ * Ours is put out again after this, with a tenth more or less, then after twice that and so on, up
+ * to PUT_MS: a node that has just come, or whose network has, meets nearer ones all the time.
+ */
+#define FIRST_MS  2000u
+#define PUT_MS    3600000u
 #define LOOKUP_MS 20000u
 
 /* Bytes of a leaf and its intermediate in one call (proto/peer.proto). */
@@ -27,7 +31,8 @@ struct known {
 struct certificates {
     struct member *member;
     struct known known[KNOWN_MAX];
-    uint64_t put_ms; /* when ours is put out next */
+    uint64_t put_ms;   /* when ours is put out next */
+    uint64_t pause_ms; /* after that round */
     bool is_putting;
     unsigned asked, taken; /* of this round */
     unsigned under_way;
@@ -38,12 +43,11 @@ struct certificates {
 static void end_round(struct certificates *self)
 {
     struct member *member = self->member;
-    uint64_t now_ms = member_now_ms(member);
 
     self->is_putting = false;
-    self->put_ms = self->taken > 0
-                       ? now_ms + PUT_MS * 9 / 10 + random_below(&member->random, PUT_MS / 5)
-                       : now_ms + AGAIN_MS;
+    self->put_ms = member_now_ms(member) + self->pause_ms * 9 / 10 +
+                   random_below(&member->random, self->pause_ms / 5);
+    self->pause_ms = self->pause_ms * 2 < PUT_MS ? self->pause_ms * 2 : PUT_MS;
     log_debug("own certificate kept by %u of %u nodes", self->taken, self->asked);
 }
 
@@ -67,64 +71,26 @@ struct ours {
     size_t leaf_size, intermediate_size;
 };
 
+/* Together they fit into one call: a coordinator's of the longest name is 940 bytes. */
 static bool take_ours(const struct membership *membership, struct ours *ret_ours)
 {
     return certificate_to_der(membership_leaf(membership), ret_ours->leaf, &ret_ours->leaf_size) ==
                LB_OK &&
            certificate_to_der(membership_intermediate(membership), ret_ours->intermediate,
-                              &ret_ours->intermediate_size) == LB_OK;
+                              &ret_ours->intermediate_size) == LB_OK &&
+           ret_ours->leaf_size + ret_ours->intermediate_size <= TOGETHER_MAX;
 }
 
-static void put_at(struct certificates *self, const struct contact *to, const struct ours *ours,
-                   bool with_leaf, bool with_intermediate, ask_fn *on_answer, void *ctx)
+static void put_at(struct certificates *self, const struct contact *to, const struct ours *ours)
 {
     Lb__Peer__Request request = LB__PEER__REQUEST__INIT;
     Lb__Peer__PutCertificate put = LB__PEER__PUT_CERTIFICATE__INIT;
 
-    if (with_leaf) {
-        put.leaf = ask_binary(bytes_of(ours->leaf, ours->leaf_size));
-    }
-    if (with_intermediate) {
-        put.intermediate = ask_binary(bytes_of(ours->intermediate, ours->intermediate_size));
-    }
+    put.leaf = ask_binary(bytes_of(ours->leaf, ours->leaf_size));
+    put.intermediate = ask_binary(bytes_of(ours->intermediate, ours->intermediate_size));
     request.body_case = LB__PEER__REQUEST__BODY_PUT_CERTIFICATE;
     request.put_certificate = &put;
-    ask_node(self->member, to, ASK_STORAGE, &request, on_answer, ctx);
-}
-
-/* The second of two calls: the intermediate is there, or it is not. */
-struct second {
-    struct certificates *self;
-    struct contact to;
-};
-
-static void on_first_put(void *ctx, lb_err err, const Lb__Peer__Reply *reply)
-{
-    struct second *second = ctx;
-    struct certificates *self = second->self;
-    struct ours ours;
-
-    if (err == LB_OK && reply->body_case == LB__PEER__REPLY__BODY_MAIL_TAKEN &&
-        take_ours(self->member->membership, &ours)) {
-        put_at(self, &second->to, &ours, true, false, on_put, self);
-    } else {
-        on_put(self, err == LB_OK ? LB_UNSUPPORTED : err, NULL);
-    }
-    free(second);
-}
-
-/* In one call where both fit (proto/peer.proto, PutCertificate), else in two. */
-static void put_one(struct certificates *self, const struct contact *to, const struct ours *ours)
-{
-    struct second *second;
-
-    if (ours->leaf_size + ours->intermediate_size <= TOGETHER_MAX) {
-        put_at(self, to, ours, true, true, on_put, self);
-        return;
-    }
-    second = xcalloc(1, sizeof(*second));
-    *second = (struct second){ .self = self, .to = *to };
-    put_at(self, to, ours, false, true, on_first_put, second);
+    ask_node(self->member, to, ASK_STORAGE, &request, on_put, self);
 }
 
 /* Our own store has it too: who meets us asks us. */
@@ -135,6 +101,7 @@ static void put_everywhere(struct certificates *self, const struct contact *clos
     bool has_own = false;
 
     if (!take_ours(self->member->membership, &ours)) {
+        log_warn("our certificate is too long to be kept by others: nobody can send us a message");
         end_round(self);
         return;
     }
@@ -147,7 +114,7 @@ static void put_everywhere(struct certificates *self, const struct contact *clos
         has_own = has_own || !address_is_usable(&to->address);
         self->asked++;
         self->under_way++;
-        put_one(self, to, &ours);
+        put_at(self, to, &ours);
     }
 }
 
@@ -178,6 +145,7 @@ void certificates_tick(struct certificates *self, uint64_t now_ms)
 void certificates_renewed(struct certificates *self)
 {
     self->put_ms = 0;
+    self->pause_ms = FIRST_MS;
 }
 
 /* ---- others' ---- */
@@ -388,6 +356,7 @@ struct certificates *certificates_new(struct member *member)
     struct certificates *self = xcalloc(1, sizeof(*self));
 
     self->member = member;
+    self->pause_ms = FIRST_MS;
     return self;
 }
 

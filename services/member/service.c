@@ -20,7 +20,6 @@
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/prctl.h>
 #include <time.h>
 
 #define TICK_MS      1000u
@@ -353,7 +352,6 @@ static lb_err member_start(struct actor *actor, void **ret_ctx)
     struct member *self = xcalloc(1, sizeof(*self));
     lb_err err;
 
-    (void)prctl(PR_SET_DUMPABLE, 0); /* there is a key in memory */
     self->actor = actor;
     err = load_membership(self);
     if (err == LB_OK) {

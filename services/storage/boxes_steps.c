@@ -246,7 +246,7 @@ static void on_answered(void *ctx, lb_err err, const char *reason, const void *m
     if (err == LB_OK && reply->body_case == LB__TRANSPORT__REPLY__BODY_ANSWER) {
         const Lb__Transport__Answer *body = reply->answer;
 
-        if (body->krpc_error == 0)
+        if (body->krpc_error == 0 && body->body.len <= BOX_BODY_MAX)
             said = lb__peer__reply__unpack(NULL, body->body.len, body->body.data);
         answer = answer_of(said, lacking);
     }

@@ -2,6 +2,7 @@
  * record: what stands in the database may have been damaged. Whatever parses is within its bounds
  * and comes back the same when it is written and parsed again.
  */
+#include "services/storage/box.h"
 #include "services/storage/record.h"
 #include "services/storage/store_clock.h"
 
@@ -86,6 +87,26 @@ static void clock_record(struct bytes from)
     assert(bytes_equal(bytes_of(buffer, writer.size), from));
 }
 
+/* Each of the three has one form. */
+static void box(struct bytes from)
+{
+    struct box_mail_record mail;
+    struct box_record record;
+    struct box_certificate certificate;
+    struct writer writer;
+
+    writer_init(&writer, buffer, BOX_RECORD_MAX);
+    if (box_mail_get(from, &mail) == LB_OK)
+        box_mail_put(&mail, &writer);
+    else if (box_record_get(from, &record) == LB_OK)
+        box_record_put(&record, &writer);
+    else if (box_certificate_get(from, &certificate) == LB_OK)
+        box_certificate_put(&certificate, &writer);
+    else
+        return;
+    assert(!writer.overflow && bytes_equal(bytes_of(buffer, writer.size), from));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct seen_record seen;
@@ -95,6 +116,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size == 0)
         return 0;
     from = bytes_of(data + 1, size - 1);
+    if (data[0] == 'b') {
+        box(from);
+        return 0;
+    }
     switch (data[0] % 6) {
     case 0:
         item(from);

@@ -228,6 +228,36 @@ static void who_is_away_finds_it_when_it_comes(void **state)
     world_done(&world);
 }
 
+/* What is longest is kept in one call, and may come in two. */
+static void a_coordinator_of_a_long_name(void **state)
+{
+    char name[NETWORK_NAME_SIZE] = "";
+    struct world_answer answer;
+    unsigned node = B;
+
+    (void)state;
+    memset(name, 'n', sizeof(name) - 1);
+    world_init_named(&world, 4, name);
+    world.is_tight = true;
+    pki_member_done(&world.nodes[B].self);
+    pki_member_make(&world.network, B + 1, CERTIFICATE_COORDINATOR, PKI_SOUND,
+                    &world.nodes[B].self);
+    pki_write_folder(&world.network, &world.nodes[B].self,
+                     world.nodes[B].actor.paths.member_folder);
+    for (unsigned i = 0; i < 4; i++) {
+        world_start(&world, i);
+    }
+    world_run_until(&world, certificates_are_out, NULL);
+    world_stop(&world, B);
+    answer = send_text(A, B, "long");
+    assert_int_equal(answer.err, LB_OK);
+    world_answer_done(&answer);
+    world_start(&world, B);
+    world_run_until(&world, nothing_is_kept, &node);
+    assert_inbox(B, "A:long");
+    world_done(&world);
+}
+
 static void what_is_kept_on_comes_once(void **state)
 {
     struct world_answer answer;
@@ -833,6 +863,7 @@ int main(void)
         cmocka_unit_test(who_is_there_gets_it),
         cmocka_unit_test(the_longest_and_the_empty_one),
         cmocka_unit_test(who_is_away_finds_it_when_it_comes),
+        cmocka_unit_test(a_coordinator_of_a_long_name),
         cmocka_unit_test(what_is_kept_on_comes_once),
         cmocka_unit_test(holders_without_room),
         cmocka_unit_test(two_nodes_are_a_network),
