@@ -36,7 +36,8 @@ struct storing {
 struct batch {
     struct storage *storage;
     struct call *call;
-    const Lb__Storage__Questions *questions; /* the call's */
+    const Lb__Storage__Questions *questions; /* the call's: gone once it is answered */
+    size_t count;
     Lb__Storage__Outcome *outcomes;
     struct storing *storings;
     size_t storings_count;
@@ -413,7 +414,7 @@ static void read_one(struct batch *self, size_t index)
 
 static void batch_free(struct batch *self)
 {
-    for (size_t i = 0; self->calls != NULL && i < self->questions->n_questions; i++)
+    for (size_t i = 0; self->calls != NULL && i < self->count; i++)
         box_call_free(&self->calls[i]);
     free(self->calls);
     free(self->outcomes);
@@ -483,6 +484,7 @@ static struct batch *batch_new(struct storage *storage, struct call *call,
     self->storage = storage;
     self->call = call;
     self->questions = questions;
+    self->count = questions->n_questions;
     self->outcomes = xcalloc(questions->n_questions, sizeof *self->outcomes);
     for (size_t i = 0; i < questions->n_questions; i++)
         lb__storage__outcome__init(&self->outcomes[i]);
