@@ -1,9 +1,11 @@
-/* Between enrol.c, which asks, and enrol_files.c, which keeps what was answered. */
+/* Between enrol.c, which joins, enrol_renew.c, enrol_ask.c, which asks, and enrol_files.c, which
+ * keeps what was answered. */
 #pragma once
 
 #include "libcommon/pki/certificate.h"
 #include "libcommon/pki/deny_list.h"
 #include "libcommon/pki/enrol.h"
+#include "libcommon/pki/join_client.h"
 #include "proto/join.pb-c.h"
 
 /* An Admitted that was verified. */
@@ -52,3 +54,38 @@ LB_MUST_CHECK lb_err enrol_put_bootstrap(const struct enrol_place *place,
                                          const struct enrol_report *report);
 
 bool enrol_is_address(const char *text); /* short enough, printable, with a port */
+
+/* ---- asking ---- */
+
+#define ENROL_HINTS_MAX 4u /* leaders named by others, in one round */
+
+/* One errand to the coordinators. */
+struct enrol_errand {
+    const struct enrol_limits *limits;
+    struct enrol_report *report;
+    struct join_client_options options;
+    const Lb__Join__Request *request;
+    char addresses[ENROL_COORDINATORS_MAX + ENROL_HINTS_MAX][JOIN_ADDRESS_SIZE];
+    size_t addresses_count, own_count; /* without hints */
+    lb_err worst;                      /* of a round in which none answered */
+};
+
+/* One more, if it is an address and not there already; at most max. */
+void enrol_add_address(struct enrol_errand *self, const char *address, size_t max);
+
+/*
+ * Each in turn, and all again for as long as this patience and the limits last: a group that is
+ * choosing a leader has one in a moment. LB_OK: *ret_reply, to be freed; else the report says why.
+ */
+LB_MUST_CHECK lb_err enrol_ask(struct enrol_errand *self, uint64_t patience_ms,
+                               Lb__Join__Reply **ret_reply);
+/* LB_TIMEOUT: the deadline is here. LB_CANCELLED. */
+LB_MUST_CHECK lb_err enrol_pause(struct enrol_errand *self, uint64_t ms);
+
+/* Words for the report; they return err, or LB_DENIED. */
+lb_err enrol_say(struct enrol_report *report, lb_err err, const char *text);
+lb_err enrol_say_file(struct enrol_report *report, lb_err err, const char *where);
+lb_err enrol_say_refused(struct enrol_report *report, const Lb__Join__Refused *refused);
+void enrol_note_clock(struct enrol_report *report, uint64_t now_s);
+
+ProtobufCBinaryData enrol_binary(const void *data, size_t size);

@@ -87,6 +87,7 @@ static void take_servers(struct coordinator *coordinator, const Lb__Join__Enlist
             strpbrk(server->address, " \t\n") != NULL) {
             continue;
         }
+        memset(known, 0, sizeof *known);
         known->number = server->server;
         known->node = node_id_from(server->node_id.data);
         snprintf(known->address, sizeof known->address, "%s", server->address);

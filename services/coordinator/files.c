@@ -38,8 +38,8 @@ void files_remove(const char *folder, const char *name)
 
 static bool take_line(struct coordinator *self, const char *line)
 {
-    struct known_server known;
-    char node[NODE_ID_TEXT_SIZE];
+    struct known_server known = { 0 };
+    char node[NODE_ID_TEXT_SIZE], digest[2 * REGISTER_DIGEST_SIZE + 1];
     uint64_t number;
     char address[REGISTER_ADDRESS_SIZE];
 
@@ -48,8 +48,11 @@ static bool take_line(struct coordinator *self, const char *line)
         memcpy(self->address, address, sizeof address);
         return number > 0;
     }
-    if (sscanf(line, "known %" SCNu64 " %40s %263s", &known.number, node, known.address) != 3 ||
-        node_id_parse(node, &known.node) != LB_OK || self->known_count == REGISTER_SERVERS_MAX) {
+    if (sscanf(line, "known %" SCNu64 " %40s %64s %263s", &known.number, node, digest,
+               known.address) != 4 ||
+        node_id_parse(node, &known.node) != LB_OK ||
+        hex_decode(digest, known.key_digest, sizeof known.key_digest) != LB_OK ||
+        self->known_count == REGISTER_SERVERS_MAX) {
         return false;
     }
     self->known[self->known_count++] = known;
@@ -88,11 +91,12 @@ lb_err files_write_group(const struct coordinator *self, const char *folder)
                                    self->number, self->address);
 
     for (size_t i = 0; i < self->known_count; i++) {
-        char node[NODE_ID_TEXT_SIZE];
+        char node[NODE_ID_TEXT_SIZE], digest[2 * REGISTER_DIGEST_SIZE + 1];
 
         node_id_format(&self->known[i].node, node);
-        size += (size_t)snprintf(text + size, sizeof text - size, "known %" PRIu64 " %s %s\n",
-                                 self->known[i].number, node, self->known[i].address);
+        hex_encode(self->known[i].key_digest, REGISTER_DIGEST_SIZE, digest);
+        size += (size_t)snprintf(text + size, sizeof text - size, "known %" PRIu64 " %s %s %s\n",
+                                 self->known[i].number, node, digest, self->known[i].address);
     }
     return stored_replace(folder, GROUP_FILE, bytes_of(text, size), 0600);
 }

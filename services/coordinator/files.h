@@ -6,7 +6,7 @@
  *     group   text, once we are of a group:
  *                 littlebird group 1
  *                 server NUMBER ADDRESS                 ours
- *                 known NUMBER NODE-ID ADDRESS          the others when we came, for the first time
+ *                 known NUMBER NODE-ID KEY-DIGEST ADDRESS   each, as the register had it last
  */
 #pragma once
 

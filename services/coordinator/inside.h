@@ -21,10 +21,14 @@
 struct door;
 struct enlisting;
 
-/* Servers known from a file, while the register does not say yet (files.h). */
+/*
+ * The coordinators as the register had them last, from a file (files.h): after a start the register
+ * is as old as its snapshot until a majority has been found, and these are whom to look for.
+ */
 struct known_server {
     uint64_t number;
     struct node_id node;
+    uint8_t key_digest[REGISTER_DIGEST_SIZE]; /* zeros: not known yet */
     char address[REGISTER_ADDRESS_SIZE];
 };
 

@@ -67,18 +67,33 @@ static bool is_server(void *ctx, const struct node_id *node, uint64_t number)
     return number >= register_next_server(self->reg); /* later than all we know of */
 }
 
-/* As its certificate says, but for its time, which the register makes good. */
-static bool is_in_register(const struct coordinator *self, SSL *ssl,
-                           const struct certificate_claims *claims)
+/* Whose key it is, by the register or what it said last; NULL: of no coordinator. */
+static const uint8_t *key_of_coordinator(const struct coordinator *self, const struct node_id *node)
 {
-    const struct register_member *member = register_member(self->reg, &claims->node);
-    uint8_t digest[32];
+    const struct register_member *member = register_member(self->reg, node);
 
-    if (member == NULL || member->revoked || !register_is_coordinator(self->reg, &claims->node)) {
+    if (member != NULL && register_is_coordinator(self->reg, node)) {
+        return member->key_digest;
+    }
+    for (size_t i = 0; i < self->known_count; i++) {
+        if (node_id_equal(&self->known[i].node, node)) {
+            return self->known[i].key_digest;
+        }
+    }
+    return NULL;
+}
+
+static bool has_key_of_coordinator(const struct coordinator *self, SSL *ssl,
+                                   const struct node_id *node)
+{
+    const uint8_t *wanted = key_of_coordinator(self, node);
+    uint8_t digest[REGISTER_DIGEST_SIZE];
+
+    if (wanted == NULL) {
         return false;
     }
     key_digest(X509_get0_pubkey(SSL_get0_peer_certificate(ssl)), digest);
-    return memcmp(digest, member->key_digest, sizeof digest) == 0;
+    return memcmp(digest, wanted, sizeof digest) == 0;
 }
 
 bool coordinator_check_peer(struct coordinator *self, SSL *ssl,
@@ -89,8 +104,9 @@ bool coordinator_check_peer(struct coordinator *self, SSL *ssl,
     enum certificate_refusal refusal = membership_check_peer(self->own, ssl, now_s, ret_claims);
 
     if (refusal == REFUSED_EXPIRED && certificate_dates(shown, &from_s, &until_s) == LB_OK) {
+        /* In its last second: OpenSSL takes the end itself for too late. */
         refusal = membership_check_peer(self->own, ssl, until_s - 1, ret_claims);
-        return refusal == REFUSED_NOT && is_in_register(self, ssl, ret_claims);
+        return refusal == REFUSED_NOT && has_key_of_coordinator(self, ssl, &ret_claims->node);
     }
     return refusal == REFUSED_NOT && ret_claims->role == CERTIFICATE_COORDINATOR;
 }
@@ -302,6 +318,34 @@ static void say_state(struct coordinator *self)
     }
 }
 
+/* What is to be known at the next start before the register is. */
+static void keep_known(struct coordinator *self)
+{
+    struct known_server now[REGISTER_SERVERS_MAX];
+    const struct register_server *servers;
+    size_t count = register_servers(self->reg, &servers);
+
+    if (self->group == NULL || count == 0) {
+        return;
+    }
+    memset(now, 0, sizeof now);
+    for (size_t i = 0; i < count; i++) {
+        now[i].number = servers[i].number;
+        now[i].node = servers[i].node;
+        memcpy(now[i].address, servers[i].address, sizeof now[i].address);
+        memcpy(now[i].key_digest, register_member(self->reg, &servers[i].node)->key_digest,
+               REGISTER_DIGEST_SIZE);
+    }
+    if (count == self->known_count && memcmp(now, self->known, count * sizeof now[0]) == 0) {
+        return;
+    }
+    memcpy(self->known, now, sizeof now);
+    self->known_count = count;
+    if (files_write_group(self, actor_paths(self->actor)->register_folder) != LB_OK) {
+        log_warn("the group's file could not be written");
+    }
+}
+
 static void count_traffic(struct coordinator *self)
 {
     struct group_traffic traffic;
@@ -344,6 +388,7 @@ static void on_tick(uv_timer_t *timer)
     proposals_tick(self->proposals, now_ms);
     door_tick(self->door, now_ms);
     issue_tick(self, now_s);
+    keep_known(self);
     count_traffic(self);
     say_state(self);
 }

@@ -10,9 +10,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define KNOWN_MAX 64u      /* others', verified; the one longest unused gives way */
-#define PUT_MS    3600000u /* how often ours is put out, with a tenth more or less */
-#define AGAIN_MS  15000u   /* when nobody has taken it */
+#define KNOWN_MAX 64u /* others', verified; the one longest unused gives way */
+/*
+ * Ours is put out again after this, with a tenth more or less, then after twice that and so on, up
+ * to PUT_MS: a node that has just come, or whose network has, meets nearer ones all the time.
+ */
+#define FIRST_MS  2000u
+#define PUT_MS    3600000u
 #define LOOKUP_MS 20000u
 
 /* Bytes of a leaf and its intermediate in one call (proto/peer.proto). */
@@ -27,8 +31,10 @@ struct known {
 struct certificates {
     struct member *member;
     struct known known[KNOWN_MAX];
-    uint64_t put_ms; /* when ours is put out next */
+    uint64_t put_ms;   /* when ours is put out next */
+    uint64_t pause_ms; /* after that round */
     bool is_putting;
+    uint64_t again_ms;     /* after a round in which nobody took it */
     unsigned asked, taken; /* of this round */
     unsigned under_way;
 };
@@ -38,12 +44,11 @@ struct certificates {
 static void end_round(struct certificates *self)
 {
     struct member *member = self->member;
-    uint64_t now_ms = member_now_ms(member);
 
     self->is_putting = false;
-    self->put_ms = self->taken > 0
-                       ? now_ms + PUT_MS * 9 / 10 + random_below(&member->random, PUT_MS / 5)
-                       : now_ms + AGAIN_MS;
+    self->put_ms = member_now_ms(member) + self->pause_ms * 9 / 10 +
+                   random_below(&member->random, self->pause_ms / 5);
+    self->pause_ms = self->pause_ms * 2 < PUT_MS ? self->pause_ms * 2 : PUT_MS;
     log_debug("own certificate kept by %u of %u nodes", self->taken, self->asked);
 }
 
@@ -67,87 +72,52 @@ struct ours {
     size_t leaf_size, intermediate_size;
 };
 
+/* Together they fit into one call: a coordinator's of the longest name is 940 bytes. */
 static bool take_ours(const struct membership *membership, struct ours *ret_ours)
 {
     return certificate_to_der(membership_leaf(membership), ret_ours->leaf, &ret_ours->leaf_size) ==
                LB_OK &&
            certificate_to_der(membership_intermediate(membership), ret_ours->intermediate,
-                              &ret_ours->intermediate_size) == LB_OK;
+                              &ret_ours->intermediate_size) == LB_OK &&
+           ret_ours->leaf_size + ret_ours->intermediate_size <= TOGETHER_MAX;
 }
 
-static void put_at(struct certificates *self, const struct contact *to, const struct ours *ours,
-                   bool with_leaf, bool with_intermediate, ask_fn *on_answer, void *ctx)
+/* Our own store is no other: alone with it, somebody else is looked for soon. */
+static void on_put_here(void *ctx, lb_err err, const Lb__Peer__Reply *reply)
+{
+    (void)reply;
+    on_put(ctx, err != LB_OK ? err : LB_UNSUPPORTED, NULL);
+}
+
+static void put_at(struct certificates *self, const struct contact *to, const struct ours *ours)
 {
     Lb__Peer__Request request = LB__PEER__REQUEST__INIT;
     Lb__Peer__PutCertificate put = LB__PEER__PUT_CERTIFICATE__INIT;
 
-    if (with_leaf) {
-        put.leaf = ask_binary(bytes_of(ours->leaf, ours->leaf_size));
-    }
-    if (with_intermediate) {
-        put.intermediate = ask_binary(bytes_of(ours->intermediate, ours->intermediate_size));
-    }
+    put.leaf = ask_binary(bytes_of(ours->leaf, ours->leaf_size));
+    put.intermediate = ask_binary(bytes_of(ours->intermediate, ours->intermediate_size));
     request.body_case = LB__PEER__REQUEST__BODY_PUT_CERTIFICATE;
     request.put_certificate = &put;
-    ask_node(self->member, to, ASK_STORAGE, &request, on_answer, ctx);
+    ask_node(self->member, to, ASK_STORAGE, &request,
+             address_is_usable(&to->address) ? on_put : on_put_here, self);
 }
 
-/* The second of two calls: the intermediate is there, or it is not. */
-struct second {
-    struct certificates *self;
-    struct contact to;
-};
-
-static void on_first_put(void *ctx, lb_err err, const Lb__Peer__Reply *reply)
-{
-    struct second *second = ctx;
-    struct certificates *self = second->self;
-    struct ours ours;
-
-    if (err == LB_OK && reply->body_case == LB__PEER__REPLY__BODY_MAIL_TAKEN &&
-        take_ours(self->member->membership, &ours)) {
-        put_at(self, &second->to, &ours, true, false, on_put, self);
-    } else {
-        on_put(self, err == LB_OK ? LB_UNSUPPORTED : err, NULL);
-    }
-    free(second);
-}
-
-/* In one call where both fit (proto/peer.proto, PutCertificate), else in two. */
-static void put_one(struct certificates *self, const struct contact *to, const struct ours *ours)
-{
-    struct second *second;
-
-    if (ours->leaf_size + ours->intermediate_size <= TOGETHER_MAX) {
-        put_at(self, to, ours, true, true, on_put, self);
-        return;
-    }
-    second = xcalloc(1, sizeof(*second));
-    *second = (struct second){ .self = self, .to = *to };
-    put_at(self, to, ours, false, true, on_first_put, second);
-}
-
-/* Our own store has it too: who meets us asks us. */
 static void put_everywhere(struct certificates *self, const struct contact *closest, unsigned count)
 {
-    const struct contact own = { .id = self->member->identity.node };
     struct ours ours;
-    bool has_own = false;
 
     if (!take_ours(self->member->membership, &ours)) {
-        end_round(self);
-        return;
+        log_warn("our certificate is too long to be kept by others: nobody can send us a message "
+                 "while we are away");
+        count = 0;
     }
-    for (unsigned i = 0; i <= count; i++) {
-        const struct contact *to = i < count ? &closest[i] : &own;
-
-        if (!address_is_usable(&to->address) && has_own) {
-            continue;
-        }
-        has_own = has_own || !address_is_usable(&to->address);
+    for (unsigned i = 0; i < count; i++) {
         self->asked++;
         self->under_way++;
-        put_one(self, to, &ours);
+        put_at(self, &closest[i], &ours);
+    }
+    if (count == 0) {
+        end_round(self);
     }
 }
 
@@ -178,6 +148,26 @@ void certificates_tick(struct certificates *self, uint64_t now_ms)
 void certificates_renewed(struct certificates *self)
 {
     self->put_ms = 0;
+    self->pause_ms = FIRST_MS;
+}
+
+bool certificates_own(const struct certificates *self, bool intermediate_only,
+                      struct certificates_own *ret_own)
+{
+    struct ours ours;
+
+    if (!take_ours(self->member->membership, &ours)) {
+        return false;
+    }
+    memcpy(ret_own->leaf, ours.leaf, ours.leaf_size);
+    memcpy(ret_own->intermediate, ours.intermediate, ours.intermediate_size);
+    lb__peer__certificate__init(&ret_own->message);
+    if (!intermediate_only) {
+        ret_own->message.leaf = ask_binary(bytes_of(ret_own->leaf, ours.leaf_size));
+    }
+    ret_own->message.intermediate =
+        ask_binary(bytes_of(ret_own->intermediate, ours.intermediate_size));
+    return true;
 }
 
 /* ---- others' ---- */
@@ -311,7 +301,10 @@ static void ask_source(struct source *source, bool intermediate, ask_fn *on_answ
     get.intermediate = intermediate;
     request.body_case = LB__PEER__REQUEST__BODY_GET_CERTIFICATE;
     request.get_certificate = &get;
-    ask_node(getting->self->member, &source->at, ASK_STORAGE, &request, on_answer, source);
+    /* The node itself knows it best, and needs no store for that. */
+    ask_node(getting->self->member, &source->at,
+             node_id_equal(&source->at.id, &getting->node) ? ASK_MEMBER : ASK_STORAGE, &request,
+             on_answer, source);
 }
 
 static void on_intermediate(void *ctx, lb_err err, const Lb__Peer__Reply *reply)
@@ -388,6 +381,7 @@ struct certificates *certificates_new(struct member *member)
     struct certificates *self = xcalloc(1, sizeof(*self));
 
     self->member = member;
+    self->pause_ms = FIRST_MS;
     return self;
 }
 

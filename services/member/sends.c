@@ -286,7 +286,9 @@ void on_send(void *ctx, struct call *call, const void *body)
     send->keep_s = message->keep_s != 0 ? message->keep_s : KEEP_S;
     send->text = xmalloc(message->text.len + 1);
     send->text_size = message->text.len;
-    memcpy(send->text, message->text.data, message->text.len);
+    if (message->text.len > 0) {
+        memcpy(send->text, message->text.data, message->text.len);
+    }
     self->sends->count++;
     call_lasts(call);
     ask_closest(self, &send->recipient, LOOKUP_MS, on_closest, send);

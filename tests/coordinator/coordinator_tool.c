@@ -7,6 +7,7 @@
  *     member DIR TOKEN HOST                 one joins, and its node is a member
  *     join TOKEN COUNT AT-ONCE [KEY-FILE]   so many join, each with a key of its own; or all with
  * one renew DIR                             a member renews, at each of its coordinators in turn
+ *     age DIR CA-FOLDER                     a coordinator's own certificate has just ended
  *     skew TOKEN SECONDS                    one joins whose clock is ahead
  *
  * Hexadecimal where bytes are meant. A line for each join: "admitted NODE SERIAL MILLISECONDS",
@@ -465,6 +466,48 @@ static int run_renew(char **argv)
     return self.refused || !self.done;
 }
 
+/* ---- time goes by ---- */
+
+/* Of the coordinator whose intermediate it is by; what stands in it is as it was. */
+static int run_age(char **argv)
+{
+    char key_file[PATHS_SIZE + 64], folder[PATHS_SIZE + 16], text[CERTIFICATE_PEM_MAX];
+    struct membership_problem wrong;
+    struct certificate_claims claims;
+    struct membership *own;
+    struct identity identity;
+    struct paths paths;
+    EVP_PKEY *ca_key;
+    X509 *leaf;
+    size_t size;
+    lb_err err = paths_find(&paths, argv[0]);
+
+    snprintf(folder, sizeof folder, "%s/" REGISTER_OWN_FOLDER, paths.register_folder);
+    snprintf(key_file, sizeof key_file, "%s/" PATHS_CA_KEY, argv[1]);
+    if (err != LB_OK || identity_load(&paths, &identity) != LB_OK ||
+        membership_load(folder, &identity, clock_wall_s(), &own, &wrong) != LB_OK ||
+        key_load(key_file, &ca_key) != LB_OK) {
+        return problem("no coordinator");
+    }
+    claims = *membership_claims(own);
+    claims.not_after_s = clock_wall_s() - 1;
+    err = X509_check_private_key(membership_intermediate(own), ca_key) == 1 ? LB_OK : LB_DENIED;
+    if (err == LB_OK) {
+        err = certificate_make_leaf(membership_key(own), &claims, membership_intermediate(own),
+                                    ca_key, &leaf);
+    }
+    if (err == LB_OK) {
+        err = certificate_to_pem(leaf, membership_intermediate(own), text, &size);
+        X509_free(leaf);
+    }
+    if (err == LB_OK) {
+        err = membership_put_file(folder, "member.pem", bytes_of(text, size), 0644);
+    }
+    key_free(&ca_key);
+    membership_free(&own);
+    return err == LB_OK ? 0 : problem(lb_err_text(err));
+}
+
 /* ---- before it runs ---- */
 
 static int run_create(int argc, char **argv)
@@ -546,6 +589,9 @@ int main(int argc, char **argv)
     }
     if (strcmp(verb, "renew") == 0 && argc == 3) {
         return run_renew(argv + 2);
+    }
+    if (strcmp(verb, "age") == 0 && argc == 4) {
+        return run_age(argv + 2);
     }
     if (strcmp(verb, "skew") == 0 && argc == 4) {
         return run_skew(argv + 2);

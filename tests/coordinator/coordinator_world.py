@@ -104,7 +104,7 @@ class Coordinator:
         """The body of the reply's oneof; Refused."""
         request = field_bytes(case, body)
         socket = os.path.join(self.dir, "run", "coordinator-0.sock")
-        _, err, reason, reply = zmtp.ask(socket, request, timeout_s)
+        _, err, reason, reply = zmtp.ask(socket, request, timeout_s, timeout_ms=int(timeout_s * 900))
         if err != 0:
             raise Refused(err, reason)
         return next(iter(zmtp.fields(reply).values()), b"")

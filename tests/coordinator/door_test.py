@@ -13,6 +13,26 @@ import coordinator_world as world
 from coordinator_world import CONFLICT, DENIED, NO_SPACE, Refused, e2e, field_bytes, field_number, join, tool
 
 
+def births(net):
+    """What a network cannot be made of; nothing is left of it."""
+    folder = os.path.join(net.folder, "unborn")
+    root = os.path.join(net.folder, "unborn-root")
+    for words, said in ((("a b", root, "127.0.0.1:1"), "name"), (("class", root, "nowhere"), "HOST:PORT"),
+                        (("class", folder + "/data", "127.0.0.1:1"), "own folder")):
+        done = tool("create", folder, *words, check=False)
+        assert done.returncode == 1 and said in done.stderr, done
+        assert not os.path.exists(os.path.join(folder, "data", "identity"))
+    tool("create", folder, "class", root, "127.0.0.1:1")
+    done = tool("create", folder, "class", root, "127.0.0.1:1", check=False)
+    assert done.returncode == 1 and "already" in done.stderr, done
+    done = tool("create", folder + "2", "class", root, "127.0.0.1:1", check=False)
+    assert done.returncode == 1 and "class.key" in done.stderr, done
+    done = tool("offer", folder, "127.0.0.1:1", check=False)
+    assert done.returncode == 1 and "is a coordinator" in done.stderr, done
+    done = tool("offer", folder + "2", "127.0.0.1:1", check=False)
+    assert done.returncode == 1 and "only a member" in done.stderr, done
+
+
 def approval(first):
     """One waits with a fingerprint that both ends see; the other is not admitted."""
     token = first.invite(uses=2)
@@ -198,6 +218,7 @@ def full_disk(first):
 
 def main():
     with world.World("door") as net:
+        births(net)
         first = net.found("approval")
         approval(first)
         clocks(first)

@@ -2,7 +2,8 @@
 """Who may speak to whom, with real users. Root alone can play them: otherwise the test says that it was skipped.
 
 The system's node: systemd's files for users and folders are carried out in a mount namespace of the test's own, and
-each service is started as its own user with the sockets that systemd would hand it. Then every role sends every
+each service is started as its own user with the sockets that systemd would hand it, on a coordinator of a private
+network, which has them all. Then every role sends every
 internal message to every service, people ask the API, and a service tries to take what is another's. After that a
 node of one user, whose run folder was left open.
 """
@@ -24,10 +25,11 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 SOURCE = os.path.join(HERE, "..", "..")
 RUN, STATE = "/run/littlebird", "/var/lib/littlebird"
 INVALID, DENIED, PERMISSION_DENIED = 1, 6, 7
-USERS = {"routing": "_lb-data", "storage": "_lb-data", "transport": "_lb-net", "swarm": "_lb-net", "gateway": "_lb-api"}
+USERS = {"routing": "_lb-data", "storage": "_lb-data", "transport": "_lb-net", "swarm": "_lb-net",
+         "signer": "_lb-sign", "coordinator": "_lb-coord", "member": "_lb-net", "gateway": "_lb-api"}
 PEOPLE = {"alice": ["littlebird"], "boss": ["littlebird", "littlebird-admin"], "eve": []}
-ROLES = {"supervisor": "S", "routing": "R", "transport": "T", "storage": "D", "swarm": "W", "gateway": "G",
-         "admin": "a", "user": "u", "stranger": "x"}
+ROLES = {"supervisor": "S", "routing": "R", "transport": "T", "storage": "D", "swarm": "W", "signer": "K",
+         "coordinator": "C", "member": "M", "gateway": "G", "admin": "a", "user": "u", "stranger": "x"}
 LIAR = 15  # the instance whose place in the status page is taken for a lie
 
 
@@ -36,7 +38,7 @@ LIAR = 15  # the instance whose place in the status page is taken for a lie
 def drawn_cells():
     """{service: {message: the letters of those who may send it}}"""
     with open(os.path.join(SOURCE, "tests", "libcommon", "access_test.c"), encoding="utf-8") as file:
-        rows = re.findall(r'\{ "(\w+)\.(\w+)", "([A-Za-z.]{9})" \}', file.read())
+        rows = re.findall(r'\{ "(\w+)\.(\w+)", "([A-Za-z.]{12})" \}', file.read())
     cells = {}
     for service, message, senders in rows:
         cells.setdefault(service, {})[message] = senders.replace(".", "")
@@ -139,15 +141,23 @@ class System:
         os.makedirs(self.log_folder)
         self.bin = os.path.join("/run", "programs")  # where every user may go
         os.makedirs(self.bin)
-        for name in [f"lb-{service}" for service in USERS] + ["littlebird", "lb-admin"]:
+        for name in [f"lb-{service}" for service in USERS] + ["lb-transport-member", "littlebird", "lb-admin"]:
             shutil.copy(os.path.join(BIN, name), self.bin)
         self.people = [group_id("littlebird"), group_id("_lb-node")]
-        self.port = free_port()
+        self.port, self.join_port = free_port(), free_port()
+        self.join = f"127.0.0.1:{self.join_port}"
+
+    def make_network(self):
+        made = self.command(User("root"), "lb-admin", "network", "create", "class-7b", "--system", "--root", "/run/root",
+                            "--coordinator", self.join)
+        assert made.returncode == 0, made
 
     def start(self, service):
         handed = {"mailbox": listen(f"{RUN}/{service}-0.sock", self.people[1])}
         if service == "gateway":
             handed |= {name: listen(f"{RUN}/{name}.sock", self.people[0]) for name in ("api", "events")}
+        if service == "coordinator":
+            handed["coordinator"] = socket.create_server(("127.0.0.1", self.join_port))
         self.sockets += handed.values()
         log = os.open(self.log(service), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         pid = os.fork()
@@ -161,7 +171,8 @@ class System:
             User(USERS[service]).become(self.people)
             os.umask(0o027)
             os.execve(f"{self.bin}/lb-{service}",
-                      [f"lb-{service}", "--system", "--set", f"node.listen=127.0.0.1:{self.port}"],
+                      [f"lb-{service}", "--system", "--set", f"node.listen=127.0.0.1:{self.port}",
+                       "--set", f"coordinator.listen={self.join}"],
                       {**os.environ, "LISTEN_PID": str(os.getpid()), "LISTEN_FDS": str(len(handed)),
                        "LISTEN_FDNAMES": ":".join(handed)})
         os.close(log)
@@ -236,7 +247,8 @@ def check_cells(system):
     assert sum(map(len, cells.values())) > 20, cells
     denied = dict.fromkeys(cells, 0)
     nobodies = [("_lb-net", None, "stranger"), ("_lb-api", None, "stranger"),
-                ("_lb-net", "gateway", "stranger"), ("_lb-data", "swarm", "stranger")]
+                ("_lb-net", "gateway", "stranger"), ("_lb-data", "swarm", "stranger"),
+                ("_lb-net", "coordinator", "stranger"), ("_lb-coord", "signer", "stranger")]
     services = [(user, service, service) for service, user in USERS.items()]
     people = [("root", None, "admin"), ("alice", None, "user"), ("boss", None, "user"), ("eve", None, "stranger")]
     for name, lie, role in services + nobodies + people:
@@ -285,6 +297,9 @@ def steal(user, system):
                       (os.unlink, f"{RUN}/status.shm"), (replace, f"{RUN}/data/routing.shm"),
                       (write, f"{RUN}/data/routing.shm"), (write, f"{RUN}/data/presence.shm"),
                       (write, f"{RUN}/net/transport.key"), (os.listdir, f"{STATE}/data"), (os.listdir, f"{STATE}/net"),
+                      (os.listdir, f"{STATE}/ca"), (write, f"{STATE}/ca/intermediate.key"),
+                      (os.listdir, f"{STATE}/coordinator"), (write, f"{STATE}/net/member/member.key"),
+                      (replace, f"{STATE}/identity"),
                       (replace, f"{STATE}/data"), (write, f"{STATE}/data/keys/node.key")]:
         def one(act=act, path=path):
             act(path)
@@ -295,7 +310,9 @@ def steal(user, system):
 
 
 def check_theft(system):
-    mine = {"_lb-net": [f"write {RUN}/net/transport.key", f"listdir {STATE}/net"],
+    mine = {"_lb-net": [f"write {RUN}/net/transport.key", f"listdir {STATE}/net", f"write {STATE}/net/member/member.key"],
+            "_lb-coord": [f"listdir {STATE}/coordinator"],
+            "_lb-sign": [f"listdir {STATE}/ca", f"write {STATE}/ca/intermediate.key"],
             "_lb-data": [f"write {RUN}/data/routing.shm", f"write {RUN}/data/presence.shm",
                          f"replace {RUN}/data/routing.shm", f"listdir {STATE}/data",
                          f"write {STATE}/data/keys/node.key"],
@@ -375,6 +392,7 @@ def system_node(lab):
     make_users(lab.folder)
     make_folders()
     system = System(lab.folder)
+    system.make_network()
     try:
         for service in USERS:
             system.start(service)

@@ -10,7 +10,7 @@ import os
 import signal
 import time
 
-from node import Lab, is_gone, wait_for
+from node import Lab, wait_for
 from private import Member, in_own_net
 
 
@@ -56,8 +56,7 @@ def kill_leader_while_joining(lab, coordinators, count):
         if number == count // 2:
             wait_for("some to have joined", lambda: any(join.poll() == 0 for join in joins))
             os.kill(leader.service("supervisor")["pid"], signal.SIGSTOP)  # or it would start it again at once
-            pid = leader.service("coordinator")["pid"]
-            os.kill(pid, signal.SIGKILL)
+            os.kill(leader.service("coordinator")["pid"], signal.SIGKILL)
             ended = time.monotonic()
             leader.kill()
     others = [node for node in coordinators if node is not leader]

@@ -8,6 +8,7 @@ usage: private_test.py [--nodes N]      12 when not given
 """
 
 import argparse
+import concurrent.futures
 import json
 import os
 import re
@@ -15,12 +16,12 @@ import subprocess
 import sys
 import time
 
-from node import Lab, is_gone, same_content, wait_for
+from node import Lab, same_content, wait_for
 from private import Capture, Member, Token, check_capture, in_own_net
 
 FILE_WORD, VALUE_WORD, MAIL_WORD = b"seed-of-a-private-file", b"seed-of-a-private-value", b"seed-of-a-private-mail"
 FILE_SIZE = 1_500_000
-REVOKED_LIMIT_S = 60  # the issue's
+REVOKED_LIMIT_S = 60  # what is promised, and far more than it takes
 
 
 def make_file(lab):
@@ -89,7 +90,7 @@ def approval(lab):
     head.admin("members", "reject", shown[1])
     assert joins[0][1].wait(60) == 0, joins[0][1].stderr.read()
     assert joins[1][1].wait(60) == 1
-    assert "has not admitted this key" in joins[1][1].stderr.read()
+    assert "rejected" in joins[1][1].stderr.read()
     ids = {row["node_id"] for row in head.members()}
     assert ids == {head.node_id, joins[0][0].node_id}, ids
     assert head.admin("members", "approve", shown[1], check=False).returncode == 4
@@ -244,8 +245,8 @@ def main():
         assert sorted(row["node_id"] for row in rows) == sorted(node.node_id for node in nodes), rows
         assert len({row["serial"] for row in rows}) == count, rows
         capture = Capture(FILE_WORD, VALUE_WORD, MAIL_WORD)
-        for node in nodes[1:]:
-            node.up()
+        with concurrent.futures.ThreadPoolExecutor(4) as pool:
+            list(pool.map(lambda node: node.up(), nodes[1:]))
         for node in nodes:
             node.await_well()
         wait_for("every node to know others", lambda: all(len(n.contacts()) >= min(8, count - 1) for n in nodes),
@@ -259,9 +260,9 @@ def main():
         assert not any(capture.found.values()), capture.found
         print(f"revoked: gone everywhere after {revoked(first, nodes):.1f} s")
         secrets_are_kept(first, root, token)
-        for node in nodes:
-            node.down()
         approval(lab)
+        with concurrent.futures.ThreadPoolExecutor(len(nodes)) as pool:
+            list(pool.map(lambda node: node.down(), nodes))
 
 
 in_own_net()

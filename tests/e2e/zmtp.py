@@ -112,11 +112,11 @@ class Dealer:
                 return frames
 
 
-def ask(path, body, timeout=20.0, call_id=None):
-    """One call to a service's mailbox: (call id, error, reason, reply body)."""
+def ask(path, body, timeout=20.0, call_id=None, timeout_ms=0):
+    """One call to a service's mailbox: (call id, error, reason, reply body). timeout_ms: what it is told of it."""
     call_id = call_id or int.from_bytes(os.urandom(4), "big") + 1
     with Dealer(path, timeout) as dealer:
-        dealer.send(field_number(1, call_id), body)
+        dealer.send(field_number(1, call_id) + (field_number(4, timeout_ms) if timeout_ms else b""), body)
         frames = dealer.receive()
     header = fields(frames[0])
     assert header.get(1) == call_id, header

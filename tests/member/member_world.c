@@ -702,12 +702,17 @@ static void set_paths(struct world *world, unsigned number)
 
 void world_init(struct world *world, unsigned nodes)
 {
+    world_init_named(world, nodes, "lab");
+}
+
+void world_init_named(struct world *world, unsigned nodes, const char *name)
+{
     memset(world, 0, sizeof(*world));
     assert_true(nodes <= WORLD_NODES_MAX);
     snprintf(world->folder, sizeof(world->folder), "/tmp/lb-member-test-XXXXXX");
     assert_non_null(mkdtemp(world->folder));
     assert_int_equal(uv_loop_init(&world->loop), 0);
-    pki_network_make(&world->network, "lab", (uint64_t)time(NULL));
+    pki_network_make(&world->network, name, (uint64_t)time(NULL));
     world->nodes_count = nodes;
     for (unsigned i = 0; i < nodes; i++) {
         struct world_node *node = &world->nodes[i];

@@ -73,7 +73,8 @@ struct world {
     unsigned later_count;
 };
 
-void world_init(struct world *world, unsigned nodes);
+void world_init(struct world *world, unsigned nodes); /* of a network "lab" */
+void world_init_named(struct world *world, unsigned nodes, const char *name);
 void world_done(struct world *world);
 
 void world_start(struct world *world, unsigned node);

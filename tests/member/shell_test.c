@@ -161,6 +161,21 @@ static void who_is_there_gets_it(void **state)
     world_done(&world);
 }
 
+/* Before its certificate is kept by anybody: it gives it itself. */
+static void who_has_just_come_can_be_written_to(void **state)
+{
+    struct world_answer answer;
+
+    (void)state;
+    begin(2);
+    answer = send_text(A, B, "already?");
+    assert_int_equal(answer.err, LB_OK);
+    assert_true(answer.reply->sent->delivered);
+    world_answer_done(&answer);
+    assert_inbox(B, "A:already?");
+    world_done(&world);
+}
+
 static void the_longest_and_the_empty_one(void **state)
 {
     char *longest = xcalloc(1, SEALED_TEXT_MAX + 2);
@@ -225,6 +240,36 @@ static void who_is_away_finds_it_when_it_comes(void **state)
     answer = list_inbox(B, 0, 0);
     assert_int_equal(answer.reply->inbox->n_mails, 2);
     world_answer_done(&answer);
+    world_done(&world);
+}
+
+/* What is longest is kept in one call, and may come in two. */
+static void a_coordinator_of_a_long_name(void **state)
+{
+    char name[NETWORK_NAME_SIZE] = "";
+    struct world_answer answer;
+    unsigned node = B;
+
+    (void)state;
+    memset(name, 'n', sizeof(name) - 1);
+    world_init_named(&world, 4, name);
+    world.is_tight = true;
+    pki_member_done(&world.nodes[B].self);
+    pki_member_make(&world.network, B + 1, CERTIFICATE_COORDINATOR, PKI_SOUND,
+                    &world.nodes[B].self);
+    pki_write_folder(&world.network, &world.nodes[B].self,
+                     world.nodes[B].actor.paths.member_folder);
+    for (unsigned i = 0; i < 4; i++) {
+        world_start(&world, i);
+    }
+    world_run_until(&world, certificates_are_out, NULL);
+    world_stop(&world, B);
+    answer = send_text(A, B, "long");
+    assert_int_equal(answer.err, LB_OK);
+    world_answer_done(&answer);
+    world_start(&world, B);
+    world_run_until(&world, nothing_is_kept, &node);
+    assert_inbox(B, "A:long");
     world_done(&world);
 }
 
@@ -831,8 +876,10 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(who_is_there_gets_it),
+        cmocka_unit_test(who_has_just_come_can_be_written_to),
         cmocka_unit_test(the_longest_and_the_empty_one),
         cmocka_unit_test(who_is_away_finds_it_when_it_comes),
+        cmocka_unit_test(a_coordinator_of_a_long_name),
         cmocka_unit_test(what_is_kept_on_comes_once),
         cmocka_unit_test(holders_without_room),
         cmocka_unit_test(two_nodes_are_a_network),
