@@ -89,7 +89,7 @@ static void answer_refused(struct batch *batch, size_t index, lb_err err, const 
     Lb__Peer__Reply reply = LB__PEER__REPLY__INIT;
     Lb__Peer__Refused refused = LB__PEER__REFUSED__INIT;
 
-    refused.err = err;
+    refused.err = (int32_t)err;
     refused.reason = (char *)(uintptr_t)reason;
     reply.body_case = LB__PEER__REPLY__BODY_REFUSED;
     reply.refused = &refused;
