@@ -26,24 +26,9 @@ void register_free(struct network_register **self)
     }
 }
 
-static struct register_result done(void)
-{
-    return (struct register_result){ .outcome = REGISTER_DONE };
-}
-
-static struct register_result refused(lb_err err, const char *reason)
-{
-    return (struct register_result){ .outcome = REGISTER_REFUSED, .err = err, .reason = reason };
-}
-
 static struct register_result admitted(const struct register_member *member)
 {
     return (struct register_result){ .outcome = REGISTER_ADMITTED, .node = member->node };
-}
-
-static struct register_result waits(void)
-{
-    return (struct register_result){ .outcome = REGISTER_WAITS };
 }
 
 /* ---- certificates ---- */
@@ -87,44 +72,25 @@ static void key_digest_of(const struct register_key *key, uint8_t ret_digest[REG
 
 /* ---- the beginning ---- */
 
-static void put_server(struct register_server *server, const struct register_command *command)
-{
-    server->node = command->node;
-    memcpy(server->address, command->address, sizeof server->address);
-    server->node_port = command->node_port;
-    server->request_size = (uint16_t)command->request.size;
-    memcpy(server->request, command->request.data, command->request.size);
-}
-
-static void put_intermediate(struct register_server *server, struct bytes intermediate)
-{
-    server->intermediate_size = (uint16_t)intermediate.size;
-    memcpy(server->intermediate, intermediate.data, intermediate.size);
-}
-
 static struct register_result on_found(struct network_register *self,
                                        const struct register_command *command)
 {
     struct register_member member = { .node = command->node,
                                       .key = command->key,
                                       .admitted_s = command->now_s };
-    struct register_server *server = &self->servers[0];
 
     if (self->founded) {
-        return refused(LB_EXISTS, "the network was founded before");
+        return result_refused(LB_EXISTS, "the network was founded before");
     }
     if (command->network_name[0] == '\0' || !is_life(command) || command->request.size == 0 ||
         command->intermediate.size == 0 || command->address[0] == '\0') {
-        return refused(LB_INVALID, "no network can be founded by that");
+        return result_refused(LB_INVALID, "no network can be founded by that");
     }
     self->founded = true;
     self->waits_for_approval = command->yes;
     memcpy(self->name, command->network_name, sizeof self->name);
     memcpy(self->network, command->network, sizeof self->network);
-    put_server(server, command);
-    put_intermediate(server, command->intermediate);
-    server->number = self->next_server++;
-    self->servers_count = 1;
+    servers_found(self, command);
     key_digest_of(&member.key, member.key_digest);
     memcpy(member.host_name, command->host_name, sizeof member.host_name);
     issue(self, &member, command);
@@ -139,25 +105,25 @@ static struct register_result on_invite(struct network_register *self,
     struct register_invite row = { .uses_left = command->uses, .expires_s = command->expires_s };
 
     if (command->uses < 1 || command->uses > REGISTER_USES_MAX) {
-        return refused(LB_INVALID, "an invitation has 1 to 10,000 uses");
+        return result_refused(LB_INVALID, "an invitation has 1 to 10,000 uses");
     }
     if (command->expires_s < command->now_s + REGISTER_TTL_MIN_S ||
         command->expires_s > command->now_s + REGISTER_TTL_MAX_S) {
-        return refused(LB_INVALID, "an invitation lasts from a minute to 30 days");
+        return result_refused(LB_INVALID, "an invitation lasts from a minute to 30 days");
     }
     if (invites_find(self, command->invite) != NULL) {
-        return refused(LB_EXISTS, "there is an invitation of that id");
+        return result_refused(LB_EXISTS, "there is an invitation of that id");
     }
     if (self->invites_count == REGISTER_INVITES_MAX) {
         register_sweep(self, command->now_s);
     }
     if (self->invites_count == REGISTER_INVITES_MAX) {
-        return refused(LB_FULL, "10,000 invitations are open: withdraw some");
+        return result_refused(LB_FULL, "10,000 invitations are open: withdraw some");
     }
     memcpy(row.invite, command->invite, sizeof row.invite);
     memcpy(row.secret, command->secret, sizeof row.secret);
     invites_add(self, &row);
-    return done();
+    return result_done();
 }
 
 static struct register_result on_withdraw(struct network_register *self,
@@ -166,10 +132,10 @@ static struct register_result on_withdraw(struct network_register *self,
     struct register_invite *invite = invites_find(self, command->invite);
 
     if (invite == NULL) {
-        return refused(LB_NOT_FOUND, "there is no such invitation");
+        return result_refused(LB_NOT_FOUND, "there is no such invitation");
     }
     invites_remove(self, invite);
-    return done();
+    return result_done();
 }
 
 /* ---- joining ---- */
@@ -200,9 +166,10 @@ static bool known_waiting(const struct register_waiting *row, const struct regis
     if (row == NULL || !is_same_token(join, row->invite, row->secret)) {
         return false;
     }
-    *ret_result = row->rejected
-                      ? refused(LB_DENIED, "this key was rejected by the operator of the network")
-                      : waits();
+    *ret_result =
+        row->rejected
+            ? result_refused(LB_DENIED, "this key was rejected by the operator of the network")
+            : result_waits();
     return true;
 }
 
@@ -213,7 +180,7 @@ static bool known_member(const struct register_member *row, const struct registe
         return false;
     }
     if (row->revoked) {
-        *ret_result = refused(LB_DENIED, "this key was revoked");
+        *ret_result = result_refused(LB_DENIED, "this key was revoked");
         return true;
     }
     if (!is_same_token(join, row->invite, row->secret) || join->now_s >= row->not_after_s) {
@@ -236,12 +203,12 @@ static bool join_known(const struct network_register *self, const struct registe
     }
     invite = open_invite(self, join);
     if (invite == NULL) {
-        *ret_result = refused(
+        *ret_result = result_refused(
             LB_DENIED, "this token does not count: it is unknown, was withdrawn, or has expired");
         return true;
     }
     if (invite->uses_left == 0) {
-        *ret_result = refused(LB_DENIED, "this token was used up");
+        *ret_result = result_refused(LB_DENIED, "this token was used up");
         return true;
     }
     return false;
@@ -263,7 +230,8 @@ static struct register_result join_waiting(struct network_register *self,
         invite = invites_find(self, join->invite);
     }
     if (self->waiting_count == REGISTER_WAITING_MAX) {
-        return refused(LB_FULL, "10,000 wait to be approved: the operator has to decide first");
+        return result_refused(LB_FULL,
+                              "10,000 wait to be approved: the operator has to decide first");
     }
     invite->uses_left--;
     memcpy(row.key_digest, digest, sizeof row.key_digest);
@@ -271,7 +239,7 @@ static struct register_result join_waiting(struct network_register *self,
     memcpy(row.secret, join->secret, sizeof row.secret);
     memcpy(row.host_name, join->host_name, sizeof row.host_name);
     waiting_add(self, &row);
-    return waits();
+    return result_waits();
 }
 
 /* The register has room for one more, or has made some. */
@@ -296,7 +264,7 @@ static struct register_result join_member(struct network_register *self,
         struct register_member row = { .key = join->key, .admitted_s = join->now_s };
 
         if (!has_room(self, join->now_s)) {
-            return refused(LB_FULL, FULL_OF_MEMBERS);
+            return result_refused(LB_FULL, FULL_OF_MEMBERS);
         }
         row.node = free_id(self, join->node);
         memcpy(row.key_digest, digest, sizeof row.key_digest);
@@ -321,7 +289,7 @@ static struct register_result on_join(struct network_register *self,
     uint8_t digest[REGISTER_DIGEST_SIZE];
 
     if (!is_life(join)) {
-        return refused(LB_INVALID, "no such lifetime");
+        return result_refused(LB_INVALID, "no such lifetime");
     }
     if (join_known(self, join, &known)) {
         return known;
@@ -340,22 +308,22 @@ static struct register_result on_decide(struct network_register *self,
     struct register_member member = { .admitted_s = command->now_s };
 
     if (row == NULL || row->rejected) {
-        return refused(LB_NOT_FOUND, "no such key waits");
+        return result_refused(LB_NOT_FOUND, "no such key waits");
     }
     if (!command->yes) {
         row->rejected = true;
         self->rejected_count++;
-        return done();
+        return result_done();
     }
     if (!is_life(command)) {
-        return refused(LB_INVALID, "no such lifetime");
+        return result_refused(LB_INVALID, "no such lifetime");
     }
     if (!has_room(self, command->now_s)) {
-        return refused(LB_FULL, FULL_OF_MEMBERS);
+        return result_refused(LB_FULL, FULL_OF_MEMBERS);
     }
     row = waiting_find(self, command->key_digest);
     if (row == NULL) {
-        return refused(LB_NOT_FOUND, "it has waited for too long");
+        return result_refused(LB_NOT_FOUND, "it has waited for too long");
     }
     member.node = free_id(self, command->node);
     member.key = row->key;
@@ -375,11 +343,12 @@ static bool renew_known(const struct network_register *self, const struct regist
                         const struct register_command *renew, struct register_result *ret_result)
 {
     if (member == NULL) {
-        *ret_result = refused(LB_NOT_FOUND, "the network does not know this node: join again");
+        *ret_result =
+            result_refused(LB_NOT_FOUND, "the network does not know this node: join again");
     } else if (memcmp(member->key_digest, renew->key_digest, REGISTER_DIGEST_SIZE) != 0) {
-        *ret_result = refused(LB_DENIED, "this node has another key");
+        *ret_result = result_refused(LB_DENIED, "this node has another key");
     } else if (member->revoked) {
-        *ret_result = refused(LB_DENIED, "this node was revoked");
+        *ret_result = result_refused(LB_DENIED, "this node was revoked");
     } else if (renew->now_s < member->issued_s + REGISTER_AGAIN_S &&
                renew->now_s >= member->issued_s &&
                member->issued_coordinator == register_is_coordinator(self, &member->node)) {
@@ -397,7 +366,7 @@ static struct register_result on_renew(struct network_register *self,
     struct register_result known;
 
     if (!is_life(renew)) {
-        return refused(LB_INVALID, "no such lifetime");
+        return result_refused(LB_INVALID, "no such lifetime");
     }
     if (renew_known(self, member, renew, &known)) {
         return known;
@@ -416,16 +385,16 @@ static struct register_result on_revoke(struct network_register *self,
                                         const struct register_command *command)
 {
     struct register_member *member = members_find(self, &command->node);
-    struct register_result result = done();
+    struct register_result result = result_done();
 
     if (member == NULL) {
-        return refused(LB_NOT_FOUND, "there is no such member");
+        return result_refused(LB_NOT_FOUND, "there is no such member");
     }
     if (register_is_coordinator(self, &member->node)) {
-        return refused(LB_CONFLICT, "it is a coordinator: remove it from the group first");
+        return result_refused(LB_CONFLICT, "it is a coordinator: remove it from the group first");
     }
     if (!member->revoked && register_denied_count(self, command->now_s) == REGISTER_DENIED_MAX) {
-        return refused(LB_FULL, "10,000 members are denied, until their certificates end");
+        return result_refused(LB_FULL, "10,000 members are denied, until their certificates end");
     }
     if (!member->revoked) {
         member->revoked = true;
@@ -435,123 +404,13 @@ static struct register_result on_revoke(struct network_register *self,
     return result;
 }
 
-/* ---- coordinators ---- */
-
-static struct register_result on_offer(struct network_register *self,
-                                       const struct register_command *command)
-{
-    const struct register_member *member = members_find(self, &command->node);
-    const struct register_server *server = register_server(self, &command->node);
-    struct register_server *offer = servers_find(self->offers, self->offers_count, &command->node);
-    struct register_result result = done();
-
-    if (command->request.size == 0 || command->address[0] == '\0') {
-        return refused(LB_INVALID, "an offer has an address and a signing request");
-    }
-    if (member == NULL || member->revoked) {
-        return refused(LB_DENIED, "only a member can be a coordinator");
-    }
-    if (server != NULL) {
-        result.number = server->number;
-        return result;
-    }
-    if (offer == NULL && self->offers_count == REGISTER_OFFERS_MAX) {
-        memmove(&self->offers[0], &self->offers[1],
-                (REGISTER_OFFERS_MAX - 1) * sizeof self->offers[0]);
-        self->offers_count--;
-    }
-    if (offer == NULL) {
-        offer = &self->offers[self->offers_count++];
-        memset(offer, 0, sizeof *offer);
-    }
-    put_server(offer, command);
-    return waits();
-}
-
-static bool is_same_offer(const struct register_server *offer,
-                          const struct register_command *command)
-{
-    return offer != NULL && strcmp(offer->address, command->address) == 0 &&
-           offer->node_port == command->node_port &&
-           bytes_equal(bytes_of(offer->request, offer->request_size), command->request);
-}
-
-static bool offer_known(const struct network_register *self, const struct register_command *command,
-                        struct register_result *ret_result)
-{
-    const struct register_member *member = members_find(self, &command->node);
-    const struct register_server *server = register_server(self, &command->node);
-    const struct register_server *offer =
-        servers_find((struct register_server *)self->offers, self->offers_count, &command->node);
-
-    if (member == NULL || member->revoked || (server == NULL && !is_same_offer(offer, command))) {
-        return false;
-    }
-    *ret_result = server != NULL ? done() : waits();
-    ret_result->number = server != NULL ? server->number : 0;
-    return true;
-}
-
-static struct register_result on_add_server(struct network_register *self,
-                                            const struct register_command *command)
-{
-    struct register_server *server =
-        servers_find(self->servers, self->servers_count, &command->node);
-    struct register_server *offer = servers_find(self->offers, self->offers_count, &command->node);
-    struct register_result result = done();
-
-    if (command->intermediate.size == 0) {
-        return refused(LB_INVALID, "a coordinator has an intermediate");
-    }
-    if (server == NULL && offer == NULL) {
-        return refused(LB_NOT_FOUND, "that node has not offered itself");
-    }
-    if (server == NULL && self->servers_count == REGISTER_SERVERS_MAX) {
-        return refused(LB_FULL, "the group has 7 coordinators, its most");
-    }
-    if (server == NULL) {
-        const struct register_member *member = members_find(self, &command->node);
-
-        if (member == NULL || member->revoked) {
-            return refused(LB_DENIED, "only a member can be a coordinator");
-        }
-        server = &self->servers[self->servers_count++];
-        *server = *offer;
-        server->number = self->next_server++;
-        self->offers_count--;
-        memmove(offer, offer + 1,
-                (self->offers_count - (size_t)(offer - self->offers)) * sizeof *offer);
-    }
-    put_intermediate(server, command->intermediate);
-    result.number = server->number;
-    return result;
-}
-
-static struct register_result on_remove_server(struct network_register *self,
-                                               const struct register_command *command)
-{
-    struct register_server *server =
-        servers_find(self->servers, self->servers_count, &command->node);
-    struct register_result result = done();
-
-    if (server == NULL) {
-        return refused(LB_NOT_FOUND, "that node is no coordinator");
-    }
-    if (self->servers_count == 1) {
-        return refused(LB_CONFLICT, "the last coordinator stays");
-    }
-    result.number = server->number;
-    self->servers_count--;
-    memmove(server, server + 1,
-            (self->servers_count - (size_t)(server - self->servers)) * sizeof *server);
-    return result;
-}
+/* ---- the policy ---- */
 
 static struct register_result on_set_policy(struct network_register *self,
                                             const struct register_command *command)
 {
     self->waits_for_approval = command->yes;
-    return done();
+    return result_done();
 }
 
 /* ---- time ---- */
@@ -621,7 +480,7 @@ static struct register_result on_sweep(struct network_register *self,
     if (is_deny_list_old(self, command->now_s)) {
         next_deny_list(self, command->now_s);
     }
-    return done();
+    return result_done();
 }
 
 /* ---- all of them ---- */
@@ -630,12 +489,18 @@ typedef struct register_result apply_fn(struct network_register *self,
                                         const struct register_command *command);
 
 static apply_fn *const appliers[VERBS_END] = {
-    [VERB_FOUND] = on_found,           [VERB_INVITE] = on_invite,
-    [VERB_WITHDRAW] = on_withdraw,     [VERB_JOIN] = on_join,
-    [VERB_DECIDE] = on_decide,         [VERB_RENEW] = on_renew,
-    [VERB_REVOKE] = on_revoke,         [VERB_OFFER] = on_offer,
-    [VERB_ADD_SERVER] = on_add_server, [VERB_REMOVE_SERVER] = on_remove_server,
-    [VERB_SET_POLICY] = on_set_policy, [VERB_SWEEP] = on_sweep,
+    [VERB_FOUND] = on_found,
+    [VERB_INVITE] = on_invite,
+    [VERB_WITHDRAW] = on_withdraw,
+    [VERB_JOIN] = on_join,
+    [VERB_DECIDE] = on_decide,
+    [VERB_RENEW] = on_renew,
+    [VERB_REVOKE] = on_revoke,
+    [VERB_OFFER] = servers_on_offer,
+    [VERB_ADD_SERVER] = servers_on_add,
+    [VERB_REMOVE_SERVER] = servers_on_remove,
+    [VERB_SET_POLICY] = on_set_policy,
+    [VERB_SWEEP] = on_sweep,
 };
 
 bool register_known(const struct network_register *self, const struct register_command *command,
@@ -650,7 +515,7 @@ bool register_known(const struct network_register *self, const struct register_c
     case VERB_RENEW:
         return renew_known(self, members_find(self, &command->node), command, ret_result);
     case VERB_OFFER:
-        return offer_known(self, command, ret_result);
+        return servers_offer_known(self, command, ret_result);
     default:
         return false;
     }
@@ -662,13 +527,13 @@ struct register_result register_apply(struct network_register *self, struct byte
     lb_err err = register_command_parse(data, &command);
 
     if (err != LB_OK) {
-        return refused(err, "no command of the register");
+        return result_refused(err, "no command of the register");
     }
     if (command.now_s > TIME_MAX_S) {
-        return refused(LB_INVALID, "no such time");
+        return result_refused(LB_INVALID, "no such time");
     }
     if (!self->founded && command.verb != VERB_FOUND) {
-        return refused(LB_UNAVAILABLE, "the network was not founded yet");
+        return result_refused(LB_UNAVAILABLE, "the network was not founded yet");
     }
     assert(appliers[command.verb] != NULL);
     return appliers[command.verb](self, &command);

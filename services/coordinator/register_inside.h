@@ -63,3 +63,33 @@ void register_sweep(struct network_register *self, uint64_t now_s);
 
 /* How many rows a deny list made at now_s has. */
 size_t register_denied_count(const struct network_register *self, uint64_t now_s);
+
+/* ---- commands about coordinators (register_servers.c) ---- */
+
+void servers_found(struct network_register *self, const struct register_command *command);
+struct register_result servers_on_offer(struct network_register *self,
+                                        const struct register_command *command);
+struct register_result servers_on_add(struct network_register *self,
+                                      const struct register_command *command);
+struct register_result servers_on_remove(struct network_register *self,
+                                         const struct register_command *command);
+bool servers_offer_known(const struct network_register *self,
+                         const struct register_command *command,
+                         struct register_result *ret_result);
+
+/* ---- results ---- */
+
+static inline struct register_result result_done(void)
+{
+    return (struct register_result){ .outcome = REGISTER_DONE };
+}
+
+static inline struct register_result result_refused(lb_err err, const char *reason)
+{
+    return (struct register_result){ .outcome = REGISTER_REFUSED, .err = err, .reason = reason };
+}
+
+static inline struct register_result result_waits(void)
+{
+    return (struct register_result){ .outcome = REGISTER_WAITS };
+}

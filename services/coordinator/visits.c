@@ -10,6 +10,7 @@
 #include "services/coordinator/host_port.h"
 #include "services/coordinator/inside.h"
 #include "services/coordinator/join_message.h"
+#include "services/coordinator/visits_inside.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -21,35 +22,11 @@
 #define BOOTSTRAP_MAX  16u
 #define HOST_PORT_SIZE 280
 
-struct visit {
-    struct coordinator *coordinator;
-    struct secure *secure;
-    struct frames frames;
-    struct asked *asked; /* what is being answered */
-    unsigned asked_count;
-    uint64_t since_ms;
-    bool is_reading;
-    void (*on_gone)(void *ctx);
-    void *ctx;
-};
-
-/* One request; it outlives a visit that ends before it is answered. */
-struct asked {
-    struct asked *next, **self;
-    struct visit *visit; /* NULL: nobody waits */
-    struct coordinator *coordinator;
-    bool is_forward;
-    uint64_t tag; /* of a forward */
-    uint8_t key[KEY_PUBLIC_SIZE];
-    uint8_t key_digest[32];
-    struct node_id node; /* who enlists */
-};
-
 /* ---- who asks ---- */
 
 /* Its certificate: REFUSED_NOT, also when it has ended less than a day ago (*ret_late). */
-static enum certificate_refusal who_asks(const struct visit *self,
-                                         struct certificate_claims *ret_claims, bool *ret_late)
+enum certificate_refusal visit_who_asks(const struct visit *self,
+                                        struct certificate_claims *ret_claims, bool *ret_late)
 {
     const struct membership *own = self->coordinator->own;
     SSL *ssl = secure_ssl(self->secure);
@@ -100,7 +77,7 @@ static void send_reply(struct visit *visit, const Lb__Join__Reply *reply)
 }
 
 /* Answered; and the next request of the visit, if it is there already. */
-static void answer(struct asked *self, const Lb__Join__Reply *reply)
+void asked_answer(struct asked *self, const Lb__Join__Reply *reply)
 {
     struct visit *visit = self->visit;
 
@@ -112,7 +89,7 @@ static void answer(struct asked *self, const Lb__Join__Reply *reply)
     free(self);
 }
 
-static void refuse(struct asked *self, lb_err err, const char *reason)
+void asked_refuse(struct asked *self, lb_err err, const char *reason)
 {
     Lb__Join__Refused refused = LB__JOIN__REFUSED__INIT;
     Lb__Join__Reply reply = LB__JOIN__REPLY__INIT;
@@ -123,10 +100,10 @@ static void refuse(struct asked *self, lb_err err, const char *reason)
     refused.now_s = clock_wall_s();
     reply.body_case = LB__JOIN__REPLY__BODY_REFUSED;
     reply.refused = &refused;
-    answer(self, &reply);
+    asked_answer(self, &reply);
 }
 
-static void answer_pending(struct asked *self, const uint8_t key_digest[32])
+void asked_answer_pending(struct asked *self, const uint8_t key_digest[32])
 {
     Lb__Join__Pending pending = LB__JOIN__PENDING__INIT;
     Lb__Join__Reply reply = LB__JOIN__REPLY__INIT;
@@ -137,7 +114,7 @@ static void answer_pending(struct asked *self, const uint8_t key_digest[32])
     pending.ask_again_s = ASK_AGAIN_S;
     reply.body_case = LB__JOIN__REPLY__BODY_PENDING;
     reply.pending = &pending;
-    answer(self, &reply);
+    asked_answer(self, &reply);
 }
 
 /* ---- what everybody is told ---- */
@@ -199,8 +176,8 @@ static void on_issued(void *ctx, const struct issued *issued)
 
     if (issued->err != LB_OK ||
         certificate_to_der(membership_root(coordinator->own), root, &admitted.root.len) != LB_OK) {
-        refuse(self, issued->err != LB_OK ? issued->err : LB_INTERNAL,
-               issued->reason != NULL ? issued->reason : "the certificate could not be made");
+        asked_refuse(self, issued->err != LB_OK ? issued->err : LB_INTERNAL,
+                     issued->reason != NULL ? issued->reason : "the certificate could not be made");
         return;
     }
     tell(coordinator, &told);
@@ -217,7 +194,7 @@ static void on_issued(void *ctx, const struct issued *issued)
     admitted.now_s = clock_wall_s();
     reply.body_case = LB__JOIN__REPLY__BODY_ADMITTED;
     reply.admitted = &admitted;
-    answer(self, &reply);
+    asked_answer(self, &reply);
 }
 
 static void on_decided(void *ctx, const struct decision *decision)
@@ -230,16 +207,16 @@ static void on_decided(void *ctx, const struct decision *decision)
                    self);
         break;
     case REGISTER_WAITS:
-        answer_pending(self, self->key_digest);
+        asked_answer_pending(self, self->key_digest);
         break;
     default:
-        refuse(self, decision->err != LB_OK ? decision->err : LB_INTERNAL, decision->reason);
+        asked_refuse(self, decision->err != LB_OK ? decision->err : LB_INTERNAL, decision->reason);
         break;
     }
 }
 
 /* The key of a signing request, into asked. */
-static bool take_key(struct asked *self, const ProtobufCBinaryData *request)
+bool asked_take_key(struct asked *self, const ProtobufCBinaryData *request)
 {
     EVP_PKEY *key;
 
@@ -282,7 +259,7 @@ static bool is_clock_wrong(struct asked *self, uint64_t theirs_s, int64_t most_s
     snprintf(reason, sizeof reason,
              "your clock is %" PRId64 " s %s the coordinator's: set it, and ask again",
              skew_s > 0 ? skew_s : -skew_s, skew_s > 0 ? "behind" : "ahead of");
-    refuse(self, LB_CONFLICT, reason);
+    asked_refuse(self, LB_CONFLICT, reason);
     return true;
 }
 
@@ -294,7 +271,7 @@ static bool cannot_sign(struct asked *self)
     if (issue_can(self->coordinator, clock_wall_s(), &reason)) {
         return false;
     }
-    refuse(self, LB_UNAVAILABLE, reason);
+    asked_refuse(self, LB_UNAVAILABLE, reason);
     return true;
 }
 
@@ -304,8 +281,8 @@ static void on_join(struct asked *self, const Lb__Join__Join *join)
 
     status_counter_add(self->coordinator->joins, 1);
     if (join->invite.len != JOIN_INVITE_SIZE || join->secret.len != JOIN_SECRET_SIZE ||
-        !take_key(self, &join->request)) {
-        refuse(self, LB_INVALID, "no token, or no signing request for a key of P-256");
+        !asked_take_key(self, &join->request)) {
+        asked_refuse(self, LB_INVALID, "no token, or no signing request for a key of P-256");
         return;
     }
     if (cannot_sign(self) || is_clock_wrong(self, join->now_s, CERTIFICATE_BACKDATE_S)) {
@@ -320,7 +297,7 @@ static void on_join(struct asked *self, const Lb__Join__Join *join)
     proposals_make(self->coordinator->proposals, &command, COORDINATOR_LATE_MS, on_decided, self);
 }
 
-static void refuse_certificate(struct asked *self, enum certificate_refusal refusal)
+void asked_refuse_certificate(struct asked *self, enum certificate_refusal refusal)
 {
     char reason[160];
 
@@ -329,7 +306,7 @@ static void refuse_certificate(struct asked *self, enum certificate_refusal refu
              : refusal == REFUSED_EXPIRED ? "the certificate ended more than a day ago: join again"
                                           : "your certificate does not count here",
              certificate_refusal_text(refusal));
-    refuse(self, LB_DENIED, reason);
+    asked_refuse(self, LB_DENIED, reason);
 }
 
 static void on_renew(struct asked *self, const Lb__Join__Renew *renew)
@@ -341,14 +318,15 @@ static void on_renew(struct asked *self, const Lb__Join__Renew *renew)
     uint8_t digest[32];
     bool late;
 
-    refusal = who_asks(self->visit, &claims, &late);
+    refusal = visit_who_asks(self->visit, &claims, &late);
     if (refusal != REFUSED_NOT) {
-        refuse_certificate(self, refusal);
+        asked_refuse_certificate(self, refusal);
         return;
     }
     key_digest(X509_get0_pubkey(shown), digest);
-    if (!take_key(self, &renew->request) || memcmp(digest, self->key_digest, sizeof digest) != 0) {
-        refuse(self, LB_DENIED, "a certificate is renewed for its own key only");
+    if (!asked_take_key(self, &renew->request) ||
+        memcmp(digest, self->key_digest, sizeof digest) != 0) {
+        asked_refuse(self, LB_DENIED, "a certificate is renewed for its own key only");
         return;
     }
     if (cannot_sign(self) || is_clock_wrong(self, renew->now_s, CERTIFICATE_RENEW_LATE_S)) {
@@ -369,9 +347,9 @@ static void on_get_news(struct asked *self, const Lb__Join__GetNews *asks)
     struct told told;
     bool late;
 
-    refusal = who_asks(self->visit, &claims, &late);
+    refusal = visit_who_asks(self->visit, &claims, &late);
     if (refusal != REFUSED_NOT) {
-        refuse_certificate(self, refusal);
+        asked_refuse_certificate(self, refusal);
         return;
     }
     tell(self->coordinator, &told);
@@ -381,152 +359,7 @@ static void on_get_news(struct asked *self, const Lb__Join__GetNews *asks)
     news.now_s = clock_wall_s();
     reply.body_case = LB__JOIN__REPLY__BODY_NEWS;
     reply.news = &news;
-    answer(self, &reply);
-}
-
-/* ---- a coordinator-to-be ---- */
-
-static void answer_enlisted(struct asked *self)
-{
-    Lb__Join__Server rows[REGISTER_SERVERS_MAX], *pointers[REGISTER_SERVERS_MAX];
-    Lb__Join__Enlisted enlisted = LB__JOIN__ENLISTED__INIT;
-    Lb__Join__Reply reply = LB__JOIN__REPLY__INIT;
-    const struct register_server *servers;
-    size_t count = register_servers(self->coordinator->reg, &servers);
-    const struct register_server *own = register_server(self->coordinator->reg, &self->node);
-
-    if (own == NULL) { /* the leader knows, and we shall soon */
-        answer_pending(self, self->key_digest);
-        return;
-    }
-    for (size_t i = 0; i < count; i++) {
-        lb__join__server__init(&rows[i]);
-        rows[i].server = servers[i].number;
-        rows[i].address = (char *)servers[i].address;
-        rows[i].node_id = (ProtobufCBinaryData){ NODE_ID_SIZE, (uint8_t *)servers[i].node.bytes };
-        rows[i].voter = true;
-        pointers[i] = &rows[i];
-    }
-    enlisted.intermediate =
-        (ProtobufCBinaryData){ own->intermediate_size, (uint8_t *)own->intermediate };
-    enlisted.server = own->number;
-    enlisted.servers = pointers;
-    enlisted.n_servers = count;
-    reply.body_case = LB__JOIN__REPLY__BODY_ENLISTED;
-    reply.enlisted = &enlisted;
-    answer(self, &reply);
-}
-
-static void on_offered(void *ctx, const struct decision *decision)
-{
-    struct asked *self = ctx;
-
-    switch (decision->outcome) {
-    case REGISTER_DONE:
-        answer_enlisted(self);
-        break;
-    case REGISTER_WAITS:
-        answer_pending(self, self->key_digest);
-        break;
-    default:
-        refuse(self, decision->err != LB_OK ? decision->err : LB_INTERNAL, decision->reason);
-        break;
-    }
-}
-
-static void on_enlist(struct asked *self, const Lb__Join__Enlist *enlist)
-{
-    struct register_command command = { .verb = VERB_OFFER, .now_s = clock_wall_s() };
-    struct certificate_claims claims;
-    enum certificate_refusal refusal;
-    char host[REGISTER_ADDRESS_SIZE], port[HOST_PORT_PORT_SIZE];
-    bool late;
-
-    refusal = who_asks(self->visit, &claims, &late);
-    if (refusal != REFUSED_NOT) {
-        refuse_certificate(self, refusal);
-        return;
-    }
-    if (!take_key(self, &enlist->request) || strlen(enlist->address) >= REGISTER_ADDRESS_SIZE ||
-        enlist->node_port > UINT16_MAX ||
-        !host_port_split(enlist->address, host, sizeof host, port)) {
-        refuse(self, LB_INVALID, "an offer has an address HOST:PORT and a signing request");
-        return;
-    }
-    self->node = command.node = claims.node;
-    snprintf(command.address, sizeof command.address, "%s", enlist->address);
-    command.node_port = (uint16_t)enlist->node_port;
-    command.request = bytes_of(enlist->request.data, enlist->request.len);
-    proposals_make(self->coordinator->proposals, &command, COORDINATOR_LATE_MS, on_offered, self);
-}
-
-/* ---- another coordinator ---- */
-
-static void on_forward_decided(void *ctx, enum proposal verdict, const struct decision *decision)
-{
-    struct asked *self = ctx;
-    struct group_view view;
-    Lb__Join__Forwarded forwarded = LB__JOIN__FORWARDED__INIT;
-    Lb__Join__Reply reply = LB__JOIN__REPLY__INIT;
-
-    forwarded.tag = self->tag;
-    forwarded.uncertain = verdict == PROPOSAL_LOST;
-    forwarded.decided = verdict == PROPOSAL_APPLIED || verdict == PROPOSAL_NO_SPACE;
-    forwarded.outcome = (int32_t)decision->outcome;
-    forwarded.err = (int32_t)decision->err;
-    forwarded.reason = (char *)decision->reason;
-    if (verdict == PROPOSAL_NO_SPACE) {
-        forwarded.outcome = REGISTER_REFUSED;
-        forwarded.err = LB_NO_SPACE;
-        forwarded.reason = (char *)"the disk of the coordinator that leads is full: nothing was "
-                                   "changed";
-    }
-    forwarded.node_id = (ProtobufCBinaryData){ NODE_ID_SIZE, (uint8_t *)decision->node.bytes };
-    forwarded.number = decision->number;
-    forwarded.serial = decision->serial;
-    forwarded.issued_s = decision->issued_s;
-    forwarded.not_after_s = decision->not_after_s;
-    forwarded.coordinator = decision->coordinator;
-    if (self->coordinator->group != NULL) {
-        group_look(self->coordinator->group, &view);
-        forwarded.index = view.last_index;
-    }
-    reply.body_case = LB__JOIN__REPLY__BODY_FORWARDED;
-    reply.forwarded = &forwarded;
-    answer(self, &reply);
-}
-
-static void on_forward(struct asked *self, const Lb__Join__Forward *forward)
-{
-    struct bytes command = bytes_of(forward->command.data, forward->command.len);
-    struct register_command parsed;
-    struct certificate_claims claims;
-    struct decision no = { .outcome = REGISTER_REFUSED, .err = LB_DENIED };
-    int64_t skew_s;
-
-    self->is_forward = true;
-    self->tag = forward->tag;
-    if (!coordinator_check_peer(self->coordinator, secure_ssl(self->visit->secure), &claims) ||
-        !register_is_coordinator(self->coordinator->reg, &claims.node)) {
-        snprintf(no.reason, sizeof no.reason, "only a coordinator's commands are taken");
-        on_forward_decided(self, PROPOSAL_APPLIED, &no);
-        return;
-    }
-    if (register_command_parse(command, &parsed) != LB_OK) {
-        no.err = LB_INVALID;
-        on_forward_decided(self, PROPOSAL_APPLIED, &no);
-        return;
-    }
-    skew_s = coordinator_skew_s(clock_wall_s(), parsed.now_s);
-    if (skew_s > COORDINATOR_SKEW_S || skew_s < -(int64_t)COORDINATOR_SKEW_S) {
-        no.err = LB_CONFLICT;
-        snprintf(no.reason, sizeof no.reason,
-                 "the clocks of two coordinators differ by %" PRId64 " s: set them", skew_s);
-        log_warn("%s", no.reason);
-        on_forward_decided(self, PROPOSAL_APPLIED, &no);
-        return;
-    }
-    proposals_decide(self->coordinator, command, on_forward_decided, self);
+    asked_answer(self, &reply);
 }
 
 /* ---- the stream ---- */
@@ -547,13 +380,13 @@ static void take_request(struct visit *self, const Lb__Join__Request *request)
         on_get_news(asked, request->get_news);
         break;
     case LB__JOIN__REQUEST__BODY_FORWARD:
-        on_forward(asked, request->forward);
+        asked_forward(asked, request->forward);
         break;
     case LB__JOIN__REQUEST__BODY_ENLIST:
-        on_enlist(asked, request->enlist);
+        asked_enlist(asked, request->enlist);
         break;
     default:
-        refuse(asked, LB_UNSUPPORTED, "this coordinator does not know that request");
+        asked_refuse(asked, LB_UNSUPPORTED, "this coordinator does not know that request");
         break;
     }
 }

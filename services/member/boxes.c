@@ -10,9 +10,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define EVERY_MS  300000u /* with a tenth more or less */
-#define AGAIN_MS  15000u  /* nobody could be found or asked */
-#define LOOKUP_MS 20000u
+#define EVERY_MS     300000u /* with a tenth more or less */
+#define AGAIN_MS     1000u   /* no other node could be asked: then, and twice as long each time */
+#define AGAIN_MAX_MS 60000u
+#define LOOKUP_MS    20000u
 
 struct boxes {
     struct member *member;
@@ -21,6 +22,7 @@ struct boxes {
     bool is_pumping;
     unsigned under_way; /* answers, and messages on their way to disk */
     uint64_t next_ms;
+    uint64_t again_ms; /* after a round in which nobody could be asked */
 };
 
 /* One question on its way, or one message to disk. */
@@ -37,13 +39,19 @@ static void end_round(struct boxes *self)
     bool is_any = false;
 
     for (unsigned i = 0; i < self->pickup.holders_count; i++) {
-        is_any = is_any || self->pickup.holders[i].state == PICKUP_LISTED;
+        const struct pickup_holder *holder = &self->pickup.holders[i];
+
+        is_any =
+            is_any || (holder->state == PICKUP_LISTED && address_is_usable(&holder->at.address));
     }
     self->next_ms = now_ms + EVERY_MS * 9 / 10 + random_below(&self->member->random, EVERY_MS / 5);
     if (self->pickup.is_cut && !self->pickup.is_full) {
         self->next_ms = now_ms; /* there is more */
     } else if (!is_any) {
-        self->next_ms = now_ms + AGAIN_MS;
+        self->next_ms = now_ms + self->again_ms;
+        self->again_ms = self->again_ms * 2 < AGAIN_MAX_MS ? self->again_ms * 2 : AGAIN_MAX_MS;
+    } else {
+        self->again_ms = AGAIN_MS;
     }
     pickup_done(&self->pickup);
     self->is_busy = false;
@@ -244,6 +252,7 @@ struct boxes *boxes_new(struct member *member)
     struct boxes *self = xcalloc(1, sizeof(*self));
 
     self->member = member;
+    self->again_ms = AGAIN_MS;
     pickup_begin(&self->pickup, NULL, 0);
     return self;
 }

@@ -3,6 +3,7 @@
 #include "libcommon/memory.h"
 #include "libcommon/message.h"
 #include "services/member/ask.h"
+#include "services/member/certificates.h"
 #include "services/member/denied.h"
 #include "services/member/receive.h"
 #include "services/member/service.h"
@@ -88,7 +89,7 @@ static void answer_refused(struct batch *batch, size_t index, lb_err err, const 
     Lb__Peer__Reply reply = LB__PEER__REPLY__INIT;
     Lb__Peer__Refused refused = LB__PEER__REFUSED__INIT;
 
-    refused.err = err;
+    refused.err = (int32_t)err;
     refused.reason = (char *)(uintptr_t)reason;
     reply.body_case = LB__PEER__REPLY__BODY_REFUSED;
     reply.refused = &refused;
@@ -206,6 +207,24 @@ static void deliver(struct batch *batch, size_t index, const struct node_id *fro
     }
 }
 
+static void give_certificate(struct batch *batch, size_t index, const Lb__Peer__GetCertificate *get)
+{
+    struct member *member = batch->member;
+    Lb__Peer__Reply reply = LB__PEER__REPLY__INIT;
+    struct certificates_own own;
+
+    if (!bytes_equal(ask_bytes(&get->node_id),
+                     bytes_of(member->identity.node.bytes, NODE_ID_SIZE))) {
+        answer_refused(batch, index, LB_DENIED, "it is another node's: ask its store");
+    } else if (!certificates_own(member->certificates, get->intermediate, &own)) {
+        answer_refused(batch, index, LB_TOO_BIG, "the certificate is too long");
+    } else {
+        reply.body_case = LB__PEER__REPLY__BODY_CERTIFICATE;
+        reply.certificate = &own.message;
+        set_answer(batch, index, &reply);
+    }
+}
+
 static void answer_one(struct batch *batch, size_t index, const Lb__Member__Call *call,
                        const Lb__Peer__Request *request)
 {
@@ -220,6 +239,9 @@ static void answer_one(struct batch *batch, size_t index, const Lb__Member__Call
         return;
     case LB__PEER__REQUEST__BODY_DELIVER:
         deliver(batch, index, &from, request->deliver);
+        return;
+    case LB__PEER__REQUEST__BODY_GET_CERTIFICATE:
+        give_certificate(batch, index, request->get_certificate);
         return;
     default:
         answer_refused(batch, index, LB_UNSUPPORTED, "not asked of lb-member");

@@ -34,6 +34,7 @@ struct certificates {
     uint64_t put_ms;   /* when ours is put out next */
     uint64_t pause_ms; /* after that round */
     bool is_putting;
+    uint64_t again_ms;     /* after a round in which nobody took it */
     unsigned asked, taken; /* of this round */
     unsigned under_way;
 };
@@ -81,6 +82,13 @@ static bool take_ours(const struct membership *membership, struct ours *ret_ours
            ret_ours->leaf_size + ret_ours->intermediate_size <= TOGETHER_MAX;
 }
 
+/* Our own store is no other: alone with it, somebody else is looked for soon. */
+static void on_put_here(void *ctx, lb_err err, const Lb__Peer__Reply *reply)
+{
+    (void)reply;
+    on_put(ctx, err != LB_OK ? err : LB_UNSUPPORTED, NULL);
+}
+
 static void put_at(struct certificates *self, const struct contact *to, const struct ours *ours)
 {
     Lb__Peer__Request request = LB__PEER__REQUEST__INIT;
@@ -90,31 +98,26 @@ static void put_at(struct certificates *self, const struct contact *to, const st
     put.intermediate = ask_binary(bytes_of(ours->intermediate, ours->intermediate_size));
     request.body_case = LB__PEER__REQUEST__BODY_PUT_CERTIFICATE;
     request.put_certificate = &put;
-    ask_node(self->member, to, ASK_STORAGE, &request, on_put, self);
+    ask_node(self->member, to, ASK_STORAGE, &request,
+             address_is_usable(&to->address) ? on_put : on_put_here, self);
 }
 
-/* Our own store has it too: who meets us asks us. */
 static void put_everywhere(struct certificates *self, const struct contact *closest, unsigned count)
 {
-    const struct contact own = { .id = self->member->identity.node };
     struct ours ours;
-    bool has_own = false;
 
     if (!take_ours(self->member->membership, &ours)) {
-        log_warn("our certificate is too long to be kept by others: nobody can send us a message");
-        end_round(self);
-        return;
+        log_warn("our certificate is too long to be kept by others: nobody can send us a message "
+                 "while we are away");
+        count = 0;
     }
-    for (unsigned i = 0; i <= count; i++) {
-        const struct contact *to = i < count ? &closest[i] : &own;
-
-        if (!address_is_usable(&to->address) && has_own) {
-            continue;
-        }
-        has_own = has_own || !address_is_usable(&to->address);
+    for (unsigned i = 0; i < count; i++) {
         self->asked++;
         self->under_way++;
-        put_at(self, to, &ours);
+        put_at(self, &closest[i], &ours);
+    }
+    if (count == 0) {
+        end_round(self);
     }
 }
 
@@ -146,6 +149,25 @@ void certificates_renewed(struct certificates *self)
 {
     self->put_ms = 0;
     self->pause_ms = FIRST_MS;
+}
+
+bool certificates_own(const struct certificates *self, bool intermediate_only,
+                      struct certificates_own *ret_own)
+{
+    struct ours ours;
+
+    if (!take_ours(self->member->membership, &ours)) {
+        return false;
+    }
+    memcpy(ret_own->leaf, ours.leaf, ours.leaf_size);
+    memcpy(ret_own->intermediate, ours.intermediate, ours.intermediate_size);
+    lb__peer__certificate__init(&ret_own->message);
+    if (!intermediate_only) {
+        ret_own->message.leaf = ask_binary(bytes_of(ret_own->leaf, ours.leaf_size));
+    }
+    ret_own->message.intermediate =
+        ask_binary(bytes_of(ret_own->intermediate, ours.intermediate_size));
+    return true;
 }
 
 /* ---- others' ---- */
@@ -279,7 +301,10 @@ static void ask_source(struct source *source, bool intermediate, ask_fn *on_answ
     get.intermediate = intermediate;
     request.body_case = LB__PEER__REQUEST__BODY_GET_CERTIFICATE;
     request.get_certificate = &get;
-    ask_node(getting->self->member, &source->at, ASK_STORAGE, &request, on_answer, source);
+    /* The node itself knows it best, and needs no store for that. */
+    ask_node(getting->self->member, &source->at,
+             node_id_equal(&source->at.id, &getting->node) ? ASK_MEMBER : ASK_STORAGE, &request,
+             on_answer, source);
 }
 
 static void on_intermediate(void *ctx, lb_err err, const Lb__Peer__Reply *reply)

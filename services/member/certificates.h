@@ -7,6 +7,8 @@
 
 #include "libcommon/address.h"
 #include "libcommon/error.h"
+#include "libcommon/pki/certificate.h"
+#include "proto/peer.pb-c.h"
 
 #include <openssl/types.h>
 #include <stdint.h>
@@ -18,6 +20,15 @@ struct certificates *certificates_new(struct member *member);
 void certificates_free(struct certificates **self);
 void certificates_tick(struct certificates *self, uint64_t now_ms);
 void certificates_renewed(struct certificates *self); /* ours is another: put it out soon */
+
+/* Ours, for who asks us; points into itself. False: it does not fit into one answer. */
+struct certificates_own {
+    Lb__Peer__Certificate message;
+    uint8_t leaf[CERTIFICATE_DER_MAX];
+    uint8_t intermediate[CERTIFICATE_DER_MAX];
+};
+bool certificates_own(const struct certificates *self, bool intermediate_only,
+                      struct certificates_own *ret_own);
 
 /*
  * The leaf of a node, from one of these nodes. Called once; from inside when it is known already or

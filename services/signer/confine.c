@@ -23,11 +23,11 @@ static const int refused[] = {
 static int add_rules(scmp_filter_ctx filter)
 {
     static const int families[] = { SCMP_SYS(socket), SCMP_SYS(socketpair) };
+    static const struct scmp_arg_cmp not_unix = { 0, SCMP_CMP_NE, AF_UNIX, 0 };
     int failed = 0;
 
     for (size_t i = 0; i < sizeof families / sizeof families[0] && failed == 0; i++) {
-        failed = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EACCES), families[i], 1,
-                                  SCMP_A0_32(SCMP_CMP_NE, AF_UNIX));
+        failed = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EACCES), families[i], 1, not_unix);
     }
     for (size_t i = 0; i < sizeof refused / sizeof refused[0] && failed == 0; i++) {
         failed = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), refused[i], 0);

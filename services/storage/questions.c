@@ -41,6 +41,7 @@ struct batch {
     struct storing *storings;
     size_t storings_count;
     struct box_call **calls; /* one a question, or NULL: none is a call */
+    size_t calls_count;      /* the questions are gone before these */
     size_t left;             /* stores and calls not yet committed */
 };
 
@@ -161,8 +162,10 @@ static void begin_call(struct batch *self, size_t index)
         refuse(&self->outcomes[index], ITEM_MALFORMED);
         return;
     }
-    if (self->calls == NULL)
-        self->calls = xcalloc(self->questions->n_questions, sizeof(struct box_call *));
+    if (self->calls == NULL) {
+        self->calls_count = self->questions->n_questions;
+        self->calls = xcalloc(self->calls_count, sizeof(struct box_call *));
+    }
     caller = node_id_from(body->node_id.data);
     self->calls[index] = box_call_begin(desk, &caller, bytes_of_binary(&body->body),
                                         storage_now_s(storage), on_call_written, self, &waits);
@@ -413,7 +416,7 @@ static void read_one(struct batch *self, size_t index)
 
 static void batch_free(struct batch *self)
 {
-    for (size_t i = 0; self->calls != NULL && i < self->questions->n_questions; i++)
+    for (size_t i = 0; i < self->calls_count; i++)
         box_call_free(&self->calls[i]);
     free(self->calls);
     free(self->outcomes);

@@ -34,7 +34,7 @@ static void become_member(char **argv)
         memcpy(name ? name : program, MEMBER_PROGRAM, sizeof(MEMBER_PROGRAM));
         (void)execv(program, argv);
     }
-    fprintf(stderr, "lb-transport: cannot start %s: %s\n", MEMBER_PROGRAM + 1, strerror(errno));
+    fprintf(stderr, "lb-transport: cannot start %s: %s\n", &MEMBER_PROGRAM[1], strerror(errno));
 }
 
 int main(int argc, char **argv)

@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 
-from swarm_clients import Client, Membership
+from swarm_clients import Client
 
 
 # ---- libtorrent, told what to do line by line ----
@@ -74,26 +74,42 @@ class Libtorrent(Client):
 
 
 class LibtorrentTls(Libtorrent):
-    """Its SSL torrents, with a certificate of the same network. The torrent is another: the root stands in it."""
+    """Its SSL torrents. Neither sends its intermediate, so their leaf is the root's own, and not of the network
+    of the others."""
     name = "libtorrent, TLS"
     mode = "tls"
 
     def __init__(self, lab, place, number):
         super().__init__(lab, place, number)
-        self.member = Membership(lab, number)
         self.torrent_path = lab.torrent_path + ".tls"
+        self.certificates = os.path.join(lab.parent, "libtorrent-tls")
+        if not os.path.exists(self.certificates):
+            os.mkdir(self.certificates)
+            self.make_certificates()
+
+    def file(self, name):
+        return os.path.join(self.certificates, name)
+
+    def make_certificates(self):
+        new = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "7"]
+        subprocess.run([*new, "-subj", "/CN=root", "-keyout", self.file("root.key"), "-out", self.file("root.pem")],
+                       check=True, capture_output=True)
+        subprocess.run([*new, "-subj", "/CN=leaf", "-CA", self.file("root.pem"), "-CAkey", self.file("root.key"),
+                        "-addext", "basicConstraints=critical,CA:FALSE", "-addext", "subjectAltName=DNS:*",
+                        "-keyout", self.file("leaf.key"), "-out", self.file("leaf.pem")],
+                       check=True, capture_output=True)
 
     def write_torrent(self):
         import libtorrent as lt
         with open(self.lab.torrent_path, "rb") as file:
             torrent = lt.bdecode(file.read())
-        with open(self.member.path("root.pem"), "rb") as file:
+        with open(self.file("root.pem"), "rb") as file:
             torrent[b"info"][b"ssl-cert"] = file.read()
         with open(self.torrent_path, "wb") as file:
             file.write(lt.bencode(torrent))
 
     def add(self, folder, role):
-        self.tell(f"add {self.torrent_path} {folder} {role} {self.member.path('member.pem')} {self.member.path('member.key')}")
+        self.tell(f"add {self.torrent_path} {folder} {role} {self.file('leaf.pem')} {self.file('leaf.key')}")
 
     def seed(self):
         self.write_torrent()

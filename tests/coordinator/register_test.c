@@ -138,7 +138,7 @@ static struct register_command command_of(const struct world *world, const char 
 {
     const char *colon = strchr(word, ':');
     size_t size = colon != NULL ? (size_t)(colon - word) : strlen(word);
-    struct register_command command;
+    struct register_command command = { 0 };
 
     if (word[0] == '*' || word[0] == '-') {
         command = world_command(world, word[0] == '*' ? VERB_INVITE : VERB_WITHDRAW);

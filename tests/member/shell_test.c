@@ -161,6 +161,21 @@ static void who_is_there_gets_it(void **state)
     world_done(&world);
 }
 
+/* Before its certificate is kept by anybody: it gives it itself. */
+static void who_has_just_come_can_be_written_to(void **state)
+{
+    struct world_answer answer;
+
+    (void)state;
+    begin(2);
+    answer = send_text(A, B, "already?");
+    assert_int_equal(answer.err, LB_OK);
+    assert_true(answer.reply->sent->delivered);
+    world_answer_done(&answer);
+    assert_inbox(B, "A:already?");
+    world_done(&world);
+}
+
 static void the_longest_and_the_empty_one(void **state)
 {
     char *longest = xcalloc(1, SEALED_TEXT_MAX + 2);
@@ -861,6 +876,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(who_is_there_gets_it),
+        cmocka_unit_test(who_has_just_come_can_be_written_to),
         cmocka_unit_test(the_longest_and_the_empty_one),
         cmocka_unit_test(who_is_away_finds_it_when_it_comes),
         cmocka_unit_test(a_coordinator_of_a_long_name),

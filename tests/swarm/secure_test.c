@@ -218,7 +218,7 @@ static const struct caller_row {
     { "naming a host", NO_HEX, SECURE_REFUSED_UNKNOWN_TORRENT },
 };
 
-static const char *name_of(const struct secure_world *world, int kind, char hex[HEX_SIZE])
+static const char *name_of(const struct secure_world *world, unsigned kind, char hex[HEX_SIZE])
 {
     hex_encode(world->infohash, 20, hex);
     switch (kind) {
