@@ -50,7 +50,7 @@ static void ask_as(struct enrol_errand *self, const struct membership *membershi
     self->options.key = membership_key(membership);
     self->options.leaf = membership_leaf(membership);
     self->options.intermediate = membership_intermediate(membership);
-    self->options.clock_slack_s = CERTIFICATE_RENEW_LATE_S;
+    self->options.clock_slack_s = CERTIFICATE_CLOCK_OFF_S;
     memcpy(self->options.network, membership_identity(membership)->network, NETWORK_ID_SIZE);
     for (size_t i = 0; i < count; i++) {
         enrol_add_address(self, addresses[i], ENROL_COORDINATORS_MAX);

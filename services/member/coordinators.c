@@ -160,7 +160,7 @@ static void end_renewal(struct coordinators *self, struct errand *errand)
         log_info("certificate renewed by %s, serial %llu", errand->report.coordinator,
                  (unsigned long long)membership_claims(member->membership)->serial);
     } else {
-        renewal_failed(&self->renewal, member_now_ms(member), &member->random);
+        renewal_failed(&self->renewal, clock_wall_s(), member_now_ms(member), &member->random);
         snprintf(self->problem, sizeof(self->problem), "%s", errand->report.text);
         member_count(member, MEMBER_NOT_RENEWED);
         log_warn("certificate not renewed: %s", self->problem);
@@ -208,7 +208,7 @@ static void begin(struct coordinators *self, bool is_renewal)
     self->is_new = false;
     self->is_busy = pool_submit(self->member->pool, &errand->job) == LB_OK;
     if (!self->is_busy && is_renewal) {
-        renewal_failed(&self->renewal, member_now_ms(self->member), &self->member->random);
+        renewal_failed(&self->renewal, clock_wall_s(), member_now_ms(self->member), &self->member->random);
     }
 }
 

@@ -97,7 +97,7 @@ static bool tell_certificate(struct member *self, const struct coordinators_view
         return true;
     case RENEWAL_LOST:
         actor_state(self->actor, STATE_DEGRADED,
-                    "certificate ended %s, over a day ago: this node has to join again", until);
+                    "certificate ended %s, over 90 days ago: this node has to join again", until);
         return true;
     case RENEWAL_EARLY:
         actor_state(self->actor, STATE_DEGRADED,
