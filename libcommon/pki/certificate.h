@@ -113,7 +113,7 @@ LB_MUST_CHECK lb_err certificate_to_pem(const X509 *first, const X509 *second,
 
 /*
  * X(NAME, text): why a certificate does not count; each with a counter of its own in transport and
- * swarm ("tls_" before the text). THREATS 3.5 names the thirteen; the last four are the session's
+ * swarm ("tls_" before the text). THREATS 3.5 names the thirteen; the last five are the session's
  * and counted by who holds that.
  */
 #define CERTIFICATE_REFUSALS(X)                                                                    \
@@ -130,6 +130,7 @@ LB_MUST_CHECK lb_err certificate_to_pem(const X509 *first, const X509 *second,
     X(OLD_PROTOCOL, "old_protocol") /* below DTLS 1.2 or TLS 1.3 */                                \
     X(RESUMED_REVOKED, "resumed_revoked")                                                          \
     X(RENEGOTIATED, "renegotiated")                                                                \
+    X(NO_NEWS, "no_news") /* for a day, and it is new: membership_admit() */                       \
     X(OTHER, "other_failure")
 
 #define CERTIFICATE_REFUSAL_ENUM(name, text) REFUSED_##name,

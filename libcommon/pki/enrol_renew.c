@@ -75,6 +75,9 @@ static lb_err keep_renewed(const struct enrol_place *place, const struct members
         err = enrol_put_denied(place, bytes_of(message->denied.data, message->denied.len),
                                admitted->denied, deny_list_number(membership_denied(membership)));
     }
+    if (err == LB_OK) {
+        err = membership_put_reached(place->member_folder, clock_wall_s());
+    }
     enrol_leave(&user);
     return err;
 }
@@ -123,6 +126,9 @@ static lb_err take_news(const struct enrol_place *place, const struct membership
         if (err == LB_OK && denied) {
             err = enrol_put_denied(place, data, denied,
                                    deny_list_number(membership_denied(membership)));
+        }
+        if (err == LB_OK) {
+            err = membership_put_reached(place->member_folder, clock_wall_s());
         }
         enrol_leave(&user);
     }
