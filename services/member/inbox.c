@@ -319,11 +319,3 @@ lb_err inbox_sweep(struct inbox *self, uint64_t now_s, unsigned budget, bool *re
 
     return err == LB_OK ? finish(&write, sweep(&write, now_s, budget, ret_more)) : err;
 }
-
-lb_err inbox_set_reached(struct inbox *self, uint64_t now_s)
-{
-    struct write write;
-    lb_err err = begin(self, &write);
-
-    return err == LB_OK ? finish(&write, inbox_put_meta(self, write.txn, "reached", now_s)) : err;
-}

@@ -73,6 +73,8 @@ static void world_done(const struct world *world)
                                          "member/member.pem",
                                          "member/coordinators",
                                          "member/denied",
+                                         "member/reached",
+                                         "member/intermediates",
                                          "member",
                                          "identity",
                                          "bootstrap",
