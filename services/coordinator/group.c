@@ -155,8 +155,7 @@ static void on_decided(struct raft_apply *request, int status, void *result)
     free(it);
 }
 
-/* Is there room for segments of the log, and a snapshot beside the last one? */
-static bool has_space(const struct group *self)
+bool group_has_space(const struct group *self)
 {
     struct statvfs disk;
     uint64_t snapshot = register_members_count(self->settings.reg) * 400;
@@ -175,7 +174,7 @@ void group_propose(struct group *self, struct bytes command, proposed_fn *propos
         proposed(ctx, PROPOSAL_ELSEWHERE, NULL);
         return;
     }
-    if (!has_space(self)) {
+    if (!group_has_space(self)) {
         proposed(ctx, PROPOSAL_NO_SPACE, NULL);
         return;
     }

@@ -62,6 +62,8 @@ void group_propose(struct group *self, struct bytes command, proposed_fn *propos
 bool group_leads(const struct group *self);
 /* And everything decided before it led has been applied here. */
 bool group_is_fresh(const struct group *self);
+/* Is there room on its disk for segments of the log, and a snapshot beside the last one? */
+bool group_has_space(const struct group *self);
 uint64_t group_leader(const struct group *self); /* its number; 0: none is known */
 
 struct group_view {

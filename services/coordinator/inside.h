@@ -52,6 +52,7 @@ struct coordinator {
     struct door *door;
     struct enlisting *enlisting; /* NULL: we are of the group, or have not offered ourselves */
     bool is_first, founding;     /* `first` is there; its command is being proposed */
+    char not_founded[200];       /* why not, as it was said last */
 
     struct link *signer, *member;
     uint8_t request[CERTIFICATE_REQUEST_MAX]; /* of the signer's key */

@@ -24,6 +24,8 @@ static bool is_there(struct coordinator *self, struct call **call)
     call_fail(call, self->enlisting != NULL ? LB_UNSUPPORTED : LB_UNAVAILABLE, /* to ask again */
               self->enlisting != NULL
                   ? "this node waits to be added to the coordinators by its operator"
+              : self->is_first
+                  ? "the network is not begun yet: lb-admin status says why"
                   : "this coordinator has no register yet: it reaches none of the others, or they "
                     "have removed it");
     return false;

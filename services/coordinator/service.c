@@ -240,7 +240,9 @@ static void on_founded(void *ctx, const struct decision *decision)
     struct coordinator *self = ctx;
 
     self->founding = false;
-    if (decision->outcome == REGISTER_REFUSED && decision->err != LB_EXISTS) {
+    if (decision->outcome == REGISTER_REFUSED && decision->err != LB_EXISTS &&
+        strcmp(self->not_founded, decision->reason) != 0) { /* it is tried again at every tick */
+        snprintf(self->not_founded, sizeof self->not_founded, "%s", decision->reason);
         log_warn("the network is not founded yet: %s", decision->reason);
     }
 }
@@ -312,6 +314,11 @@ static void say_state(struct coordinator *self)
             "nobody can join here");
     } else if (self->intermediate_size == 0) {
         actor_state(self->actor, STATE_DEGRADED, "lb-signer does not answer");
+    } else if (leader == self->number && !group_has_space(self->group)) {
+        actor_state(self->actor, STATE_DEGRADED, "%s",
+                    register_is_founded(self->reg)
+                        ? "the disk is nearly full: nobody can join"
+                        : "the disk is nearly full: the network could not be begun");
     } else if (leader == self->number) {
         actor_state(self->actor, STATE_READY, "leads the coordinators");
     } else {

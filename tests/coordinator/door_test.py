@@ -210,6 +210,7 @@ def full_disk(first):
         except Refused as refused:
             assert refused.err == NO_SPACE, refused
         assert len(first.members()) == before
+        e2e.wait_for("it says so", lambda: "disk is nearly full" in first.log())
         first.kill("coordinator")
         first.start("coordinator")
         time.sleep(0.5)
