@@ -3,14 +3,18 @@
 #include "libcommon/memory.h"
 
 #include <assert.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#define TEMPORARY ".new-" /* and the number of the process that writes it */
 
 static lb_err from_errno(int code)
 {
@@ -154,6 +158,37 @@ static lb_err put_in_place(int folder, const char *temporary, const char *name, 
     return err;
 }
 
+/* "name.new-PID" of processes that ended in the middle: a key may be in it. */
+static void sweep(int folder, const char *name)
+{
+    int again = openat(folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *entries = again >= 0 ? fdopendir(again) : NULL;
+    size_t size = strlen(name);
+
+    if (entries == NULL) {
+        if (again >= 0) {
+            close(again);
+        }
+        return;
+    }
+    for (const struct dirent *it = readdir(entries); it != NULL; it = readdir(entries)) {
+        const char *suffix = it->d_name + size;
+        long pid;
+        char *end;
+
+        if (strncmp(it->d_name, name, size) != 0 ||
+            strncmp(suffix, TEMPORARY, strlen(TEMPORARY)) != 0) {
+            continue;
+        }
+        pid = strtol(suffix + strlen(TEMPORARY), &end, 10);
+        if (*end == '\0' && pid > 0 && pid <= INT_MAX && kill((pid_t)pid, 0) != 0 &&
+            errno == ESRCH) {
+            (void)unlinkat(folder, it->d_name, 0);
+        }
+    }
+    closedir(entries);
+}
+
 static lb_err put(const char *folder, const char *name, struct bytes data, unsigned mode,
                   bool replace)
 {
@@ -165,12 +200,13 @@ static lb_err put(const char *folder, const char *name, struct bytes data, unsig
     if (fd < 0) {
         return from_errno(errno);
     }
-    if (snprintf(temporary, sizeof(temporary), "%s.new-%ld", name, (long)getpid()) >=
+    if (snprintf(temporary, sizeof(temporary), "%s" TEMPORARY "%ld", name, (long)getpid()) >=
         (int)sizeof(temporary)) {
         close(fd);
         return LB_IO;
     }
     (void)unlinkat(fd, temporary, 0); /* of a process of our number that died */
+    sweep(fd, name);
     err = write_new(fd, temporary, data, mode);
     if (err == LB_OK) {
         err = put_in_place(fd, temporary, name, replace);

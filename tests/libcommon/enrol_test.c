@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define NODE 50u
@@ -252,6 +253,45 @@ static void test_row(void **state)
     }
     world_done(&world);
     free(all);
+}
+
+/* A process that has ended: what it was writing is left. */
+static pid_t ended_process(void)
+{
+    pid_t pid = fork();
+
+    if (pid == 0) {
+        _exit(0);
+    }
+    assert_int_equal(waitpid(pid, NULL, 0), pid);
+    return pid;
+}
+
+static void what_an_interrupted_join_left_is_removed(void **state)
+{
+    static struct fake_coordinator coordinator;
+    static const char *const names[] = { "member/member.key", "member/member.pem", "identity" };
+    pid_t ended = ended_process();
+    struct world world;
+
+    (void)state;
+    coordinator = (struct fake_coordinator){ .network = &network, .script = "A", .node = NODE };
+    world_init(&world);
+    assert_int_equal(mkdir(world.member, 0700), 0);
+    for (size_t i = 0; i < 3; i++) {
+        char path[PATH_MAX];
+        FILE *file;
+
+        snprintf(path, sizeof(path), "%s/%s.new-%ld", world.folder, names[i], (long)ended);
+        file = fopen(path, "w");
+        assert_non_null(file);
+        fclose(file);
+    }
+    fake_coordinator_start(&coordinator);
+    add_address(&world, coordinator.address);
+    assert_int_equal(enrol_join(&world.place, &world.joining, &world.limits, &world.report), LB_OK);
+    fake_coordinator_end(&coordinator);
+    world_done(&world); /* nothing of them is there */
 }
 
 static void a_member_does_not_join_again(void **state)
@@ -558,6 +598,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_member_does_not_join_again),
+        cmocka_unit_test(what_an_interrupted_join_left_is_removed),
         cmocka_unit_test(a_clock_five_minutes_late_is_told),
         cmocka_unit_test(a_clock_25_hours_ahead_is_told),
         cmocka_unit_test(who_waits_too_long_is_told_what_to_do),
