@@ -402,10 +402,15 @@ static void gone(struct visit *self)
     on_gone(ctx);
 }
 
-/* One at a time, but for coordinators, whose requests do not wait for each other. */
+/*
+ * One at a time, but for coordinators, whose requests do not wait for each other; and none while
+ * the answers before are not read: they may be as large as a deny list.
+ */
 static bool takes_more(const struct visit *self)
 {
-    return self->asked_count == 0 || (self->asked->is_forward && self->asked_count < FORWARDS_MAX);
+    return !secure_is_busy(self->secure) &&
+           (self->asked_count == 0 ||
+            (self->asked->is_forward && self->asked_count < FORWARDS_MAX));
 }
 
 /* A request that is answered at once comes back here: the loop below goes on. */
