@@ -13,20 +13,26 @@
 #include "services/cli/units.h"
 #include "services/coordinator/create.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
+#include <unistd.h>
 
-#define RENEW_EARLY_S (30u * 24 * 3600) /* said from then on: the key lies in a drawer */
+#define VOTES_WITHIN_MS 5000u
+#define VOTES_POLL_NS   200000000
+#define RENEW_EARLY_S   (30u * 24 * 3600) /* said from then on: the key lies in a drawer */
 
-/* Until the next call on the session. */
-static int get_group(struct session *session,
+/* Until the next call on the session. once: as it is now, also when there is no register yet. */
+static int get_group(struct session *session, bool once,
                      const Littlebird__V1__GetCoordinatorsResponse **ret_group)
 {
     Littlebird__V1__GetCoordinatorsRequest request = LITTLEBIRD__V1__GET_COORDINATORS_REQUEST__INIT;
     struct client_call call = { .method = "NetworkService/GetCoordinators",
                                 .request = &request.base,
                                 .response = &littlebird__v1__get_coordinators_response__descriptor,
-                                .timeout_ms = SESSION_TIMEOUT_MS };
+                                .timeout_ms = SESSION_TIMEOUT_MS,
+                                .once = once };
     const void *response;
     int code = session_call(session, &call, &response);
 
@@ -100,7 +106,7 @@ int command_coordinator_status(const struct args *args)
 
     if (code != EXIT_DONE)
         return code;
-    code = get_group(&session, &group);
+    code = get_group(&session, true, &group);
     if (code == EXIT_DONE && session.json) {
         json_print(json_of_message(&group->base));
     } else if (code == EXIT_DONE) {
@@ -172,8 +178,11 @@ static int sign(const struct args *args, const Littlebird__V1__GetCoordinatorsRe
     const char *key_file = args_value(args, "root-key");
     struct create_problem problem = { "" };
     char root_file[PATHS_SIZE];
-    int code = root_file_of(args, key_file, root_file);
+    int code;
 
+    if (access(key_file, R_OK) != 0)
+        return args_failed(args, "cannot read %s: %s", key_file, strerror(errno));
+    code = root_file_of(args, key_file, root_file);
     if (code != EXIT_DONE)
         return code;
     if (group->network_id.len != NETWORK_ID_SIZE)
@@ -199,7 +208,7 @@ static int sign_and_send(struct session *session, bool offered, unsigned *ret_vo
     uint8_t der[CERTIFICATE_DER_MAX], node[NODE_ID_SIZE];
     const void *response;
     size_t size;
-    int code = get_group(session, &group);
+    int code = get_group(session, false, &group);
 
     if (code == EXIT_DONE)
         code = choose(session->args, group, offered, &coordinator);
@@ -216,14 +225,36 @@ static int sign_and_send(struct session *session, bool offered, unsigned *ret_vo
     return session_call(session, &call, &response);
 }
 
+/* The new one votes once it has heard of all there was; EXIT_DONE also when that takes longer. */
+static int say_added(struct session *session, unsigned voters)
+{
+    const uint64_t until_ms = clock_monotonic_ms() + VOTES_WITHIN_MS;
+
+    for (;;) {
+        const Littlebird__V1__GetCoordinatorsResponse *group;
+        int code = get_group(session, false, &group);
+
+        if (code != EXIT_DONE)
+            return code;
+        if (group_voters(group) >= voters) {
+            fprintf(stderr, "added; %s\n", group_strength_text(voters));
+            return EXIT_DONE;
+        }
+        if (clock_monotonic_ms() >= until_ms)
+            break;
+        nanosleep(&(struct timespec){ .tv_nsec = VOTES_POLL_NS }, NULL);
+    }
+    fprintf(stderr, "added, but it does not vote yet: does it run, and do the others reach it at "
+                    "its address? lb-admin coordinator status says when it does\n");
+    return EXIT_DONE;
+}
+
 static int add(struct session *session)
 {
     unsigned voters;
     int code = sign_and_send(session, true, &voters);
 
-    if (code == EXIT_DONE)
-        fprintf(stderr, "added; %s\n", group_strength_text(voters + 1));
-    return code;
+    return code == EXIT_DONE ? say_added(session, voters + 1) : code;
 }
 
 static int renew(struct session *session)
@@ -281,7 +312,7 @@ static int remove_coordinator(struct session *session)
     uint8_t node[NODE_ID_SIZE];
     const void *response;
     unsigned voters;
-    int code = get_group(session, &group);
+    int code = get_group(session, false, &group);
 
     if (code == EXIT_DONE)
         code = choose(session->args, group, false, &coordinator);
@@ -301,7 +332,10 @@ static int remove_coordinator(struct session *session)
     request.node_id = (ProtobufCBinaryData){ NODE_ID_SIZE, node };
     code = session_call(session, &call, &response);
     if (code == EXIT_DONE)
-        fprintf(stderr, "removed; %s\n", group_strength_text(voters));
+        fprintf(stderr,
+                "removed; %s\nthere: stop the node, remove its folders ca/ and coordinator/, start "
+                "it again: it is a member\n",
+                group_strength_text(voters));
     return code;
 }
 
