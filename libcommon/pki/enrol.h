@@ -49,6 +49,8 @@ struct enrol_joining {
     const char *host_name; /* for the operator's list; cut to 64 bytes */
     /* It waits for an operator's approval, asks again after so long; may be NULL. */
     void (*on_pending)(void *ctx, const char *fingerprint, unsigned ask_again_s);
+    /* No coordinator has answered so far, and why: they are asked again; once; may be NULL. */
+    void (*on_waiting)(void *ctx, const char *why);
     void *ctx;
 };
 
@@ -65,7 +67,7 @@ LB_MUST_CHECK lb_err enrol_join(const struct enrol_place *place,
 
 /*
  * A new certificate for the same key, written to member_folder together with the coordinators and
- * the deny list of that moment. Ours may have expired a day ago (CERTIFICATE_RENEW_LATE_S). As
+ * the deny list of that moment. Ours may have expired (CERTIFICATE_RENEW_LATE_S ago). As
  * above; LB_DENIED: the network has put this node out, or its certificate is too old to be renewed.
  */
 LB_MUST_CHECK lb_err enrol_renew(const struct enrol_place *place, const struct enrol_limits *limits,

@@ -100,33 +100,16 @@ bool enrol_is_address(const char *text)
 
 /* ---- whose folder it is ---- */
 
-static lb_err from_errno(void)
-{
-    switch (errno) {
-    case ENOENT:
-        return LB_NOT_FOUND;
-    case EACCES:
-    case EPERM:
-    case EROFS:
-        return LB_DENIED;
-    case ENOSPC:
-    case EDQUOT:
-        return LB_NO_SPACE;
-    default:
-        return LB_IO;
-    }
-}
-
 lb_err enrol_enter(const struct enrol_place *place, struct enrol_user *ret_user)
 {
     struct stat about;
 
     ret_user->is_other = false;
     if (mkdir(place->member_folder, 0700) != 0 && errno != EEXIST) {
-        return from_errno();
+        return lb_err_of_errno(errno);
     }
     if (lstat(place->member_folder, &about) != 0) {
-        return from_errno();
+        return lb_err_of_errno(errno);
     }
     if (!S_ISDIR(about.st_mode)) {
         return LB_DENIED;

@@ -66,8 +66,10 @@ struct enrol_errand {
     struct join_client_options options;
     const Lb__Join__Request *request;
     char addresses[ENROL_COORDINATORS_MAX + ENROL_HINTS_MAX][JOIN_ADDRESS_SIZE];
-    size_t addresses_count, own_count; /* without hints */
-    lb_err worst;                      /* of a round in which none answered */
+    size_t addresses_count, own_count;              /* without hints */
+    lb_err worst;                                   /* of a round in which none answered */
+    void (*on_waiting)(void *ctx, const char *why); /* after the first such round; NULL: nobody */
+    void *ctx;
 };
 
 /* One more, if it is an address and not there already; at most max. */

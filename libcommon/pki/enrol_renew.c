@@ -50,7 +50,7 @@ static void ask_as(struct enrol_errand *self, const struct membership *membershi
     self->options.key = membership_key(membership);
     self->options.leaf = membership_leaf(membership);
     self->options.intermediate = membership_intermediate(membership);
-    self->options.clock_slack_s = CERTIFICATE_RENEW_LATE_S;
+    self->options.clock_slack_s = CERTIFICATE_CLOCK_OFF_S;
     memcpy(self->options.network, membership_identity(membership)->network, NETWORK_ID_SIZE);
     for (size_t i = 0; i < count; i++) {
         enrol_add_address(self, addresses[i], ENROL_COORDINATORS_MAX);
@@ -74,6 +74,9 @@ static lb_err keep_renewed(const struct enrol_place *place, const struct members
     if (err == LB_OK && admitted->denied) {
         err = enrol_put_denied(place, bytes_of(message->denied.data, message->denied.len),
                                admitted->denied, membership_denied(membership));
+    }
+    if (err == LB_OK) {
+        err = membership_put_reached(place->member_folder, clock_wall_s());
     }
     enrol_leave(&user);
     return err;
@@ -122,6 +125,9 @@ static lb_err take_news(const struct enrol_place *place, const struct membership
         err = enrol_put_coordinators(place, news->coordinators, news->n_coordinators);
         if (err == LB_OK && denied) {
             err = enrol_put_denied(place, data, denied, membership_denied(membership));
+        }
+        if (err == LB_OK) {
+            err = membership_put_reached(place->member_folder, clock_wall_s());
         }
         enrol_leave(&user);
     }

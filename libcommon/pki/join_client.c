@@ -217,7 +217,7 @@ static lb_err say_ended(struct talk *self)
     if (is_about_certificate(alert) && self->options->leaf) {
         return say(self, LB_DENIED,
                    "the coordinator does not take this node's certificate: the network has put it "
-                   "out, or it ended more than a day ago");
+                   "out, or it ended more than 90 days ago");
     }
     return say(self, LB_UNAVAILABLE, "the connection ended before there was an answer");
 }

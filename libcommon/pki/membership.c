@@ -15,6 +15,7 @@
 
 #define PEM_MAX          16384 /* bytes; people put comments into such files */
 #define COORDINATORS_MAX 8192  /* bytes */
+#define REACHED_MAX      32    /* bytes */
 
 /* What a person is to do. */
 #define TODO_RIGHTS                                                                                \
@@ -134,6 +135,19 @@ static lb_err read_denied(const struct membership *self, struct deny_list **ret_
     err = deny_list_parse_kept(bytes_of(file.data, file.size), self->root, ret_denied);
     stored_free(&file);
     return err;
+}
+
+/* Lost or damaged it is as if none had been reached. */
+static void read_reached(struct membership *self)
+{
+    struct stored file;
+
+    if (read_file(self, FILE_REACHED, REACHED_MAX, &file) == LB_OK) {
+        membership_parse_reached(self, bytes_of(file.data, file.size));
+        stored_free(&file);
+    } else {
+        self->reached_s = 0;
+    }
 }
 
 static void forget_coordinators(struct membership *self)
@@ -281,6 +295,7 @@ lb_err membership_load(const char *folder, const struct identity *identity, uint
     self->certificate_stamp = stamp_of(self, FILE_CERTIFICATE);
     self->denied_stamp = stamp_of(self, FILE_DENIED);
     self->coordinators_stamp = stamp_of(self, FILE_COORDINATORS);
+    self->reached_stamp = stamp_of(self, FILE_REACHED);
     for (size_t i = 0; err == LB_OK && i < sizeof(files) / sizeof(files[0]); i++) {
         err = files[i].load(self, now_s);
         if (err != LB_OK) {
@@ -291,6 +306,7 @@ lb_err membership_load(const char *folder, const struct identity *identity, uint
         membership_free(&self);
         return err;
     }
+    read_reached(self);
     *ret_self = self;
     return LB_OK;
 }
@@ -331,6 +347,7 @@ void membership_free(struct membership **self)
     X509_free(it->intermediate);
     X509_free(it->root);
     EVP_PKEY_free(it->key);
+    free(it->known);
     free(it->folder);
     free(it);
     *self = NULL;
@@ -403,6 +420,9 @@ unsigned membership_refresh(struct membership *self, uint64_t now_s)
     if (has_changed(self, FILE_COORDINATORS, &self->coordinators_stamp) &&
         read_coordinators(self) == LB_OK) {
         news |= MEMBERSHIP_NEW_COORDINATORS;
+    }
+    if (has_changed(self, FILE_REACHED, &self->reached_stamp)) {
+        read_reached(self);
     }
     return news;
 }

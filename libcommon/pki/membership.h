@@ -8,6 +8,7 @@
  *     member.pem     the leaf, then its intermediate
  *     coordinators   HOST:PORT a line, newest knowledge first
  *     denied         the deny list (deny_list.h); absent: none yet
+ *     reached        when a coordinator was reached last, seconds since 1970; absent: never
  *
  * Each is replaced by rename, synced before. Files of another user, or a key that others may read,
  * are refused at start (LB_DENIED) with a sentence that says what to do.
@@ -20,6 +21,8 @@
 #include <openssl/ssl.h>
 
 #define MEMBERSHIP_COORDINATORS_MAX 16
+#define MEMBERSHIP_KNOWN_MAX        4096u        /* nodes; who gives way to another counts as new */
+#define MEMBERSHIP_ALONE_S          (24u * 3600) /* THREATS 2.20 */
 
 struct membership; /* opaque */
 
@@ -56,7 +59,7 @@ enum membership_news {
 };
 
 /*
- * To be called at every heartbeat: three stat() calls, and reads what changed. Returns bits of enum
+ * To be called at every heartbeat: four stat() calls, and reads what changed. Returns bits of enum
  * membership_news. What cannot be read or does not count is left as it was, and said in the log
  * once.
  */
@@ -108,6 +111,25 @@ enum certificate_refusal membership_check_peer(const struct membership *self, SS
                                                struct certificate_claims *ret_claims);
 
 /*
+ * ---- without coordinators ----
+ *
+ * A revocation comes by the deny list, and who hears of none may have been kept from hearing. So
+ * whom this node knows, or whose session is resumed, is spoken with whatever happens (but for the
+ * deny list); a day without news somebody new is let in only if its own certificate shows that a
+ * coordinator has vouched for it within a day. The others wait until there are news: of a
+ * coordinator that answers, with a majority or without, of a newer deny list, of a renewal.
+ *
+ * When there were news last, by our clock; 0: never.
+ */
+uint64_t membership_news_s(const struct membership *self, uint64_t now_s);
+bool membership_is_alone(const struct membership *self, uint64_t now_s); /* for a day */
+
+/* After membership_check_peer(): REFUSED_NOT, and known from now on; or REFUSED_NO_NEWS. */
+enum certificate_refusal membership_admit(struct membership *self,
+                                          const struct certificate_claims *peer, bool is_resumed,
+                                          uint64_t now_s);
+
+/*
  * After SSL_do_handshake() or SSL_read() has failed (SSL_ERROR_SSL): why, as far as it is the
  * peer's certificate or protocol that we refuse, or REFUSED_OTHER. Empties OpenSSL's error queue.
  */
@@ -124,3 +146,6 @@ bool membership_is_renegotiation(int where, int ret);
 /* Done as root, the file is given to the folder's user (libcommon/stored.h). */
 LB_MUST_CHECK lb_err membership_put_file(const char *folder, const char *name, struct bytes data,
                                          unsigned mode);
+
+/* A coordinator has answered, now. */
+LB_MUST_CHECK lb_err membership_put_reached(const char *folder, uint64_t now_s);

@@ -22,5 +22,12 @@ struct membership {
     struct deny_list *denied; /* NULL: none yet */
     char *coordinators[MEMBERSHIP_COORDINATORS_MAX];
     size_t coordinators_count;
-    struct stamp certificate_stamp, denied_stamp, coordinators_stamp;
+    uint64_t reached_s;    /* when a coordinator was, by our clock; 0: not known */
+    struct node_id *known; /* MEMBERSHIP_KNOWN_MAX, by their id; zeros: free. NULL: none yet */
+    struct stamp certificate_stamp, denied_stamp, coordinators_stamp, reached_stamp;
 };
+
+#define FILE_REACHED "reached"
+
+/* Of the file; what is no number is 0. */
+void membership_parse_reached(struct membership *self, struct bytes text);

@@ -1,4 +1,4 @@
-/* lb-admin coordinator status, add and remove. */
+/* lb-admin coordinator status, add, renew and remove. */
 #include "libcommon/bytes.h"
 #include "libcommon/clock.h"
 #include "proto/littlebird/v1/network.pb-c.h"
@@ -13,18 +13,26 @@
 #include "services/cli/units.h"
 #include "services/coordinator/create.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
+#include <unistd.h>
 
-/* Until the next call on the session. */
-static int get_group(struct session *session,
+#define VOTES_WITHIN_MS 5000u
+#define VOTES_POLL_NS   200000000
+#define RENEW_EARLY_S   (30u * 24 * 3600) /* said from then on: the key lies in a drawer */
+
+/* Until the next call on the session. once: as it is now, also when there is no register yet. */
+static int get_group(struct session *session, bool once,
                      const Littlebird__V1__GetCoordinatorsResponse **ret_group)
 {
     Littlebird__V1__GetCoordinatorsRequest request = LITTLEBIRD__V1__GET_COORDINATORS_REQUEST__INIT;
     struct client_call call = { .method = "NetworkService/GetCoordinators",
                                 .request = &request.base,
                                 .response = &littlebird__v1__get_coordinators_response__descriptor,
-                                .timeout_ms = SESSION_TIMEOUT_MS };
+                                .timeout_ms = SESSION_TIMEOUT_MS,
+                                .once = once };
     const void *response;
     int code = session_call(session, &call, &response);
 
@@ -53,6 +61,8 @@ static void print_head(const Littlebird__V1__GetCoordinatorsResponse *group)
            units_moment(group->intermediate_until_s, text));
     if (group->intermediate_until_s > now_s)
         printf(", %s more", units_duration(group->intermediate_until_s - now_s, text));
+    if (group->intermediate_until_s < now_s + RENEW_EARLY_S)
+        printf("\n    -> lb-admin coordinator renew, with the network's root key");
     printf("\n");
 }
 
@@ -96,7 +106,7 @@ int command_coordinator_status(const struct args *args)
 
     if (code != EXIT_DONE)
         return code;
-    code = get_group(&session, &group);
+    code = get_group(&session, true, &group);
     if (code == EXIT_DONE && session.json) {
         json_print(json_of_message(&group->base));
     } else if (code == EXIT_DONE) {
@@ -108,7 +118,7 @@ int command_coordinator_status(const struct args *args)
     return code;
 }
 
-/* ---- add and remove ---- */
+/* ---- add, renew and remove ---- */
 
 /* EXIT_NOT_FOUND, and why, when it is not exactly one. */
 static int choose(const struct args *args, const Littlebird__V1__GetCoordinatorsResponse *group,
@@ -128,7 +138,10 @@ static int choose(const struct args *args, const Littlebird__V1__GetCoordinators
                           "coordinator status)",
                           host);
     else if (offered && others > 0)
-        (void)args_failed(args, "%.80s is one of the group already", host);
+        (void)args_failed(args,
+                          "%.80s is one of the group already; lb-admin coordinator renew signs "
+                          "anew for it",
+                          host);
     else if (offered)
         (void)args_failed(args,
                           "%.80s has not offered itself: there, littlebird join - --coordinator "
@@ -165,8 +178,11 @@ static int sign(const struct args *args, const Littlebird__V1__GetCoordinatorsRe
     const char *key_file = args_value(args, "root-key");
     struct create_problem problem = { "" };
     char root_file[PATHS_SIZE];
-    int code = root_file_of(args, key_file, root_file);
+    int code;
 
+    if (access(key_file, R_OK) != 0)
+        return args_failed(args, "cannot read %s: %s", key_file, strerror(errno));
+    code = root_file_of(args, key_file, root_file);
     if (code != EXIT_DONE)
         return code;
     if (group->network_id.len != NETWORK_ID_SIZE)
@@ -178,7 +194,9 @@ static int sign(const struct args *args, const Littlebird__V1__GetCoordinatorsRe
     return EXIT_DONE;
 }
 
-static int add(struct session *session)
+/* offered: one that has offered itself is taken in; else one of the group has its intermediate
+ * renewed. */
+static int sign_and_send(struct session *session, bool offered, unsigned *ret_voters)
 {
     Littlebird__V1__AddCoordinatorRequest request = LITTLEBIRD__V1__ADD_COORDINATOR_REQUEST__INIT;
     struct client_call call = { .method = "NetworkService/AddCoordinator",
@@ -189,12 +207,11 @@ static int add(struct session *session)
     const Littlebird__V1__Coordinator *coordinator;
     uint8_t der[CERTIFICATE_DER_MAX], node[NODE_ID_SIZE];
     const void *response;
-    unsigned voters;
     size_t size;
-    int code = get_group(session, &group);
+    int code = get_group(session, false, &group);
 
     if (code == EXIT_DONE)
-        code = choose(session->args, group, true, &coordinator);
+        code = choose(session->args, group, offered, &coordinator);
     if (code == EXIT_DONE)
         code = sign(session->args, group, coordinator, der, &size);
     if (code != EXIT_DONE)
@@ -202,12 +219,52 @@ static int add(struct session *session)
     if (coordinator->node_id.len != NODE_ID_SIZE)
         return args_failed(session->args, "the answer is malformed");
     memcpy(node, coordinator->node_id.data, NODE_ID_SIZE); /* the next answer takes its memory */
-    voters = group_voters(group);
+    *ret_voters = group_voters(group);
     request.node_id = (ProtobufCBinaryData){ NODE_ID_SIZE, node };
     request.intermediate = (ProtobufCBinaryData){ size, der };
-    code = session_call(session, &call, &response);
+    return session_call(session, &call, &response);
+}
+
+/* The new one votes once it has heard of all there was; EXIT_DONE also when that takes longer. */
+static int say_added(struct session *session, unsigned voters)
+{
+    const uint64_t until_ms = clock_monotonic_ms() + VOTES_WITHIN_MS;
+
+    for (;;) {
+        const Littlebird__V1__GetCoordinatorsResponse *group;
+        int code = get_group(session, false, &group);
+
+        if (code != EXIT_DONE)
+            return code;
+        if (group_voters(group) >= voters) {
+            fprintf(stderr, "added; %s\n", group_strength_text(voters));
+            return EXIT_DONE;
+        }
+        if (clock_monotonic_ms() >= until_ms)
+            break;
+        nanosleep(&(struct timespec){ .tv_nsec = VOTES_POLL_NS }, NULL);
+    }
+    fprintf(stderr, "added, but it does not vote yet: does it run, and do the others reach it at "
+                    "its address? lb-admin coordinator status says when it does\n");
+    return EXIT_DONE;
+}
+
+static int add(struct session *session)
+{
+    unsigned voters;
+    int code = sign_and_send(session, true, &voters);
+
+    return code == EXIT_DONE ? say_added(session, voters + 1) : code;
+}
+
+static int renew(struct session *session)
+{
+    unsigned voters;
+    int code = sign_and_send(session, false, &voters);
+
     if (code == EXIT_DONE)
-        fprintf(stderr, "added; %s\n", group_strength_text(voters + 1));
+        fprintf(stderr, "renewed: it signs for %llu days from now\n",
+                CREATE_INTERMEDIATE_LIFE_S / (24 * 3600));
     return code;
 }
 
@@ -223,12 +280,22 @@ static int run(const struct args *args, int (*command)(struct session *session))
     return code;
 }
 
-int command_coordinator_add(const struct args *args)
+static int run_with_key(const struct args *args, int (*command)(struct session *session))
 {
     if (args_value(args, "root-key") == NULL)
         return args_usage(args, "--root-key names the file of the network's root key, which signs "
-                                "the new coordinator's certificate here");
-    return run(args, add);
+                                "the coordinator's certificate here");
+    return run(args, command);
+}
+
+int command_coordinator_add(const struct args *args)
+{
+    return run_with_key(args, add);
+}
+
+int command_coordinator_renew(const struct args *args)
+{
+    return run_with_key(args, renew);
 }
 
 static int remove_coordinator(struct session *session)
@@ -245,7 +312,7 @@ static int remove_coordinator(struct session *session)
     uint8_t node[NODE_ID_SIZE];
     const void *response;
     unsigned voters;
-    int code = get_group(session, &group);
+    int code = get_group(session, false, &group);
 
     if (code == EXIT_DONE)
         code = choose(session->args, group, false, &coordinator);
@@ -265,7 +332,10 @@ static int remove_coordinator(struct session *session)
     request.node_id = (ProtobufCBinaryData){ NODE_ID_SIZE, node };
     code = session_call(session, &call, &response);
     if (code == EXIT_DONE)
-        fprintf(stderr, "removed; %s\n", group_strength_text(voters));
+        fprintf(stderr,
+                "removed; %s\nthere: stop the node, remove its folders ca/ and coordinator/, start "
+                "it again: it is a member\n",
+                group_strength_text(voters));
     return code;
 }
 

@@ -21,10 +21,11 @@ static bool is_there(struct coordinator *self, struct call **call)
     if (self->group != NULL && register_is_founded(self->reg)) {
         return true;
     }
-    call_fail(call, LB_UNAVAILABLE,
+    call_fail(call, self->enlisting != NULL ? LB_UNSUPPORTED : LB_UNAVAILABLE, /* to ask again */
               self->enlisting != NULL
                   ? "this node waits to be added to the coordinators by its operator"
-                  : "this coordinator has no register yet: try again");
+                  : "this coordinator has no register yet: it reaches none of the others, or they "
+                    "have removed it");
     return false;
 }
 

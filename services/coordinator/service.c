@@ -351,8 +351,10 @@ static void say_state(struct coordinator *self)
     } else if (self->group == NULL) {
         actor_state(self->actor, STATE_DEGRADED, "there is no register here");
     } else if (leader == 0) {
-        actor_state(self->actor, STATE_DEGRADED,
-                    "no majority of the coordinators can be reached: nobody can join");
+        actor_state(
+            self->actor, STATE_DEGRADED,
+            "no majority of the coordinators can be reached, or they have removed this one: "
+            "nobody can join here");
     } else if (self->intermediate_size == 0) {
         actor_state(self->actor, STATE_DEGRADED, "lb-signer does not answer");
     } else if (leader == self->number) {

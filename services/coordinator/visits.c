@@ -25,18 +25,21 @@
 
 /* ---- who asks ---- */
 
-/* Its certificate: REFUSED_NOT, also when it has ended less than a day ago (*ret_late). */
+/* See visits_inside.h. */
 enum certificate_refusal visit_who_asks(const struct visit *self,
                                         struct certificate_claims *ret_claims, bool *ret_late)
 {
     const struct membership *own = self->coordinator->own;
     SSL *ssl = secure_ssl(self->secure);
-    uint64_t now_s = clock_wall_s();
+    uint64_t now_s = clock_wall_s(), from_s, until_s;
     enum certificate_refusal refusal = membership_check_peer(own, ssl, now_s, ret_claims);
 
     *ret_late = refusal == REFUSED_EXPIRED;
-    if (*ret_late) {
-        refusal = membership_check_peer(own, ssl, now_s - CERTIFICATE_RENEW_LATE_S, ret_claims);
+    if (*ret_late &&
+        certificate_dates(SSL_get0_peer_certificate(ssl), &from_s, &until_s) == LB_OK &&
+        now_s - until_s < CERTIFICATE_RENEW_LATE_S) {
+        /* As it was in its last second: what it was made by counted then. */
+        refusal = membership_check_peer(own, ssl, until_s - 1, ret_claims);
     }
     return refusal;
 }
@@ -303,9 +306,10 @@ void asked_refuse_certificate(struct asked *self, enum certificate_refusal refus
     char reason[160];
 
     snprintf(reason, sizeof reason, "%s (%s)",
-             refusal == REFUSED_REVOKED   ? "this node was revoked"
-             : refusal == REFUSED_EXPIRED ? "the certificate ended more than a day ago: join again"
-                                          : "your certificate does not count here",
+             refusal == REFUSED_REVOKED ? "this node was revoked"
+             : refusal == REFUSED_EXPIRED
+                 ? "the certificate ended more than 90 days ago: join again"
+                 : "your certificate does not count here",
              certificate_refusal_text(refusal));
     asked_refuse(self, LB_DENIED, reason);
 }
@@ -331,7 +335,7 @@ static void on_renew(struct asked *self, const Lb__Join__Renew *renew)
         asked_refuse(self, LB_DENIED, "a certificate is renewed for its own key only");
         return;
     }
-    if (cannot_sign(self) || is_clock_wrong(self, renew->now_s, CERTIFICATE_RENEW_LATE_S)) {
+    if (cannot_sign(self) || is_clock_wrong(self, renew->now_s, CERTIFICATE_CLOCK_OFF_S)) {
         return;
     }
     command.node = claims.node;

@@ -29,7 +29,11 @@ struct asked {
     struct node_id node; /* who enlists */
 };
 
-/* Its certificate: REFUSED_NOT, also when it has ended less than a day ago (*ret_late). */
+/*
+ * Its certificate: REFUSED_NOT, also when it has ended less than CERTIFICATE_RENEW_LATE_S ago
+ * (*ret_late). Whether such a one is still a member only the register knows: the deny list has
+ * forgotten whom it put out by then.
+ */
 enum certificate_refusal visit_who_asks(const struct visit *self,
                                         struct certificate_claims *ret_claims, bool *ret_late);
 

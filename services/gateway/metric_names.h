@@ -110,6 +110,7 @@
       "reason=\"resumed_revoked\"", NUMBER, "")                                                    \
     X(TRANSPORT, "tls_renegotiated", "dtls_refused_total", COUNTER, "reason=\"renegotiated\"",     \
       NUMBER, "")                                                                                  \
+    X(TRANSPORT, "tls_no_news", "dtls_refused_total", COUNTER, "reason=\"no_news\"", NUMBER, "")   \
     X(TRANSPORT, "tls_other_failure", "dtls_refused_total", COUNTER, "reason=\"other_failure\"",   \
       NUMBER, "")                                                                                  \
     X(TRANSPORT, "tls_many_now", "dtls_refused_total", COUNTER, "reason=\"many_now\"", NUMBER, "") \
@@ -252,6 +253,7 @@
       "reason=\"resumed_revoked\"", NUMBER, "")                                                    \
     X(SWARM, "tls_renegotiated", "swarm_tls_refused_total", COUNTER, "reason=\"renegotiated\"",    \
       NUMBER, "")                                                                                  \
+    X(SWARM, "tls_no_news", "swarm_tls_refused_total", COUNTER, "reason=\"no_news\"", NUMBER, "")  \
     X(SWARM, "tls_other_failure", "swarm_tls_refused_total", COUNTER, "reason=\"other_failure\"",  \
       NUMBER, "")                                                                                  \
     X(SWARM, "tls_plain", "swarm_tls_refused_total", COUNTER, "reason=\"plain\"", NUMBER, "")      \

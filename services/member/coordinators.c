@@ -15,9 +15,9 @@
 #include <unistd.h>
 
 #define ERRAND_MS  60000u
-#define NEWS_MS    600000u      /* how often they are asked for news, with a tenth more or less */
-#define NEWS_FIRST 30000u       /* after the start, within */
-#define OUT_S      (24u * 3600) /* THREATS 2.20 */
+#define NEWS_MS    600000u /* how often they are asked for news, with a tenth more or less */
+#define NEWS_FIRST 30000u  /* after the start, within */
+#define NEWS_ALONE 60000u  /* how often without news for half a day: nobody new is let in soon */
 
 struct errand {
     struct job job; /* first: pool.h */
@@ -29,12 +29,6 @@ struct errand {
     lb_err err;
 };
 
-struct reached {
-    struct job job; /* first */
-    struct inbox *inbox;
-    uint64_t now_s;
-};
-
 struct coordinators {
     struct member *member;
     struct renewal renewal;
@@ -43,7 +37,6 @@ struct coordinators {
     bool is_new; /* a certificate has come since the errand began */
     int cancel_fd;
     uint64_t news_ms; /* when they are asked next */
-    uint64_t since_s; /* since when it is counted that none was reached */
     bool has_skew, is_skewed;
     int64_t skew_s;
     char problem[sizeof(((struct enrol_report *)0)->text)];
@@ -51,16 +44,23 @@ struct coordinators {
     unsigned waiting_count;
 };
 
+static bool is_in_hurry(const struct coordinators *self, uint64_t now_s)
+{
+    const struct membership *membership = self->member->membership;
+
+    return now_s >= membership_news_s(membership, now_s) + MEMBERSHIP_ALONE_S / 2;
+}
+
 struct coordinators *coordinators_new(struct member *member)
 {
     struct coordinators *self = xcalloc(1, sizeof(*self));
-    uint64_t reached_s = inbox_reached_s(member->inbox);
-    uint64_t now_s = clock_wall_s();
 
     self->member = member;
     self->cancel_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    self->news_ms = member_now_ms(member) + random_below(&member->random, NEWS_FIRST);
-    self->since_s = reached_s != 0 && reached_s < now_s ? reached_s : now_s;
+    self->news_ms = member_now_ms(member);
+    if (!is_in_hurry(self, clock_wall_s())) {
+        self->news_ms += random_below(&member->random, NEWS_FIRST);
+    }
     coordinators_renewed(self);
     return self;
 }
@@ -85,34 +85,6 @@ static void run(struct job *job)
     errand->err = errand->is_renewal
                       ? enrol_renew(&errand->place, &errand->limits, &errand->report)
                       : enrol_get_news(&errand->place, &errand->limits, &errand->report);
-}
-
-static void remember_reached(struct job *job)
-{
-    struct reached *reached = (struct reached *)job;
-
-    /* Lost with the disk it is counted from the next start. */
-    (void)!inbox_set_reached(reached->inbox, reached->now_s);
-}
-
-static void on_remembered(struct job *job, void *ctx)
-{
-    (void)ctx;
-    free((struct reached *)job);
-}
-
-static void note_reached(struct coordinators *self)
-{
-    struct reached *reached = xcalloc(1, sizeof(*reached));
-
-    self->since_s = clock_wall_s();
-    reached->job =
-        (struct job){ .work = remember_reached, .done = on_remembered, .lane = MEMBER_LANE_WRITE };
-    reached->inbox = self->member->inbox;
-    reached->now_s = self->since_s;
-    if (pool_submit(self->member->pool, &reached->job) != LB_OK) {
-        free(reached);
-    }
 }
 
 /* Said once, and once more when it is well again. */
@@ -161,7 +133,7 @@ static void end_renewal(struct coordinators *self, struct errand *errand)
         log_info("certificate renewed by %s, serial %llu", errand->report.coordinator,
                  (unsigned long long)membership_claims(member->membership)->serial);
     } else {
-        renewal_failed(&self->renewal, member_now_ms(member), &member->random);
+        renewal_failed(&self->renewal, clock_wall_s(), member_now_ms(member), &member->random);
         snprintf(self->problem, sizeof(self->problem), "%s", errand->report.text);
         member_count(member, MEMBER_NOT_RENEWED);
         log_warn("certificate not renewed: %s", self->problem);
@@ -182,7 +154,6 @@ static void on_ran(struct job *job, void *ctx)
     }
     if (errand->report.has_skew) {
         note_skew(self, &errand->report);
-        note_reached(self);
     }
     if (errand->err == LB_OK) {
         member_refresh(self->member); /* it has written what is new */
@@ -209,15 +180,18 @@ static void begin(struct coordinators *self, bool is_renewal)
     self->is_new = false;
     self->is_busy = pool_submit(self->member->pool, &errand->job) == LB_OK;
     if (!self->is_busy && is_renewal) {
-        renewal_failed(&self->renewal, member_now_ms(self->member), &self->member->random);
+        renewal_failed(&self->renewal, clock_wall_s(), member_now_ms(self->member),
+                       &self->member->random);
     }
 }
 
 /* ---- when ---- */
 
-static void plan_news(struct coordinators *self, uint64_t now_ms)
+static void plan_news(struct coordinators *self, uint64_t now_s, uint64_t now_ms)
 {
-    self->news_ms = now_ms + NEWS_MS * 9 / 10 + random_below(&self->member->random, NEWS_MS / 5);
+    uint32_t pause_ms = is_in_hurry(self, now_s) ? NEWS_ALONE : NEWS_MS;
+
+    self->news_ms = now_ms + pause_ms / 10 * 9 + random_below(&self->member->random, pause_ms / 5);
 }
 
 void coordinators_tick(struct coordinators *self, uint64_t now_s, uint64_t now_ms)
@@ -231,10 +205,10 @@ void coordinators_tick(struct coordinators *self, uint64_t now_s, uint64_t now_m
         renewal_is_void(&self->renewal);
     }
     if (renewal_begin(&self->renewal, now_s, now_ms)) {
-        plan_news(self, now_ms); /* they come with it */
+        plan_news(self, now_s, now_ms); /* they come with it */
         begin(self, true);
     } else if (now_ms >= self->news_ms) {
-        plan_news(self, now_ms);
+        plan_news(self, now_s, now_ms);
         begin(self, false);
     }
 }
@@ -282,8 +256,7 @@ void coordinators_look(const struct coordinators *self, uint64_t now_s,
         .problem = self->problem,
         .has_skew = self->has_skew,
         .skew_s = self->skew_s,
-        .reached_s = inbox_reached_s(self->member->inbox),
         .health = renewal_health(&self->renewal, now_s),
-        .is_out_of_reach = now_s > self->since_s + OUT_S,
+        .is_out_of_reach = membership_is_alone(self->member->membership, now_s),
     };
 }

@@ -27,9 +27,8 @@ struct coordinators_view {
     const char *problem; /* why the last renewal failed; "": it did not */
     bool has_skew;
     int64_t skew_s;       /* our clock less theirs */
-    uint64_t reached_s;   /* when one was reached last; 0: never */
     unsigned health;      /* enum renewal_health */
-    bool is_out_of_reach; /* none was reached for a day */
+    bool is_out_of_reach; /* there were no news for a day */
 };
 void coordinators_look(const struct coordinators *self, uint64_t now_s,
                        struct coordinators_view *ret_view);

@@ -11,7 +11,7 @@
  *     seen       id or name 32 -> until_s u64
  *     ends       until_s u64 | id or name 32 -> nothing
  *     senders    node id 20 -> messages u32 | bytes u64
- *     meta       schema u32, next u64, bytes u64, reached u64
+ *     meta       schema u32, next u64, bytes u64
  *
  * All big endian.
  */
@@ -65,9 +65,6 @@ LB_MUST_CHECK lb_err inbox_remove(struct inbox *self, uint64_t number); /* LB_NO
 LB_MUST_CHECK lb_err inbox_sweep(struct inbox *self, uint64_t now_s, unsigned budget,
                                  bool *ret_more);
 
-/* When a coordinator was reached last: kept here so that a restart does not forget it. */
-LB_MUST_CHECK lb_err inbox_set_reached(struct inbox *self, uint64_t now_s);
-
 /* ---- on the reader's thread, one at a time ---- */
 
 struct inbox_info {
@@ -86,7 +83,6 @@ size_t inbox_list(struct inbox *self, uint64_t after, struct inbox_info *ret_inf
 LB_MUST_CHECK lb_err inbox_read(struct inbox *self, uint64_t number, struct inbox_info *ret_info,
                                 uint8_t **ret_text);
 bool inbox_has_seen(struct inbox *self, const uint8_t id[INBOX_ID_SIZE]);
-uint64_t inbox_reached_s(struct inbox *self); /* 0: never */
 
 struct inbox_stats {
     uint64_t messages, bytes;

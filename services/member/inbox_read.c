@@ -75,7 +75,7 @@ lb_err inbox_read(struct inbox *self, uint64_t number, struct inbox_info *ret_in
     if (!begin(self)) {
         return LB_IO;
     }
-    err = inbox_err_of(mdb_get(self->reader, self->mails, &key, &data));
+    err = lb_err_of_lmdb(mdb_get(self->reader, self->mails, &key, &data));
     if (err == LB_OK && !parse(&key, &data, ret_info)) {
         err = LB_CORRUPT;
     }
@@ -101,25 +101,6 @@ bool inbox_has_seen(struct inbox *self, const uint8_t id[INBOX_ID_SIZE])
     return seen;
 }
 
-static uint64_t read_meta(struct inbox *self, const char *name)
-{
-    uint64_t value = 0;
-
-    if (!begin(self)) {
-        return 0;
-    }
-    if (inbox_get_meta(self, self->reader, name, &value) != 0) {
-        value = 0;
-    }
-    end(self);
-    return value;
-}
-
-uint64_t inbox_reached_s(struct inbox *self)
-{
-    return read_meta(self, "reached");
-}
-
 static uint64_t entries(struct inbox *self, MDB_dbi table)
 {
     MDB_stat stat;
@@ -129,9 +110,14 @@ static uint64_t entries(struct inbox *self, MDB_dbi table)
 
 void inbox_get_stats(struct inbox *self, struct inbox_stats *ret_stats)
 {
-    *ret_stats = (struct inbox_stats){ .bytes = read_meta(self, "bytes") };
+    uint64_t bytes;
+
+    *ret_stats = (struct inbox_stats){ .bytes = 0 };
     if (!begin(self)) {
         return;
+    }
+    if (inbox_get_meta(self, self->reader, "bytes", &bytes) == 0) {
+        ret_stats->bytes = bytes;
     }
     ret_stats->messages = entries(self, self->mails);
     ret_stats->seen = entries(self, self->seen);

@@ -2,10 +2,11 @@
 
 #include <assert.h>
 
-#define BACKDATE_S     300u          /* CERTIFICATE_BACKDATE_S */
-#define RENEW_LATE_S   (24u * 3600u) /* CERTIFICATE_RENEW_LATE_S */
+#define BACKDATE_S     300u              /* CERTIFICATE_BACKDATE_S */
+#define RENEW_LATE_S   (90u * 24 * 3600) /* CERTIFICATE_RENEW_LATE_S */
 #define MS_PER_S       1000u
 #define PAUSE_MAX_MS   (3600u * MS_PER_S)
+#define PAUSE_ENDED_MS (120u * MS_PER_S)
 #define PAUSE_FIRST_MS (30u * MS_PER_S)
 #define PAUSE_LEAST_MS 500u
 #define DOUBLINGS_MAX  16u
@@ -59,24 +60,25 @@ static uint64_t clamp(uint64_t value, uint64_t least, uint64_t most)
 }
 
 /* 30 s, then twice as long each time up to an hour; for short lives in proportion. */
-static uint64_t pause_ms(const struct renewal *self)
+static uint64_t pause_ms(const struct renewal *self, uint64_t now_s)
 {
     uint64_t life_ms = life_s(self) * MS_PER_S;
     uint64_t first = clamp(life_ms / 20000, PAUSE_LEAST_MS, PAUSE_FIRST_MS);
-    uint64_t most = clamp(life_ms / 100, 4 * PAUSE_LEAST_MS, PAUSE_MAX_MS);
+    uint64_t slowest = now_s < self->not_after_s ? PAUSE_MAX_MS : PAUSE_ENDED_MS;
+    uint64_t most = clamp(life_ms / 100, 4 * PAUSE_LEAST_MS, slowest);
     unsigned doublings = self->failures < DOUBLINGS_MAX ? self->failures : DOUBLINGS_MAX;
 
     return clamp(first << (doublings - 1), first, most);
 }
 
-void renewal_failed(struct renewal *self, uint64_t now_ms, struct random *random)
+void renewal_failed(struct renewal *self, uint64_t now_s, uint64_t now_ms, struct random *random)
 {
     uint64_t pause;
 
     assert(self->is_under_way);
     self->is_under_way = false;
     self->failures++;
-    pause = pause_ms(self);
+    pause = pause_ms(self, now_s);
     self->retry_ms = now_ms + pause / 2 + random_below(random, pause / 2 + 1);
 }
 

@@ -1,7 +1,8 @@
 /*
  * When this node's certificate is renewed: at two thirds of its life, spread over a twentieth more
  * so that a class that joined in one minute does not come back in one; then again and again until
- * it is done, slower each time.
+ * it is done, slower each time, but no slower than every two minutes once it has ended: a class
+ * that comes back from its holidays before its coordinator does is not to wait for long after that.
  *
  * Certificates live by the real time (now_s, since 1970), pauses by the monotonic one (now_ms).
  * Pure.
@@ -34,13 +35,13 @@ void renewal_is_void(struct renewal *self);
 
 /* True: begin it; renewal_failed() or renewal_set() follows. */
 bool renewal_begin(struct renewal *self, uint64_t now_s, uint64_t now_ms);
-void renewal_failed(struct renewal *self, uint64_t now_ms, struct random *random);
+void renewal_failed(struct renewal *self, uint64_t now_s, uint64_t now_ms, struct random *random);
 
 enum renewal_health {
     RENEWAL_WELL,
     RENEWAL_LATE,  /* it has failed, and less than a sixth of its life is left */
     RENEWAL_ENDED, /* other nodes refuse it; a coordinator may still renew it */
-    RENEWAL_LOST,  /* it ended over a day ago: this node has to join again */
+    RENEWAL_LOST,  /* it ended over 90 days ago: this node has to join again */
     RENEWAL_EARLY  /* it has not begun: the clock here is wrong */
 };
 enum renewal_health renewal_health(const struct renewal *self, uint64_t now_s);

@@ -97,7 +97,7 @@ static bool tell_certificate(struct member *self, const struct coordinators_view
         return true;
     case RENEWAL_LOST:
         actor_state(self->actor, STATE_DEGRADED,
-                    "certificate ended %s, over a day ago: this node has to join again", until);
+                    "certificate ended %s, over 90 days ago: this node has to join again", until);
         return true;
     case RENEWAL_EARLY:
         actor_state(self->actor, STATE_DEGRADED,
@@ -107,10 +107,13 @@ static bool tell_certificate(struct member *self, const struct coordinators_view
     return false;
 }
 
-/*
- * A day without any coordinator changes nothing for the members there are: their certificates end
- * by themselves (THREATS 2.20). It is said, since a revocation might not have come through.
- */
+bool member_is_put_out(const struct member *self)
+{
+    const struct deny_list *denied = membership_denied(self->membership);
+
+    return denied != NULL && deny_list_has(denied, &self->identity.node);
+}
+
 static void tell_well(struct member *self, const struct coordinators_view *view)
 {
     char until[DATE_SIZE];
@@ -133,6 +136,10 @@ static void tell_state(struct member *self, uint64_t now_s)
     coordinators_look(self->coordinators, now_s, &view);
     if (grace_lasts(&self->grace, link_is_up(self->routing), member_now_ms(self))) {
         actor_state(self->actor, STATE_STARTING, "looking for routing");
+    } else if (member_is_put_out(self)) {
+        actor_state(self->actor, STATE_DEGRADED,
+                    "this node was put out of %s: no other node speaks with it",
+                    self->identity.network_name);
     } else if (tell_certificate(self, &view)) {
         return;
     } else if (!link_is_up(self->routing)) {
@@ -140,8 +147,8 @@ static void tell_state(struct member *self, uint64_t now_s)
                     "routing is not there: no message can be sent or fetched");
     } else if (view.is_out_of_reach) {
         actor_state(self->actor, STATE_DEGRADED,
-                    "no coordinator was reached for a day: members go on, none is admitted, a "
-                    "revocation may be missing");
+                    "no coordinator was reached for a day, a revocation may be missing: nodes that "
+                    "are new here are refused until one is");
     } else {
         tell_well(self, &view);
     }

@@ -59,7 +59,7 @@ lb_err secure_renew(struct secure *self)
     return LB_OK;
 }
 
-lb_err secure_new(const struct membership *membership, secure_knows_fn *knows, void *ctx,
+lb_err secure_new(struct membership *membership, secure_knows_fn *knows, void *ctx,
                   struct secure **ret_self)
 {
     struct secure *self = xcalloc(1, sizeof *self);
@@ -219,8 +219,11 @@ static enum stream_opening secure_open(struct stream *stream)
         secure_refuse(self, SECURE_NOT_REFUSED);
     enum stream_opening opening = self->failed ? STREAM_REFUSED : handshake(self);
     if (opening == STREAM_OPEN) {
-        const enum certificate_refusal refusal =
-            membership_check_peer(self->owner->membership, self->ssl, clock_wall_s(), &self->peer);
+        const uint64_t now_s = clock_wall_s();
+        enum certificate_refusal refusal =
+            membership_check_peer(self->owner->membership, self->ssl, now_s, &self->peer);
+        if (refusal == REFUSED_NOT)
+            refusal = membership_admit(self->owner->membership, &self->peer, false, now_s);
         if (refusal != REFUSED_NOT) {
             secure_refuse(self, refusal);
             opening = STREAM_REFUSED;

@@ -43,8 +43,8 @@ struct secure; /* what all streams of a process share; opaque */
 typedef bool secure_knows_fn(void *ctx, const uint8_t infohash[20]);
 
 /* membership is borrowed. LB_IO: OpenSSL does not take its certificate. */
-LB_MUST_CHECK lb_err secure_new(const struct membership *membership, secure_knows_fn *knows,
-                                void *ctx, struct secure **ret_self);
+LB_MUST_CHECK lb_err secure_new(struct membership *membership, secure_knows_fn *knows, void *ctx,
+                                struct secure **ret_self);
 void secure_free(struct secure **self);
 
 /* The membership has a newer certificate: it is shown from now on. What fails is as before. */

@@ -16,7 +16,7 @@
 #define HEX_SIZE     41
 
 struct secure {
-    const struct membership *membership;
+    struct membership *membership;
     secure_knows_fn *knows;
     void *ctx;
     SSL_CTX *context;

@@ -25,6 +25,7 @@ static const char *const sentences[SECURE_REFUSALS_COUNT] = {
     [REFUSED_OLD_PROTOCOL] = "it speaks an older TLS than 1.3",
     [REFUSED_RESUMED_REVOKED] = "the network has put it out",
     [REFUSED_RENEGOTIATED] = "it changes keys again and again",
+    [REFUSED_NO_NEWS] = "it is new, and no coordinator was reached for a day: it may be put out",
     [REFUSED_OTHER] = "its TLS is broken",
     SECURE_REFUSALS(SENTENCE)
 };

@@ -197,6 +197,9 @@ static void finish(struct dtls *self, struct association *association, uint64_t 
     if (refusal == REFUSED_NOT &&
         node_id_equal(&session->claims.node, &membership_identity(self->membership)->node))
         refusal = REFUSED_WRONG_ID; /* ourselves, or who has stolen our key */
+    if (refusal == REFUSED_NOT)
+        refusal = membership_admit(self->membership, &session->claims,
+                                   SSL_session_reused(session->ssl), self->now_s);
     if (refusal != REFUSED_NOT)
         refuse(self, association, refusal);
     else

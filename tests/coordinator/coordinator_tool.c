@@ -8,6 +8,7 @@
  *     join TOKEN COUNT AT-ONCE [KEY-FILE]   so many join, each with a key of its own; or all with
  * one renew DIR                             a member renews, at each of its coordinators in turn
  *     age DIR CA-FOLDER                     a coordinator's own certificate has just ended
+ *     past DIR CA_FOLDER ROOT_KEY ROOT DAYS its certificate has ended so many days ago
  *     forge DIR CA-FOLDER NODE OUT          who has a coordinator's keys makes itself another one
  *     skew TOKEN SECONDS                    one joins whose clock is ahead
  *
@@ -23,6 +24,7 @@
 #include "services/coordinator/frames.h"
 #include "services/coordinator/join_message.h"
 #include "services/coordinator/secure.h"
+#include "tests/coordinator/coordinator_past.h"
 
 #include <errno.h>
 #include <openssl/x509.h>
@@ -577,6 +579,9 @@ static int run_create(int argc, char **argv)
     if (create_network(&paths, &request, &created, &wrong) != LB_OK) {
         return problem(wrong.text);
     }
+    if (coordinator_past_root(&paths, &created) != LB_OK) {
+        return problem("the network could not be made older");
+    }
     hex_encode(created.identity.network, NETWORK_ID_SIZE, network);
     node_id_format(&created.identity.node, node);
     printf("%s %s %s %s\n", network, node, created.root_key_file, created.root_file);
@@ -639,6 +644,16 @@ int main(int argc, char **argv)
     }
     if (strcmp(verb, "age") == 0 && argc == 4) {
         return run_age(argv + 2);
+    }
+    if (strcmp(verb, "past") == 0 && argc == 7) {
+        const struct past past = { .folder = argv[2],
+                                   .ca_folder = argv[3],
+                                   .root_key_file = argv[4],
+                                   .root_file = argv[5],
+                                   .days = strtoull(argv[6], NULL, 10) };
+        lb_err err = coordinator_past_member(&past);
+
+        return err == LB_OK ? 0 : problem(lb_err_text(err));
     }
     if (strcmp(verb, "forge") == 0 && argc == 6) {
         return run_forge(argv + 2);

@@ -103,8 +103,20 @@ def impostors(first):
     return folder
 
 
+def after_holidays(net, first, folder):
+    """A member's certificate ended while it was off: the register knows its key, and it goes on, for 90 days."""
+    def off_for(days):
+        tool("past", folder, f"{first.dir}/data/ca", net.root_key, net.root, days)
+        return tool("renew", folder, check=False).stdout
+
+    for days in (0, 21, 89):
+        assert off_for(days).startswith("renewed "), days
+    assert off_for(91).startswith(f"refused {DENIED} the certificate ended more than 90 days ago"), "91 days"
+    assert off_for(21).startswith("renewed ")
+
+
 def renewing(first, folder):
-    """Asked again at once, the same certificate; put out, none."""
+    """Asked again at once, the same certificate; put out, none, also with one that ended weeks ago."""
     node = open(f"{folder}/data/identity").read().split()[-1]
     again = {tool("renew", folder).stdout.split()[1] for _ in range(3)}
     assert len(again) == 1, again
@@ -243,6 +255,7 @@ def main():
         approval(first)
         clocks(first)
         folder = impostors(first)
+        after_holidays(net, first, folder)
         renewing(first, folder)
         hostile(first)
         deaf(first)

@@ -40,8 +40,8 @@ static void open_world(struct world *world, enum pki_flaw flaw)
 
 static void close_world(struct world *world)
 {
-    static const char *const names[] = { "root.pem", "member.key", "member.pem", "coordinators",
-                                         "denied" };
+    static const char *const names[] = { "root.pem",     "member.key", "member.pem",
+                                         "coordinators", "denied",     "reached" };
     char path[64];
 
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
@@ -384,6 +384,74 @@ static void coordinators_are_read_again(void **state)
     close_world(&world);
 }
 
+/* Hours ago: our certificate, the coordinator's answer (0: never), our deny list (0: none). */
+static const struct news_row {
+    const char *what;
+    int ours_h, reached_h, denied_h;
+    int peers_h; /* its certificate */
+    bool is_resumed, is_known;
+    bool is_let_in;
+} news_rows[] = {
+    { "a coordinator was reached an hour ago", 48, 1, 0, 48, false, false, true },
+    { "... 23 hours ago", 48, 23, 0, 48, false, false, true },
+    { "... 25: who is new waits", 48, 25, 0, 48, false, false, false },
+    { "... in three days: that clock was wrong", 48, -72, 0, 48, false, false, false },
+    { "... in an hour: the clock was put right", 48, -1, 0, 48, false, false, true },
+    { "never, and our own certificate is of today", 1, 0, 0, 48, false, false, true },
+    { "never, and our own is of two days ago", 48, 0, 0, 48, false, false, false },
+    { "another node had a deny list of today", 48, 72, 2, 48, false, false, true },
+    { "one of two days ago is no news", 48, 72, 48, 48, false, false, false },
+    { "who was vouched for today is let in", 48, 25, 0, 3, false, false, true },
+    { "who is resumed is", 48, 25, 0, 48, true, false, true },
+    { "who is known is", 48, 25, 0, 48, false, true, true },
+};
+
+static uint64_t ago(int hours)
+{
+    return (uint64_t)((int64_t)NOW_S - (int64_t)hours * 3600);
+}
+
+static void put_denied_of(struct world *world, uint64_t made_s)
+{
+    uint64_t now_s = world->network.now_s;
+
+    world->network.now_s = made_s;
+    put_denied(world, 1, 9);
+    world->network.now_s = now_s;
+}
+
+static void without_news_only_who_is_known(void **state)
+{
+    const struct news_row *row = *state;
+    struct certificate_claims peer = { .node = pki_node(3),
+                                       .not_before_s = ago(row->peers_h) - CERTIFICATE_BACKDATE_S };
+    struct membership *self;
+    struct world world;
+
+    open_world(&world, PKI_SOUND);
+    pki_member_renew(&world.network, &world.member, ago(row->ours_h));
+    pki_write_folder(&world.network, &world.member, world.folder);
+    assert_int_equal(membership_put_reached(world.folder, NOW_S), LB_OK);
+    self = load(&world);
+    if (row->is_known) {
+        assert_int_equal(membership_admit(self, &peer, false, NOW_S), REFUSED_NOT);
+    }
+    if (row->reached_h != 0) {
+        assert_int_equal(membership_put_reached(world.folder, ago(row->reached_h)), LB_OK);
+    } else {
+        assert_int_equal(membership_put_file(world.folder, "reached", bytes_of_text("?\n"), 0644),
+                         LB_OK);
+    }
+    if (row->denied_h != 0) {
+        put_denied_of(&world, ago(row->denied_h));
+    }
+    (void)membership_refresh(self, NOW_S);
+    assert_int_equal(membership_admit(self, &peer, row->is_resumed, NOW_S),
+                     row->is_let_in ? REFUSED_NOT : REFUSED_NO_NEWS);
+    membership_free(&self);
+    close_world(&world);
+}
+
 static void keys_are_saved_once(void **state)
 {
     EVP_PKEY *key = key_new(), *other = key_new(), *loaded = NULL;
@@ -399,7 +467,7 @@ static void keys_are_saved_once(void **state)
     assert_int_equal(stat(path, &about), 0);
     assert_int_equal(about.st_mode & 07777, 0600);
     assert_int_equal(key_load(path, &loaded), LB_OK);
-#ifndef __SANITIZE_ADDRESS__ /* libcommon/shield.h */
+#ifndef LB_SANITIZED /* libcommon/shield.h */
     assert_int_equal(prctl(PR_GET_DUMPABLE), 0);
 #endif
     assert_int_equal(EVP_PKEY_eq(loaded, key), 1);
@@ -425,5 +493,6 @@ int main(void)
     };
 
     return RUN_ROWS(harm_rows, harmed_folders) + RUN_ROWS(flaw_rows, flawed_certificates) +
+           RUN_ROWS(news_rows, without_news_only_who_is_known) +
            cmocka_run_group_tests(others, NULL, NULL);
 }

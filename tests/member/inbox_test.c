@@ -194,8 +194,6 @@ static void all_of_a_message_comes_back(void **state)
     assert_memory_equal(info.id, mail.id, INBOX_ID_SIZE);
     free(text);
     assert_int_equal(inbox_read(world.inbox, number + 1, &info, &text), LB_NOT_FOUND);
-    assert_int_equal(inbox_set_reached(world.inbox, 1234), LB_OK);
-    assert_int_equal(inbox_reached_s(world.inbox), 1234);
     world_done(&world);
 }
 

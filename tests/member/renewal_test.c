@@ -33,8 +33,9 @@ static const struct row {
     { "a failure with a day left is one", END - DAY, 9, true, RENEWAL_LATE },
     { "without a failure nothing is late", END - DAY, 0, true, RENEWAL_WELL },
     { "one that has ended is still renewed", END, 9, true, RENEWAL_ENDED },
-    { "until a day has gone by", END + DAY - 1, 9, true, RENEWAL_ENDED },
-    { "then nobody renews it", END + DAY, 9, false, RENEWAL_LOST },
+    { "after three weeks of holidays too", END + 21 * DAY, 9, true, RENEWAL_ENDED },
+    { "until 90 days have gone by", END + 90 * DAY - 1, 9, true, RENEWAL_ENDED },
+    { "then nobody renews it", END + 90 * DAY, 9, false, RENEWAL_LOST },
     { "a clock 25 hours late finds it not begun", BEGIN + 300 - 25 * 3600, 0, false,
       RENEWAL_EARLY },
     { "a clock 5 minutes late does not", BEGIN + 300 - 300, 0, false, RENEWAL_WELL },
@@ -82,13 +83,30 @@ static void pauses_grow_to_an_hour(void **state)
 
         assert_true(renewal_begin(&renewal, LAST, now_ms));
         assert_false(renewal_begin(&renewal, LAST, now_ms)); /* one at a time */
-        renewal_failed(&renewal, now_ms, &random);
+        renewal_failed(&renewal, LAST, now_ms, &random);
         pause_ms = renewal.retry_ms - now_ms;
         assert_true(pause_ms >= (most < 3600000 ? most : 3600000) / 2 && pause_ms <= 3600000);
         assert_false(renewal_begin(&renewal, LAST, renewal.retry_ms - 1));
         now_ms = renewal.retry_ms;
     }
     assert_true(pause_ms >= 1800000);
+}
+
+/* The class is there before its coordinator. */
+static void one_that_has_ended_is_asked_for_every_two_minutes(void **state)
+{
+    struct renewal renewal = seven_days(7);
+    struct random random;
+    uint64_t now_ms = 1000;
+
+    (void)state;
+    random_init(&random, 3);
+    for (unsigned i = 0; i < 20; i++) {
+        assert_true(renewal_begin(&renewal, END + 21 * DAY, now_ms));
+        renewal_failed(&renewal, END + 21 * DAY, now_ms, &random);
+        assert_true(renewal.retry_ms - now_ms <= 120000);
+        now_ms = renewal.retry_ms;
+    }
 }
 
 static void who_asks_for_it_waits_for_nothing(void **state)
@@ -100,13 +118,13 @@ static void who_asks_for_it_waits_for_nothing(void **state)
     random_init(&random, 3);
     renewal_want(&renewal);
     assert_true(renewal_begin(&renewal, BEGIN + DAY, 10)); /* days before it is due */
-    renewal_failed(&renewal, 10, &random);
+    renewal_failed(&renewal, LAST, 10, &random);
     assert_false(renewal_begin(&renewal, BEGIN + DAY, 20));
     renewal_want(&renewal);
     assert_true(renewal_begin(&renewal, BEGIN + DAY, 20)); /* and before the pause is over */
-    renewal_failed(&renewal, 20, &random);
+    renewal_failed(&renewal, LAST, 20, &random);
     renewal_want(&renewal);
-    assert_true(renewal_begin(&renewal, END + 2 * DAY, 30)); /* even one that is lost */
+    assert_true(renewal_begin(&renewal, END + 91 * DAY, 30)); /* even one that is lost */
 }
 
 static void a_new_certificate_ends_it(void **state)
@@ -117,7 +135,7 @@ static void a_new_certificate_ends_it(void **state)
     (void)state;
     random_init(&random, 3);
     assert_true(renewal_begin(&renewal, LAST, 10));
-    renewal_failed(&renewal, 10, &random);
+    renewal_failed(&renewal, LAST, 10, &random);
     renewal_set(&renewal, LAST - 300, LAST + 7 * DAY, &random);
     assert_int_equal(renewal.failures, 0);
     assert_false(renewal_begin(&renewal, LAST + 1, 1000000));
@@ -134,7 +152,7 @@ static void a_life_of_seconds_is_renewed_too(void **state)
     renewal_set(&renewal, 1000, 1330, &random); /* 30 s after the 300 before it was issued */
     assert_false(renewal_begin(&renewal, 1319, 0));
     assert_true(renewal_begin(&renewal, 1321, 0));
-    renewal_failed(&renewal, 0, &random);
+    renewal_failed(&renewal, 1321, 0, &random);
     assert_true(renewal.retry_ms <= 500);
     renewal_set(&renewal, 1000, 900, &random); /* nonsense does not divide by zero */
     assert_true(renewal_health(&renewal, 1000) == RENEWAL_ENDED);
@@ -145,6 +163,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(renewals_are_spread),
         cmocka_unit_test(pauses_grow_to_an_hour),
+        cmocka_unit_test(one_that_has_ended_is_asked_for_every_two_minutes),
         cmocka_unit_test(who_asks_for_it_waits_for_nothing),
         cmocka_unit_test(a_new_certificate_ends_it),
         cmocka_unit_test(a_life_of_seconds_is_renewed_too),

@@ -617,6 +617,12 @@ static bool all_have_it(void *ctx)
     return true;
 }
 
+static bool knows_it_is_put_out(void *ctx)
+{
+    (void)ctx;
+    return strstr(world.nodes[B].actor.note, "put out of lab") != NULL;
+}
+
 static void a_list_reaches_all(void **state)
 {
     struct node_id put_out[200];
@@ -645,6 +651,12 @@ static void a_list_reaches_all(void **state)
     answer = send_text(A, B, "x"); /* nothing is sealed for who was put out */
     assert_int_equal(answer.err, LB_DENIED);
     world_answer_done(&answer);
+    answer = send_text(B, A, "x"); /* and it is told that nobody takes what it writes */
+    assert_int_equal(answer.err, LB_DENIED);
+    assert_non_null(strstr(answer.reason, "put out"));
+    world_answer_done(&answer);
+    world_run_until(&world, knows_it_is_put_out, NULL);
+    assert_int_equal(world.nodes[B].actor.state, STATE_DEGRADED);
     answer = new_denied(A, list, size); /* the same again is nothing new */
     assert_int_equal(answer.err, LB_OK);
     world_answer_done(&answer);
@@ -847,28 +859,38 @@ static void one_that_has_ended_is_renewed_at_once(void **state)
     world_done(&world);
 }
 
+/* The certificate is of two days ago, and there was no news for 25 hours. */
+static void age(unsigned node)
+{
+    const char *folder = world.nodes[node].actor.paths.member_folder;
+
+    pki_member_renew(&world.network, &world.nodes[node].self, world.network.now_s - 48 * 3600);
+    pki_write_folder(&world.network, &world.nodes[node].self, folder);
+    assert_int_equal(membership_put_reached(folder, clock_wall_s() - 25 * 3600), LB_OK);
+}
+
 static void a_day_without_a_coordinator_is_said(void **state)
 {
+    static struct fake_coordinator coordinator;
     char text[] = "no coordinator was reached for a day";
-    char folder[PATHS_SIZE + 16];
-    struct world_answer answer;
-    struct inbox *inbox;
+    char well[] = "certificate until";
 
     (void)state;
-    world_init(&world, 2);
-    snprintf(folder, sizeof(folder), "%s/inbox", world.nodes[A].actor.paths.state_folder);
-    assert_int_equal(inbox_open(folder, &inbox), LB_OK);
-    assert_int_equal(inbox_set_reached(inbox, clock_wall_s() - 25 * 3600), LB_OK);
-    inbox_close(&inbox);
+    world_init(&world, 1);
+    age(A);
+    use_coordinator(A, "127.0.0.1:1");
     world_start(&world, A);
-    world_start(&world, B);
     world_run_until(&world, says, text);
     assert_int_equal(world.nodes[A].actor.state, STATE_DEGRADED);
-    world_run_until(&world, certificates_are_out, NULL);
-    answer = send_text(A, B, "members go on"); /* fail-open, for those there are */
-    assert_int_equal(answer.err, LB_OK);
-    world_answer_done(&answer);
-    assert_inbox(B, "A:members go on");
+    world_stop(&world, A);
+    coordinator = (struct fake_coordinator){ .network = &world.network, .script = "N" };
+    fake_coordinator_start(&coordinator);
+    use_coordinator(A, coordinator.address);
+    world_start(&world, A); /* it is not forgotten, and asked at once */
+    world_run_until(&world, says, text);
+    world_run_until(&world, says, well); /* who has no majority has news all the same */
+    assert_int_equal(world.nodes[A].actor.state, STATE_READY);
+    fake_coordinator_end(&coordinator);
     world_done(&world);
 }
 

@@ -2,6 +2,7 @@
 #include "libcommon/bytes.h"
 #include "libcommon/clock.h"
 #include "libcommon/memory.h"
+#include "libcommon/pki/membership_inside.h"
 #include "libcommon/random.h"
 #include "tests/libcommon/cmocka_row.h"
 #include "tests/swarm/secure_world.h"
@@ -328,6 +329,35 @@ static void who_is_put_out_is_refused_and_put_out(void **state)
     world_done(&world);
 }
 
+/* Two days after the last word of a coordinator, who are known to each other go on. */
+static void without_news_who_is_new_is_refused(void **state)
+{
+    struct secure_world world;
+    enum stream_opening openings[2];
+    (void)state;
+    world_init_aged(&world, 48 * 3600);
+    world_open(&world, 0, world.infohash);
+    world_open(&world, 1, NULL);
+    world_handshake(&world, openings);
+    assert_int_equal(openings[0], STREAM_REFUSED);
+    assert_int_equal(world.streams[0].refusal, REFUSED_NO_NEWS);
+    for (unsigned end = 0; end < 2; end++) {
+        world.streams[end].kind->close(&world.streams[end]);
+        world.memberships[end]->reached_s = clock_wall_s() - 3600;
+        world.pipes[end].at = world.pipes[end].size = 0;
+        world.pipes[end].ended = false;
+    }
+    world_join(&world);
+    for (unsigned end = 0; end < 2; end++) {
+        world.streams[end].kind->close(&world.streams[end]);
+        world.memberships[end]->reached_s = 0;
+        world.pipes[end].at = world.pipes[end].size = 0;
+        world.pipes[end].ended = false;
+    }
+    world_join(&world);
+    world_done(&world);
+}
+
 static void no_session_is_resumed(void **state)
 {
     struct secure_world world;
@@ -521,6 +551,7 @@ int main(void)
         cmocka_unit_test(what_the_kernel_does_not_take_is_little),
         cmocka_unit_test(a_renewed_certificate_is_shown_from_then_on),
         cmocka_unit_test(who_is_put_out_is_refused_and_put_out),
+        cmocka_unit_test(without_news_who_is_new_is_refused),
         cmocka_unit_test(no_session_is_resumed),
         cmocka_unit_test(that_it_refused_us_is_heard),
         cmocka_unit_test(what_came_before_the_end_is_read),

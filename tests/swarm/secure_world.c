@@ -82,11 +82,18 @@ static bool knows(void *ctx, const uint8_t infohash[20])
 
 void world_init(struct secure_world *self)
 {
+    world_init_aged(self, 0);
+}
+
+void world_init_aged(struct secure_world *self, uint64_t age_s)
+{
     *self = (struct secure_world){ .infohash = "an infohash known.." };
     current = self;
     pki_network_make(&self->network, "lab", clock_wall_s());
     for (unsigned i = 0; i < 2; i++) {
         pki_member_make(&self->network, i, CERTIFICATE_MEMBER, PKI_SOUND, &self->members[i]);
+        if (age_s > 0)
+            pki_member_renew(&self->network, &self->members[i], self->network.now_s - age_s);
         self->memberships[i] = pki_membership(&self->network, &self->members[i]);
         assert_int_equal(secure_new(self->memberships[i], knows, self, &self->secures[i]), LB_OK);
         self->pipes[i] =

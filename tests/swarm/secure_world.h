@@ -31,6 +31,7 @@ struct secure_world {
 };
 
 void world_init(struct secure_world *self);
+void world_init_aged(struct secure_world *self, uint64_t age_s); /* of their certificates */
 void world_done(struct secure_world *self);
 
 /* End `end` of the pipe, with TLS around it; infohash NULL: it is called. */

@@ -1,5 +1,6 @@
 #include "services/transport/dtls_inside.h"
 
+#include "libcommon/pki/membership_inside.h"
 #include "tests/libcommon/cmocka_row.h"
 #include "tests/transport/dtls_world.h"
 
@@ -406,6 +407,42 @@ static void who_is_denied_is_gone_at_once_and_stays_away(void **state)
     assert_true(dtls_end_refusals(a, REFUSED_REVOKED) >= 2);
     assert_int_equal(dtls_reach(a->dtls, &b->address, &b->member.identity.node, net.now_us),
                      DTLS_OTHER);
+    dtls_net_done(&net);
+}
+
+/* A day after the last word of a coordinator: a knows b, not c. */
+static void without_news_who_is_new_is_refused(void **state)
+{
+    struct dtls_net net;
+    struct dtls_end *a = &net.ends[0], *b = &net.ends[1], *c = &net.ends[2];
+
+    (void)state;
+    dtls_net_make(&net, 3, NULL, 7);
+    assert_true(dtls_end_open(b, a, 1 * S));
+    dtls_net_run(&net, 1 * S);
+    net.now_s += MEMBERSHIP_ALONE_S + 60;
+    dtls_care(a->dtls, MEMBERSHIP_SAME, net.now_s);
+    assert_true(dtls_end_talks(a, b)); /* what lives goes on */
+    (void)dtls_end_open(c, a, 1 * S);
+    dtls_net_run(&net, 1 * S);
+    assert_false(dtls_end_has(a, c));
+    assert_int_equal(dtls_end_refusals(a, REFUSED_NO_NEWS), 1);
+    dtls_end_restart(a);
+    dtls_care(a->dtls, MEMBERSHIP_SAME, net.now_s);
+    assert_true(dtls_unanswered(b->dtls, &a->address));
+    assert_true(dtls_end_open(b, a, 1 * S)); /* resumed */
+    dtls_net_run(&net, 1 * S);
+    assert_true(dtls_end_has(a, b));
+    dtls_tickets_done(b->dtls);
+    assert_true(dtls_unanswered(b->dtls, &a->address));
+    assert_true(dtls_end_open(b, a, 1 * S)); /* known */
+    dtls_net_run(&net, 1 * S);
+    assert_true(dtls_end_has(a, b));
+    a->membership->reached_s = net.now_s;
+    (void)dtls_unanswered(c->dtls, &a->address);
+    assert_true(dtls_end_open(c, a, 1 * S));
+    dtls_net_run(&net, 1 * S);
+    assert_true(dtls_end_has(a, c));
     dtls_net_done(&net);
 }
 
@@ -837,6 +874,7 @@ int main(void)
         cmocka_unit_test(who_has_our_own_certificate_is_refused),
         cmocka_unit_test(who_is_denied_is_gone_at_once_and_stays_away),
         cmocka_unit_test(so_is_who_was_certified_by_one),
+        cmocka_unit_test(without_news_who_is_new_is_refused),
         cmocka_unit_test(a_session_ends_with_its_certificate),
         cmocka_unit_test(a_new_certificate_leaves_sessions_open),
         cmocka_unit_test(another_node_than_the_one_that_is_meant_is_told_apart),
