@@ -70,6 +70,7 @@ struct coordinator {
     bool renews;            /* our own certificate */
     uint64_t renew_again_s; /* not before */
     uint64_t sweep_again_s;
+    uint64_t lines_checked_s;
 
     uint64_t minute_s; /* of certificates counted in it */
     unsigned minute_count;

@@ -253,7 +253,7 @@ static void take_denied(struct coordinator *self, struct bytes data, uint64_t nu
     self->denied_size = data.size;
     self->denied_number = number;
     (void)membership_refresh(self->own, clock_wall_s());
-    raft_wire_check_all(self->wire);
+    (void)raft_wire_check_all(self->wire);
     log_info("deny list %llu signed", (unsigned long long)number);
 }
 

@@ -137,17 +137,23 @@ bool coordinator_check_peer(struct coordinator *self, SSL *ssl,
     uint64_t now_s = clock_wall_s(), from_s, until_s;
     X509 *shown = SSL_get0_peer_certificate(ssl);
     enum certificate_refusal refusal = membership_check_peer(self->own, ssl, now_s, ret_claims);
+    bool is_void = false;
 
     if (refusal == REFUSED_EXPIRED && certificate_dates(shown, &from_s, &until_s) == LB_OK) {
         /* In its last second: OpenSSL takes the end itself for too late. */
         refusal = membership_check_peer(self->own, ssl, until_s - 1, ret_claims);
-        return refusal == REFUSED_NOT && has_key_of_coordinator(self, ssl, &ret_claims->node);
+        is_void = true;
     }
     if (coordinator_is_issuer_denied(self, shown, refusal, ret_claims)) {
-        return has_key_of_coordinator(self, ssl, &ret_claims->node);
+        refusal = REFUSED_NOT;
+        is_void = true;
     }
-    return refusal == REFUSED_NOT && ret_claims->role == CERTIFICATE_COORDINATOR &&
-           may_coordinate(self, ssl, ret_claims);
+    if (refusal != REFUSED_NOT) {
+        return false;
+    }
+    return is_void ? has_key_of_coordinator(self, ssl, &ret_claims->node)
+                   : ret_claims->role == CERTIFICATE_COORDINATOR &&
+                         may_coordinate(self, ssl, ret_claims);
 }
 
 static bool wire_check(void *ctx, SSL *ssl, struct certificate_claims *ret_claims)
@@ -387,6 +393,23 @@ static void keep_known(struct coordinator *self)
     }
 }
 
+/*
+ * Whoever was removed, or shows a certificate that counts no more, is not listened to any longer:
+ * it could still vote and append. Not before Raft has heard of the removal, which the removed one
+ * itself may have to pass on.
+ */
+static void check_lines(struct coordinator *self, uint64_t now_s)
+{
+    if (self->group == NULL || now_s == self->lines_checked_s ||
+        !group_is_rid_of_removed(self->group)) {
+        return;
+    }
+    self->lines_checked_s = now_s;
+    if (raft_wire_check_all(self->wire) > 0) {
+        log_info("connections of who is no coordinator any more were ended");
+    }
+}
+
 static void count_traffic(struct coordinator *self)
 {
     struct group_traffic traffic;
@@ -430,6 +453,7 @@ static void on_tick(uv_timer_t *timer)
     door_tick(self->door, now_ms);
     issue_tick(self, now_s);
     keep_known(self);
+    check_lines(self, now_s);
     count_traffic(self);
     say_state(self);
 }

@@ -156,6 +156,8 @@ def removed(net):
     world.tool("member", net.folder + "/joined", other.invite(addresses=[other.address]), "joined")
     leader.ask(world.REMOVE_SERVER, world.field_bytes(1, bytes.fromhex(other.node)))
     e2e.wait_for("Raft follows", lambda: other.node not in [row["node"] for row in leader.group()["servers"]])
+    e2e.wait_for("nobody listens to it any longer", lambda: any(
+        "no coordinator any more were ended" in one.log() for one in net.coordinators if one is not other))
     other.kill("coordinator")
     other.start("coordinator")
     join(leader.invite())
@@ -195,6 +197,7 @@ def thrown_out(net, other, joined):
     assert leader.group()["term"] == group["term"]
     leader.revoke(other.node)
     e2e.wait_for("the deny list is signed", lambda: "deny list 2 signed" in leader.log())
+    other.kill()
     said = world.tool("renew", joined).stdout
     assert "renewed" in said, said
 
