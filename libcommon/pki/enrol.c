@@ -66,7 +66,7 @@ static lb_err keep_joined(const struct enrol_place *place, const Lb__Join__Admit
     }
     if (err == LB_OK && admitted->denied) {
         err = enrol_put_denied(place, bytes_of(message->denied.data, message->denied.len),
-                               admitted->denied, 0);
+                               admitted->denied, NULL);
     }
     enrol_leave(&user);
     if (err != LB_OK) {

@@ -201,9 +201,9 @@ lb_err enrol_put_coordinators(const struct enrol_place *place, char *const *addr
 }
 
 lb_err enrol_put_denied(const struct enrol_place *place, struct bytes data,
-                        const struct deny_list *denied, uint64_t number_there)
+                        const struct deny_list *denied, const struct deny_list *held)
 {
-    if (deny_list_number(denied) <= number_there) {
+    if (!deny_list_follows(denied, held)) {
         return LB_OK;
     }
     return membership_put_file(place->member_folder, "denied", data, MODE_PUBLIC);

@@ -44,9 +44,9 @@ LB_MUST_CHECK lb_err enrol_put_certificate(const struct enrol_place *place,
 /* Those that are no HOST:PORT are left out; none at all leaves the file as it is. */
 LB_MUST_CHECK lb_err enrol_put_coordinators(const struct enrol_place *place, char *const *addresses,
                                             size_t count);
-/* data was parsed before; it replaces only one with a lower number. */
+/* data was parsed before; it replaces only one that it follows (deny_list_follows()). */
 LB_MUST_CHECK lb_err enrol_put_denied(const struct enrol_place *place, struct bytes data,
-                                      const struct deny_list *denied, uint64_t number_there);
+                                      const struct deny_list *denied, const struct deny_list *held);
 LB_MUST_CHECK lb_err enrol_put_identity(const struct enrol_place *place,
                                         const struct enrol_admitted *admitted,
                                         const char *network_name);
