@@ -2,6 +2,7 @@
 put out, who only knocks; a disk that is full; and what lb-signer gives away, which is nothing.
 """
 import os
+import pathlib
 import shutil
 import socket
 import ssl
@@ -230,7 +231,8 @@ def full_disk(first):
         except Refused as refused:
             assert refused.err == NO_SPACE, refused
         assert len(first.members()) == before
-        e2e.wait_for("it says so", lambda: "disk is nearly full" in first.log())
+        status = pathlib.Path(first.dir, "run", "status.shm")
+        e2e.wait_for("it says so", lambda: b"disk is nearly full" in status.read_bytes())
         first.kill("coordinator")
         first.start("coordinator")
         time.sleep(0.5)
