@@ -41,6 +41,7 @@ int command_revoke(const struct args *args);
 int command_renew(const struct args *args);
 int command_coordinator_status(const struct args *args);
 int command_coordinator_add(const struct args *args);
+int command_coordinator_renew(const struct args *args);
 int command_coordinator_remove(const struct args *args);
 int command_config_check(const struct args *args);
 int command_config_show(const struct args *args);

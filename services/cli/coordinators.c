@@ -1,4 +1,4 @@
-/* lb-admin coordinator status, add and remove. */
+/* lb-admin coordinator status, add, renew and remove. */
 #include "libcommon/bytes.h"
 #include "libcommon/clock.h"
 #include "proto/littlebird/v1/network.pb-c.h"
@@ -15,6 +15,8 @@
 
 #include <stdio.h>
 #include <string.h>
+
+#define RENEW_SOON_S (14u * 24 * 3600) /* as lb-coordinator says it in its state */
 
 /* Until the next call on the session. */
 static int get_group(struct session *session,
@@ -54,6 +56,8 @@ static void print_head(const Littlebird__V1__GetCoordinatorsResponse *group)
     if (group->intermediate_until_s > now_s)
         printf(", %s more", units_duration(group->intermediate_until_s - now_s, text));
     printf("\n");
+    if (group->intermediate_until_s < now_s + RENEW_SOON_S)
+        printf("renew it with the root's key: lb-admin coordinator renew --root-key FILE\n");
 }
 
 static void print_servers(const Littlebird__V1__GetCoordinatorsResponse *group)
@@ -178,17 +182,27 @@ static int sign(const struct args *args, const Littlebird__V1__GetCoordinatorsRe
     return EXIT_DONE;
 }
 
-static int add(struct session *session)
+/* To a node of the group, or that is to be. */
+static int give(struct session *session, const uint8_t node[NODE_ID_SIZE], const uint8_t *der,
+                size_t size)
 {
     Littlebird__V1__AddCoordinatorRequest request = LITTLEBIRD__V1__ADD_COORDINATOR_REQUEST__INIT;
     struct client_call call = { .method = "NetworkService/AddCoordinator",
                                 .request = &request.base,
                                 .response = &littlebird__v1__add_coordinator_response__descriptor,
                                 .timeout_ms = SESSION_TIMEOUT_MS };
+    const void *response;
+
+    request.node_id = (ProtobufCBinaryData){ NODE_ID_SIZE, (uint8_t *)node };
+    request.intermediate = (ProtobufCBinaryData){ size, (uint8_t *)der };
+    return session_call(session, &call, &response);
+}
+
+static int add(struct session *session)
+{
     const Littlebird__V1__GetCoordinatorsResponse *group;
     const Littlebird__V1__Coordinator *coordinator;
     uint8_t der[CERTIFICATE_DER_MAX], node[NODE_ID_SIZE];
-    const void *response;
     unsigned voters;
     size_t size;
     int code = get_group(session, &group);
@@ -203,9 +217,7 @@ static int add(struct session *session)
         return args_failed(session->args, "the answer is malformed");
     memcpy(node, coordinator->node_id.data, NODE_ID_SIZE); /* the next answer takes its memory */
     voters = group_voters(group);
-    request.node_id = (ProtobufCBinaryData){ NODE_ID_SIZE, node };
-    request.intermediate = (ProtobufCBinaryData){ size, der };
-    code = session_call(session, &call, &response);
+    code = give(session, node, der, size);
     if (code == EXIT_DONE)
         fprintf(stderr, "added; %s\n", group_strength_text(voters + 1));
     return code;
@@ -223,13 +235,85 @@ static int run(const struct args *args, int (*command)(struct session *session))
     return code;
 }
 
+static int needs_root_key(const struct args *args)
+{
+    return args_usage(args, "--root-key names the file of the network's root key, which signs the "
+                            "coordinators' certificates here");
+}
+
 int command_coordinator_add(const struct args *args)
 {
     if (args_value(args, "root-key") == NULL)
-        return args_usage(args, "--root-key names the file of the network's root key, which signs "
-                                "the new coordinator's certificate here");
+        return needs_root_key(args);
     return run(args, add);
 }
+
+/* ---- renew ---- */
+
+#define GROUP_MAX 16
+
+/* What one answer said of a coordinator, kept while the next are asked for. */
+struct renewed {
+    uint8_t node[NODE_ID_SIZE];
+    uint8_t der[CERTIFICATE_DER_MAX];
+    size_t size;
+    char address[300];
+};
+
+static int sign_renewed(struct session *session,
+                        const Littlebird__V1__GetCoordinatorsResponse *group,
+                        const Littlebird__V1__Coordinator *coordinator, struct renewed *ret_renewed)
+{
+    if (coordinator->node_id.len != NODE_ID_SIZE)
+        return args_failed(session->args, "the answer is malformed");
+    memcpy(ret_renewed->node, coordinator->node_id.data, NODE_ID_SIZE);
+    snprintf(ret_renewed->address, sizeof ret_renewed->address, "%s", coordinator->address);
+    return sign(session->args, group, coordinator, ret_renewed->der, &ret_renewed->size);
+}
+
+/* One of them, or all that are of the group. */
+static int sign_all(struct session *session, struct renewed ret_renewed[GROUP_MAX],
+                    size_t *ret_count)
+{
+    const Littlebird__V1__GetCoordinatorsResponse *group;
+    const Littlebird__V1__Coordinator *chosen = NULL;
+    size_t count = 0;
+    int code = get_group(session, &group);
+
+    if (code == EXIT_DONE && session->args->words_count > 0)
+        code = choose(session->args, group, false, &chosen);
+    for (size_t i = 0; code == EXIT_DONE && i < group->n_coordinators && count < GROUP_MAX; i++) {
+        const Littlebird__V1__Coordinator *coordinator = group->coordinators[i];
+
+        if (coordinator->server != 0 && (chosen == NULL || chosen == coordinator))
+            code = sign_renewed(session, group, coordinator, &ret_renewed[count++]);
+    }
+    *ret_count = count;
+    return code;
+}
+
+static int renew(struct session *session)
+{
+    struct renewed renewed[GROUP_MAX];
+    size_t count;
+    char text[UNITS_SIZE];
+    int code = sign_all(session, renewed, &count);
+
+    for (size_t i = 0; code == EXIT_DONE && i < count; i++) {
+        code = give(session, renewed[i].node, renewed[i].der, renewed[i].size);
+        if (code == EXIT_DONE)
+            fprintf(stderr, "%s signs until %s\n", renewed[i].address,
+                    units_moment(clock_wall_s() + CREATE_INTERMEDIATE_LIFE_S, text));
+    }
+    return code;
+}
+
+int command_coordinator_renew(const struct args *args)
+{
+    return args_value(args, "root-key") == NULL ? needs_root_key(args) : run(args, renew);
+}
+
+/* ---- remove ---- */
 
 static int remove_coordinator(struct session *session)
 {

@@ -178,6 +178,11 @@ static const struct args_command commands[] = {
       "HOST is its address or its node id. A group of three survives the loss of one, of five of "
       "two.",
       add_options, command_coordinator_add },
+    { "coordinator renew", "[HOST]", 0, 1,
+      "Sign anew the certificates by which coordinators sign, before their 90 days end: of all of "
+      "the group,\n"
+      "or of HOST alone, its address or node id. Needs the key from the drawer, and a majority.",
+      add_options, command_coordinator_renew },
     { "coordinator remove", "HOST", 1, 1,
       "Take a coordinator out of the group; it stays a member. On a terminal it asks first.",
       remove_options, command_coordinator_remove },

@@ -140,6 +140,8 @@ static void on_degraded(const struct world *world, const struct process *row, co
         advise(trouble, "is a bootstrap node up, and does UDP get through? lb-admin peers");
     else if (row->service == SERVICE_SWARM)
         advise(trouble, "littlebird list says which");
+    else if (row->service == SERVICE_COORDINATOR && strstr(row->note, "coordinator renew") != NULL)
+        advise(trouble, "lb-admin coordinator renew --root-key FILE, the key from the drawer");
     else if (row->service == SERVICE_COORDINATOR)
         advise(trouble,
                "lb-admin coordinator status; do the others run, and does TCP get through?");

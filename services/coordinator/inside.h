@@ -59,7 +59,9 @@ struct coordinator {
     uint8_t intermediate[CERTIFICATE_DER_MAX];
     size_t intermediate_size; /* 0: not known yet, or none */
     uint64_t intermediate_from_s, intermediate_until_s;
+    uint64_t ended_said_s; /* the end that was said in the log */
     bool asks_key, sets_intermediate;
+    uint64_t set_again_s; /* not before */
 
     uint8_t *denied; /* signed by us; NULL: none yet */
     size_t denied_size;
@@ -128,6 +130,8 @@ LB_MUST_CHECK lb_err coordinator_take_leaf(struct coordinator *self, struct byte
  */
 bool coordinator_check_peer(struct coordinator *self, SSL *ssl,
                             struct certificate_claims *ret_claims);
+
+void coordinator_say_state(struct coordinator *self, uint64_t now_s); /* state.c */
 
 /* Has become one of the group: start Raft. LB_OK, or the process cannot go on. */
 LB_MUST_CHECK lb_err coordinator_start_group(struct coordinator *self, bool is_first);

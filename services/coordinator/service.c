@@ -297,27 +297,6 @@ static lb_err read_first(struct coordinator *self, const char *folder)
 
 /* ---- now and then ---- */
 
-static void say_state(struct coordinator *self)
-{
-    uint64_t leader = self->group != NULL ? group_leader(self->group) : 0;
-
-    if (self->enlisting != NULL) {
-        actor_state(self->actor, STATE_DEGRADED, "waits to be added to the coordinators");
-    } else if (self->group == NULL) {
-        actor_state(self->actor, STATE_DEGRADED, "there is no register here");
-    } else if (leader == 0) {
-        actor_state(self->actor, STATE_DEGRADED,
-                    "no majority of the coordinators can be reached: nobody can join");
-    } else if (self->intermediate_size == 0) {
-        actor_state(self->actor, STATE_DEGRADED, "lb-signer does not answer");
-    } else if (leader == self->number) {
-        actor_state(self->actor, STATE_READY, "leads the coordinators");
-    } else {
-        actor_state(self->actor, STATE_READY, "follows coordinator %llu",
-                    (unsigned long long)leader);
-    }
-}
-
 /* What is to be known at the next start before the register is. */
 static void keep_known(struct coordinator *self)
 {
@@ -390,7 +369,7 @@ static void on_tick(uv_timer_t *timer)
     issue_tick(self, now_s);
     keep_known(self);
     count_traffic(self);
-    say_state(self);
+    coordinator_say_state(self, now_s);
 }
 
 /* ---- life ---- */
@@ -522,7 +501,7 @@ static lb_err coordinator_start(struct actor *actor, void **ret_ctx)
         return err == LB_NOT_FOUND || err == LB_CORRUPT ? LB_INVALID : err;
     }
     uv_timer_start(&self->tick, on_tick, 0, COORDINATOR_TICK_MS);
-    say_state(self);
+    coordinator_say_state(self, clock_wall_s());
     *ret_ctx = self;
     return LB_OK;
 }
