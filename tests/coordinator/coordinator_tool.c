@@ -414,8 +414,8 @@ static void on_renew_data(void *ctx, struct secure *secure, struct bytes data)
         certificate_from_der(bytes_of(reply->admitted->leaf.data, reply->admitted->leaf.len),
                              &leaf) == LB_OK &&
         certificate_read(leaf, &claims) == LB_OK) {
-        printf("renewed %llu denied %zu\n", (unsigned long long)claims.serial,
-               reply->admitted->denied.len);
+        printf("renewed %llu denied %zu intermediates %zu\n", (unsigned long long)claims.serial,
+               reply->admitted->denied.len, reply->admitted->n_intermediates);
         X509_free(leaf);
     } else if (reply != NULL && reply->body_case == LB__JOIN__REPLY__BODY_REFUSED) {
         printf("refused %d %s\n", reply->refused->err, reply->refused->reason);

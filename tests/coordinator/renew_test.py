@@ -35,6 +35,9 @@ def ending(net, first, second):
     e2e.wait_for("it is well again", lambda: first.log().rstrip().rsplit("ready: ", 1)[-1].count("degraded") == 0
                  and first.log().count("another intermediate now") == 2)
     says(first, "deny list 3 signed")
+    folder = f"{net.folder}/member"
+    tool("member", folder, first.invite(), "member")
+    assert tool("renew", folder).stdout.rstrip().endswith("intermediates 2"), "a member knows both coordinators'"
 
 
 def ended(net, first, second):

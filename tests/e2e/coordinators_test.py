@@ -52,7 +52,7 @@ def renew_all(group, root):
     assert group[0].admin("coordinator", "renew", check=False).returncode == 2, "without the root's key"
     assert group[0].admin("coordinator", "renew", "nobody", "--root-key", os.path.join(root, "lab.key"),
                           check=False).returncode == 4
-    said = group[0].admin("coordinator", "renew", "--root-key", os.path.join(root, "lab.key")).stderr
+    said = group[0].admin("coordinator", "renew", "--root-key", os.path.join(root, "lab.key")).stderr.decode()
     assert said.count("signs until") == 3, said
     wait_for("each to have its new one", lambda: all(
         node.group()["intermediate_until_s"] > until for node, until in zip(group, before)))
