@@ -1,5 +1,7 @@
 #include "libcommon/error.h"
 
+#include <errno.h>
+
 const char *lb_err_text(lb_err err)
 {
     switch (err) {
@@ -22,4 +24,22 @@ const char *lb_err_name(lb_err err)
 #undef LB_ERROR_NAME
     }
     return "UNKNOWN";
+}
+
+lb_err lb_err_of_errno(int number)
+{
+    switch (number) {
+    case ENOENT:
+        return LB_NOT_FOUND;
+    case EACCES:
+    case EPERM:
+    case EROFS:
+    case ELOOP: /* O_NOFOLLOW */
+        return LB_DENIED;
+    case ENOSPC:
+    case EDQUOT:
+        return LB_NO_SPACE;
+    default:
+        return LB_IO;
+    }
 }

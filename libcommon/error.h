@@ -39,3 +39,9 @@ const char *lb_err_text(lb_err err);
 
 /* The name of a code without its prefix ("NOT_FOUND"), static. */
 const char *lb_err_name(lb_err err);
+
+/*
+ * Of a call on a file that failed: NOT_FOUND, DENIED (EACCES, EPERM, EROFS, ELOOP), NO_SPACE
+ * (ENOSPC, EDQUOT), else IO.
+ */
+lb_err lb_err_of_errno(int number);

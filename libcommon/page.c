@@ -8,23 +8,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static lb_err from_errno(int code)
-{
-    switch (code) {
-    case ENOENT:
-        return LB_NOT_FOUND;
-    case EACCES:
-    case EPERM:
-    case EROFS:
-        return LB_DENIED;
-    case ENOSPC:
-    case EDQUOT:
-        return LB_NO_SPACE;
-    default:
-        return LB_IO;
-    }
-}
-
 /* The name until page_publish: of this process, so that a dead writer's rest is never in the way.
  */
 static lb_err temporary_name(char ret_name[PATH_MAX], const char *path)
@@ -46,7 +29,7 @@ static lb_err map_new(struct page *ret_self, int fd, size_t size)
     }
     close(fd);
     if (code != 0)
-        return from_errno(code);
+        return lb_err_of_errno(code);
     ret_self->memory = memory;
     ret_self->size = size;
     return LB_OK;
@@ -61,10 +44,10 @@ lb_err page_create(struct page *ret_self, const char *path, size_t size)
     if (err != LB_OK)
         return err;
     if (unlink(name) != 0 && errno != ENOENT)
-        return from_errno(errno);
+        return lb_err_of_errno(errno);
     fd = open(name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0644);
     if (fd < 0)
-        return from_errno(errno);
+        return lb_err_of_errno(errno);
     (void)fchmod(fd, 0644); /* whatever the umask is: the run folder says who may come here */
     err = map_new(ret_self, fd, size);
     if (err != LB_OK)
@@ -76,7 +59,7 @@ lb_err page_adopt(struct page *ret_self, const char *path, size_t size)
 {
     int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
 
-    return fd >= 0 ? map_new(ret_self, fd, size) : from_errno(errno);
+    return fd >= 0 ? map_new(ret_self, fd, size) : lb_err_of_errno(errno);
 }
 
 lb_err page_publish(struct page *self, const char *path)
@@ -89,7 +72,7 @@ lb_err page_publish(struct page *self, const char *path)
         return err;
     if (stat(path, &before) == 0)
         (void)chmod(name, before.st_mode & 0777);
-    return rename(name, path) == 0 ? LB_OK : from_errno(errno);
+    return rename(name, path) == 0 ? LB_OK : lb_err_of_errno(errno);
 }
 
 lb_err page_open(struct page *ret_self, const char *path, size_t size_min, bool writable)
@@ -101,7 +84,7 @@ lb_err page_open(struct page *ret_self, const char *path, size_t size_min, bool 
     void *memory;
 
     if (fd < 0)
-        return from_errno(errno);
+        return lb_err_of_errno(errno);
     if (fstat(fd, &info) != 0) {
         err = LB_IO;
     } else if (!S_ISREG(info.st_mode) || info.st_size <= 0 || (size_t)info.st_size < size_min) {
@@ -109,7 +92,7 @@ lb_err page_open(struct page *ret_self, const char *path, size_t size_min, bool 
     } else {
         memory = mmap(NULL, (size_t)info.st_size, protection, MAP_SHARED, fd, 0);
         if (memory == MAP_FAILED) {
-            err = from_errno(errno);
+            err = lb_err_of_errno(errno);
         } else {
             ret_self->memory = memory;
             ret_self->size = (size_t)info.st_size;

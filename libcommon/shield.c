@@ -3,7 +3,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 
-#ifdef __SANITIZE_ADDRESS__
+#ifdef LB_SANITIZED
 #define DUMPABLE 1
 #else
 #define DUMPABLE 0

@@ -15,21 +15,12 @@
 static lb_err from_errno(int code)
 {
     switch (code) {
-    case ENOENT:
     case ENOTDIR:
         return LB_NOT_FOUND;
     case EEXIST:
         return LB_EXISTS;
-    case EACCES:
-    case EPERM:
-    case EROFS:
-    case ELOOP: /* O_NOFOLLOW */
-        return LB_DENIED;
-    case ENOSPC:
-    case EDQUOT:
-        return LB_NO_SPACE;
     default:
-        return LB_IO;
+        return lb_err_of_errno(code);
     }
 }
 

@@ -204,12 +204,33 @@ bool certificate_key_is_p256(const X509 *self)
     return is;
 }
 
+static lb_err take_key_id(const ASN1_OCTET_STRING *id, uint8_t ret_id[CERTIFICATE_KEY_ID_SIZE])
+{
+    if (!id || ASN1_STRING_length(id) != CERTIFICATE_KEY_ID_SIZE) {
+        return LB_INVALID;
+    }
+    memcpy(ret_id, ASN1_STRING_get0_data(id), CERTIFICATE_KEY_ID_SIZE);
+    return LB_OK;
+}
+
+lb_err certificate_key_id(X509 *self, uint8_t ret_id[CERTIFICATE_KEY_ID_SIZE])
+{
+    lb_err err;
+
+    ERR_set_mark();
+    err = take_key_id(X509_get0_subject_key_id(self), ret_id);
+    ERR_pop_to_mark();
+    return err;
+}
+
 static bool read_leaf(const X509 *leaf, struct certificate_claims *ret_claims)
 {
     /* NULL as well when there are several such extensions. */
     GENERAL_NAMES *names = X509_get_ext_d2i(leaf, NID_subject_alt_name, NULL, NULL);
     bool good =
         names && read_names(names, ret_claims) && read_serial(leaf, &ret_claims->serial) &&
+        /* It caches what it finds, as certificate_is_ca(). */
+        take_key_id(X509_get0_authority_key_id((X509 *)leaf), ret_claims->issuer) == LB_OK &&
         certificate_dates(leaf, &ret_claims->not_before_s, &ret_claims->not_after_s) == LB_OK;
 
     GENERAL_NAMES_free(names);

@@ -26,6 +26,7 @@
 #define CERTIFICATE_DER_MAX     2048
 #define CERTIFICATE_PAIR_MAX    960 /* a leaf and its intermediate, as made here */
 #define CERTIFICATE_CHAIN_MAX   2   /* leaf and intermediate, as they are sent */
+#define CERTIFICATE_KEY_ID_SIZE 8   /* RFC 5280, 4.2.1.2, the second way */
 #define CERTIFICATE_BACKDATE_S  300
 #define CERTIFICATE_LEAF_S      (7u * 24 * 3600)
 #define CERTIFICATE_CLOCK_OFF_S (24u * 3600) /* of two clocks at a renewal: THREATS 2.19 */
@@ -50,6 +51,7 @@ struct certificate_claims {
     uint8_t network[NETWORK_ID_SIZE];
     struct node_id node;
     enum certificate_role role;
+    uint8_t issuer[CERTIFICATE_KEY_ID_SIZE]; /* the key identifier of who has signed it */
     uint64_t serial;
     uint64_t not_before_s, not_after_s; /* since 1970 */
 };
@@ -84,8 +86,14 @@ LB_MUST_CHECK lb_err certificate_request_parse(struct bytes der, EVP_PKEY **ret_
 
 /* ---- reading ---- */
 
-/* LB_INVALID: no leaf of ours: no such SAN, several, a CA, a serial of more than 8 bytes. */
+/*
+ * LB_INVALID: no leaf of ours: no such SAN, several, a CA, a serial of more than 8 bytes, or it
+ * does not say by which key it was signed. That this is so, its chain says (certificate_verify()).
+ */
 LB_MUST_CHECK lb_err certificate_read(const X509 *leaf, struct certificate_claims *ret_claims);
+
+/* The key identifier of an intermediate, by which its leaves name it. LB_INVALID: it has none. */
+LB_MUST_CHECK lb_err certificate_key_id(X509 *self, uint8_t ret_id[CERTIFICATE_KEY_ID_SIZE]);
 
 bool certificate_is_ca(const X509 *self);
 bool certificate_key_is_p256(const X509 *self); /* as key_is_p256() */
@@ -168,3 +176,7 @@ enum certificate_refusal certificate_verify_chain(X509 *self, STACK_OF(X509) * c
 enum certificate_refusal certificate_verify_claims(X509 *leaf, X509 *root,
                                                    const struct deny_list *denied, uint64_t now_s,
                                                    struct certificate_claims *ret_claims);
+
+/* What may have changed since claims were verified: their end, and who is denied. */
+enum certificate_refusal certificate_still_counts(const struct certificate_claims *claims,
+                                                  const struct deny_list *denied, uint64_t now_s);

@@ -17,8 +17,11 @@ static const uint8_t magic[8] = "LBDENY1"; /* with its NUL */
 #define ROW_SIZE           (NODE_ID_SIZE + 8)
 #define SIGNATURE_SIZE_MAX 128
 
+_Static_assert(DENY_LIST_KEY_SIZE == CERTIFICATE_KEY_ID_SIZE, "a key identifier");
+
 struct deny_list {
     uint64_t number, made_s;
+    uint8_t signer[DENY_LIST_KEY_SIZE];
     size_t count;
     struct deny_row *rows; /* sorted, each once */
 };
@@ -127,12 +130,14 @@ static bool signature_holds(const struct parts *parts, X509 *signer)
     return holds;
 }
 
-static struct deny_list *list_of(const struct parts *parts)
+static struct deny_list *list_of(const struct parts *parts,
+                                 const uint8_t signer[DENY_LIST_KEY_SIZE])
 {
     struct deny_list *self = xcalloc(1, sizeof(*self));
 
     self->number = parts->number;
     self->made_s = parts->made_s;
+    memcpy(self->signer, signer, sizeof(self->signer));
     self->count = parts->count;
     self->rows = xcalloc(parts->count + 1, sizeof(self->rows[0]));
     for (size_t i = 0; i < parts->count; i++) {
@@ -146,6 +151,8 @@ static struct deny_list *list_of(const struct parts *parts)
 static lb_err parse(struct bytes data, X509 *root, bool kept, uint64_t now_s,
                     struct deny_list **ret_self)
 {
+    uint8_t key_id[DENY_LIST_KEY_SIZE];
+    struct deny_list *self;
     struct parts parts;
     X509 *signer = NULL;
     bool good;
@@ -155,12 +162,17 @@ static lb_err parse(struct bytes data, X509 *root, bool kept, uint64_t now_s,
         return LB_INVALID;
     }
     good = is_of_root(&parts, root) && may_sign(signer, root, kept ? parts.made_s : now_s) &&
-           signature_holds(&parts, signer);
+           certificate_key_id(signer, key_id) == LB_OK && signature_holds(&parts, signer);
     X509_free(signer);
     if (!good) {
         return LB_CORRUPT;
     }
-    *ret_self = list_of(&parts);
+    self = list_of(&parts, key_id);
+    if (deny_list_has_key(self, key_id)) {
+        deny_list_free(&self);
+        return LB_CORRUPT;
+    }
+    *ret_self = self;
     return LB_OK;
 }
 
@@ -210,6 +222,27 @@ bool deny_list_has(const struct deny_list *self, const struct node_id *node)
     const struct deny_row key = { .node = *node };
 
     return self && bsearch(&key, self->rows, self->count, sizeof(self->rows[0]), compare_rows);
+}
+
+struct node_id deny_list_key(const uint8_t key_id[DENY_LIST_KEY_SIZE])
+{
+    struct node_id row = { { 0 } };
+
+    memcpy(row.bytes, key_id, DENY_LIST_KEY_SIZE);
+    return row;
+}
+
+bool deny_list_has_key(const struct deny_list *self, const uint8_t key_id[DENY_LIST_KEY_SIZE])
+{
+    const struct node_id row = deny_list_key(key_id);
+
+    return deny_list_has(self, &row);
+}
+
+bool deny_list_follows(const struct deny_list *self, const struct deny_list *held)
+{
+    return deny_list_number(self) > deny_list_number(held) &&
+           !deny_list_has_key(held, self->signer);
 }
 
 /* ---- making ---- */

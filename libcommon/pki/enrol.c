@@ -76,7 +76,7 @@ static lb_err keep_joined(const struct enrol_place *place, const Lb__Join__Admit
     }
     if (err == LB_OK && admitted->denied) {
         err = enrol_put_denied(place, bytes_of(message->denied.data, message->denied.len),
-                               admitted->denied, 0);
+                               admitted->denied, NULL);
     }
     enrol_leave(&user);
     if (err != LB_OK) {
@@ -186,7 +186,9 @@ static lb_err own_key(const struct enrol_place *place, struct enrol_report *repo
 static lb_err join_as(const struct enrol_place *place, const struct enrol_joining *joining,
                       const struct enrol_limits *limits, EVP_PKEY *key, struct enrol_report *report)
 {
-    struct enrol_errand errand = { .limits = limits, .report = report };
+    struct enrol_errand errand = {
+        .limits = limits, .report = report, .on_waiting = joining->on_waiting, .ctx = joining->ctx
+    };
     Lb__Join__Request request = LB__JOIN__REQUEST__INIT;
     Lb__Join__Join join = LB__JOIN__JOIN__INIT;
     uint8_t der[CERTIFICATE_REQUEST_MAX];

@@ -49,6 +49,8 @@ struct enrol_joining {
     const char *host_name; /* for the operator's list; cut to 64 bytes */
     /* It waits for an operator's approval, asks again after so long; may be NULL. */
     void (*on_pending)(void *ctx, const char *fingerprint, unsigned ask_again_s);
+    /* No coordinator has answered so far, and why: they are asked again; once; may be NULL. */
+    void (*on_waiting)(void *ctx, const char *why);
     void *ctx;
 };
 

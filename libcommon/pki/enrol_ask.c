@@ -159,6 +159,10 @@ lb_err enrol_ask(struct enrol_errand *self, uint64_t patience_ms, Lb__Join__Repl
         if (clock_monotonic_ms() + RETRY_MS >= until_ms) {
             return LB_UNAVAILABLE; /* the report has what the last one said */
         }
+        if (self->on_waiting) {
+            self->on_waiting(self->ctx, self->report->text);
+            self->on_waiting = NULL;
+        }
         waited = enrol_pause(self, RETRY_MS);
         if (waited == LB_CANCELLED) {
             return waited;

@@ -100,33 +100,16 @@ bool enrol_is_address(const char *text)
 
 /* ---- whose folder it is ---- */
 
-static lb_err from_errno(void)
-{
-    switch (errno) {
-    case ENOENT:
-        return LB_NOT_FOUND;
-    case EACCES:
-    case EPERM:
-    case EROFS:
-        return LB_DENIED;
-    case ENOSPC:
-    case EDQUOT:
-        return LB_NO_SPACE;
-    default:
-        return LB_IO;
-    }
-}
-
 lb_err enrol_enter(const struct enrol_place *place, struct enrol_user *ret_user)
 {
     struct stat about;
 
     ret_user->is_other = false;
     if (mkdir(place->member_folder, 0700) != 0 && errno != EEXIST) {
-        return from_errno();
+        return lb_err_of_errno(errno);
     }
     if (lstat(place->member_folder, &about) != 0) {
-        return from_errno();
+        return lb_err_of_errno(errno);
     }
     if (!S_ISDIR(about.st_mode)) {
         return LB_DENIED;
@@ -231,9 +214,9 @@ lb_err enrol_put_intermediates(const struct enrol_place *place, const struct mem
 }
 
 lb_err enrol_put_denied(const struct enrol_place *place, struct bytes data,
-                        const struct deny_list *denied, uint64_t number_there)
+                        const struct deny_list *denied, const struct deny_list *held)
 {
-    if (deny_list_number(denied) <= number_there) {
+    if (!deny_list_follows(denied, held)) {
         return LB_OK;
     }
     return membership_put_file(place->member_folder, "denied", data, MODE_PUBLIC);

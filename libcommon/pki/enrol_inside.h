@@ -50,9 +50,9 @@ LB_MUST_CHECK lb_err enrol_put_intermediates(const struct enrol_place *place,
                                              const struct membership *before, X509 *root,
                                              const ProtobufCBinaryData *ders, size_t count,
                                              uint64_t now_s);
-/* data was parsed before; it replaces only one with a lower number. */
+/* data was parsed before; it replaces only one that it follows (deny_list_follows()). */
 LB_MUST_CHECK lb_err enrol_put_denied(const struct enrol_place *place, struct bytes data,
-                                      const struct deny_list *denied, uint64_t number_there);
+                                      const struct deny_list *denied, const struct deny_list *held);
 LB_MUST_CHECK lb_err enrol_put_identity(const struct enrol_place *place,
                                         const struct enrol_admitted *admitted,
                                         const char *network_name);
@@ -72,8 +72,10 @@ struct enrol_errand {
     struct join_client_options options;
     const Lb__Join__Request *request;
     char addresses[ENROL_COORDINATORS_MAX + ENROL_HINTS_MAX][JOIN_ADDRESS_SIZE];
-    size_t addresses_count, own_count; /* without hints */
-    lb_err worst;                      /* of a round in which none answered */
+    size_t addresses_count, own_count;              /* without hints */
+    lb_err worst;                                   /* of a round in which none answered */
+    void (*on_waiting)(void *ctx, const char *why); /* after the first such round; NULL: nobody */
+    void *ctx;
 };
 
 /* One more, if it is an address and not there already; at most max. */

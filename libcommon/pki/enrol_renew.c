@@ -78,7 +78,7 @@ static lb_err keep_renewed(const struct enrol_place *place, const struct members
     }
     if (err == LB_OK && admitted->denied) {
         err = enrol_put_denied(place, bytes_of(message->denied.data, message->denied.len),
-                               admitted->denied, deny_list_number(membership_denied(membership)));
+                               admitted->denied, membership_denied(membership));
     }
     if (err == LB_OK) {
         err = membership_put_reached(place->member_folder, clock_wall_s());
@@ -133,8 +133,7 @@ static lb_err take_news(const struct enrol_place *place, const struct membership
                                           news->intermediates, news->n_intermediates, now_s);
         }
         if (err == LB_OK && denied) {
-            err = enrol_put_denied(place, data, denied,
-                                   deny_list_number(membership_denied(membership)));
+            err = enrol_put_denied(place, data, denied, membership_denied(membership));
         }
         if (err == LB_OK) {
             err = membership_put_reached(place->member_folder, clock_wall_s());

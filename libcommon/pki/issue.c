@@ -42,7 +42,7 @@ static void set_name(X509_NAME *name, const char *common_name)
  * RFC 5280, 4.2.1.2, the second way: 0100 and the last 60 bits of the key's SHA-1. Three such stand
  * in what two certificates have, which go into one datagram (CERTIFICATE_PAIR_MAX).
  */
-#define KEY_IDENTIFIER_SIZE 8
+#define KEY_IDENTIFIER_SIZE CERTIFICATE_KEY_ID_SIZE
 
 static void add_key_identifier(X509 *self)
 {

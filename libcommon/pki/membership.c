@@ -411,7 +411,7 @@ bool membership_take_denied(struct membership *self, struct deny_list **denied)
     struct deny_list *taken = *denied;
 
     *denied = NULL;
-    if (deny_list_number(taken) <= deny_list_number(self->denied)) {
+    if (!deny_list_follows(taken, self->denied)) {
         deny_list_free(&taken);
         return false;
     }

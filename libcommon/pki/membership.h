@@ -68,7 +68,7 @@ enum membership_news {
  */
 unsigned membership_refresh(struct membership *self, uint64_t now_s);
 
-/* Takes a list that was verified. False: its number is not greater than that of the one there. */
+/* Takes a list that was verified. False: it does not follow the one there (deny_list_follows()). */
 bool membership_take_denied(struct membership *self, struct deny_list **denied);
 
 /* Borrowed until the next refresh that says so. */

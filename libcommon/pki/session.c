@@ -12,6 +12,16 @@
 #define CIPHERS_1_3 "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
 #define GROUPS      "X25519:P-256"
 
+/*
+ * Bytes of a Certificate message: a leaf, an intermediate and, from a coordinator, the root.
+ * OpenSSL makes room for so much at the first fragment of a DTLS handshake message, its default is
+ * 100 kB.
+ */
+#define CHAIN_BYTES_MAX 8192
+
+_Static_assert(CHAIN_BYTES_MAX > (CERTIFICATE_CHAIN_MAX + 1) * (CERTIFICATE_DER_MAX + 8),
+               "all fit");
+
 _Static_assert(NETWORK_ID_SIZE <= SSL_MAX_SID_CTX_LENGTH, "a session id context holds the network");
 
 /* OpenSSL fails here only when memory is gone or the library is broken. */
@@ -47,6 +57,7 @@ static SSL_CTX *bare_context(const SSL_METHOD *method)
     must(SSL_CTX_set_num_tickets(context, 0) == 1);
     SSL_CTX_set_mode(context, SSL_MODE_NO_AUTO_CHAIN);
     SSL_CTX_set_verify_depth(context, CERTIFICATE_CHAIN_MAX);
+    SSL_CTX_set_max_cert_list(context, CHAIN_BYTES_MAX);
     return context;
 }
 

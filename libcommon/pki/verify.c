@@ -106,6 +106,17 @@ static enum certificate_refusal check_leaf(X509 *leaf)
     return usable ? REFUSED_NOT : REFUSED_WRONG_USAGE;
 }
 
+enum certificate_refusal certificate_still_counts(const struct certificate_claims *claims,
+                                                  const struct deny_list *denied, uint64_t now_s)
+{
+    if (now_s >= claims->not_after_s) { /* as X509_cmp_time() */
+        return REFUSED_EXPIRED;
+    }
+    return deny_list_has(denied, &claims->node) || deny_list_has_key(denied, claims->issuer)
+               ? REFUSED_REVOKED
+               : REFUSED_NOT;
+}
+
 enum certificate_refusal certificate_verify_claims(X509 *leaf, X509 *root,
                                                    const struct deny_list *denied, uint64_t now_s,
                                                    struct certificate_claims *ret_claims)
@@ -124,14 +135,11 @@ enum certificate_refusal certificate_verify_claims(X509 *leaf, X509 *root,
     if (now_s < claims.not_before_s) {
         return REFUSED_NOT_YET_VALID;
     }
-    if (now_s >= claims.not_after_s) { /* as X509_cmp_time() */
-        return REFUSED_EXPIRED;
+    refusal = certificate_still_counts(&claims, denied, now_s);
+    if (refusal == REFUSED_NOT) {
+        *ret_claims = claims;
     }
-    if (deny_list_has(denied, &claims.node)) {
-        return REFUSED_REVOKED;
-    }
-    *ret_claims = claims;
-    return REFUSED_NOT;
+    return refusal;
 }
 
 enum certificate_refusal certificate_verify(X509 *leaf, STACK_OF(X509) * chain, X509 *root,

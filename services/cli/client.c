@@ -25,6 +25,7 @@
 #define RECONNECT_MS     20
 #define REQUEST_ID_SIZE  8
 #define HEADER_BYTES_MAX 4096
+#define WAITING_TOLD_MS  2000 /* a call that waits longer than this for a service says so */
 
 struct client {
     struct paths paths;
@@ -34,6 +35,8 @@ struct client {
     bool gone;
     uint64_t next_id;
     char problem[640];
+    client_waiting_fn *on_waiting;
+    void *on_waiting_ctx;
     struct message_memory memory; /* of the last response */
     uint8_t buffer[4096];
 };
@@ -41,8 +44,9 @@ struct client {
 /* One call while it is under way. */
 struct attempt {
     const struct client_call *call;
-    uint64_t deadline_ms;
+    uint64_t begun_ms, deadline_ms;
     uint64_t send_ms; /* not before this */
+    bool told;        /* that it waits */
     uint8_t id[REQUEST_ID_SIZE];
     char key[33];
     bool sent;
@@ -98,6 +102,12 @@ void client_free(struct client **self)
     zmq_ctx_term(client->context);
     message_memory_done(&client->memory);
     free(client);
+}
+
+void client_on_waiting(struct client *self, client_waiting_fn *on_waiting, void *ctx)
+{
+    self->on_waiting = on_waiting;
+    self->on_waiting_ctx = ctx;
 }
 
 const char *client_problem(const struct client *self)
@@ -248,6 +258,15 @@ static bool receive_frames(void *socket, zmq_msg_t frames[2])
     return both;
 }
 
+static void tell_waiting(struct client *self, struct attempt *attempt, uint64_t now_ms)
+{
+    if (self->on_waiting == NULL || attempt->told || now_ms < attempt->begun_ms + WAITING_TOLD_MS)
+        return;
+    attempt->told = true;
+    self->on_waiting(self->on_waiting_ctx, self->problem,
+                     (unsigned)((attempt->deadline_ms - now_ms) / 1000));
+}
+
 enum verdict { VERDICT_GO_ON, VERDICT_DONE };
 
 /* An answer to this attempt: its outcome in *ret_err, or a pause before it is tried again. */
@@ -270,8 +289,10 @@ static enum verdict take_answer(struct client *self, struct attempt *attempt, zm
         attempt->send_ms = now_ms + status->retry_after_ms;
         attempt->sent = false;
         (void)fail(self, LB_UNAVAILABLE, "%s", status->message);
-        if (attempt->send_ms < attempt->deadline_ms)
+        if (attempt->send_ms < attempt->deadline_ms) {
+            tell_waiting(self, attempt, now_ms);
             return VERDICT_GO_ON;
+        }
     }
     if (*ret_err != LB_OK) {
         (void)fail(self, *ret_err, "%s",
@@ -337,7 +358,9 @@ static void begin(struct client *self, struct attempt *attempt, const struct cli
     uint8_t key[16];
     uint64_t now_ms = clock_monotonic_ms();
 
-    *attempt = (struct attempt){ .call = call, .deadline_ms = now_ms + call->timeout_ms };
+    *attempt = (struct attempt){ .call = call,
+                                 .begun_ms = now_ms,
+                                 .deadline_ms = now_ms + call->timeout_ms };
     store_u64(attempt->id, self->next_id++);
     clock_entropy_bytes(key, sizeof key);
     hex_encode(key, sizeof key, attempt->key);

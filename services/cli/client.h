@@ -19,6 +19,11 @@ struct client; /* opaque */
 struct client *client_new(const struct paths *paths, const volatile sig_atomic_t *interrupted);
 void client_free(struct client **self);
 
+/* Told once a call, when a service that is away has been waited for, and is asked again for s
+ * seconds. */
+typedef void client_waiting_fn(void *ctx, const char *problem, unsigned s);
+void client_on_waiting(struct client *self, client_waiting_fn *on_waiting, void *ctx);
+
 struct client_call {
     const char *method; /* "StorageService/Put" */
     const ProtobufCMessage *request;

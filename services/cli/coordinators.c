@@ -13,20 +13,26 @@
 #include "services/cli/units.h"
 #include "services/coordinator/create.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
+#include <unistd.h>
 
-#define RENEW_SOON_S (14u * 24 * 3600) /* as lb-coordinator says it in its state */
+#define VOTES_WITHIN_MS 5000u
+#define VOTES_POLL_NS   200000000
+#define RENEW_EARLY_S   (30u * 24 * 3600) /* said from then on: the key lies in a drawer */
 
-/* Until the next call on the session. */
-static int get_group(struct session *session,
+/* Until the next call on the session. once: as it is now, also when there is no register yet. */
+static int get_group(struct session *session, bool once,
                      const Littlebird__V1__GetCoordinatorsResponse **ret_group)
 {
     Littlebird__V1__GetCoordinatorsRequest request = LITTLEBIRD__V1__GET_COORDINATORS_REQUEST__INIT;
     struct client_call call = { .method = "NetworkService/GetCoordinators",
                                 .request = &request.base,
                                 .response = &littlebird__v1__get_coordinators_response__descriptor,
-                                .timeout_ms = SESSION_TIMEOUT_MS };
+                                .timeout_ms = SESSION_TIMEOUT_MS,
+                                .once = once };
     const void *response;
     int code = session_call(session, &call, &response);
 
@@ -55,9 +61,9 @@ static void print_head(const Littlebird__V1__GetCoordinatorsResponse *group)
            units_moment(group->intermediate_until_s, text));
     if (group->intermediate_until_s > now_s)
         printf(", %s more", units_duration(group->intermediate_until_s - now_s, text));
+    if (group->intermediate_until_s < now_s + RENEW_EARLY_S)
+        printf("\n    -> lb-admin coordinator renew, with the network's root key");
     printf("\n");
-    if (group->intermediate_until_s < now_s + RENEW_SOON_S)
-        printf("renew it with the root's key: lb-admin coordinator renew --root-key FILE\n");
 }
 
 static void print_servers(const Littlebird__V1__GetCoordinatorsResponse *group)
@@ -100,7 +106,7 @@ int command_coordinator_status(const struct args *args)
 
     if (code != EXIT_DONE)
         return code;
-    code = get_group(&session, &group);
+    code = get_group(&session, true, &group);
     if (code == EXIT_DONE && session.json) {
         json_print(json_of_message(&group->base));
     } else if (code == EXIT_DONE) {
@@ -112,7 +118,7 @@ int command_coordinator_status(const struct args *args)
     return code;
 }
 
-/* ---- add and remove ---- */
+/* ---- add, renew and remove ---- */
 
 /* EXIT_NOT_FOUND, and why, when it is not exactly one. */
 static int choose(const struct args *args, const Littlebird__V1__GetCoordinatorsResponse *group,
@@ -132,7 +138,10 @@ static int choose(const struct args *args, const Littlebird__V1__GetCoordinators
                           "coordinator status)",
                           host);
     else if (offered && others > 0)
-        (void)args_failed(args, "%.80s is one of the group already", host);
+        (void)args_failed(args,
+                          "%.80s is one of the group already; lb-admin coordinator renew signs "
+                          "anew for it",
+                          host);
     else if (offered)
         (void)args_failed(args,
                           "%.80s has not offered itself: there, littlebird join - --coordinator "
@@ -169,8 +178,11 @@ static int sign(const struct args *args, const Littlebird__V1__GetCoordinatorsRe
     const char *key_file = args_value(args, "root-key");
     struct create_problem problem = { "" };
     char root_file[PATHS_SIZE];
-    int code = root_file_of(args, key_file, root_file);
+    int code;
 
+    if (access(key_file, R_OK) != 0)
+        return args_failed(args, "cannot read %s: %s", key_file, strerror(errno));
+    code = root_file_of(args, key_file, root_file);
     if (code != EXIT_DONE)
         return code;
     if (group->network_id.len != NETWORK_ID_SIZE)
@@ -182,9 +194,26 @@ static int sign(const struct args *args, const Littlebird__V1__GetCoordinatorsRe
     return EXIT_DONE;
 }
 
+/* What one answer said of a coordinator, kept while the next are asked for. */
+struct signed_one {
+    uint8_t node[NODE_ID_SIZE];
+    uint8_t der[CERTIFICATE_DER_MAX];
+    size_t size;
+    char address[300];
+};
+
+static int sign_one(struct session *session, const Littlebird__V1__GetCoordinatorsResponse *group,
+                    const Littlebird__V1__Coordinator *coordinator, struct signed_one *ret_one)
+{
+    if (coordinator->node_id.len != NODE_ID_SIZE)
+        return args_failed(session->args, "the answer is malformed");
+    memcpy(ret_one->node, coordinator->node_id.data, NODE_ID_SIZE);
+    snprintf(ret_one->address, sizeof ret_one->address, "%s", coordinator->address);
+    return sign(session->args, group, coordinator, ret_one->der, &ret_one->size);
+}
+
 /* To a node of the group, or that is to be. */
-static int give(struct session *session, const uint8_t node[NODE_ID_SIZE], const uint8_t *der,
-                size_t size)
+static int give(struct session *session, struct signed_one *one)
 {
     Littlebird__V1__AddCoordinatorRequest request = LITTLEBIRD__V1__ADD_COORDINATOR_REQUEST__INIT;
     struct client_call call = { .method = "NetworkService/AddCoordinator",
@@ -193,33 +222,90 @@ static int give(struct session *session, const uint8_t node[NODE_ID_SIZE], const
                                 .timeout_ms = SESSION_TIMEOUT_MS };
     const void *response;
 
-    request.node_id = (ProtobufCBinaryData){ NODE_ID_SIZE, (uint8_t *)node };
-    request.intermediate = (ProtobufCBinaryData){ size, (uint8_t *)der };
+    request.node_id = (ProtobufCBinaryData){ NODE_ID_SIZE, one->node };
+    request.intermediate = (ProtobufCBinaryData){ one->size, one->der };
     return session_call(session, &call, &response);
+}
+
+/* The new one votes once it has heard of all there was; EXIT_DONE also when that takes longer. */
+static int say_added(struct session *session, unsigned voters)
+{
+    const uint64_t until_ms = clock_monotonic_ms() + VOTES_WITHIN_MS;
+
+    for (;;) {
+        const Littlebird__V1__GetCoordinatorsResponse *group;
+        int code = get_group(session, false, &group);
+
+        if (code != EXIT_DONE)
+            return code;
+        if (group_voters(group) >= voters) {
+            fprintf(stderr, "added; %s\n", group_strength_text(voters));
+            return EXIT_DONE;
+        }
+        if (clock_monotonic_ms() >= until_ms)
+            break;
+        nanosleep(&(struct timespec){ .tv_nsec = VOTES_POLL_NS }, NULL);
+    }
+    fprintf(stderr, "added, but it does not vote yet: does it run, and do the others reach it at "
+                    "its address? lb-admin coordinator status says when it does\n");
+    return EXIT_DONE;
 }
 
 static int add(struct session *session)
 {
     const Littlebird__V1__GetCoordinatorsResponse *group;
     const Littlebird__V1__Coordinator *coordinator;
-    uint8_t der[CERTIFICATE_DER_MAX], node[NODE_ID_SIZE];
-    unsigned voters;
-    size_t size;
-    int code = get_group(session, &group);
+    struct signed_one one;
+    unsigned voters = 0;
+    int code = get_group(session, false, &group);
 
     if (code == EXIT_DONE)
         code = choose(session->args, group, true, &coordinator);
+    if (code == EXIT_DONE) {
+        voters = group_voters(group);
+        code = sign_one(session, group, coordinator, &one);
+    }
     if (code == EXIT_DONE)
-        code = sign(session->args, group, coordinator, der, &size);
-    if (code != EXIT_DONE)
-        return code;
-    if (coordinator->node_id.len != NODE_ID_SIZE)
-        return args_failed(session->args, "the answer is malformed");
-    memcpy(node, coordinator->node_id.data, NODE_ID_SIZE); /* the next answer takes its memory */
-    voters = group_voters(group);
-    code = give(session, node, der, size);
-    if (code == EXIT_DONE)
-        fprintf(stderr, "added; %s\n", group_strength_text(voters + 1));
+        code = give(session, &one);
+    return code == EXIT_DONE ? say_added(session, voters + 1) : code;
+}
+
+#define GROUP_MAX 16
+
+/* One of the group, or all of it. */
+static int sign_all(struct session *session, struct signed_one ret_ones[GROUP_MAX],
+                    size_t *ret_count)
+{
+    const Littlebird__V1__GetCoordinatorsResponse *group;
+    const Littlebird__V1__Coordinator *chosen = NULL;
+    int code = get_group(session, false, &group);
+
+    *ret_count = 0;
+    if (code == EXIT_DONE && session->args->words_count > 0)
+        code = choose(session->args, group, false, &chosen);
+    for (size_t i = 0; code == EXIT_DONE && i < group->n_coordinators && *ret_count < GROUP_MAX;
+         i++) {
+        const Littlebird__V1__Coordinator *coordinator = group->coordinators[i];
+
+        if (coordinator->server != 0 && (chosen == NULL || chosen == coordinator))
+            code = sign_one(session, group, coordinator, &ret_ones[(*ret_count)++]);
+    }
+    return code;
+}
+
+static int renew(struct session *session)
+{
+    struct signed_one ones[GROUP_MAX];
+    size_t count;
+    char text[UNITS_SIZE];
+    int code = sign_all(session, ones, &count);
+
+    for (size_t i = 0; code == EXIT_DONE && i < count; i++) {
+        code = give(session, &ones[i]);
+        if (code == EXIT_DONE)
+            fprintf(stderr, "%s signs until %s\n", ones[i].address,
+                    units_moment(clock_wall_s() + CREATE_INTERMEDIATE_LIFE_S, text));
+    }
     return code;
 }
 
@@ -235,85 +321,23 @@ static int run(const struct args *args, int (*command)(struct session *session))
     return code;
 }
 
-static int needs_root_key(const struct args *args)
+static int run_with_key(const struct args *args, int (*command)(struct session *session))
 {
-    return args_usage(args, "--root-key names the file of the network's root key, which signs the "
-                            "coordinators' certificates here");
+    if (args_value(args, "root-key") == NULL)
+        return args_usage(args, "--root-key names the file of the network's root key, which signs "
+                                "the coordinator's certificate here");
+    return run(args, command);
 }
 
 int command_coordinator_add(const struct args *args)
 {
-    if (args_value(args, "root-key") == NULL)
-        return needs_root_key(args);
-    return run(args, add);
-}
-
-/* ---- renew ---- */
-
-#define GROUP_MAX 16
-
-/* What one answer said of a coordinator, kept while the next are asked for. */
-struct renewed {
-    uint8_t node[NODE_ID_SIZE];
-    uint8_t der[CERTIFICATE_DER_MAX];
-    size_t size;
-    char address[300];
-};
-
-static int sign_renewed(struct session *session,
-                        const Littlebird__V1__GetCoordinatorsResponse *group,
-                        const Littlebird__V1__Coordinator *coordinator, struct renewed *ret_renewed)
-{
-    if (coordinator->node_id.len != NODE_ID_SIZE)
-        return args_failed(session->args, "the answer is malformed");
-    memcpy(ret_renewed->node, coordinator->node_id.data, NODE_ID_SIZE);
-    snprintf(ret_renewed->address, sizeof ret_renewed->address, "%s", coordinator->address);
-    return sign(session->args, group, coordinator, ret_renewed->der, &ret_renewed->size);
-}
-
-/* One of them, or all that are of the group. */
-static int sign_all(struct session *session, struct renewed ret_renewed[GROUP_MAX],
-                    size_t *ret_count)
-{
-    const Littlebird__V1__GetCoordinatorsResponse *group;
-    const Littlebird__V1__Coordinator *chosen = NULL;
-    size_t count = 0;
-    int code = get_group(session, &group);
-
-    if (code == EXIT_DONE && session->args->words_count > 0)
-        code = choose(session->args, group, false, &chosen);
-    for (size_t i = 0; code == EXIT_DONE && i < group->n_coordinators && count < GROUP_MAX; i++) {
-        const Littlebird__V1__Coordinator *coordinator = group->coordinators[i];
-
-        if (coordinator->server != 0 && (chosen == NULL || chosen == coordinator))
-            code = sign_renewed(session, group, coordinator, &ret_renewed[count++]);
-    }
-    *ret_count = count;
-    return code;
-}
-
-static int renew(struct session *session)
-{
-    struct renewed renewed[GROUP_MAX];
-    size_t count;
-    char text[UNITS_SIZE];
-    int code = sign_all(session, renewed, &count);
-
-    for (size_t i = 0; code == EXIT_DONE && i < count; i++) {
-        code = give(session, renewed[i].node, renewed[i].der, renewed[i].size);
-        if (code == EXIT_DONE)
-            fprintf(stderr, "%s signs until %s\n", renewed[i].address,
-                    units_moment(clock_wall_s() + CREATE_INTERMEDIATE_LIFE_S, text));
-    }
-    return code;
+    return run_with_key(args, add);
 }
 
 int command_coordinator_renew(const struct args *args)
 {
-    return args_value(args, "root-key") == NULL ? needs_root_key(args) : run(args, renew);
+    return run_with_key(args, renew);
 }
-
-/* ---- remove ---- */
 
 static int remove_coordinator(struct session *session)
 {
@@ -329,7 +353,7 @@ static int remove_coordinator(struct session *session)
     uint8_t node[NODE_ID_SIZE];
     const void *response;
     unsigned voters;
-    int code = get_group(session, &group);
+    int code = get_group(session, false, &group);
 
     if (code == EXIT_DONE)
         code = choose(session->args, group, false, &coordinator);
@@ -349,7 +373,10 @@ static int remove_coordinator(struct session *session)
     request.node_id = (ProtobufCBinaryData){ NODE_ID_SIZE, node };
     code = session_call(session, &call, &response);
     if (code == EXIT_DONE)
-        fprintf(stderr, "removed; %s\n", group_strength_text(voters));
+        fprintf(stderr,
+                "removed; %s\nthere: stop the node, remove its folders ca/ and coordinator/, start "
+                "it again: it is a member\n",
+                group_strength_text(voters));
     return code;
 }
 

@@ -36,8 +36,10 @@ const char *group_strength_text(unsigned voters)
         return "a group of three: joins go on while any two live";
     case 4:
         return "a group of four survives no more than three do; add a fifth, or remove one";
-    default:
+    case 5:
         return "a group of five: joins go on while any three live";
+    default:
+        return "a group of more than five: each join waits for more of them than are wanted";
     }
 }
 

@@ -85,6 +85,16 @@ static void tell_pending(void *ctx, const char *fingerprint, unsigned ask_again_
             text, text, ask_again_s);
 }
 
+static void tell_waiting(void *ctx, const char *why)
+{
+    char text[sizeof((struct enrol_report *)NULL)->text];
+
+    (void)ctx;
+    snprintf(text, sizeof text, "%s", why);
+    table_sanitize(text);
+    fprintf(stderr, "%s\nasking again for half a minute; Ctrl-C ends this\n", text);
+}
+
 static void warn_of_clock(const struct enrol_report *report)
 {
     if (report->has_skew && llabs(report->skew_s) > ENROL_SKEW_WARN_S)
@@ -150,9 +160,9 @@ static int join(struct joining *self, const struct enrol_limits *limits)
     const struct enrol_place place = { .member_folder = self->paths.member_folder,
                                        .identity_file = self->paths.identity_file,
                                        .bootstrap_file = self->paths.bootstrap_file };
-    struct enrol_joining joining = { .token = self->token,
-                                     .on_pending = tell_pending,
-                                     .ctx = self };
+    struct enrol_joining joining = {
+        .token = self->token, .on_pending = tell_pending, .on_waiting = tell_waiting, .ctx = self
+    };
     char host[OFFLINE_HOST_SIZE];
     struct enrol_report report;
     int code;
@@ -165,6 +175,11 @@ static int join(struct joining *self, const struct enrol_limits *limits)
     warn_of_clock(&report);
     if (err == LB_EXISTS)
         return is_member_already(self);
+    if (err == LB_UNAVAILABLE && report.coordinator[0] == '\0')
+        return args_failed(self->args,
+                           "no coordinator can be reached: %s; is it on, and does this machine "
+                           "reach it at this address, by TCP?",
+                           report.text);
     if (err != LB_OK)
         return args_failed(self->args, "%s",
                            report.text[0] != '\0' ? report.text : lb_err_text(err));

@@ -184,7 +184,9 @@ static const struct args_command commands[] = {
       "or of HOST alone, its address or node id. Needs the key from the drawer, and a majority.",
       add_options, command_coordinator_renew },
     { "coordinator remove", "HOST", 1, 1,
-      "Take a coordinator out of the group; it stays a member. On a terminal it asks first.",
+      "Take a coordinator out of the group; it stays a member, and the certificates it has signed "
+      "count on. If its machine is in the wrong hands, revoke it then: none of them counts any "
+      "more. On a terminal it asks first.",
       remove_options, command_coordinator_remove },
     { "config check", "[FILE]", 0, 1,
       "Check a configuration file and its conf.d without starting anything.\n"

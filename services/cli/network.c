@@ -35,8 +35,8 @@ static void print_created(const struct args *args, const struct paths *paths,
            "needs it from now\n"
            "on: move both files to a medium that lies in a drawer, and leave no copy. It is wanted "
            "again to add a\n"
-           "coordinator (lb-admin coordinator add) and to renew this one's certificate, within "
-           "%llu days.\n\n"
+           "coordinator (lb-admin coordinator add) and within %llu days to sign anew for this one "
+           "(coordinator renew).\n\n"
            "Next: %s, then lb-admin invite\n",
            CREATE_INTERMEDIATE_LIFE_S / (24 * 3600), offline_start_text(paths));
 }

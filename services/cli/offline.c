@@ -6,7 +6,13 @@
 #include "services/cli/exit.h"
 #include "services/cli/session.h"
 
+#include <errno.h>
+#include <ifaddrs.h>
+#include <net/if.h>
+#include <netdb.h>
+#include <netinet/in.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -42,6 +48,9 @@ int offline_paths(const struct args *args, struct paths *ret_paths)
         paths_system(&paths);
     if (code != EXIT_DONE)
         return code;
+    if (access(paths.run_folder, F_OK) != 0 && errno == EACCES)
+        return args_failed(args, "you may not look into %s: it belongs to somebody else",
+                           paths.run_folder);
     if (client_node_runs(&paths))
         return not_while_it_runs(args, &paths);
     if (!paths_is_system(&paths))
@@ -116,6 +125,33 @@ static bool find_own(const char *somebody, struct address *ret_own)
     return found;
 }
 
+/* On a net that no router leads out of: the first address that somebody else could use. */
+static bool find_interface(bool v4, struct address *ret_own)
+{
+    struct ifaddrs *interfaces;
+    bool found = false;
+
+    if (getifaddrs(&interfaces) != 0)
+        return false;
+    for (const struct ifaddrs *at = interfaces; at != NULL && !found; at = at->ifa_next) {
+        int family = at->ifa_addr != NULL ? at->ifa_addr->sa_family : AF_UNSPEC;
+        struct sockaddr_storage name = { 0 };
+        struct address address;
+
+        if (family != (v4 ? AF_INET : AF_INET6) || !(at->ifa_flags & IFF_UP) ||
+            (at->ifa_flags & IFF_LOOPBACK))
+            continue;
+        memcpy(&name, at->ifa_addr, v4 ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6));
+        if (address_from_sockaddr((const struct sockaddr *)&name, &address) != LB_OK ||
+            (!v4 && address.ip[0] == 0xfe && (address.ip[1] & 0xc0) == 0x80))
+            continue; /* a link-local address needs to be told the link, too */
+        *ret_own = address;
+        found = true;
+    }
+    freeifaddrs(interfaces);
+    return found;
+}
+
 static bool choose_address(const struct config *config, struct address *ret_address)
 {
     for (size_t i = 0; i < config_list_count(config, CONFIG_COORDINATOR_LISTEN); i++) {
@@ -125,7 +161,9 @@ static bool choose_address(const struct config *config, struct address *ret_addr
         if (address_parse(item, &listens) != LB_OK || listens.port == 0)
             continue;
         if (is_any(&listens)) {
-            if (!find_own(address_is_v4(&listens) ? SOMEBODY_V4 : SOMEBODY_V6, &own))
+            bool v4 = address_is_v4(&listens);
+
+            if (!find_own(v4 ? SOMEBODY_V4 : SOMEBODY_V6, &own) && !find_interface(v4, &own))
                 continue;
             own.port = listens.port;
             listens = own;
@@ -147,6 +185,42 @@ static uint16_t node_port(const struct config *config)
     return 0;
 }
 
+static bool listens_at_port(const struct config *config, const char *port)
+{
+    for (size_t i = 0; i < config_list_count(config, CONFIG_COORDINATOR_LISTEN); i++) {
+        const char *colon = strrchr(config_list_item(config, CONFIG_COORDINATOR_LISTEN, i), ':');
+
+        if (colon != NULL && strcmp(colon + 1, port) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* It may be right all the same: seen from elsewhere, through a router. */
+static void warn_of_reach(const struct config *config, const char *given)
+{
+    const struct addrinfo hints = { .ai_socktype = SOCK_STREAM };
+    const char *port = strrchr(given, ':') + 1;
+    char host[OFFLINE_ADDRESS_SIZE];
+    struct addrinfo *found = NULL;
+    int err = 0;
+
+    snprintf(host, sizeof host, "%.*s", (int)(port - 1 - given), given);
+    if (host[0] != '[')
+        err = getaddrinfo(host, port, &hints, &found);
+    if (err == 0 && found != NULL)
+        freeaddrinfo(found);
+    if (err != 0)
+        fprintf(stderr, "careful: no address is known here for %s (%s); others must know one\n",
+                host, gai_strerror(err));
+    if (!listens_at_port(config, port))
+        fprintf(
+            stderr,
+            "careful: this node listens at %s (coordinator.listen in its configuration): %s has "
+            "to lead there\n",
+            config_list_item(config, CONFIG_COORDINATOR_LISTEN, 0), given);
+}
+
 static int find_reach(const struct args *args, const struct config *config, const char *given,
                       struct offline_reach *ret_reach)
 {
@@ -154,6 +228,7 @@ static int find_reach(const struct args *args, const struct config *config, cons
 
     ret_reach->node_port = node_port(config);
     if (given != NULL) {
+        warn_of_reach(config, given);
         snprintf(ret_reach->address, OFFLINE_ADDRESS_SIZE, "%s", given);
         return EXIT_DONE;
     }

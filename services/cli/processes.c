@@ -4,6 +4,7 @@
 #include "libcommon/log.h"
 #include "libcommon/node_self.h"
 #include "libcommon/orders.h"
+#include "services/cli/offline.h"
 #include "services/cli/units.h"
 
 #include <stdarg.h>
@@ -244,6 +245,26 @@ static bool counter_of_member(const struct processes *self, const char *name, ui
     return counter != NULL;
 }
 
+/* Of a file that this user may not read none is told. */
+static void read_coordinators(struct processes *self, const struct paths *paths)
+{
+    char path[PATHS_SIZE + 16];
+    FILE *file;
+    char line[JOIN_ADDRESS_SIZE];
+
+    snprintf(path, sizeof path, "%s/coordinators", paths->member_folder);
+    file = fopen(path, "re");
+    if (file == NULL)
+        return;
+    while (self->coordinators_count < PROCESSES_COORDINATORS_MAX &&
+           fgets(line, sizeof line, file) != NULL) {
+        line[strcspn(line, "\n")] = '\0';
+        if (offline_is_address(line))
+            snprintf(self->coordinators[self->coordinators_count++], JOIN_ADDRESS_SIZE, "%s", line);
+    }
+    fclose(file);
+}
+
 static void read_membership(struct processes *self, const struct paths *paths)
 {
     self->is_member = identity_load(paths, &self->identity) == LB_OK;
@@ -251,6 +272,7 @@ static void read_membership(struct processes *self, const struct paths *paths)
         return;
     self->has_certificate_s = counter_of_member(self, "certificate_s", &self->certificate_s);
     (void)counter_of_member(self, "deny_number", &self->deny_number);
+    read_coordinators(self, paths);
 }
 
 static bool is_system_node(const struct paths *paths)

@@ -7,13 +7,15 @@
 #include "libcommon/identity.h"
 #include "libcommon/node_id.h"
 #include "libcommon/paths.h"
+#include "libcommon/pki/join_token.h"
 #include "libcommon/status_page.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-#define PROCESSES_MAX (SERVICES_COUNT * STATUS_INSTANCES_MAX)
+#define PROCESSES_MAX              (SERVICES_COUNT * STATUS_INSTANCES_MAX)
+#define PROCESSES_COORDINATORS_MAX 5u /* more are not told: a group has at most five */
 
 /* One row of lb-admin status. */
 struct process {
@@ -58,6 +60,8 @@ struct processes {
     bool has_certificate_s;
     uint64_t certificate_s; /* how long its certificate still counts */
     uint64_t deny_number;
+    char coordinators[PROCESSES_COORDINATORS_MAX][JOIN_ADDRESS_SIZE]; /* HOST:PORT */
+    size_t coordinators_count;                                        /* 0: none may be read */
 };
 
 /* LB_NOT_FOUND: no node ever ran there. Call processes_done(). */

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <pwd.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -64,6 +65,13 @@ static bool may_use(const struct paths *paths)
     return access(path, W_OK) == 0 || errno != EACCES;
 }
 
+static void tell_waiting(void *ctx, const char *problem, unsigned s)
+{
+    const struct args *args = ctx;
+
+    (void)args_failed(args, "%s: asking again for %u s (Ctrl-C ends this)", problem, s);
+}
+
 int session_open(struct session *ret_self, const struct args *args)
 {
     struct paths paths;
@@ -80,6 +88,7 @@ int session_open(struct session *ret_self, const struct args *args)
         return not_running(args, &paths);
     *ret_self = (struct session){ .args = args, .paths = paths, .json = args_has(args, "json") };
     ret_self->client = client_new(&paths, &interrupted);
+    client_on_waiting(ret_self->client, tell_waiting, (void *)(uintptr_t)args);
     return EXIT_DONE;
 }
 

@@ -75,6 +75,15 @@ static json_t *json_of_troubles(const struct troubles *troubles)
     return list;
 }
 
+static json_t *json_of_coordinators(const struct processes *self)
+{
+    json_t *list = json_array();
+
+    for (size_t i = 0; i < self->coordinators_count; i++)
+        json_array_append_new(list, json_text(self->coordinators[i]));
+    return list;
+}
+
 static json_t *json_of_network(const struct processes *self)
 {
     char id[2 * NETWORK_ID_SIZE + 1];
@@ -83,9 +92,9 @@ static json_t *json_of_network(const struct processes *self)
         return json_null();
     hex_encode(self->identity.network, NETWORK_ID_SIZE, id);
     return json_pack(
-        "{s:s, s:s, s:o, s:I}", "name", self->identity.network_name, "id", id, "certificate_s",
+        "{s:s, s:s, s:o, s:I, s:o}", "name", self->identity.network_name, "id", id, "certificate_s",
         self->has_certificate_s ? json_integer((json_int_t)self->certificate_s) : json_null(),
-        "deny_number", (json_int_t)self->deny_number);
+        "deny_number", (json_int_t)self->deny_number, "coordinators", json_of_coordinators(self));
 }
 
 static void print_json(const struct processes *self, const struct troubles *troubles)

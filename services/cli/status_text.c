@@ -79,6 +79,10 @@ static void print_network(const struct processes *self, FILE *to)
     else
         fprintf(to, "good for %s", units_duration(self->certificate_s, left));
     fprintf(to, ", deny list %llu\n", (unsigned long long)self->deny_number);
+    for (size_t i = 0; i < self->coordinators_count; i++)
+        fprintf(to, "%s%s", i == 0 ? "coordinators " : ", ", self->coordinators[i]);
+    if (self->coordinators_count > 0)
+        fprintf(to, "\n");
 }
 
 /* Several workers may share an address: it is told once. */

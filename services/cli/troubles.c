@@ -145,6 +145,9 @@ static void on_degraded(const struct world *world, const struct process *row, co
     else if (row->service == SERVICE_COORDINATOR)
         advise(trouble,
                "lb-admin coordinator status; do the others run, and does TCP get through?");
+    else if (row->service == SERVICE_MEMBER && strstr(row->note, "put out") != NULL)
+        advise(trouble, "ask who runs the network; back in only by another token, see "
+                        "littlebird-network(7)");
     else if (row->service == SERVICE_MEMBER)
         advise(trouble, "is the clock right, and is a coordinator up? lb-admin renew");
 }

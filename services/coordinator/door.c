@@ -90,12 +90,18 @@ static const struct secure_events events = {
     .on_end = on_end,
 };
 
+/* Who has one address of IPv6 has all of its /64. */
+static bool is_one_place(const struct address *a, const struct address *b)
+{
+    return address_is_v4(a) ? address_same_ip(a, b) : address_same_subnet(a, b);
+}
+
 static size_t guests_of(const struct door *self, const struct address *from)
 {
     size_t count = 0;
 
     for (const struct guest *guest = self->guests; guest != NULL; guest = guest->next) {
-        count += address_same_ip(&guest->from, from);
+        count += is_one_place(&guest->from, from);
     }
     return count;
 }

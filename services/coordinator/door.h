@@ -9,7 +9,7 @@
 #include <stdint.h>
 
 #define DOOR_CONNECTIONS_MAX 1024u
-#define DOOR_PER_IP_MAX      256u   /* a class may sit behind one address; others are turned away */
+#define DOOR_PER_IP_MAX      256u   /* or /64: a class may sit behind one; others are turned away */
 #define DOOR_IDLE_MS         30000u /* without a request */
 #define DOOR_BACKLOG         512
 

@@ -244,6 +244,16 @@ static bool is_wanted(const struct group *self, uint64_t number)
     return false;
 }
 
+bool group_is_rid_of_removed(const struct group *self)
+{
+    for (unsigned i = 0; i < self->raft.configuration.n; i++) {
+        if (!is_wanted(self, self->raft.configuration.servers[i].id)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* Raft's configuration follows the register's servers, a step at a time. */
 static void follow_register(struct group *self)
 {

@@ -59,6 +59,9 @@ typedef void proposed_fn(void *ctx, enum proposal verdict, const struct register
 /* proposed is called once, from inside this call or later. */
 void group_propose(struct group *self, struct bytes command, proposed_fn *proposed, void *ctx);
 
+/* Is Raft's configuration without those that the register has removed? */
+bool group_is_rid_of_removed(const struct group *self);
+
 bool group_leads(const struct group *self);
 /* And everything decided before it led has been applied here. */
 bool group_is_fresh(const struct group *self);

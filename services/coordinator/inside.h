@@ -72,6 +72,7 @@ struct coordinator {
     bool renews;            /* our own certificate */
     uint64_t renew_again_s; /* not before */
     uint64_t sweep_again_s;
+    uint64_t lines_checked_s;
 
     uint64_t minute_s; /* of certificates counted in it */
     unsigned minute_count;
@@ -126,12 +127,21 @@ LB_MUST_CHECK lb_err coordinator_take_leaf(struct coordinator *self, struct byte
 /*
  * Who is at the other end, one of the coordinators? Also one whose certificate has ended, if the
  * register has it as a coordinator with this very key: after a holiday all of theirs have, and only
- * together can they make new ones.
+ * together can they make new ones. Likewise one whose certificate was signed by a coordinator that
+ * was put out meanwhile.
  */
 bool coordinator_check_peer(struct coordinator *self, SSL *ssl,
                             struct certificate_claims *ret_claims);
 
 void coordinator_say_state(struct coordinator *self, uint64_t now_s); /* state.c */
+
+/*
+ * Was it refused only because who has signed it was put out? Then *ret_claims; by its key the
+ * register knows whether it is that node.
+ */
+bool coordinator_is_issuer_denied(const struct coordinator *self, const X509 *shown,
+                                  enum certificate_refusal refusal,
+                                  struct certificate_claims *ret_claims);
 
 /* Has become one of the group: start Raft. LB_OK, or the process cannot go on. */
 LB_MUST_CHECK lb_err coordinator_start_group(struct coordinator *self, bool is_first);

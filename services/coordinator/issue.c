@@ -2,6 +2,7 @@
 #include "libcommon/clock.h"
 #include "libcommon/log.h"
 #include "libcommon/memory.h"
+#include "libcommon/pki/deny_list.h"
 #include "proto/member.pb-c.h"
 #include "proto/signer.pb-c.h"
 #include "services/coordinator/inside.h"
@@ -220,17 +221,21 @@ static void on_own_decided(void *ctx, const struct decision *decision)
     issue_leaf(self, bytes_of(key, sizeof key), decision, on_own_issued, self);
 }
 
-/* At two thirds of its life, or when the role that stands in it is not ours any more. */
+/* At two thirds of its life; or when the role that stands in it is not ours any more, or who has
+ * signed it is no coordinator. */
 static void renew_own(struct coordinator *self, uint64_t now_s)
 {
     const struct certificate_claims *claims = membership_claims(self->own);
     struct register_command command = { .verb = VERB_RENEW, .now_s = now_s };
     uint64_t due_s = claims->not_before_s + (claims->not_after_s - claims->not_before_s) / 3 * 2;
     bool is_coordinator = register_is_coordinator(self->reg, &self->identity.node);
+    bool is_void = deny_list_has_key(membership_denied(self->own), claims->issuer) ||
+                   (is_coordinator && register_is_former(self->reg, claims->issuer));
     const char *reason;
 
     if (self->renews || now_s < self->renew_again_s || !issue_can(self, now_s, &reason) ||
-        (now_s < due_s && (claims->role == CERTIFICATE_COORDINATOR) == is_coordinator)) {
+        (now_s < due_s && !is_void &&
+         (claims->role == CERTIFICATE_COORDINATOR) == is_coordinator)) {
         return;
     }
     self->renews = true;
@@ -255,7 +260,7 @@ static void take_denied(struct coordinator *self, struct bytes data, uint64_t nu
     self->denied_size = data.size;
     self->denied_number = number;
     (void)membership_refresh(self->own, clock_wall_s());
-    raft_wire_check_all(self->wire);
+    (void)raft_wire_check_all(self->wire);
     log_info("deny list %llu signed", (unsigned long long)number);
 }
 

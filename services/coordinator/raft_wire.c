@@ -356,16 +356,19 @@ void raft_wire_adopt(struct raft_wire *self, struct secure **secure)
     }
 }
 
-void raft_wire_check_all(struct raft_wire *self)
+unsigned raft_wire_check_all(struct raft_wire *self)
 {
+    unsigned closed = 0;
     struct line *next;
 
     for (struct line *line = self->lines; line != NULL; line = next) {
         next = line->next;
         if (line->has_pipe && (!check(line) || !has_number(line))) {
             refuse(line, "a coordinator is one no more");
+            closed++;
         }
     }
+    return closed;
 }
 
 /* ---- the transport ---- */

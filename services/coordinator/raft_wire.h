@@ -43,5 +43,5 @@ struct raft_uv_transport *raft_wire_transport(struct raft_wire *self);
 /* An accepted connection whose ALPN is SECURE_ALPN_RAFT, just open. Takes it. */
 void raft_wire_adopt(struct raft_wire *self, struct secure **secure);
 
-/* Those whose node is denied now, or no coordinator any more, are closed. */
-void raft_wire_check_all(struct raft_wire *self);
+/* Those whose node is denied now, or no coordinator any more, are closed. Returns how many. */
+unsigned raft_wire_check_all(struct raft_wire *self);

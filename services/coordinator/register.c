@@ -7,8 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define TIME_MAX_S (1ull << 40) /* so that sums of times do not overflow */
-
 struct network_register *register_new(void)
 {
     struct network_register *self = xcalloc(1, sizeof *self);
@@ -393,11 +391,14 @@ static struct register_result on_revoke(struct network_register *self,
     if (register_is_coordinator(self, &member->node)) {
         return result_refused(LB_CONFLICT, "it is a coordinator: remove it from the group first");
     }
-    if (!member->revoked && register_denied_count(self, command->now_s) == REGISTER_DENIED_MAX) {
+    if (!member->revoked &&
+        register_denied_count(self, command->now_s) + former_count_of(self, &member->node) >=
+            REGISTER_DENIED_MAX) {
         return result_refused(LB_FULL, "10,000 members are denied, until their certificates end");
     }
     if (!member->revoked) {
         member->revoked = true;
+        former_revoke(self, &member->node);
         register_next_deny_list(self, command->now_s);
     }
     result.number = self->deny_number;
@@ -450,6 +451,7 @@ void register_sweep(struct network_register *self, uint64_t now_s)
         }
     }
     self->waiting_count = kept;
+    former_sweep(self, now_s);
     members_keep(self, now_s, is_member_kept);
 }
 

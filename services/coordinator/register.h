@@ -12,7 +12,10 @@
  *   - serials are unique and rise: each certificate that is to be signed has one from here;
  *   - an invitation admits no more than its uses, whether at once or by an operator's approval;
  *   - who asks again with the same token and key is answered as before, without another use;
- *   - every table is bounded: a full one refuses with LB_FULL.
+ *   - every table is bounded: a full one refuses with LB_FULL;
+ *   - who coordinated once could still sign, so its intermediate is remembered until that has
+ * ended: it makes no coordinator (register_is_former()), and who is revoked as well is denied with
+ * it.
  *
  * Pure; it allocates.
  */
@@ -26,6 +29,7 @@
 #define REGISTER_WAITING_MAX 10000u /* pending and rejected together */
 #define REGISTER_OFFERS_MAX  16u    /* the oldest gives way */
 #define REGISTER_SERVERS_MAX 7u     /* five, and room to exchange some */
+#define REGISTER_FORMER_MAX  64u    /* removed, and their intermediates have not ended */
 #define REGISTER_DENIED_MAX  10000u /* DENY_LIST_ROWS_MAX */
 
 #define REGISTER_LATE_S         (31u * 24 * 3600) /* SEALED_AGE_MAX_S: its mail is on the way so long */
@@ -57,6 +61,14 @@ struct register_waiting {
     uint8_t invite[REGISTER_INVITE_SIZE];
     uint8_t secret[REGISTER_DIGEST_SIZE];
     char host_name[REGISTER_HOST_SIZE];
+};
+
+/* One that coordinates no more, and its intermediate. */
+struct register_former {
+    struct node_id node;
+    uint8_t key_id[REGISTER_KEY_ID_SIZE];
+    uint64_t until_s; /* nothing it has signed is taken any more by then */
+    bool revoked;
 };
 
 struct register_invite {
@@ -142,6 +154,10 @@ const struct register_server *register_server(const struct network_register *sel
                                               const struct node_id *node);
 uint64_t register_next_server(const struct network_register *self);
 
+/* Is it the intermediate of one that was removed? */
+bool register_is_former(const struct network_register *self,
+                        const uint8_t key_id[REGISTER_KEY_ID_SIZE]);
+
 /* The deny list of this number: its rows are those that register_denied() gives. 0: none yet. */
 uint64_t register_deny_number(const struct network_register *self);
 uint64_t register_deny_made_s(const struct network_register *self);
@@ -149,7 +165,8 @@ struct register_denied {
     struct node_id node;
     uint64_t until_s;
 };
-/* Sorted by node id; ret_rows has room for REGISTER_DENIED_MAX. */
+/* Sorted by node id, intermediates among them (deny_list_key()); ret_rows has room for
+ * REGISTER_DENIED_MAX. */
 size_t register_denied(const struct network_register *self, struct register_denied *ret_rows);
 
 /* Has a sweep at now_s anything to do? */

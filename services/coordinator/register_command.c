@@ -53,6 +53,9 @@ static void write_field(const struct register_command *self, enum register_field
     case FIELD_KEY_DIGEST:
         writer_put(out, self->key_digest, sizeof self->key_digest);
         break;
+    case FIELD_KEY_ID:
+        writer_put(out, self->key_id, sizeof self->key_id);
+        break;
     case FIELD_HOST:
         writer_text(out, self->host_name);
         break;
@@ -139,6 +142,9 @@ static void read_field(struct register_command *self, enum register_field field,
         break;
     case FIELD_KEY_DIGEST:
         cursor_copy(in, self->key_digest, sizeof self->key_digest);
+        break;
+    case FIELD_KEY_ID:
+        cursor_copy(in, self->key_id, sizeof self->key_id);
         break;
     case FIELD_HOST:
         cursor_text(in, self->host_name, sizeof self->host_name);

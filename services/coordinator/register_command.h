@@ -16,6 +16,7 @@
 
 #define REGISTER_DIGEST_SIZE     32
 #define REGISTER_NAME_SIZE       64 /* NETWORK_NAME_SIZE */
+#define REGISTER_KEY_ID_SIZE     8  /* CERTIFICATE_KEY_ID_SIZE */
 #define REGISTER_INVITE_SIZE     6  /* JOIN_INVITE_SIZE */
 #define REGISTER_KEY_MAX         96 /* SubjectPublicKeyInfo of a P-256 key: 91 bytes */
 #define REGISTER_HOST_SIZE       65 /* with its NUL */
@@ -40,6 +41,7 @@
     X(NODE)         /* node */                                                                     \
     X(KEY)          /* key */                                                                      \
     X(KEY_DIGEST)   /* key_digest */                                                               \
+    X(KEY_ID)       /* key_id */                                                                   \
     X(HOST)         /* host_name */                                                                \
     X(NOT_AFTER)    /* not_after_s */                                                              \
     X(ADDRESS)      /* address, node_port */                                                       \
@@ -63,7 +65,7 @@ enum register_field { REGISTER_FIELDS(REGISTER_FIELD_ENUM) FIELDS_COUNT };
  *   REVOKE         a member is put out
  *   OFFER          a member would be a coordinator
  *   ADD_SERVER     who offered itself is one; or one has a new intermediate
- *   REMOVE_SERVER  it is none any more
+ *   REMOVE_SERVER  it is none any more; key_id: of its intermediate, which ends at not_after_s
  *   SET_POLICY     whether who joins waits for approval (yes)
  *   SWEEP          what has expired is dropped, a deny list that has become old numbered anew
  */
@@ -79,7 +81,7 @@ enum register_field { REGISTER_FIELDS(REGISTER_FIELD_ENUM) FIELDS_COUNT };
     X(REVOKE, 7, F(NODE))                                                                          \
     X(OFFER, 8, F(NODE) | F(ADDRESS) | F(REQUEST))                                                 \
     X(ADD_SERVER, 9, F(NODE) | F(INTERMEDIATE))                                                    \
-    X(REMOVE_SERVER, 10, F(NODE))                                                                  \
+    X(REMOVE_SERVER, 10, F(NODE) | F(KEY_ID) | F(NOT_AFTER))                                       \
     X(SET_POLICY, 11, F(YES))                                                                      \
     X(SWEEP, 12, 0)
 
@@ -105,6 +107,7 @@ struct register_command {
     struct node_id node;
     struct register_key key;
     uint8_t key_digest[REGISTER_DIGEST_SIZE];
+    uint8_t key_id[REGISTER_KEY_ID_SIZE];
     char host_name[REGISTER_HOST_SIZE];
     uint64_t not_after_s;
     char address[REGISTER_ADDRESS_SIZE];

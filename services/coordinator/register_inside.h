@@ -3,6 +3,8 @@
 
 #include "services/coordinator/register.h"
 
+#define TIME_MAX_S (1ull << 40) /* so that sums of times do not overflow */
+
 struct network_register {
     bool founded, waits_for_approval;
     char name[REGISTER_NAME_SIZE];
@@ -25,6 +27,8 @@ struct network_register {
     size_t servers_count;
     struct register_server offers[REGISTER_OFFERS_MAX]; /* oldest first */
     size_t offers_count;
+    struct register_former former[REGISTER_FORMER_MAX]; /* in the order of their going */
+    size_t former_count;
 };
 
 /* Places in a table: of a member of this id or key; *ret_at: where it is or would be. */
@@ -54,6 +58,11 @@ void invites_remove(struct network_register *self, struct register_invite *row);
 
 struct register_server *servers_find(struct register_server *servers, size_t count,
                                      const struct node_id *node);
+
+/* What its intermediates have signed is denied from now on. */
+void former_revoke(struct network_register *self, const struct node_id *node);
+size_t former_count_of(const struct network_register *self, const struct node_id *node);
+void former_sweep(struct network_register *self, uint64_t now_s);
 
 /* All tables empty, their memory freed. */
 void tables_clear(struct network_register *self);

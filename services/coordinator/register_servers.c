@@ -134,12 +134,64 @@ struct register_result servers_on_add(struct network_register *self,
     return result;
 }
 
+/* ---- those that were removed ---- */
+
+size_t former_count_of(const struct network_register *self, const struct node_id *node)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < self->former_count; i++) {
+        count += node_id_equal(&self->former[i].node, node);
+    }
+    return count;
+}
+
+void former_revoke(struct network_register *self, const struct node_id *node)
+{
+    for (size_t i = 0; i < self->former_count; i++) {
+        struct register_former *row = &self->former[i];
+
+        row->revoked = row->revoked || node_id_equal(&row->node, node);
+    }
+}
+
+void former_sweep(struct network_register *self, uint64_t now_s)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < self->former_count; i++) {
+        if (now_s < self->former[i].until_s) {
+            self->former[kept++] = self->former[i];
+        }
+    }
+    self->former_count = kept;
+}
+
+/* Its row, a new one if need be; NULL: there is no room. */
+static struct register_former *former_row(struct network_register *self,
+                                          const struct register_command *command)
+{
+    for (size_t i = 0; i < self->former_count; i++) {
+        struct register_former *row = &self->former[i];
+
+        if (node_id_equal(&row->node, &command->node) &&
+            memcmp(row->key_id, command->key_id, sizeof row->key_id) == 0) {
+            return row;
+        }
+    }
+    if (self->former_count == REGISTER_FORMER_MAX) {
+        former_sweep(self, command->now_s);
+    }
+    return self->former_count < REGISTER_FORMER_MAX ? &self->former[self->former_count++] : NULL;
+}
+
 struct register_result servers_on_remove(struct network_register *self,
                                          const struct register_command *command)
 {
     struct register_server *server =
         servers_find(self->servers, self->servers_count, &command->node);
     struct register_result result = result_done();
+    struct register_former *former;
 
     if (server == NULL) {
         return result_refused(LB_NOT_FOUND, "that node is no coordinator");
@@ -147,6 +199,18 @@ struct register_result servers_on_remove(struct network_register *self,
     if (self->servers_count == 1) {
         return result_refused(LB_CONFLICT, "the last coordinator stays");
     }
+    if (command->not_after_s > TIME_MAX_S) {
+        return result_refused(LB_INVALID, "no such time");
+    }
+    former = former_row(self, command);
+    if (former == NULL) {
+        return result_refused(LB_FULL, "64 coordinators were removed whose certificates have not "
+                                       "ended");
+    }
+    former->node = command->node;
+    memcpy(former->key_id, command->key_id, sizeof former->key_id);
+    former->until_s = command->not_after_s + REGISTER_LATE_S;
+    former->revoked = false;
     result.number = server->number;
     self->servers_count--;
     memmove(server, server + 1,

@@ -4,7 +4,7 @@
  *     "LBREG" u8 version (1) | u8 founded, u8 waits | name | network id 32
  *     | u64 last serial, next server, deny number, deny made
  *     | u32 count, members by node id | u32 count, waiting by key digest | u32 count, invitations
- *     | u8 count, servers | u8 count, offers
+ *     | u8 count, servers | u8 count, offers | u8 count, former ones
  *
  * Texts and blobs with a u16 size before them. It comes from a disk or from another coordinator and
  * is checked as a whole before it counts.
@@ -26,6 +26,7 @@
 #define WAITING_MAX (sizeof(struct register_waiting) + 16)
 #define INVITE_MAX  64u
 #define SERVER_MAX  (sizeof(struct register_server) + 16)
+#define FORMER_SIZE (NODE_ID_SIZE + REGISTER_KEY_ID_SIZE + 8 + 1)
 
 /* Bytes it takes at least: so many rows as are announced must be there. */
 #define MEMBER_MIN  100u
@@ -80,11 +81,20 @@ static void write_server(struct writer *out, const struct register_server *row)
     writer_blob(out, row->intermediate, row->intermediate_size);
 }
 
+static void write_former(struct writer *out, const struct register_former *row)
+{
+    writer_put(out, row->node.bytes, NODE_ID_SIZE);
+    writer_put(out, row->key_id, sizeof row->key_id);
+    writer_u64(out, row->until_s);
+    writer_u8(out, row->revoked);
+}
+
 void register_snapshot(const struct network_register *self, uint8_t **ret_data, size_t *ret_size)
 {
     size_t room = HEAD_MAX + self->members_count * MEMBER_MAX + self->waiting_count * WAITING_MAX +
                   self->invites_count * INVITE_MAX +
-                  (self->servers_count + self->offers_count) * SERVER_MAX;
+                  (self->servers_count + self->offers_count) * SERVER_MAX +
+                  self->former_count * FORMER_SIZE;
     uint8_t *data = xmalloc(room);
     struct writer out;
 
@@ -118,6 +128,10 @@ void register_snapshot(const struct network_register *self, uint8_t **ret_data, 
     writer_u8(&out, (uint8_t)self->offers_count);
     for (size_t i = 0; i < self->offers_count; i++) {
         write_server(&out, &self->offers[i]);
+    }
+    writer_u8(&out, (uint8_t)self->former_count);
+    for (size_t i = 0; i < self->former_count; i++) {
+        write_former(&out, &self->former[i]);
     }
     assert(!out.overflow);
     *ret_data = data;
@@ -323,6 +337,25 @@ static void read_offers(struct network_register *self, struct cursor *in)
     }
 }
 
+static void read_former(struct network_register *self, struct cursor *in)
+{
+    size_t count = cursor_u8(in);
+
+    if (count > REGISTER_FORMER_MAX) {
+        in->failed = true;
+        return;
+    }
+    for (size_t i = 0; i < count && !in->failed; i++) {
+        struct register_former *row = &self->former[i];
+
+        cursor_copy(in, row->node.bytes, NODE_ID_SIZE);
+        cursor_copy(in, row->key_id, sizeof row->key_id);
+        row->until_s = cursor_u64(in);
+        row->revoked = cursor_bool(in);
+        self->former_count = i + 1;
+    }
+}
+
 static void read_all(struct network_register *self, struct cursor *in)
 {
     self->founded = cursor_bool(in);
@@ -338,9 +371,10 @@ static void read_all(struct network_register *self, struct cursor *in)
     read_invites(self, in);
     read_servers(self, in);
     read_offers(self, in);
+    read_former(self, in);
     if (in->left != 0 || self->next_server == 0 || (self->founded && self->name[0] == '\0') ||
         (!self->founded && self->members_count + self->waiting_count + self->invites_count +
-                                   self->servers_count + self->offers_count >
+                                   self->servers_count + self->offers_count + self->former_count >
                                0)) {
         in->failed = true;
     }

@@ -1,6 +1,7 @@
 #include "services/coordinator/register_inside.h"
 
 #include <assert.h>
+#include <stdlib.h>
 #include <string.h>
 
 bool register_is_founded(const struct network_register *self)
@@ -94,6 +95,17 @@ uint64_t register_next_server(const struct network_register *self)
     return self->next_server;
 }
 
+bool register_is_former(const struct network_register *self,
+                        const uint8_t key_id[REGISTER_KEY_ID_SIZE])
+{
+    for (size_t i = 0; i < self->former_count; i++) {
+        if (memcmp(self->former[i].key_id, key_id, REGISTER_KEY_ID_SIZE) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* ---- who is denied ---- */
 
 uint64_t register_deny_number(const struct network_register *self)
@@ -113,7 +125,39 @@ size_t register_denied_count(const struct network_register *self, uint64_t now_s
     for (size_t i = 0; i < self->members_count; i++) {
         count += self->members[i].revoked && self->members[i].until_s > now_s;
     }
+    for (size_t i = 0; i < self->former_count; i++) {
+        count += self->former[i].revoked && self->former[i].until_s > now_s;
+    }
     return count;
+}
+
+/* As deny_list_key(). */
+static struct node_id row_of_key(const uint8_t key_id[REGISTER_KEY_ID_SIZE])
+{
+    struct node_id row = { { 0 } };
+
+    memcpy(row.bytes, key_id, REGISTER_KEY_ID_SIZE);
+    return row;
+}
+
+static int compare_denied(const void *a, const void *b)
+{
+    return node_id_compare(&((const struct register_denied *)a)->node,
+                           &((const struct register_denied *)b)->node);
+}
+
+/* Two nodes may have shared a key. */
+static size_t each_once(struct register_denied *rows, size_t count)
+{
+    size_t kept = 0;
+
+    qsort(rows, count, sizeof rows[0], compare_denied);
+    for (size_t i = 0; i < count; i++) {
+        if (kept == 0 || compare_denied(&rows[kept - 1], &rows[i]) != 0) {
+            rows[kept++] = rows[i];
+        }
+    }
+    return kept;
 }
 
 size_t register_denied(const struct network_register *self, struct register_denied *ret_rows)
@@ -127,7 +171,14 @@ size_t register_denied(const struct network_register *self, struct register_deni
             ret_rows[count++] = (struct register_denied){ row->node, row->until_s };
         }
     }
-    return count;
+    for (size_t i = 0; i < self->former_count && count < REGISTER_DENIED_MAX; i++) {
+        const struct register_former *row = &self->former[i];
+
+        if (row->revoked && row->until_s > self->deny_made_s) {
+            ret_rows[count++] = (struct register_denied){ row_of_key(row->key_id), row->until_s };
+        }
+    }
+    return each_once(ret_rows, count);
 }
 
 /* ---- invariants ---- */
@@ -171,6 +222,7 @@ void register_check(const struct network_register *self)
     assert(self->invites_count <= REGISTER_INVITES_MAX);
     assert(self->servers_count <= REGISTER_SERVERS_MAX);
     assert(self->offers_count <= REGISTER_OFFERS_MAX);
+    assert(self->former_count <= REGISTER_FORMER_MAX);
     assert(!self->founded || self->servers_count > 0);
     check_members(self);
     check_waiting(self);

@@ -21,10 +21,11 @@ static bool is_there(struct coordinator *self, struct call **call)
     if (self->group != NULL && register_is_founded(self->reg)) {
         return true;
     }
-    call_fail(call, LB_UNAVAILABLE,
+    call_fail(call, self->enlisting != NULL ? LB_UNSUPPORTED : LB_UNAVAILABLE, /* to ask again */
               self->enlisting != NULL
                   ? "this node waits to be added to the coordinators by its operator"
-                  : "this coordinator has no register yet: try again");
+                  : "this coordinator has no register yet: it reaches none of the others, or they "
+                    "have removed it");
     return false;
 }
 
@@ -211,15 +212,39 @@ static void on_add_server(void *ctx, struct call *call, const void *body)
     change(self, &call, &command);
 }
 
+/* Which it is, and when it ends. */
+static bool take_intermediate(const struct register_server *server,
+                              struct register_command *command)
+{
+    X509 *intermediate;
+    uint64_t from_s;
+    bool taken;
+
+    if (server == NULL ||
+        certificate_from_der(bytes_of(server->intermediate, server->intermediate_size),
+                             &intermediate) != LB_OK) {
+        return false;
+    }
+    taken = certificate_key_id(intermediate, command->key_id) == LB_OK &&
+            certificate_dates(intermediate, &from_s, &command->not_after_s) == LB_OK;
+    X509_free(intermediate);
+    return taken;
+}
+
 static void on_remove_server(void *ctx, struct call *call, const void *body)
 {
     struct coordinator *self = ctx;
     const Lb__Coordinator__RemoveServer *remove = body;
     struct register_command command = { .verb = VERB_REMOVE_SERVER };
 
-    if (is_there(self, &call) && take_node(&call, &remove->node_id, &command.node)) {
-        change(self, &call, &command);
+    if (!is_there(self, &call) || !take_node(&call, &remove->node_id, &command.node)) {
+        return;
     }
+    if (!take_intermediate(register_server(self->reg, &command.node), &command)) {
+        call_fail(&call, LB_NOT_FOUND, "that node is no coordinator");
+        return;
+    }
+    change(self, &call, &command);
 }
 
 /* ---- invitations ---- */

@@ -33,7 +33,7 @@ struct secure {
     bool paused, was_busy;
     const char *broken; /* found while its owner wrote: it ends by the next turn of the loop */
     unsigned holds;     /* handles and requests that are not done with it */
-    size_t backlog;
+    size_t backlog, high;
     struct address peer;
     const struct secure_events *events;
     void *ctx;
@@ -210,7 +210,12 @@ void secure_write(struct secure *self, struct bytes data)
 
 bool secure_is_busy(const struct secure *self)
 {
-    return self->backlog > SECURE_BACKLOG_HIGH;
+    return self->backlog > self->high;
+}
+
+void secure_set_high(struct secure *self, size_t size)
+{
+    self->high = size;
 }
 
 /* ---- in ---- */
@@ -326,6 +331,7 @@ static struct secure *secure_new(struct uv_loop_s *loop, SSL_CTX *context,
 
     self->events = events;
     self->ctx = ctx;
+    self->high = SECURE_BACKLOG_HIGH;
     self->ssl = SSL_new(context);
     self->in = BIO_new(BIO_s_mem());
     self->out = BIO_new(BIO_s_mem());

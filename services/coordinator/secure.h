@@ -14,7 +14,7 @@
 #define SECURE_ALPN_RAFT    "lb-raft/1"
 #define SECURE_SETUP_MS     5000u               /* to connect and shake hands */
 #define SECURE_BACKLOG_MAX  (64u * 1024 * 1024) /* bytes written and not yet sent: then it ends */
-#define SECURE_BACKLOG_HIGH (1024u * 1024)      /* secure_is_busy() */
+#define SECURE_BACKLOG_HIGH (1024u * 1024)      /* secure_is_busy(), unless the owner says less */
 
 struct secure; /* opaque */
 struct uv_loop_s;
@@ -46,6 +46,7 @@ void secure_close(struct secure **self);
 
 /* Only when it is open. */
 void secure_write(struct secure *self, struct bytes data);
+void secure_set_high(struct secure *self, size_t size);
 bool secure_is_busy(const struct secure *self);
 /* For who cannot take more: on_data waits. */
 void secure_pause(struct secure *self, bool paused);

@@ -3,6 +3,7 @@
 #include "libcommon/clock.h"
 #include "libcommon/log.h"
 #include "libcommon/memory.h"
+#include "libcommon/pki/deny_list.h"
 #include "proto/member.pb-c.h"
 #include "proto/signer.pb-c.h"
 #include "services/coordinator/create.h"
@@ -18,6 +19,8 @@
 #include <sys/stat.h>
 
 #define SAY_AGAIN_MS 10000u /* the same in the log */
+
+_Static_assert(REGISTER_KEY_ID_SIZE == CERTIFICATE_KEY_ID_SIZE, "a key identifier");
 
 /* ---- who is who ---- */
 
@@ -72,28 +75,60 @@ static const uint8_t *key_of_coordinator(const struct coordinator *self, const s
 {
     const struct register_member *member = register_member(self->reg, node);
 
+    static const uint8_t unknown[REGISTER_DIGEST_SIZE];
+
     if (member != NULL && register_is_coordinator(self->reg, node)) {
         return member->key_digest;
     }
     for (size_t i = 0; i < self->known_count; i++) {
-        if (node_id_equal(&self->known[i].node, node)) {
+        if (node_id_equal(&self->known[i].node, node) &&
+            memcmp(self->known[i].key_digest, unknown, sizeof unknown) != 0) {
             return self->known[i].key_digest;
         }
     }
     return NULL;
 }
 
+static bool shows_key(SSL *ssl, const uint8_t *wanted)
+{
+    uint8_t digest[REGISTER_DIGEST_SIZE];
+
+    key_digest(X509_get0_pubkey(SSL_get0_peer_certificate(ssl)), digest);
+    return memcmp(digest, wanted, sizeof digest) == 0;
+}
+
 static bool has_key_of_coordinator(const struct coordinator *self, SSL *ssl,
                                    const struct node_id *node)
 {
     const uint8_t *wanted = key_of_coordinator(self, node);
-    uint8_t digest[REGISTER_DIGEST_SIZE];
 
-    if (wanted == NULL) {
-        return false;
+    return wanted != NULL && shows_key(ssl, wanted);
+}
+
+/*
+ * Whoever holds an intermediate can make a leaf of any node and role. So a node that we know shows
+ * its own key; and of one that we do not know (we were away when it was added), the leaf was not
+ * signed by one that was removed.
+ */
+static bool may_coordinate(const struct coordinator *self, SSL *ssl,
+                           const struct certificate_claims *claims)
+{
+    const struct register_member *member = register_member(self->reg, &claims->node);
+    const uint8_t *wanted = key_of_coordinator(self, &claims->node);
+
+    if (wanted != NULL) {
+        return shows_key(ssl, wanted);
     }
-    key_digest(X509_get0_pubkey(SSL_get0_peer_certificate(ssl)), digest);
-    return memcmp(digest, wanted, sizeof digest) == 0;
+    return (member == NULL || shows_key(ssl, member->key_digest)) &&
+           !register_is_former(self->reg, claims->issuer);
+}
+
+bool coordinator_is_issuer_denied(const struct coordinator *self, const X509 *shown,
+                                  enum certificate_refusal refusal,
+                                  struct certificate_claims *ret_claims)
+{
+    return refusal == REFUSED_REVOKED && certificate_read(shown, ret_claims) == LB_OK &&
+           !deny_list_has(membership_denied(self->own), &ret_claims->node);
 }
 
 bool coordinator_check_peer(struct coordinator *self, SSL *ssl,
@@ -102,13 +137,23 @@ bool coordinator_check_peer(struct coordinator *self, SSL *ssl,
     uint64_t now_s = clock_wall_s(), from_s, until_s;
     X509 *shown = SSL_get0_peer_certificate(ssl);
     enum certificate_refusal refusal = membership_check_peer(self->own, ssl, now_s, ret_claims);
+    bool is_void = false;
 
     if (refusal == REFUSED_EXPIRED && certificate_dates(shown, &from_s, &until_s) == LB_OK) {
         /* In its last second: OpenSSL takes the end itself for too late. */
         refusal = membership_check_peer(self->own, ssl, until_s - 1, ret_claims);
-        return refusal == REFUSED_NOT && has_key_of_coordinator(self, ssl, &ret_claims->node);
+        is_void = true;
     }
-    return refusal == REFUSED_NOT && ret_claims->role == CERTIFICATE_COORDINATOR;
+    if (coordinator_is_issuer_denied(self, shown, refusal, ret_claims)) {
+        refusal = REFUSED_NOT;
+        is_void = true;
+    }
+    if (refusal != REFUSED_NOT) {
+        return false;
+    }
+    return is_void ? has_key_of_coordinator(self, ssl, &ret_claims->node)
+                   : ret_claims->role == CERTIFICATE_COORDINATOR &&
+                         may_coordinate(self, ssl, ret_claims);
 }
 
 static bool wire_check(void *ctx, SSL *ssl, struct certificate_claims *ret_claims)
@@ -325,6 +370,23 @@ static void keep_known(struct coordinator *self)
     }
 }
 
+/*
+ * Whoever was removed, or shows a certificate that counts no more, is not listened to any longer:
+ * it could still vote and append. Not before Raft has heard of the removal, which the removed one
+ * itself may have to pass on.
+ */
+static void check_lines(struct coordinator *self, uint64_t now_s)
+{
+    if (self->group == NULL || now_s == self->lines_checked_s ||
+        !group_is_rid_of_removed(self->group)) {
+        return;
+    }
+    self->lines_checked_s = now_s;
+    if (raft_wire_check_all(self->wire) > 0) {
+        log_info("connections of who is no coordinator any more were ended");
+    }
+}
+
 static void count_traffic(struct coordinator *self)
 {
     struct group_traffic traffic;
@@ -368,6 +430,7 @@ static void on_tick(uv_timer_t *timer)
     door_tick(self->door, now_ms);
     issue_tick(self, now_s);
     keep_known(self);
+    check_lines(self, now_s);
     count_traffic(self);
     coordinator_say_state(self, now_s);
 }

@@ -51,8 +51,10 @@ void coordinator_say_state(struct coordinator *self, uint64_t now_s)
     } else if (self->group == NULL) {
         actor_state(self->actor, STATE_DEGRADED, "there is no register here");
     } else if (leader == 0) {
-        actor_state(self->actor, STATE_DEGRADED,
-                    "no majority of the coordinators can be reached: nobody can join");
+        actor_state(
+            self->actor, STATE_DEGRADED,
+            "no majority of the coordinators can be reached, or they have removed this one: "
+            "nobody can join here");
     } else if (self->intermediate_size == 0) {
         actor_state(self->actor, STATE_DEGRADED, "lb-signer does not answer");
     } else if (now_s + INTERMEDIATE_WARN_S >= self->intermediate_until_s) {

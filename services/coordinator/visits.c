@@ -18,6 +18,7 @@
 #include <string.h>
 
 #define ASK_AGAIN_S    5u
+#define UNREAD_MAX     (64u * 1024)  /* bytes of answers; and one more, which may be a deny list */
 #define FORWARDS_MAX   PROPOSALS_MAX /* of one coordinator at once */
 #define BOOTSTRAP_MAX  16u
 #define HOST_PORT_SIZE 280
@@ -246,12 +247,12 @@ static void set_key(const struct asked *self, struct register_command *command)
     memcpy(command->key_digest, self->key_digest, sizeof command->key_digest);
 }
 
-/* What a person reads in a list: no control characters. */
+/* What a person reads in a list: no control characters, of whatever encoding. */
 static void set_host(struct register_command *command, const char *host_name)
 {
     snprintf(command->host_name, sizeof command->host_name, "%s", host_name);
     for (char *at = command->host_name; *at != '\0'; at++) {
-        *at = (unsigned char)*at < 0x20 || *at == 0x7f ? '?' : *at;
+        *at = (unsigned char)*at < 0x20 || (unsigned char)*at >= 0x7f ? '?' : *at;
     }
 }
 
@@ -329,7 +330,8 @@ static void on_renew(struct asked *self, const Lb__Join__Renew *renew)
     bool late;
 
     refusal = visit_who_asks(self->visit, &claims, &late);
-    if (refusal != REFUSED_NOT) {
+    if (refusal != REFUSED_NOT &&
+        !coordinator_is_issuer_denied(self->coordinator, shown, refusal, &claims)) {
         asked_refuse_certificate(self, refusal);
         return;
     }
@@ -412,10 +414,15 @@ static void gone(struct visit *self)
     on_gone(ctx);
 }
 
-/* One at a time, but for coordinators, whose requests do not wait for each other. */
+/*
+ * One at a time, but for coordinators, whose requests do not wait for each other; and none while
+ * the answers before are not read: they may be as large as a deny list.
+ */
 static bool takes_more(const struct visit *self)
 {
-    return self->asked_count == 0 || (self->asked->is_forward && self->asked_count < FORWARDS_MAX);
+    return !secure_is_busy(self->secure) &&
+           (self->asked_count == 0 ||
+            (self->asked->is_forward && self->asked_count < FORWARDS_MAX));
 }
 
 /* A request that is answered at once comes back here: the loop below goes on. */
@@ -456,9 +463,14 @@ static void on_data(void *ctx, struct secure *secure, struct bytes data)
     struct visit *self = ctx;
 
     (void)secure;
-    self->since_ms = actor_now_ms(self->coordinator->actor);
     frames_add(&self->frames, data);
     pump(self);
+}
+
+static void on_calm(void *ctx, struct secure *secure)
+{
+    (void)secure;
+    pump(ctx);
 }
 
 static void on_end(void *ctx, struct secure *secure, const char *why)
@@ -470,6 +482,7 @@ static void on_end(void *ctx, struct secure *secure, const char *why)
 
 static const struct secure_events events = {
     .on_data = on_data,
+    .on_calm = on_calm,
     .on_end = on_end,
 };
 
@@ -485,6 +498,7 @@ struct visit *visit_new(struct coordinator *coordinator, struct secure **secure,
     self->ctx = ctx;
     self->since_ms = actor_now_ms(coordinator->actor);
     frames_init(&self->frames, COORDINATOR_ASKED_MAX);
+    secure_set_high(self->secure, UNREAD_MAX);
     secure_give(self->secure, &events, self);
     return self;
 }

@@ -108,7 +108,7 @@ bool view_answers(const struct view *self, const struct method *method, struct a
     if (!self->member) {
         *ret_refusal = answer_error(LB_UNSUPPORTED, "%s",
                                     "this node is of the open network: littlebird join makes it a "
-                                    "member of a private one");
+                                    "member of a private one, lb-admin network create begins one");
         return false;
     }
     if (!of_register || is_coordinator(self))

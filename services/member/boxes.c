@@ -45,8 +45,8 @@ static void end_round(struct boxes *self)
             is_any || (holder->state == PICKUP_LISTED && address_is_usable(&holder->at.address));
     }
     self->next_ms = now_ms + EVERY_MS * 9 / 10 + random_below(&self->member->random, EVERY_MS / 5);
-    if (self->pickup.is_cut && !self->pickup.is_full) {
-        self->next_ms = now_ms; /* there is more */
+    if (self->pickup.is_cut && self->pickup.taken > 0 && !self->pickup.is_full) {
+        self->next_ms = now_ms; /* there is more, and not only on a list */
     } else if (!is_any) {
         self->next_ms = now_ms + self->again_ms;
         self->again_ms = self->again_ms * 2 < AGAIN_MAX_MS ? self->again_ms * 2 : AGAIN_MAX_MS;
@@ -127,8 +127,10 @@ static void on_received(void *ctx, enum received received)
 
     switch (received) {
     case RECEIVED_IN:
-    case RECEIVED_BAD: /* it never will count: nobody is to keep it any longer */
         stored = PICKUP_IS_IN;
+        break;
+    case RECEIVED_BAD: /* it never will count: nobody is to keep it any longer */
+        stored = PICKUP_IS_VOID;
         break;
     case RECEIVED_FULL:
         stored = PICKUP_NO_ROOM;

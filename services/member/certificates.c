@@ -203,9 +203,9 @@ static bool still_counts(const struct certificates *self, const X509 *leaf)
     struct certificate_claims claims;
     uint64_t now_s = clock_wall_s();
 
-    return certificate_read(leaf, &claims) == LB_OK && now_s < claims.not_after_s &&
-           now_s >= claims.not_before_s &&
-           !deny_list_has(membership_denied(self->member->membership), &claims.node);
+    return certificate_read(leaf, &claims) == LB_OK && now_s >= claims.not_before_s &&
+           certificate_still_counts(&claims, membership_denied(self->member->membership), now_s) ==
+               REFUSED_NOT;
 }
 
 static X509 *find_known(struct certificates *self, const struct node_id *node)

@@ -3,6 +3,7 @@
 #include "libcommon/clock.h"
 #include "libcommon/log.h"
 #include "libcommon/memory.h"
+#include "libcommon/pki/deny_list.h"
 #include "libcommon/pki/enrol.h"
 #include "libcommon/pool.h"
 #include "services/member/service.h"
@@ -199,8 +200,13 @@ static void plan_news(struct coordinators *self, uint64_t now_s, uint64_t now_ms
 
 void coordinators_tick(struct coordinators *self, uint64_t now_s, uint64_t now_ms)
 {
+    const struct membership *membership = self->member->membership;
+
     if (self->is_busy || self->is_stopping) {
         return;
+    }
+    if (deny_list_has_key(membership_denied(membership), membership_claims(membership)->issuer)) {
+        renewal_is_void(&self->renewal);
     }
     if (renewal_begin(&self->renewal, now_s, now_ms)) {
         plan_news(self, now_s, now_ms); /* they come with it */

@@ -154,21 +154,25 @@ static lb_err take_list(struct denied *self, uint8_t *list, size_t size, struct 
 {
     struct member *member = self->member;
     struct deny_list *parsed = NULL;
+    const struct deny_list *held = membership_denied(member->membership);
     struct keeping *keeping;
     lb_err err = deny_list_parse(bytes_of(list, size), membership_root(member->membership),
                                  clock_wall_s(), &parsed);
     uint64_t number;
 
-    if (err != LB_OK) {
+    number = deny_list_number(parsed);
+    if (err == LB_OK && number <= self->number) {
+        err = LB_EXISTS;
+    } else if (err == LB_OK && !deny_list_follows(parsed, held)) {
+        err = LB_CORRUPT; /* by a coordinator that was put out */
+    }
+    deny_list_free(&parsed);
+    if (err == LB_CORRUPT || err == LB_INVALID) {
         member_count(member, MEMBER_LISTS_REFUSED);
+    }
+    if (err != LB_OK) {
         free(list);
         return err;
-    }
-    number = deny_list_number(parsed);
-    deny_list_free(&parsed);
-    if (number <= self->number) {
-        free(list);
-        return LB_EXISTS;
     }
     keeping = xcalloc(1, sizeof(*keeping));
     *keeping =

@@ -18,13 +18,13 @@ struct write {
 
 static lb_err err_of(int rc)
 {
-    return rc <= REFUSE(0) && rc > REFUSE(100) ? (lb_err)(-30000 - rc) : inbox_err_of(rc);
+    return rc <= REFUSE(0) && rc > REFUSE(100) ? (lb_err)(-30000 - rc) : lb_err_of_lmdb(rc);
 }
 
 static lb_err begin(struct inbox *self, struct write *ret_write)
 {
     ret_write->inbox = self;
-    return inbox_err_of(mdb_txn_begin(self->env, NULL, 0, &ret_write->txn));
+    return lb_err_of_lmdb(mdb_txn_begin(self->env, NULL, 0, &ret_write->txn));
 }
 
 /* Commits if rc is 0; a commit that fails for want of room has written nothing. */
@@ -34,7 +34,7 @@ static lb_err finish(struct write *write, int rc)
         mdb_txn_abort(write->txn);
         return err_of(rc);
     }
-    return inbox_err_of(mdb_txn_commit(write->txn));
+    return lb_err_of_lmdb(mdb_txn_commit(write->txn));
 }
 
 static uint64_t entries(const struct write *write, MDB_dbi table)

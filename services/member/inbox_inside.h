@@ -1,6 +1,7 @@
 /* Between inbox.c, which writes, inbox_read.c and inbox_open.c. */
 #pragma once
 
+#include "libcommon/lmdb_error.h"
 #include "services/member/inbox.h"
 
 #include <lmdb.h>
@@ -22,8 +23,6 @@ struct inbox {
     INBOX_TABLES(INBOX_TABLE)
 #undef INBOX_TABLE
 };
-
-lb_err inbox_err_of(int rc);
 
 static inline MDB_val inbox_val(const void *data, size_t size)
 {

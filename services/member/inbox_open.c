@@ -12,34 +12,6 @@
 #define READERS_MAX 8u
 #define TABLES_MAX  8u
 
-lb_err inbox_err_of(int rc)
-{
-    switch (rc) {
-    case 0:
-        return LB_OK;
-    case MDB_NOTFOUND:
-        return LB_NOT_FOUND;
-    case MDB_MAP_FULL:
-    case MDB_TXN_FULL:
-    case ENOSPC:
-    case EDQUOT:
-        return LB_NO_SPACE;
-    case MDB_INVALID:
-    case MDB_CORRUPTED:
-    case MDB_PAGE_NOTFOUND:
-    case MDB_VERSION_MISMATCH:
-    case MDB_PAGE_FULL:
-    case MDB_INCOMPATIBLE:
-        return LB_CORRUPT;
-    case EACCES:
-    case EPERM:
-    case EROFS:
-        return LB_DENIED;
-    default:
-        return LB_IO;
-    }
-}
-
 int inbox_get_meta(const struct inbox *self, MDB_txn *txn, const char *name, uint64_t *ret_value)
 {
     MDB_val key = inbox_val(name, strlen(name));
@@ -101,7 +73,7 @@ static lb_err prepare(struct inbox *self)
     int rc = mdb_txn_begin(self->env, NULL, 0, &txn);
 
     if (rc != 0) {
-        return inbox_err_of(rc);
+        return lb_err_of_lmdb(rc);
     }
     rc = open_tables(self, txn);
     if (rc == 0) {
@@ -109,10 +81,10 @@ static lb_err prepare(struct inbox *self)
     }
     if (rc != 0 || !known) {
         mdb_txn_abort(txn);
-        return rc != 0 ? inbox_err_of(rc) : LB_UNSUPPORTED;
+        return rc != 0 ? lb_err_of_lmdb(rc) : LB_UNSUPPORTED;
     }
     rc = mdb_txn_commit(txn);
-    return rc == MDB_NOTFOUND ? LB_CORRUPT : inbox_err_of(rc);
+    return rc == MDB_NOTFOUND ? LB_CORRUPT : lb_err_of_lmdb(rc);
 }
 
 static int open_environment(struct inbox *self, const char *folder)
@@ -136,16 +108,16 @@ lb_err inbox_open(const char *folder, struct inbox **ret_self)
     int dead;
 
     if (mkdir(folder, 0700) != 0 && errno != EEXIST) {
-        err = inbox_err_of(errno);
+        err = lb_err_of_lmdb(errno);
     } else {
-        err = inbox_err_of(open_environment(self, folder));
+        err = lb_err_of_lmdb(open_environment(self, folder));
     }
     if (err == LB_OK) {
         (void)mdb_reader_check(self->env, &dead); /* what a process that was killed left */
         err = prepare(self);
     }
     if (err == LB_OK) {
-        err = inbox_err_of(mdb_txn_begin(self->env, NULL, MDB_RDONLY, &self->reader));
+        err = lb_err_of_lmdb(mdb_txn_begin(self->env, NULL, MDB_RDONLY, &self->reader));
     }
     if (err != LB_OK) {
         inbox_close(&self);

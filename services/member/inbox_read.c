@@ -75,7 +75,7 @@ lb_err inbox_read(struct inbox *self, uint64_t number, struct inbox_info *ret_in
     if (!begin(self)) {
         return LB_IO;
     }
-    err = inbox_err_of(mdb_get(self->reader, self->mails, &key, &data));
+    err = lb_err_of_lmdb(mdb_get(self->reader, self->mails, &key, &data));
     if (err == LB_OK && !parse(&key, &data, ret_info)) {
         err = LB_CORRUPT;
     }

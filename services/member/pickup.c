@@ -59,10 +59,12 @@ static void take_listed(struct pickup *self, unsigned holder, const struct picku
     }
     mail = find_mail(self, listed);
     if (mail == NULL) {
-        if (self->mails_count == PICKUP_MAILS_MAX) {
-            self->is_cut = true;
+        if (self->holders[holder].named >= PICKUP_MAILS_MAX / self->holders_count) {
+            self->is_cut = self->holders[holder].is_cut = true;
             return;
         }
+        assert(self->mails_count < PICKUP_MAILS_MAX);
+        self->holders[holder].named++;
         mail = &self->mails[self->mails_count++];
         *mail = (struct pickup_mail){ .size = listed->size,
                                       .state = listed->is_known ? PICKUP_HAVE : PICKUP_WANTED };
@@ -84,7 +86,7 @@ void pickup_listed(struct pickup *self, unsigned index, const struct pickup_list
     holder->pages++;
     holder->state = PICKUP_LISTED;
     if (more && count > 0 && listed[count - 1].id.size == PARTS_ID_SIZE &&
-        holder->pages < PICKUP_PAGES_MAX && !self->is_cut) {
+        holder->pages < PICKUP_PAGES_MAX && !holder->is_cut) {
         memcpy(holder->after, listed[count - 1].id.data, PARTS_ID_SIZE);
         holder->has_after = true;
         holder->state = PICKUP_TO_LIST;
@@ -219,7 +221,9 @@ static bool store(struct pickup *self, struct pickup_action *ret_action)
 void pickup_stored(struct pickup *self, unsigned mail, enum pickup_stored stored)
 {
     assert(mail < self->mails_count && self->mails[mail].state == PICKUP_STORING);
-    self->mails[mail].state = stored == PICKUP_IS_IN ? PICKUP_HAVE : PICKUP_LEFT;
+    self->mails[mail].state =
+        stored == PICKUP_IS_IN || stored == PICKUP_IS_VOID ? PICKUP_HAVE : PICKUP_LEFT;
+    self->taken += stored == PICKUP_IS_IN;
     self->is_full = self->is_full || stored == PICKUP_NO_ROOM;
 }
 

@@ -4,8 +4,9 @@
  * Each holder is asked for its list, page after page; each message is fetched once, from the
  * holders that have it in turn, put into the inbox, and then dropped at all of them. What the inbox
  * has had already is only dropped. A holder is believed nothing: a message counts by its digest and
- * its signature, and one that does not open is dropped like the others. Pure; allocates the message
- * that is being fetched.
+ * its signature, and one that does not open is dropped like the others. No holder's list takes more
+ * than its share of the places, so that one without end keeps nobody else's messages away. Pure;
+ * allocates the message that is being fetched.
  */
 #pragma once
 
@@ -16,7 +17,7 @@
 #include <stdint.h>
 
 #define PICKUP_HOLDERS_MAX 17u
-#define PICKUP_MAILS_MAX   256u /* of one round; the next one fetches the others */
+#define PICKUP_MAILS_MAX   256u /* of one round; each holder names its share of them at most */
 #define PICKUP_PAGES_MAX   64u  /* of one holder and round */
 #define PICKUP_WINDOW      8u   /* parts under way */
 #define PICKUP_LOSSES_MAX  3u   /* of one message at one holder */
@@ -28,6 +29,8 @@ struct pickup_holder {
     uint8_t after[PARTS_ID_SIZE];
     bool has_after;
     unsigned pages;
+    unsigned named; /* messages that it was the first to list */
+    bool is_cut;    /* it has more than its share */
     bool is_dropping;
 };
 
@@ -46,8 +49,9 @@ struct pickup {
     unsigned holders_count;
     struct pickup_mail mails[PICKUP_MAILS_MAX];
     unsigned mails_count;
-    bool is_cut;  /* there were more than PICKUP_MAILS_MAX */
-    bool is_full; /* the inbox has no room: nothing more is fetched */
+    bool is_cut;    /* there were more than there are places: another round fetches them ... */
+    unsigned taken; /* ... if this one has put any into the inbox */
+    bool is_full;   /* the inbox has no room: nothing more is fetched */
     /* The one that is being fetched. */
     unsigned mail, from;
     uint64_t wanted, has; /* a bit a part */
@@ -96,7 +100,8 @@ void pickup_part(struct pickup *self, const struct pickup_action *action, uint32
                  struct bytes data);
 
 enum pickup_stored {
-    PICKUP_IS_IN,   /* or had been, or does not count: it may be dropped */
+    PICKUP_IS_IN,   /* or had been: it may be dropped */
+    PICKUP_IS_VOID, /* it does not count, and may be dropped */
     PICKUP_NO_ROOM, /* it stays where it is, as all others do */
     PICKUP_NOT_NOW
 };

@@ -37,6 +37,11 @@ void renewal_want(struct renewal *self)
     self->retry_ms = 0;
 }
 
+void renewal_is_void(struct renewal *self)
+{
+    self->due_s = 0;
+}
+
 bool renewal_begin(struct renewal *self, uint64_t now_s, uint64_t now_ms)
 {
     bool is_due = now_s >= self->due_s && renewal_health(self, now_s) != RENEWAL_LOST;

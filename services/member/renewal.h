@@ -30,6 +30,9 @@ void renewal_set(struct renewal *self, uint64_t not_before_s, uint64_t not_after
 /* Now, whatever the time. */
 void renewal_want(struct renewal *self);
 
+/* It does not count any more, who has signed it was put out: due from now on. */
+void renewal_is_void(struct renewal *self);
+
 /* True: begin it; renewal_failed() or renewal_set() follows. */
 bool renewal_begin(struct renewal *self, uint64_t now_s, uint64_t now_ms);
 void renewal_failed(struct renewal *self, uint64_t now_s, uint64_t now_ms, struct random *random);

@@ -275,6 +275,11 @@ void on_send(void *ctx, struct call *call, const void *body)
         call_fail(&call, LB_INVALID, "this is the node itself");
         return;
     }
+    if (member_is_put_out(self)) {
+        call_fail(&call, LB_DENIED, "this node was put out of %s: no other node takes its messages",
+                  self->identity.network_name);
+        return;
+    }
     if (self->sends->count == MEMBER_SENDS_MAX) {
         call_fail(&call, LB_FULL, "%u messages are on their way", MEMBER_SENDS_MAX);
         return;

@@ -107,6 +107,13 @@ static bool tell_certificate(struct member *self, const struct coordinators_view
     return false;
 }
 
+bool member_is_put_out(const struct member *self)
+{
+    const struct deny_list *denied = membership_denied(self->membership);
+
+    return denied != NULL && deny_list_has(denied, &self->identity.node);
+}
+
 static void tell_well(struct member *self, const struct coordinators_view *view)
 {
     char until[DATE_SIZE];
@@ -151,6 +158,10 @@ static void tell_state(struct member *self, uint64_t now_s)
     coordinators_look(self->coordinators, now_s, &view);
     if (grace_lasts(&self->grace, link_is_up(self->routing), member_now_ms(self))) {
         actor_state(self->actor, STATE_STARTING, "looking for routing");
+    } else if (member_is_put_out(self)) {
+        actor_state(self->actor, STATE_DEGRADED,
+                    "this node was put out of %s: no other node speaks with it",
+                    self->identity.network_name);
     } else if (tell_clock(self, &view) || tell_certificate(self, &view)) {
         return;
     } else if (!link_is_up(self->routing)) {

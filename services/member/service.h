@@ -97,6 +97,9 @@ enum member_counter {
 void member_count(struct member *self, enum member_counter counter);
 uint64_t member_now_ms(const struct member *self); /* monotonic */
 
+/* Are we on the deny list ourselves? No other node speaks with us, and no renewal helps. */
+bool member_is_put_out(const struct member *self);
+
 /* Has something of ours been changed on disk? Called every second, and after we changed it. */
 void member_refresh(struct member *self);
 

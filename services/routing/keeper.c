@@ -17,23 +17,6 @@
 #define SNAPSHOT_FILE "routing.snapshot"
 #define MEMBER_FILE   "member.snapshot"
 
-static lb_err from_errno(int code)
-{
-    switch (code) {
-    case ENOENT:
-        return LB_NOT_FOUND;
-    case EACCES:
-    case EPERM:
-    case EROFS:
-        return LB_DENIED;
-    case ENOSPC:
-    case EDQUOT:
-        return LB_NO_SPACE;
-    default:
-        return LB_IO;
-    }
-}
-
 /* ---- files ---- */
 
 /* Up to size bytes of a file; LB_TOO_BIG when there are more. */
@@ -44,13 +27,13 @@ static lb_err read_file(const char *path, uint8_t *ret_data, size_t size, size_t
     ssize_t part = 1;
 
     if (fd < 0) {
-        return from_errno(errno);
+        return lb_err_of_errno(errno);
     }
     while (part > 0 && got < size) {
         part = read(fd, ret_data + got, size - got);
         got += part > 0 ? (size_t)part : 0;
     }
-    lb_err err = part < 0 ? from_errno(errno) : LB_OK;
+    lb_err err = part < 0 ? lb_err_of_errno(errno) : LB_OK;
     uint8_t beyond;
     if (err == LB_OK && got == size && read(fd, &beyond, 1) == 1) {
         err = LB_TOO_BIG;
@@ -99,7 +82,7 @@ static lb_err write_file(const char *folder, const char *name, const uint8_t *da
     snprintf(temporary, sizeof(temporary), "%s.new", path);
     int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0) {
-        return from_errno(errno);
+        return lb_err_of_errno(errno);
     }
     int code = write_all(fd, data, size);
     close(fd);
@@ -111,7 +94,7 @@ static lb_err write_file(const char *folder, const char *name, const uint8_t *da
     } else {
         unlink(temporary);
     }
-    return code == 0 ? LB_OK : from_errno(code);
+    return code == 0 ? LB_OK : lb_err_of_errno(code);
 }
 
 /* ---- the id ---- */

@@ -15,7 +15,7 @@ static const int refused[] = {
     SCMP_SYS(pidfd_getfd),
     SCMP_SYS(bpf),
     SCMP_SYS(userfaultfd),
-#ifndef __SANITIZE_ADDRESS__ /* which looks for leaks by it */
+#ifndef LB_SANITIZED /* which looks for leaks by it */
     SCMP_SYS(ptrace),
 #endif
 };

@@ -148,7 +148,7 @@ static lb_err commit_err(const struct db *self, int rc)
 {
     if (rc == EIO && spare_bytes(self) < 0)
         return LB_NO_SPACE;
-    return db_err_of(rc);
+    return lb_err_of_lmdb(rc);
 }
 
 static lb_err apply_range(struct db_write *write, struct db_op *first, struct db_op *end);
@@ -238,11 +238,11 @@ lb_err db_each_target(struct db *self, db_target_fn *each, db_finish_fn *finish,
     int rc = mdb_txn_begin(self->env, NULL, 0, &txn);
 
     if (rc != 0)
-        return db_err_of(rc);
+        return lb_err_of_lmdb(rc);
     rc = walk_keys(txn, self->items, each, ctx);
     if (rc == 0)
         rc = walk_keys(txn, self->peers, each, ctx);
-    err = rc == 0 ? finish(ctx) : db_err_of(rc);
+    err = rc == 0 ? finish(ctx) : lb_err_of_lmdb(rc);
     mdb_txn_abort(txn);
     return err;
 }

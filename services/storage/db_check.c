@@ -101,7 +101,7 @@ static int look(const struct db_options *options)
     mdb_env_set_mapsize(env, (size_t)options->map_bytes);
     if (mdb_env_open(env, options->folder, 0, 0600) != 0 || !is_short(env))
         return 0;
-    return db_err_of(read_all(env)) == LB_CORRUPT ? 1 : 0;
+    return lb_err_of_lmdb(read_all(env)) == LB_CORRUPT ? 1 : 0;
 }
 
 lb_err db_check_file(const struct db_options *options)

@@ -24,34 +24,6 @@
 #define KEY_SCHEMA    "schema"
 #define KEY_CLOCK     "clock"
 
-lb_err db_err_of(int rc)
-{
-    switch (rc) {
-    case 0:
-        return LB_OK;
-    case MDB_NOTFOUND:
-        return LB_NOT_FOUND;
-    case MDB_MAP_FULL:
-    case MDB_TXN_FULL:
-    case ENOSPC:
-    case EDQUOT:
-        return LB_NO_SPACE;
-    case MDB_INVALID:
-    case MDB_CORRUPTED:
-    case MDB_PAGE_NOTFOUND:
-    case MDB_VERSION_MISMATCH:
-    case MDB_PAGE_FULL:
-    case MDB_INCOMPATIBLE:
-        return LB_CORRUPT;
-    case EACCES:
-    case EPERM:
-    case EROFS:
-        return LB_DENIED;
-    default:
-        return LB_IO;
-    }
-}
-
 static int open_tables(struct db *self, MDB_txn *txn)
 {
     int rc = 0;
@@ -130,7 +102,7 @@ static lb_err prepare(struct db *self, const struct store_moment *now)
     int rc = mdb_txn_begin(self->env, NULL, 0, &txn);
 
     if (rc != 0)
-        return db_err_of(rc);
+        return lb_err_of_lmdb(rc);
     rc = open_tables(self, txn);
     if (rc == 0)
         rc = check_schema(self, txn, &known);
@@ -138,10 +110,10 @@ static lb_err prepare(struct db *self, const struct store_moment *now)
         rc = resume_clock(self, txn, now);
     if (rc != 0 || !known) {
         mdb_txn_abort(txn);
-        return rc != 0 ? db_err_of(rc) : LB_UNSUPPORTED;
+        return rc != 0 ? lb_err_of_lmdb(rc) : LB_UNSUPPORTED;
     }
     rc = mdb_txn_commit(txn);
-    return rc == MDB_NOTFOUND ? LB_CORRUPT : db_err_of(rc);
+    return rc == MDB_NOTFOUND ? LB_CORRUPT : lb_err_of_lmdb(rc);
 }
 
 /* LMDB may fail to open while another process opens or closes it at that very moment. */
@@ -158,7 +130,7 @@ static int open_environment(struct db *self)
         mdb_env_set_maxreaders(self->env, READERS_MAX);
         mdb_env_set_mapsize(self->env, (size_t)self->options.map_bytes);
         rc = mdb_env_open(self->env, self->options.folder, 0, 0600);
-        if (rc == 0 || db_err_of(rc) != LB_IO)
+        if (rc == 0 || lb_err_of_lmdb(rc) != LB_IO)
             return rc;
         mdb_env_close(self->env);
         self->env = NULL;
@@ -193,7 +165,7 @@ lb_err db_open(struct db **ret_db, const struct db_options *options, const struc
         rc = MDB_CORRUPTED;
     else
         rc = open_environment(self);
-    err = db_err_of(rc);
+    err = lb_err_of_lmdb(rc);
     if (err == LB_OK) {
         db_check_readers(self);
         learn_sizes(self);
@@ -201,7 +173,7 @@ lb_err db_open(struct db **ret_db, const struct db_options *options, const struc
     }
     if (err == LB_OK) {
         rc = mdb_txn_begin(self->env, NULL, MDB_RDONLY, &self->reader);
-        err = db_err_of(rc);
+        err = lb_err_of_lmdb(rc);
     }
     if (err != LB_OK) {
         db_close(&self);

@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include "libcommon/lmdb_error.h"
 #include "services/storage/db.h"
 
 #include <lmdb.h>
@@ -46,8 +47,6 @@ struct db_write {
 
 #define DB_DATA_FILE "data.mdb"
 #define DB_PATH_SIZE 600
-
-lb_err db_err_of(int rc);
 
 /* LB_CORRUPT when the data file was cut short; LB_OK when it is whole, or not there (db_check.c).
  */

@@ -19,23 +19,6 @@ struct key_paths {
     char fresh[PATHS_SIZE + 64];
 };
 
-static lb_err err_of_errno(void)
-{
-    switch (errno) {
-    case EACCES:
-    case EPERM:
-    case ELOOP:
-        return LB_DENIED;
-    case ENOENT:
-        return LB_NOT_FOUND;
-    case ENOSPC:
-    case EDQUOT:
-        return LB_NO_SPACE;
-    default:
-        return LB_IO;
-    }
-}
-
 static lb_err read_open(int fd, struct node_key *ret_key)
 {
     char line[LINE_SIZE + 1];
@@ -64,7 +47,7 @@ static lb_err read_key(const struct key_paths *paths, struct node_key *ret_key)
     lb_err err;
 
     if (fd < 0)
-        return err_of_errno();
+        return lb_err_of_errno(errno);
     err = read_open(fd, ret_key);
     close(fd);
     return err;
@@ -78,12 +61,12 @@ static lb_err write_fresh(const struct key_paths *paths)
     int fd = open(paths->fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
 
     if (fd < 0)
-        return err_of_errno();
+        return lb_err_of_errno(errno);
     clock_entropy_bytes(seed, sizeof seed);
     hex_encode(seed, sizeof seed, line);
     line[LINE_SIZE - 1] = '\n';
     if (write(fd, line, LINE_SIZE) != LINE_SIZE || fsync(fd) != 0)
-        err = err_of_errno();
+        err = lb_err_of_errno(errno);
     if (close(fd) != 0 && err == LB_OK)
         err = LB_IO;
     return err;
@@ -105,7 +88,7 @@ static lb_err make_key(const struct key_paths *paths)
     lb_err err = write_fresh(paths);
 
     if (err == LB_OK && link(paths->fresh, paths->key) != 0 && errno != EEXIST)
-        err = err_of_errno();
+        err = lb_err_of_errno(errno);
     (void)unlink(paths->fresh);
     if (err == LB_OK)
         sync_folder(paths->folder);
@@ -121,7 +104,7 @@ lb_err node_key_load(const char *state_folder, struct node_key *ret_key)
     snprintf(paths.key, sizeof paths.key, "%s/node.key", paths.folder);
     snprintf(paths.fresh, sizeof paths.fresh, "%s.new-%ld", paths.key, (long)getpid());
     if (mkdir(paths.folder, 0700) != 0 && errno != EEXIST)
-        return err_of_errno();
+        return lb_err_of_errno(errno);
     err = read_key(&paths, ret_key);
     if (err != LB_NOT_FOUND)
         return err;

@@ -19,11 +19,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 #include <uv.h>
 
 #define DRAIN_LIMIT_MS  60000u /* five services after one another, each killed after 10 s */
 #define ORPHAN_GRACE_MS 500u   /* a service that is told twice ends at once */
+#define BIND_TRIES      20
+#define BIND_PAUSE_NS   50000000                   /* 50 ms */
 #define SLEPT_MS        (3u * STATUS_HEARTBEAT_MS) /* the loop wakes up at each heartbeat of its own */
 #define NOTICES_BUDGET  64                         /* datagrams a turn */
 
@@ -299,10 +302,32 @@ static lb_err find_program_folder(char ret_folder[PATH_MAX])
     return LB_OK;
 }
 
+/*
+ * Tried again for a second: a process of a supervisor that was killed may be on its way out, when
+ * /proc shows of it neither environment nor arguments any more, and it still holds its ports.
+ */
+static lb_err bind_sockets(struct supervisor *self)
+{
+    const struct timespec pause = { .tv_nsec = BIND_PAUSE_NS };
+    struct sockets_problem problem;
+    lb_err err = LB_IO;
+
+    for (int i = 0; i < BIND_TRIES && err == LB_IO; i++) {
+        if (i > 0) {
+            nanosleep(&pause, NULL);
+        }
+        err = sockets_bind(&self->sockets, actor_config(self->actor), &self->node,
+                           actor_paths(self->actor), &problem);
+    }
+    if (err != LB_OK) {
+        log_error("%s", problem.text);
+    }
+    return err;
+}
+
 static lb_err bind_all(struct supervisor *self)
 {
     const struct paths *paths = actor_paths(self->actor);
-    struct sockets_problem problem;
     lb_err err;
 
     if (inbox_init(&self->inbox, paths->run_folder) != LB_OK) {
@@ -315,11 +340,7 @@ static lb_err bind_all(struct supervisor *self)
         log_error("cannot bind %s: %s", self->inbox.address.sun_path, strerror(errno));
         return err;
     }
-    err = sockets_bind(&self->sockets, actor_config(self->actor), &self->node, paths, &problem);
-    if (err != LB_OK) {
-        log_error("%s", problem.text);
-    }
-    return err;
+    return bind_sockets(self);
 }
 
 static lb_err supervisor_claim(struct actor *actor, void **ret_ctx)

@@ -132,11 +132,7 @@ void secure_set_burst(struct stream *stream, uint32_t size)
 enum certificate_refusal secure_look_again(const struct stream *stream, uint64_t now_s)
 {
     const struct secure_stream *self = stream->secure;
-    if (now_s > self->peer.not_after_s)
-        return REFUSED_EXPIRED;
-    return deny_list_has(membership_denied(self->owner->membership), &self->peer.node)
-               ? REFUSED_REVOKED
-               : REFUSED_NOT;
+    return certificate_still_counts(&self->peer, membership_denied(self->owner->membership), now_s);
 }
 
 static void secure_close(struct stream *stream)

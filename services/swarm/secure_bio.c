@@ -33,9 +33,9 @@ static void keep_unsent(struct secure_stream *self, const uint8_t *data, size_t 
 bool secure_send_unsent(struct secure_stream *self)
 {
     const size_t left = self->unsent_size - self->unsent_at;
-    const struct iovec part = { .iov_base = self->unsent + self->unsent_at, .iov_len = left };
     if (left == 0)
         return true;
+    const struct iovec part = { .iov_base = self->unsent + self->unsent_at, .iov_len = left };
     const ssize_t sent = self->lower.kind->write(&self->lower, &part, 1);
     if (sent < 0)
         return secure_would_wait();

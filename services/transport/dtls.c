@@ -494,16 +494,6 @@ uint64_t dtls_deadline_us(const struct dtls *self)
     return deadline_us;
 }
 
-/* REFUSED_NOT: it goes on counting. */
-static enum certificate_refusal recheck(const struct dtls *self,
-                                        const struct certificate_claims *claims)
-{
-    if (claims->not_after_s < self->now_s)
-        return REFUSED_EXPIRED;
-    return deny_list_has(membership_denied(self->membership), &claims->node) ? REFUSED_REVOKED
-                                                                             : REFUSED_NOT;
-}
-
 void dtls_care(struct dtls *self, unsigned news, uint64_t now_s)
 {
     struct association *at = self->oldest, *next;
@@ -516,7 +506,8 @@ void dtls_care(struct dtls *self, unsigned news, uint64_t now_s)
         make_context(self);
     }
     for (; at; at = next) {
-        enum certificate_refusal refusal = recheck(self, &at->live->claims);
+        enum certificate_refusal refusal =
+            certificate_still_counts(&at->live->claims, membership_denied(self->membership), now_s);
 
         next = at->newer;
         if (refusal == REFUSED_NOT)

@@ -272,14 +272,38 @@ static const struct network_row {
     bool is_member, has_certificate_s;
     uint64_t certificate_s, deny_number;
     const char *line; /* the second; NULL: none of it */
+    const char *coordinators[2];
 } network_rows[] = {
-    { "of the open network nothing is said", false, false, 0, 0, NULL },
-    { "a member", true, true, 4 * 86400 + 7200, 3,
-      "private network lab, certificate good for 4d 2h, deny list 3\n" },
-    { "a member that is none any more", true, true, 0, 3,
-      "private network lab, certificate expired, deny list 3\n" },
-    { "a member whose lb-member has not looked", true, false, 0, 0,
-      "private network lab, certificate not looked at yet, deny list 0\n" },
+    { "of the open network nothing is said", false, false, 0, 0, NULL, { NULL } },
+    { "a member",
+      true,
+      true,
+      4 * 86400 + 7200,
+      3,
+      "private network lab, certificate good for 4d 2h, deny list 3\n",
+      { NULL } },
+    { "a member that is none any more",
+      true,
+      true,
+      0,
+      3,
+      "private network lab, certificate expired, deny list 3\n",
+      { NULL } },
+    { "a member whose lb-member has not looked",
+      true,
+      false,
+      0,
+      0,
+      "private network lab, certificate not looked at yet, deny list 0\n",
+      { NULL } },
+    { "and where they admit and renew",
+      true,
+      true,
+      4 * 86400 + 7200,
+      3,
+      "private network lab, certificate good for 4d 2h, deny list 3\n"
+      "coordinators 192.0.2.1:6891, pc-2:6891\n",
+      { "192.0.2.1:6891", "pc-2:6891" } },
 };
 
 static void the_network_is_named(void **state)
@@ -297,6 +321,9 @@ static void the_network_is_named(void **state)
     processes->has_certificate_s = row->has_certificate_s;
     processes->certificate_s = row->certificate_s;
     processes->deny_number = row->deny_number;
+    for (size_t i = 0; i < 2 && row->coordinators[i] != NULL; i++)
+        snprintf(processes->coordinators[processes->coordinators_count++], JOIN_ADDRESS_SIZE, "%s",
+                 row->coordinators[i]);
     text = print(processes, troubles);
     line = strchr(text, '\n') + 1;
     if (row->line != NULL)

@@ -10,6 +10,7 @@
  * one renew DIR                             a member renews, at each of its coordinators in turn
  *     age DIR CA-FOLDER                     a coordinator's own certificate has just ended
  *     past DIR CA_FOLDER ROOT_KEY ROOT DAYS its certificate has ended so many days ago
+ *     forge DIR CA-FOLDER NODE OUT          who has a coordinator's keys makes itself another one
  *     skew TOKEN SECONDS                    one joins whose clock is ahead
  *
  * Hexadecimal where bytes are meant. A line for each join: "admitted NODE SERIAL MILLISECONDS",
@@ -511,6 +512,52 @@ static int run_age(char **argv)
     return err == LB_OK ? 0 : problem(lb_err_text(err));
 }
 
+/* ---- a coordinator's keys in the wrong hands ---- */
+
+/* OUT.key, and OUT.pem: that node, in the role of a coordinator, signed by the key in CA-FOLDER. */
+static int run_forge(char **argv)
+{
+    char file[PATHS_SIZE + 64], folder[PATHS_SIZE + 16], text[CERTIFICATE_PEM_MAX];
+    struct certificate_claims claims = { .role = CERTIFICATE_COORDINATOR, .serial = 1 };
+    struct membership_problem wrong;
+    struct membership *own;
+    struct identity identity;
+    struct paths paths;
+    EVP_PKEY *ca_key, *key = key_new();
+    X509 *leaf;
+    size_t size;
+    lb_err err = paths_find(&paths, argv[0]);
+
+    snprintf(folder, sizeof folder, "%s/" REGISTER_OWN_FOLDER, paths.register_folder);
+    snprintf(file, sizeof file, "%s/" PATHS_CA_KEY, argv[1]);
+    if (err != LB_OK || identity_load(&paths, &identity) != LB_OK ||
+        membership_load(folder, &identity, clock_wall_s(), &own, &wrong) != LB_OK ||
+        key_load(file, &ca_key) != LB_OK || node_id_parse(argv[2], &claims.node) != LB_OK) {
+        return problem("no coordinator");
+    }
+    memcpy(claims.network, identity.network, sizeof claims.network);
+    claims.not_before_s = clock_wall_s() - 60;
+    claims.not_after_s = claims.not_before_s + CERTIFICATE_LEAF_S;
+    err = certificate_make_leaf(key, &claims, membership_intermediate(own), ca_key, &leaf);
+    if (err == LB_OK) {
+        err = certificate_to_pem(leaf, membership_intermediate(own), text, &size);
+        X509_free(leaf);
+    }
+    snprintf(file, sizeof file, "%s.key", argv[3]);
+    if (err == LB_OK) {
+        err = key_save(key, file);
+    }
+    snprintf(file, sizeof file, "%s.pem", strrchr(argv[3], '/') + 1);
+    *strrchr(argv[3], '/') = '\0';
+    if (err == LB_OK) {
+        err = membership_put_file(argv[3], file, bytes_of(text, size), 0644);
+    }
+    key_free(&key);
+    key_free(&ca_key);
+    membership_free(&own);
+    return err == LB_OK ? 0 : problem(lb_err_text(err));
+}
+
 /* ---- before it runs ---- */
 
 static int run_create(int argc, char **argv)
@@ -609,6 +656,9 @@ int main(int argc, char **argv)
         lb_err err = coordinator_past_member(&past);
 
         return err == LB_OK ? 0 : problem(lb_err_text(err));
+    }
+    if (strcmp(verb, "forge") == 0 && argc == 6) {
+        return run_forge(argv + 2);
     }
     if (strcmp(verb, "skew") == 0 && argc == 4) {
         return run_skew(argv + 2);

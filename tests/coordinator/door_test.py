@@ -154,6 +154,26 @@ def hostile(first):
     assert first.processes["coordinator"].poll() is None
 
 
+def deaf(first):
+    """Who asks on and on and reads no answer is not listened to any more: what waits for it stays small."""
+    plain = socket.socket()
+    plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    plain.connect(("127.0.0.1", first.port))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.set_alpn_protocols(["lb-join/1"])
+    with context.wrap_socket(plain) as knock:
+        knock.settimeout(2)
+        news = b"\x00\x00\x00\x02\x1a\x00"
+        try:
+            for _ in range(1000):
+                knock.sendall(news * 2700)
+            raise AssertionError("2,700,000 questions were taken")
+        except socket.timeout:
+            pass
+    assert len(join(first.invite())[0]) == 1
+
+
 def rests(first):
     """lb-signer: nobody reaches it by network, no core, no debugger of its own user; no secret in a log."""
     pid = first.processes["signer"].pid
@@ -238,6 +258,7 @@ def main():
         after_holidays(net, first, folder)
         renewing(first, folder)
         hostile(first)
+        deaf(first)
         rests(first)
         full_disk(first)
 

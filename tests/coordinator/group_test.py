@@ -2,6 +2,8 @@
 when there is no majority, and one after the other at the n-th join. 50 members, 50 different ids and serials; what a
 group loses and regains is the same on each, and never issued twice.
 """
+import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -151,13 +153,53 @@ def removed(net):
     """Who is none any more is refused by the others."""
     leader = net.leader()
     other = next(one for one in net.coordinators if one is not leader)
+    world.tool("member", net.folder + "/joined", other.invite(addresses=[other.address]), "joined")
     leader.ask(world.REMOVE_SERVER, world.field_bytes(1, bytes.fromhex(other.node)))
     e2e.wait_for("Raft follows", lambda: other.node not in [row["node"] for row in leader.group()["servers"]])
+    e2e.wait_for("nobody listens to it any longer", lambda: any(
+        "no coordinator any more were ended" in one.log() for one in net.coordinators if one is not other))
     other.kill("coordinator")
     other.start("coordinator")
     join(leader.invite())
     e2e.wait_for("it is refused", lambda: any(
         "was refused" in one.log() for one in net.coordinators if one is not other))
+    return other
+
+
+def knocks(one, certificate, number):
+    """At Raft's door, as this server number: "closed", or "let in" when nothing is said against it."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.set_alpn_protocols(["lb-raft/1"])
+    context.load_cert_chain(*certificate)
+    try:
+        with socket.create_connection(("127.0.0.1", one.port), timeout=2) as plain:
+            with context.wrap_socket(plain) as connection:
+                connection.sendall(number.to_bytes(8, "big") + b"\0\1x")
+                return "closed" if connection.recv(1) == b"" else "answered"
+    except socket.timeout:
+        return "let in"
+    except (ssl.SSLError, ConnectionError):
+        return "closed"
+
+
+def thrown_out(net, other, joined):
+    """Who was removed has the key of its intermediate still, and signs itself whatever it likes. Nobody takes that for a
+    coordinator; and once it is revoked nothing it has signed counts, but for who asks for another certificate."""
+    leader = net.leader([one for one in net.coordinators if one is not other])
+    group = leader.group()
+    ours = next(row["server"] for row in group["servers"] if row["node"] == leader.node)
+    for words, node, number in (("somebody new, the next server", "77" * 20, 9), ("a coordinator", leader.node, ours),
+                                ("itself", other.node, 9)):
+        out = f"{net.folder}/forged-{node[:6]}"
+        world.tool("forge", other.dir, other.dir + "/data/ca", node, out)
+        assert knocks(leader, (out + ".pem", out + ".key"), number) == "closed", words
+    assert leader.group()["term"] == group["term"]
+    leader.revoke(other.node)
+    e2e.wait_for("the deny list is signed", lambda: "deny list 2 signed" in leader.log())
+    other.kill()
+    said = world.tool("renew", joined).stdout
+    assert "renewed" in said, said
 
 
 def after_a_holiday(net):
@@ -218,7 +260,8 @@ def main():
         same_token_same_key(net)
         revoked(net)
         after_a_holiday(net)
-        removed(net)
+        other = removed(net)
+        thrown_out(net, other, net.folder + "/joined")
         for one in net.coordinators:
             one.stop()
             assert "ssert" not in one.log(), one.log()

@@ -332,6 +332,55 @@ static void test_denied_is_signed_anew_by_a_new_intermediate(void **state)
     world_done(&world);
 }
 
+/* Who was removed and is revoked then could sign for anybody: its intermediate is denied with it.
+ */
+static void test_former_is_denied_with_its_intermediate(void **state)
+{
+    static struct register_denied denied[REGISTER_DENIED_MAX];
+    static const char *const steps[] = {
+        "*a", "join:pa", "offer:p", "add:p", "drop:p", "revoke:p"
+    };
+    const uint8_t key_id[REGISTER_KEY_ID_SIZE] = { 0x41, 2, 3, 4, 5, 6, 7, 8 };
+    const struct node_id row = { { 0x41, 2, 3, 4, 5, 6, 7, 8 } };
+    const uint64_t ends_s = WORLD_T0 + 90 * 24 * 3600;
+    struct register_command command;
+    struct world world, other;
+    uint8_t *snapshot;
+    size_t size, found = 0;
+
+    (void)state;
+    world_init(&world);
+    for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
+        assert_int_equal(register_is_former(world.reg, key_id), i == 5);
+        command = command_of(&world, steps[i]);
+        if (command.verb == VERB_REMOVE_SERVER) {
+            memcpy(command.key_id, key_id, sizeof key_id);
+            command.not_after_s = ends_s;
+        }
+        assert_int_equal(world_apply(&world, &command).err, LB_OK);
+    }
+    assert_int_equal(register_deny_number(world.reg), 1);
+
+    register_snapshot(world.reg, &snapshot, &size);
+    world_init(&other);
+    assert_int_equal(register_restore(other.reg, bytes_of(snapshot, size)), LB_OK);
+    free(snapshot);
+    assert_true(register_is_former(other.reg, key_id));
+    assert_int_equal(register_denied(other.reg, denied), 2);
+    for (size_t i = 0; i < 2; i++) {
+        found +=
+            node_id_equal(&denied[i].node, &row) && denied[i].until_s == ends_s + REGISTER_LATE_S;
+    }
+    assert_int_equal(found, 1);
+    world_done(&other);
+
+    world.now_s = ends_s + REGISTER_LATE_S;
+    command = world_command(&world, VERB_SWEEP);
+    (void)world_apply(&world, &command);
+    assert_false(register_is_former(world.reg, key_id));
+    world_done(&world);
+}
+
 /* ---- bounds ---- */
 
 static void set_number(struct register_command *command, uint32_t number)
@@ -580,6 +629,7 @@ int main(void)
         cmocka_unit_test(test_lifetimes),
         cmocka_unit_test(test_denied_until_the_certificates_end),
         cmocka_unit_test(test_denied_is_signed_anew_by_a_new_intermediate),
+        cmocka_unit_test(test_former_is_denied_with_its_intermediate),
         cmocka_unit_test(test_full_of_invitations),
         cmocka_unit_test(test_full_of_members),
         cmocka_unit_test(test_full_of_waiting),

@@ -41,6 +41,9 @@ def make_group(lab):
         assert first.admin("coordinator", "add", node.join_address, check=False).returncode == 2, "without the root's key"
         first.admin("coordinator", "add", node.join_address, "--root-key", os.path.join(root, "lab.key"))
         group.append(node)
+    until = first.group()["intermediate_until_s"]  # 90 days; the operator signs anew
+    first.admin("coordinator", "renew", first.node_id[:12], "--root-key", os.path.join(root, "lab.key"))
+    wait_for("its new certificate", lambda: first.group()["intermediate_until_s"] > until)
     wait_for("three that vote", lambda: sum(c["voter"] for c in first.group()["coordinators"]) == 3)
     renew_all(group, root)
     return group

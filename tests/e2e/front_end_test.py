@@ -54,9 +54,10 @@ def every_method_is_documented(lab, node):
     defined = {(service, rpc) for path in PROTO.glob("littlebird/v1/*.proto")
                for service, body in re.findall(r"service (\w+) \{(.*?)\n\}", path.read_text(), re.S)
                for rpc in re.findall(r"rpc (\w+)\(", body)}
-    assert set(methods) == defined, set(methods) ^ defined
+    elsewhere = {(service, rpc) for service, rpc in defined if service == "NetworkService"}  # on private networks
+    assert set(methods) == defined - elsewhere, set(methods) ^ (defined - elsewhere)
     sections = dict(re.findall(r"\*\*`(\w+)`\*\*(.*?)(?=\n\| \*\*`|\n\n)", readme, re.S))
-    for service, method in methods:
+    for service, method in defined:
         assert f"`{method}`" in sections[service], f"proto/README.md does not tell of {service}/{method}"
 
 

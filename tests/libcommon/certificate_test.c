@@ -25,23 +25,29 @@
 
 /* ---- certificate -> id ---- */
 
+static void add_extension(X509 *self, int nid, const char *value)
+{
+    X509_EXTENSION *extension = X509V3_EXT_conf_nid(NULL, NULL, nid, value);
+
+    assert_non_null(extension);
+    assert_int_equal(X509_add_ext(self, extension, -1), 1);
+    X509_EXTENSION_free(extension);
+}
+
 /* A certificate with these names, valid for an hour, signed by its own key. */
 static X509 *with_names(const char *names)
 {
     EVP_PKEY *key = key_new();
     X509 *self = X509_new();
-    X509_EXTENSION *extension;
 
     assert_true(X509_set_version(self, 2) == 1 && X509_set_pubkey(self, key) == 1 &&
                 ASN1_INTEGER_set(X509_get_serialNumber(self), 5) == 1 &&
                 ASN1_TIME_set(X509_getm_notBefore(self), NOW_S) &&
                 ASN1_TIME_set(X509_getm_notAfter(self), NOW_S + HOUR_S));
     if (names) {
-        extension = X509V3_EXT_conf_nid(NULL, NULL, NID_subject_alt_name, names);
-        assert_non_null(extension);
-        assert_int_equal(X509_add_ext(self, extension, -1), 1);
-        X509_EXTENSION_free(extension);
+        add_extension(self, NID_subject_alt_name, names);
     }
+    add_extension(self, NID_authority_key_identifier, "DER:300a80080102030405060708");
     assert_true(X509_sign(self, key, EVP_sha256()) > 0);
     key_free(&key);
     return self;
@@ -123,7 +129,9 @@ enum change {
     BEFORE_1970,
     ENDS_BEFORE_1970,
     NO_DATE,
-    NUL_INSIDE
+    NUL_INSIDE,
+    NO_ISSUER,
+    LONG_ISSUER
 };
 
 static const struct change_row {
@@ -142,6 +150,8 @@ static const struct change_row {
     { "one that ended before 1970", ENDS_BEFORE_1970, LB_INVALID },
     { "one that begins on no date", NO_DATE, LB_INVALID },
     { "a NUL in place of a digit", NUL_INSIDE, LB_INVALID },
+    { "one that does not say who has signed it", NO_ISSUER, LB_INVALID },
+    { "one that names its signer in 9 bytes", LONG_ISSUER, LB_INVALID },
 };
 
 static void set_serial(X509 *self, const char *decimal)
@@ -153,15 +163,6 @@ static void set_serial(X509 *self, const char *decimal)
     BN_free(number);
 }
 
-static void add_extension(X509 *self, int nid, const char *value)
-{
-    X509_EXTENSION *extension = X509V3_EXT_conf_nid(NULL, NULL, nid, value);
-
-    assert_non_null(extension);
-    assert_int_equal(X509_add_ext(self, extension, -1), 1);
-    X509_EXTENSION_free(extension);
-}
-
 static void change_names(X509 *self, size_t at, uint8_t byte)
 {
     X509_EXTENSION *extension = X509_get_ext(self, 0);
@@ -171,6 +172,12 @@ static void change_names(X509 *self, size_t at, uint8_t byte)
     data[at] = byte;
     assert_int_equal(X509_EXTENSION_set_data(extension, octets), 1);
     ASN1_OCTET_STRING_free(octets);
+}
+
+static void drop_issuer(X509 *self)
+{
+    X509_EXTENSION_free(
+        X509_delete_ext(self, X509_get_ext_by_NID(self, NID_authority_key_identifier, -1)));
 }
 
 static X509 *changed(enum change change)
@@ -213,6 +220,13 @@ static X509 *changed(enum change change)
         break;
     case NUL_INSIDE:
         change_names(self, 30, '\0');
+        break;
+    case NO_ISSUER:
+        drop_issuer(self);
+        break;
+    case LONG_ISSUER:
+        drop_issuer(self);
+        add_extension(self, NID_authority_key_identifier, "DER:300b8009010203040506070809");
         break;
     }
     assert_true(X509_sign(self, key, EVP_sha256()) > 0);

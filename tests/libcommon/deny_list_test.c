@@ -449,6 +449,66 @@ static void a_root_without_a_key_has_no_list(void **state)
     assert_int_equal(ERR_peek_error(), 0);
 }
 
+/* ---- a coordinator that was put out ---- */
+
+/* A list by this network's intermediate. */
+static struct deny_list *parsed(const struct pki_network *by, uint64_t number,
+                                const struct node_id *nodes, size_t count, lb_err wanted)
+{
+    struct deny_list *list = NULL;
+    size_t size;
+    uint8_t *data = pki_deny_list(by, number, nodes, count, &size);
+
+    assert_int_equal(deny_list_parse(bytes_of(data, size), network.root, NOW_S, &list), wanted);
+    free(data);
+    return list;
+}
+
+static void what_it_has_signed_is_denied(void **state)
+{
+    struct pki_network other = network; /* its keys are borrowed, but for the intermediate's */
+    struct pki_member member;
+    struct deny_list *denied, *later, *first;
+    struct certificate_claims claims;
+    STACK_OF(X509) *chain = sk_X509_new_null();
+    uint8_t key_id[DENY_LIST_KEY_SIZE];
+    struct node_id row;
+
+    (void)state;
+    pki_intermediate_make(&other, &other.intermediate_key, &other.intermediate);
+    assert_int_equal(certificate_key_id(other.intermediate, key_id), LB_OK);
+    row = deny_list_key(key_id);
+    pki_member_make(&other, 3, CERTIFICATE_COORDINATOR, PKI_SOUND, &member);
+    assert_true(sk_X509_push(chain, other.intermediate) == 1);
+    first = parsed(&other, 1, NULL, 0, LB_OK);
+    denied = parsed(&network, 2, &row, 1, LB_OK);
+    later = parsed(&other, 3, NULL, 0, LB_OK);
+
+    assert_int_equal(certificate_verify(member.leaf, chain, network.root, first, NOW_S, &claims),
+                     REFUSED_NOT);
+    assert_memory_equal(claims.issuer, key_id, sizeof(key_id));
+    assert_int_equal(certificate_still_counts(&claims, first, NOW_S), REFUSED_NOT);
+    assert_int_equal(certificate_still_counts(&claims, denied, NOW_S), REFUSED_REVOKED);
+    assert_int_equal(certificate_verify(member.leaf, chain, network.root, denied, NOW_S, &claims),
+                     REFUSED_REVOKED);
+
+    assert_true(deny_list_follows(first, NULL));
+    assert_true(deny_list_follows(denied, first));
+    assert_false(deny_list_follows(first, denied));
+    assert_true(deny_list_follows(later, first));
+    assert_false(deny_list_follows(later, denied)); /* it would let itself in again */
+    assert_null(parsed(&other, 4, &row, 1, LB_CORRUPT));
+
+    deny_list_free(&first);
+    deny_list_free(&denied);
+    deny_list_free(&later);
+    sk_X509_free(chain);
+    pki_member_done(&member);
+    EVP_PKEY_free(other.intermediate_key);
+    X509_free(other.intermediate);
+    assert_int_equal(ERR_peek_error(), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest others[] = {
@@ -459,6 +519,7 @@ int main(void)
         cmocka_unit_test(the_longest_has_its_place),
         cmocka_unit_test(a_signer_too_big_to_be_sent_is_refused),
         cmocka_unit_test(a_root_without_a_key_has_no_list),
+        cmocka_unit_test(what_it_has_signed_is_denied),
     };
     int failed;
 

@@ -31,7 +31,7 @@ struct world {
     struct enrol_joining joining;
     struct enrol_limits limits;
     struct enrol_report report;
-    unsigned pending;
+    unsigned pending, waiting;
 };
 
 static void on_pending(void *ctx, const char *fingerprint, unsigned ask_again_s)
@@ -41,6 +41,14 @@ static void on_pending(void *ctx, const char *fingerprint, unsigned ask_again_s)
     assert_int_equal(strlen(fingerprint), KEY_FINGERPRINT_SIZE - 1);
     assert_true(ask_again_s >= 1);
     world->pending++;
+}
+
+static void on_waiting(void *ctx, const char *why)
+{
+    struct world *world = ctx;
+
+    assert_true(why[0] != '\0');
+    world->waiting++;
 }
 
 static void world_init(struct world *world)
@@ -61,6 +69,7 @@ static void world_init(struct world *world)
         (struct enrol_limits){ .deadline_ms = clock_monotonic_ms() + 60000, .cancel_fd = -1 };
     world->joining.host_name = "pc-12";
     world->joining.on_pending = on_pending;
+    world->joining.on_waiting = on_waiting;
     world->joining.ctx = world;
     memcpy(world->joining.token.network, network.id, NETWORK_ID_SIZE);
     memcpy(world->joining.token.secret, secret, JOIN_SECRET_SIZE);
@@ -130,29 +139,31 @@ static const struct row {
     lb_err err;
     const char *says; /* in the report's text */
     bool secret_seen; /* by the first coordinator that listens */
-    unsigned pending;
+    unsigned pending, waiting;
 } rows[] = {
-    { "a valid token is enough", "SA", LB_OK, "", true, 0 },
-    { "a man in the middle hears nothing", "OA", LB_DENIED, "told nothing", false, 0 },
-    { "nor does one with the true root behind its chain", "FA", LB_DENIED, "told nothing", false,
+    { "a valid token is enough", "SA", LB_OK, "", true, 0, 0 },
+    { "a man in the middle hears nothing", "OA", LB_DENIED, "told nothing", false, 0, 0 },
+    { "nor does one with the true root behind its chain", "FA", LB_DENIED, "told nothing", false, 0,
       0 },
-    { "nor a member that is no coordinator", "MA", LB_DENIED, "not a coordinator", false, 0 },
-    { "nor one whose certificate has ended", "EA", LB_DENIED, "expired", false, 0 },
-    { "nor one that speaks only TLS", "TA", LB_DENIED, "no coordinator", false, 0 },
-    { "a dead one is passed over", "D SA", LB_OK, "", true, 0 },
-    { "an impostor too", "OA SA", LB_OK, "", false, 0 },
-    { "one that hangs up too", "SH SA", LB_OK, "", true, 0 },
-    { "it waits for approval", "SPPA", LB_OK, "", true, 2 },
-    { "what is refused is refused", "SR SA", LB_DENIED, "used up", true, 0 },
-    { "refused after it waited", "SPR", LB_DENIED, "used up", true, 1 },
-    { "without a majority the next is asked", "SU SA", LB_OK, "", true, 0 },
-    { "and they are asked again", "SUA", LB_OK, "", true, 0 },
-    { "the leader is asked", "SL SA", LB_OK, "", true, 0 },
-    { "garbage is no answer", "SG", LB_CORRUPT, "no reply", true, 0 },
-    { "nor is a frame of a gigabyte", "SB", LB_CORRUPT, "no reply", true, 0 },
-    { "a certificate for another key is not taken", "SO", LB_CORRUPT, "no certificate", true, 0 },
-    { "nor one of another network", "SX", LB_CORRUPT, "no certificate", true, 0 },
-    { "news are no answer to it", "SN", LB_CORRUPT, "something else", true, 0 },
+    { "nor a member that is no coordinator", "MA", LB_DENIED, "not a coordinator", false, 0, 0 },
+    { "nor one whose certificate has ended", "EA", LB_DENIED, "expired", false, 0, 0 },
+    { "nor one that speaks only TLS", "TA", LB_DENIED, "no coordinator", false, 0, 0 },
+    { "a dead one is passed over", "D SA", LB_OK, "", true, 0, 0 },
+    { "an impostor too", "OA SA", LB_OK, "", false, 0, 0 },
+    { "one that hangs up too", "SH SA", LB_OK, "", true, 0, 0 },
+    { "said once", "SUUUA", LB_OK, "", true, 0, 1 },
+    { "it waits for approval", "SPPA", LB_OK, "", true, 2, 0 },
+    { "what is refused is refused", "SR SA", LB_DENIED, "used up", true, 0, 0 },
+    { "refused after it waited", "SPR", LB_DENIED, "used up", true, 1, 0 },
+    { "without a majority the next is asked", "SU SA", LB_OK, "", true, 0, 0 },
+    { "and they are asked again, which is said", "SUA", LB_OK, "", true, 0, 1 },
+    { "the leader is asked", "SL SA", LB_OK, "", true, 0, 0 },
+    { "garbage is no answer", "SG", LB_CORRUPT, "no reply", true, 0, 0 },
+    { "nor is a frame of a gigabyte", "SB", LB_CORRUPT, "no reply", true, 0, 0 },
+    { "a certificate for another key is not taken", "SO", LB_CORRUPT, "no certificate", true, 0,
+      0 },
+    { "nor one of another network", "SX", LB_CORRUPT, "no certificate", true, 0, 0 },
+    { "news are no answer to it", "SN", LB_CORRUPT, "something else", true, 0, 0 },
 };
 
 static const char *start(struct fake_coordinator *self, const char *at)
@@ -231,6 +242,7 @@ static void test_row(void **state)
         assert_true(first->connections > 0);
     }
     assert_int_equal(world.pending, row->pending);
+    assert_int_equal(world.waiting, row->waiting);
     assert_int_equal(is_there(world.identity), err == LB_OK);
     if (err == LB_OK) {
         struct membership *membership = load(&world);

@@ -467,7 +467,7 @@ static void keys_are_saved_once(void **state)
     assert_int_equal(stat(path, &about), 0);
     assert_int_equal(about.st_mode & 07777, 0600);
     assert_int_equal(key_load(path, &loaded), LB_OK);
-#ifndef __SANITIZE_ADDRESS__ /* libcommon/shield.h */
+#ifndef LB_SANITIZED /* libcommon/shield.h */
     assert_int_equal(prctl(PR_GET_DUMPABLE), 0);
 #endif
     assert_int_equal(EVP_PKEY_eq(loaded, key), 1);

@@ -273,6 +273,57 @@ static void test_row(void **state)
     pickup_done(&world.pickup);
 }
 
+/* A page of messages that there are not, and there are more. */
+static void list_junk(struct pickup *pickup, unsigned *pages)
+{
+    uint8_t ids[PICKUP_DROP_MAX][PARTS_ID_SIZE] = { { 0 } };
+    struct pickup_listed listed[PICKUP_DROP_MAX];
+
+    for (unsigned i = 0; i < PICKUP_DROP_MAX; i++) {
+        store_u32(ids[i], ++*pages * PICKUP_DROP_MAX + i);
+        listed[i] =
+            (struct pickup_listed){ .id = bytes_of(ids[i], PARTS_ID_SIZE), .size = 1, .keep_s = 1 };
+    }
+    pickup_listed(pickup, 0, listed, PICKUP_DROP_MAX, true);
+}
+
+static void a_list_without_end_keeps_nobody_elses_away(void **state)
+{
+    static struct world world;
+    const struct row row = { .holders = "j g1", .known = "", .room = 9 };
+    struct pickup_action action;
+    unsigned pages = 0, steps = 0;
+
+    (void)state;
+    begin(&world, &row);
+    while (pickup_next(&world.pickup, &action)) {
+        if (action.kind == PICKUP_LIST && action.holder == 0) {
+            list_junk(&world.pickup, &pages);
+        } else if (action.kind == PICKUP_GET_PART && action.holder == 0) {
+            pickup_part(&world.pickup, &action, 1, bytes_of(NULL, 0));
+        } else {
+            act(&world, &action);
+        }
+        assert_true(++steps < 5000);
+    }
+    assert_string_equal(world.stored, "1");
+    assert_true(world.pickup.is_cut);
+    assert_int_equal(world.pickup.taken, 1);
+    pickup_done(&world.pickup);
+
+    /* Alone, it is not asked again at once. */
+    begin(&world, &(struct row){ .holders = "j", .known = "", .room = 9 });
+    while (pickup_next(&world.pickup, &action)) {
+        if (action.kind == PICKUP_LIST) {
+            list_junk(&world.pickup, &pages);
+        } else {
+            pickup_part(&world.pickup, &action, 1, bytes_of(NULL, 0));
+        }
+    }
+    assert_true(world.pickup.is_cut && world.pickup.taken == 0);
+    pickup_done(&world.pickup);
+}
+
 /* A part of a message that was given up meanwhile is not put into the next one. */
 static void late_parts_do_not_count(void **state)
 {
@@ -307,6 +358,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(late_parts_do_not_count),
+        cmocka_unit_test(a_list_without_end_keeps_nobody_elses_away),
     };
 
     return RUN_ROWS(rows, test_row) + cmocka_run_group_tests(tests, NULL, NULL);

@@ -617,6 +617,12 @@ static bool all_have_it(void *ctx)
     return true;
 }
 
+static bool knows_it_is_put_out(void *ctx)
+{
+    (void)ctx;
+    return strstr(world.nodes[B].actor.note, "put out of lab") != NULL;
+}
+
 static void a_list_reaches_all(void **state)
 {
     struct node_id put_out[200];
@@ -645,6 +651,12 @@ static void a_list_reaches_all(void **state)
     answer = send_text(A, B, "x"); /* nothing is sealed for who was put out */
     assert_int_equal(answer.err, LB_DENIED);
     world_answer_done(&answer);
+    answer = send_text(B, A, "x"); /* and it is told that nobody takes what it writes */
+    assert_int_equal(answer.err, LB_DENIED);
+    assert_non_null(strstr(answer.reason, "put out"));
+    world_answer_done(&answer);
+    world_run_until(&world, knows_it_is_put_out, NULL);
+    assert_int_equal(world.nodes[B].actor.state, STATE_DEGRADED);
     answer = new_denied(A, list, size); /* the same again is nothing new */
     assert_int_equal(answer.err, LB_OK);
     world_answer_done(&answer);

@@ -193,7 +193,7 @@ static void a_thread_that_was_there_before_is_confined_too(void **state)
     assert_int_equal(WEXITSTATUS(status), EACCES);
 }
 
-#ifndef __SANITIZE_ADDRESS__ /* see shield.h */
+#ifndef LB_SANITIZED /* see shield.h */
 
 static int crash(const void *about)
 {
@@ -261,7 +261,7 @@ int main(void)
 {
     const struct CMUnitTest others[] = {
         cmocka_unit_test(a_thread_that_was_there_before_is_confined_too),
-#ifndef __SANITIZE_ADDRESS__
+#ifndef LB_SANITIZED
         cmocka_unit_test(it_leaves_no_core),
         cmocka_unit_test(nobody_of_its_user_traces_it),
 #endif

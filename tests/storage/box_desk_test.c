@@ -525,7 +525,7 @@ static const struct flaw_row {
     { "one that has expired", PKI_EXPIRED, "CORRUPT", "none" },
     { "one that does not count yet", PKI_NOT_YET_VALID, "CORRUPT", "none" },
     { "one of another root", PKI_OTHER_CA, "CORRUPT", "none" },
-    { "one that signed itself", PKI_SELF_SIGNED, "CORRUPT", "none" },
+    { "one that signed itself", PKI_SELF_SIGNED, "INVALID", "none" },
     { "one of another use", PKI_WRONG_USAGE, "CORRUPT", "none" },
     { "one of another network", PKI_OTHER_NETWORK, "CORRUPT", "none" },
     { "one without an id", PKI_NO_ID, "INVALID", "none" },

@@ -322,18 +322,61 @@ static void who_has_our_own_certificate_is_refused(void **state)
     dtls_net_done(&net);
 }
 
-static void deny(struct dtls_end *end, const struct dtls_end *whom)
+static void deny_row(struct dtls_end *end, const struct node_id *row)
 {
     struct dtls_net *net = end->net;
     struct deny_list *list;
     size_t size;
-    uint8_t *data = pki_deny_list(&net->pki, 1, &whom->member.identity.node, 1, &size);
+    uint8_t *data = pki_deny_list(&net->pki, 1, row, 1, &size);
 
     assert_int_equal(deny_list_parse(bytes_of(data, size), net->pki.root, net->now_s, &list),
                      LB_OK);
     assert_true(membership_take_denied(end->membership, &list));
     free(data);
     dtls_care(end->dtls, MEMBERSHIP_NEW_DENIED, net->now_s);
+}
+
+static void deny(struct dtls_end *end, const struct dtls_end *whom)
+{
+    deny_row(end, &whom->member.identity.node);
+}
+
+/* Its certificate is by a coordinator that was put out: until it has another, it is no member. */
+static void so_is_who_was_certified_by_one(void **state)
+{
+    struct dtls_net net;
+    struct dtls_end *a = &net.ends[0], *b = &net.ends[1], *c = &net.ends[2];
+    uint8_t key_id[DENY_LIST_KEY_SIZE];
+    X509 *first;
+    EVP_PKEY *first_key;
+    struct node_id row;
+
+    (void)state;
+    dtls_net_make(&net, 1, NULL, 7);
+    first = net.pki.intermediate;
+    first_key = net.pki.intermediate_key;
+    pki_intermediate_make(&net.pki, &net.pki.intermediate_key, &net.pki.intermediate);
+    assert_int_equal(certificate_key_id(net.pki.intermediate, key_id), LB_OK);
+    row = deny_list_key(key_id);
+    (void)dtls_net_add(&net, PKI_SOUND, NULL);
+    X509_free(net.pki.intermediate);
+    EVP_PKEY_free(net.pki.intermediate_key);
+    net.pki.intermediate = first;
+    net.pki.intermediate_key = first_key;
+    (void)dtls_net_add(&net, PKI_SOUND, NULL);
+    assert_true(dtls_end_open(b, a, 1 * S));
+    assert_true(dtls_end_open(c, a, 1 * S));
+    dtls_net_run(&net, 1 * S);
+    deny_row(a, &row);
+    assert_false(dtls_end_has(a, b));
+    assert_true(dtls_end_has(a, c));
+    assert_int_equal(dtls_end_refusals(a, REFUSED_REVOKED), 1);
+    dtls_net_run(&net, 1 * S);
+    (void)dtls_end_open(b, a, 1 * S);
+    dtls_net_run(&net, 15 * S);
+    assert_false(dtls_end_has(a, b));
+    assert_int_equal(dtls_end_refusals(a, REFUSED_RESUMED_REVOKED), 1);
+    dtls_net_done(&net);
 }
 
 static void who_is_denied_is_gone_at_once_and_stays_away(void **state)
@@ -830,6 +873,7 @@ int main(void)
         cmocka_unit_test(renegotiation_is_refused),
         cmocka_unit_test(who_has_our_own_certificate_is_refused),
         cmocka_unit_test(who_is_denied_is_gone_at_once_and_stays_away),
+        cmocka_unit_test(so_is_who_was_certified_by_one),
         cmocka_unit_test(without_news_who_is_new_is_refused),
         cmocka_unit_test(a_session_ends_with_its_certificate),
         cmocka_unit_test(a_new_certificate_leaves_sessions_open),
