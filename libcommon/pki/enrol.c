@@ -47,6 +47,12 @@ static void keep_bootstrap(struct enrol_report *report, const Lb__Join__Admitted
     }
 }
 
+/* By the coordinator's clock, if it said what that is. */
+static uint64_t now_of(const Lb__Join__Admitted *message)
+{
+    return message->now_s != 0 ? message->now_s : clock_wall_s();
+}
+
 /* The identity last of all. */
 static lb_err keep_joined(const struct enrol_place *place, const Lb__Join__Admitted *message,
                           const struct enrol_admitted *admitted, struct enrol_report *report)
@@ -63,6 +69,10 @@ static lb_err keep_joined(const struct enrol_place *place, const Lb__Join__Admit
     }
     if (err == LB_OK) {
         err = enrol_put_coordinators(place, message->coordinators, message->n_coordinators);
+    }
+    if (err == LB_OK) {
+        err = enrol_put_intermediates(place, NULL, admitted->root, message->intermediates,
+                                      message->n_intermediates, now_of(message));
     }
     if (err == LB_OK && admitted->denied) {
         err = enrol_put_denied(place, bytes_of(message->denied.data, message->denied.len),

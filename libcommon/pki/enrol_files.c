@@ -200,6 +200,19 @@ lb_err enrol_put_coordinators(const struct enrol_place *place, char *const *addr
                                bytes_of(writer.data, writer.size), MODE_PUBLIC);
 }
 
+lb_err enrol_put_intermediates(const struct enrol_place *place, const struct membership *before,
+                               X509 *root, const ProtobufCBinaryData *ders, size_t count,
+                               uint64_t now_s)
+{
+    struct bytes list[MEMBERSHIP_INTERMEDIATES_MAX];
+    struct membership_told told = { .root = root, .ders = list };
+
+    for (size_t i = 0; i < count && i < MEMBERSHIP_INTERMEDIATES_MAX; i++) {
+        list[told.count++] = bytes_in(&ders[i]);
+    }
+    return membership_put_intermediates(place->member_folder, before, &told, now_s);
+}
+
 lb_err enrol_put_denied(const struct enrol_place *place, struct bytes data,
                         const struct deny_list *denied, const struct deny_list *held)
 {

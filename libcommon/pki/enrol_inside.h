@@ -6,6 +6,7 @@
 #include "libcommon/pki/deny_list.h"
 #include "libcommon/pki/enrol.h"
 #include "libcommon/pki/join_client.h"
+#include "libcommon/pki/membership.h"
 #include "proto/join.pb-c.h"
 
 /* An Admitted that was verified. */
@@ -44,6 +45,11 @@ LB_MUST_CHECK lb_err enrol_put_certificate(const struct enrol_place *place,
 /* Those that are no HOST:PORT are left out; none at all leaves the file as it is. */
 LB_MUST_CHECK lb_err enrol_put_coordinators(const struct enrol_place *place, char *const *addresses,
                                             size_t count);
+/* before: what is there; NULL: nothing. */
+LB_MUST_CHECK lb_err enrol_put_intermediates(const struct enrol_place *place,
+                                             const struct membership *before, X509 *root,
+                                             const ProtobufCBinaryData *ders, size_t count,
+                                             uint64_t now_s);
 /* data was parsed before; it replaces only one that it follows (deny_list_follows()). */
 LB_MUST_CHECK lb_err enrol_put_denied(const struct enrol_place *place, struct bytes data,
                                       const struct deny_list *denied, const struct deny_list *held);

@@ -71,6 +71,11 @@ static lb_err keep_renewed(const struct enrol_place *place, const struct members
     if (err == LB_OK) {
         err = enrol_put_coordinators(place, message->coordinators, message->n_coordinators);
     }
+    if (err == LB_OK) {
+        err = enrol_put_intermediates(place, membership, admitted->root, message->intermediates,
+                                      message->n_intermediates,
+                                      message->now_s != 0 ? message->now_s : clock_wall_s());
+    }
     if (err == LB_OK && admitted->denied) {
         err = enrol_put_denied(place, bytes_of(message->denied.data, message->denied.len),
                                admitted->denied, membership_denied(membership));
@@ -123,6 +128,10 @@ static lb_err take_news(const struct enrol_place *place, const struct membership
     err = enrol_enter(place, &user);
     if (err == LB_OK) {
         err = enrol_put_coordinators(place, news->coordinators, news->n_coordinators);
+        if (err == LB_OK) {
+            err = enrol_put_intermediates(place, membership, membership_root(membership),
+                                          news->intermediates, news->n_intermediates, now_s);
+        }
         if (err == LB_OK && denied) {
             err = enrol_put_denied(place, data, denied, membership_denied(membership));
         }

@@ -150,6 +150,19 @@ static void read_reached(struct membership *self)
     }
 }
 
+/* Those that are not known cost a peer that does not send its own its welcome, no more. */
+static bool read_intermediates(struct membership *self, uint64_t now_s)
+{
+    struct stored file;
+
+    if (read_file(self, FILE_INTERMEDIATES, INTERMEDIATES_FILE_MAX, &file) != LB_OK) {
+        return false;
+    }
+    membership_parse_intermediates(self, bytes_of(file.data, file.size), now_s);
+    stored_free(&file);
+    return true;
+}
+
 static void forget_coordinators(struct membership *self)
 {
     for (size_t i = 0; i < self->coordinators_count; i++) {
@@ -296,6 +309,7 @@ lb_err membership_load(const char *folder, const struct identity *identity, uint
     self->denied_stamp = stamp_of(self, FILE_DENIED);
     self->coordinators_stamp = stamp_of(self, FILE_COORDINATORS);
     self->reached_stamp = stamp_of(self, FILE_REACHED);
+    self->intermediates_stamp = stamp_of(self, FILE_INTERMEDIATES);
     for (size_t i = 0; err == LB_OK && i < sizeof(files) / sizeof(files[0]); i++) {
         err = files[i].load(self, now_s);
         if (err != LB_OK) {
@@ -307,6 +321,7 @@ lb_err membership_load(const char *folder, const struct identity *identity, uint
         return err;
     }
     read_reached(self);
+    (void)read_intermediates(self, now_s);
     *ret_self = self;
     return LB_OK;
 }
@@ -342,6 +357,7 @@ void membership_free(struct membership **self)
         return;
     }
     forget_coordinators(it);
+    membership_forget_intermediates(it);
     deny_list_free(&it->denied);
     X509_free(it->leaf);
     X509_free(it->intermediate);
@@ -423,6 +439,10 @@ unsigned membership_refresh(struct membership *self, uint64_t now_s)
     }
     if (has_changed(self, FILE_REACHED, &self->reached_stamp)) {
         read_reached(self);
+    }
+    if (has_changed(self, FILE_INTERMEDIATES, &self->intermediates_stamp) &&
+        read_intermediates(self, now_s)) {
+        news |= MEMBERSHIP_NEW_INTERMEDIATES;
     }
     return news;
 }

@@ -8,6 +8,7 @@
  *     member.pem     the leaf, then its intermediate
  *     coordinators   HOST:PORT a line, newest knowledge first
  *     denied         the deny list (deny_list.h); absent: none yet
+ *     intermediates  of all coordinators, as one told us; absent: our own is all we know
  *     reached        when a coordinator was reached last, seconds since 1970; absent: never
  *
  * Each is replaced by rename, synced before. Files of another user, or a key that others may read,
@@ -20,9 +21,10 @@
 
 #include <openssl/ssl.h>
 
-#define MEMBERSHIP_COORDINATORS_MAX 16
-#define MEMBERSHIP_KNOWN_MAX        4096u        /* nodes; who gives way to another counts as new */
-#define MEMBERSHIP_ALONE_S          (24u * 3600) /* THREATS 2.20 */
+#define MEMBERSHIP_COORDINATORS_MAX  16
+#define MEMBERSHIP_INTERMEDIATES_MAX 16    /* seven, and those before them for their last week */
+#define MEMBERSHIP_KNOWN_MAX         4096u /* nodes; who gives way to another counts as new */
+#define MEMBERSHIP_ALONE_S           (24u * 3600) /* THREATS 2.20 */
 
 struct membership; /* opaque */
 
@@ -55,11 +57,12 @@ enum membership_news {
     MEMBERSHIP_SAME = 0,
     MEMBERSHIP_NEW_CERTIFICATE = 1 << 0,
     MEMBERSHIP_NEW_DENIED = 1 << 1,
-    MEMBERSHIP_NEW_COORDINATORS = 1 << 2
+    MEMBERSHIP_NEW_COORDINATORS = 1 << 2,
+    MEMBERSHIP_NEW_INTERMEDIATES = 1 << 3
 };
 
 /*
- * To be called at every heartbeat: four stat() calls, and reads what changed. Returns bits of enum
+ * To be called at every heartbeat: five stat() calls, and reads what changed. Returns bits of enum
  * membership_news. What cannot be read or does not count is left as it was, and said in the log
  * once.
  */
@@ -75,6 +78,8 @@ EVP_PKEY *membership_key(const struct membership *self);
 X509 *membership_leaf(const struct membership *self);
 X509 *membership_intermediate(const struct membership *self);
 X509 *membership_root(const struct membership *self);
+/* Those of all coordinators that we were told of; ours among them, or not. */
+size_t membership_intermediates(const struct membership *self, X509 *const **ret_intermediates);
 const struct deny_list *membership_denied(const struct membership *self); /* NULL: none yet */
 size_t membership_coordinators(const struct membership *self, const char *const **ret_addresses);
 
@@ -89,7 +94,8 @@ size_t membership_coordinators(const struct membership *self, const char *const 
  * asks membership_check_peer() at every resumption. The session id context is the network's. The
  * caller adds cookies and ALPN.
  *
- * Our own intermediate helps to verify a peer that sends its leaf alone, as libtorrent does.
+ * The intermediates that we know help to verify a peer that sends its leaf alone, as libtorrent
+ * does. With MEMBERSHIP_NEW_INTERMEDIATES a new context has them all.
  */
 SSL_CTX *membership_new_context(const struct membership *self, const SSL_METHOD *method);
 
@@ -146,6 +152,20 @@ bool membership_is_renegotiation(int where, int ret);
 /* Done as root, the file is given to the folder's user (libcommon/stored.h). */
 LB_MUST_CHECK lb_err membership_put_file(const char *folder, const char *name, struct bytes data,
                                          unsigned mode);
+
+/*
+ * A coordinator has said which intermediates there are, DER: those that count are written, if one
+ * of them is new, with those known before. before NULL: none are.
+ */
+struct membership_told {
+    X509 *root;
+    const struct bytes *ders;
+    size_t count;
+};
+LB_MUST_CHECK lb_err membership_put_intermediates(const char *folder,
+                                                  const struct membership *before,
+                                                  const struct membership_told *told,
+                                                  uint64_t now_s);
 
 /* A coordinator has answered, now. */
 LB_MUST_CHECK lb_err membership_put_reached(const char *folder, uint64_t now_s);

@@ -24,10 +24,20 @@ struct membership {
     size_t coordinators_count;
     uint64_t reached_s;    /* when a coordinator was, by our clock; 0: not known */
     struct node_id *known; /* MEMBERSHIP_KNOWN_MAX, by their id; zeros: free. NULL: none yet */
-    struct stamp certificate_stamp, denied_stamp, coordinators_stamp, reached_stamp;
+    X509 *others[MEMBERSHIP_INTERMEDIATES_MAX]; /* intermediates of the group, each once */
+    size_t others_count;
+    struct stamp certificate_stamp, denied_stamp, coordinators_stamp, reached_stamp,
+        intermediates_stamp;
 };
 
-#define FILE_REACHED "reached"
+#define FILE_REACHED           "reached"
+#define FILE_INTERMEDIATES     "intermediates"
+#define INTERMEDIATES_FILE_MAX (MEMBERSHIP_INTERMEDIATES_MAX * (2 + CERTIFICATE_DER_MAX))
+
+void membership_forget_intermediates(struct membership *self);
+
+/* Of the file: a u16 size, big endian, and the DER of each; what does not count is passed over. */
+void membership_parse_intermediates(struct membership *self, struct bytes data, uint64_t now_s);
 
 /* Of the file; what is no number is 0. */
 void membership_parse_reached(struct membership *self, struct bytes text);

@@ -76,6 +76,9 @@ static void set_trust(SSL_CTX *context, const struct membership *self)
 
     must(X509_STORE_add_cert(store, self->root) == 1 &&
          X509_STORE_add_cert(store, self->intermediate) == 1);
+    for (size_t i = 0; i < self->others_count; i++) {
+        must(X509_STORE_add_cert(store, self->others[i]) == 1);
+    }
     SSL_CTX_set_verify(context, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
 }
 
@@ -93,7 +96,7 @@ SSL_CTX *membership_new_context(const struct membership *self, const SSL_METHOD 
 
 /* ---- peers ---- */
 
-/* What the peer sent, and our own intermediate. */
+/* What the peer sent, and the intermediates that we know. */
 static enum certificate_refusal verify_sent(const struct membership *self, SSL *ssl, X509 *leaf,
                                             uint64_t now_s, struct certificate_claims *ret_claims)
 {
@@ -102,6 +105,9 @@ static enum certificate_refusal verify_sent(const struct membership *self, SSL *
     enum certificate_refusal refusal;
 
     must(chain && sk_X509_push(chain, self->intermediate) > 0);
+    for (size_t i = 0; i < self->others_count; i++) {
+        must(sk_X509_push(chain, self->others[i]) > 0);
+    }
     refusal = certificate_verify(leaf, chain, self->root, self->denied, now_s, ret_claims);
     sk_X509_free(chain);
     return refusal;

@@ -194,34 +194,36 @@ static int sign(const struct args *args, const Littlebird__V1__GetCoordinatorsRe
     return EXIT_DONE;
 }
 
-/* offered: one that has offered itself is taken in; else one of the group has its intermediate
- * renewed. */
-static int sign_and_send(struct session *session, bool offered, unsigned *ret_voters)
+/* What one answer said of a coordinator, kept while the next are asked for. */
+struct signed_one {
+    uint8_t node[NODE_ID_SIZE];
+    uint8_t der[CERTIFICATE_DER_MAX];
+    size_t size;
+    char address[300];
+};
+
+static int sign_one(struct session *session, const Littlebird__V1__GetCoordinatorsResponse *group,
+                    const Littlebird__V1__Coordinator *coordinator, struct signed_one *ret_one)
+{
+    if (coordinator->node_id.len != NODE_ID_SIZE)
+        return args_failed(session->args, "the answer is malformed");
+    memcpy(ret_one->node, coordinator->node_id.data, NODE_ID_SIZE);
+    snprintf(ret_one->address, sizeof ret_one->address, "%s", coordinator->address);
+    return sign(session->args, group, coordinator, ret_one->der, &ret_one->size);
+}
+
+/* To a node of the group, or that is to be. */
+static int give(struct session *session, struct signed_one *one)
 {
     Littlebird__V1__AddCoordinatorRequest request = LITTLEBIRD__V1__ADD_COORDINATOR_REQUEST__INIT;
     struct client_call call = { .method = "NetworkService/AddCoordinator",
                                 .request = &request.base,
                                 .response = &littlebird__v1__add_coordinator_response__descriptor,
                                 .timeout_ms = SESSION_TIMEOUT_MS };
-    const Littlebird__V1__GetCoordinatorsResponse *group;
-    const Littlebird__V1__Coordinator *coordinator;
-    uint8_t der[CERTIFICATE_DER_MAX], node[NODE_ID_SIZE];
     const void *response;
-    size_t size;
-    int code = get_group(session, false, &group);
 
-    if (code == EXIT_DONE)
-        code = choose(session->args, group, offered, &coordinator);
-    if (code == EXIT_DONE)
-        code = sign(session->args, group, coordinator, der, &size);
-    if (code != EXIT_DONE)
-        return code;
-    if (coordinator->node_id.len != NODE_ID_SIZE)
-        return args_failed(session->args, "the answer is malformed");
-    memcpy(node, coordinator->node_id.data, NODE_ID_SIZE); /* the next answer takes its memory */
-    *ret_voters = group_voters(group);
-    request.node_id = (ProtobufCBinaryData){ NODE_ID_SIZE, node };
-    request.intermediate = (ProtobufCBinaryData){ size, der };
+    request.node_id = (ProtobufCBinaryData){ NODE_ID_SIZE, one->node };
+    request.intermediate = (ProtobufCBinaryData){ one->size, one->der };
     return session_call(session, &call, &response);
 }
 
@@ -251,20 +253,59 @@ static int say_added(struct session *session, unsigned voters)
 
 static int add(struct session *session)
 {
-    unsigned voters;
-    int code = sign_and_send(session, true, &voters);
+    const Littlebird__V1__GetCoordinatorsResponse *group;
+    const Littlebird__V1__Coordinator *coordinator;
+    struct signed_one one;
+    unsigned voters = 0;
+    int code = get_group(session, false, &group);
 
+    if (code == EXIT_DONE)
+        code = choose(session->args, group, true, &coordinator);
+    if (code == EXIT_DONE) {
+        voters = group_voters(group);
+        code = sign_one(session, group, coordinator, &one);
+    }
+    if (code == EXIT_DONE)
+        code = give(session, &one);
     return code == EXIT_DONE ? say_added(session, voters + 1) : code;
+}
+
+#define GROUP_MAX 16
+
+/* One of the group, or all of it. */
+static int sign_all(struct session *session, struct signed_one ret_ones[GROUP_MAX],
+                    size_t *ret_count)
+{
+    const Littlebird__V1__GetCoordinatorsResponse *group;
+    const Littlebird__V1__Coordinator *chosen = NULL;
+    int code = get_group(session, false, &group);
+
+    *ret_count = 0;
+    if (code == EXIT_DONE && session->args->words_count > 0)
+        code = choose(session->args, group, false, &chosen);
+    for (size_t i = 0; code == EXIT_DONE && i < group->n_coordinators && *ret_count < GROUP_MAX;
+         i++) {
+        const Littlebird__V1__Coordinator *coordinator = group->coordinators[i];
+
+        if (coordinator->server != 0 && (chosen == NULL || chosen == coordinator))
+            code = sign_one(session, group, coordinator, &ret_ones[(*ret_count)++]);
+    }
+    return code;
 }
 
 static int renew(struct session *session)
 {
-    unsigned voters;
-    int code = sign_and_send(session, false, &voters);
+    struct signed_one ones[GROUP_MAX];
+    size_t count;
+    char text[UNITS_SIZE];
+    int code = sign_all(session, ones, &count);
 
-    if (code == EXIT_DONE)
-        fprintf(stderr, "renewed: it signs for %llu days from now\n",
-                CREATE_INTERMEDIATE_LIFE_S / (24 * 3600));
+    for (size_t i = 0; code == EXIT_DONE && i < count; i++) {
+        code = give(session, &ones[i]);
+        if (code == EXIT_DONE)
+            fprintf(stderr, "%s signs until %s\n", ones[i].address,
+                    units_moment(clock_wall_s() + CREATE_INTERMEDIATE_LIFE_S, text));
+    }
     return code;
 }
 

@@ -178,10 +178,10 @@ static const struct args_command commands[] = {
       "HOST is its address or its node id. A group of three survives the loss of one, of five of "
       "two.",
       add_options, command_coordinator_add },
-    { "coordinator renew", "HOST", 1, 1,
-      "Sign anew for one of the group, whose certificate counts for 90 days: status says how "
-      "long.\n"
-      "Without it this coordinator could admit and renew nobody any more.",
+    { "coordinator renew", "[HOST]", 0, 1,
+      "Sign anew the certificates by which coordinators sign, before their 90 days end: of all of "
+      "the group,\n"
+      "or of HOST alone, its address or node id. Needs the key from the drawer, and a majority.",
       add_options, command_coordinator_renew },
     { "coordinator remove", "HOST", 1, 1,
       "Take a coordinator out of the group; it stays a member, and the certificates it has signed "

@@ -142,6 +142,8 @@ static void on_degraded(const struct world *world, const struct process *row, co
         advise(trouble, "littlebird list says which");
     else if (row->service == SERVICE_COORDINATOR && strstr(row->note, "the disk is") != NULL)
         advise(trouble, "make room where the node keeps its data: 8 MiB and more");
+    else if (row->service == SERVICE_COORDINATOR && strstr(row->note, "coordinator renew") != NULL)
+        advise(trouble, "lb-admin coordinator renew --root-key FILE, the key from the drawer");
     else if (row->service == SERVICE_COORDINATOR)
         advise(trouble,
                "lb-admin coordinator status; do the others run, and does TCP get through?");

@@ -60,7 +60,9 @@ struct coordinator {
     uint8_t intermediate[CERTIFICATE_DER_MAX];
     size_t intermediate_size; /* 0: not known yet, or none */
     uint64_t intermediate_from_s, intermediate_until_s;
+    uint64_t ended_said_s; /* the end that was said in the log */
     bool asks_key, sets_intermediate;
+    uint64_t set_again_s; /* not before */
 
     uint8_t *denied; /* signed by us; NULL: none yet */
     size_t denied_size;
@@ -131,6 +133,8 @@ LB_MUST_CHECK lb_err coordinator_take_leaf(struct coordinator *self, struct byte
  */
 bool coordinator_check_peer(struct coordinator *self, SSL *ssl,
                             struct certificate_claims *ret_claims);
+
+void coordinator_say_state(struct coordinator *self, uint64_t now_s); /* state.c */
 
 /*
  * Was it refused only because who has signed it was put out? Then *ret_claims; by its key the

@@ -36,6 +36,9 @@ static bool take_key(struct coordinator *self, const Lb__Signer__Key *key)
                                   &self->intermediate_until_s) == LB_OK;
         X509_free(intermediate);
     }
+    if (taken && self->sets_intermediate) {
+        log_info("lb-signer has another intermediate now");
+    }
     if (taken) {
         memcpy(self->intermediate, key->intermediate.data, key->intermediate.len);
         self->intermediate_size = key->intermediate.len;
@@ -48,13 +51,16 @@ static void on_key(void *ctx, lb_err err, const char *reason, const void *reply)
     struct coordinator *self = ctx;
     const Lb__Signer__Reply *answer = reply;
 
+    if (err == LB_OK && answer->body_case == LB__SIGNER__REPLY__BODY_KEY) {
+        (void)take_key(self, answer->key);
+    } else if (self->sets_intermediate) {
+        self->set_again_s = clock_wall_s() + RENEW_RETRY_S;
+        log_warn("lb-signer does not take its new intermediate: %s", reason);
+    } else {
+        log_debug("lb-signer: %s", reason);
+    }
     self->asks_key = false;
     self->sets_intermediate = false;
-    if (err != LB_OK) {
-        log_debug("lb-signer: %s", reason);
-    } else if (answer->body_case == LB__SIGNER__REPLY__BODY_KEY) {
-        (void)take_key(self, answer->key);
-    }
 }
 
 static void ask_key(struct coordinator *self)
@@ -81,11 +87,12 @@ void issue_set_intermediate(struct coordinator *self, struct bytes der)
 }
 
 /* The register may have another for us: the operator has signed anew. */
-static void follow_intermediate(struct coordinator *self)
+static void follow_intermediate(struct coordinator *self, uint64_t now_s)
 {
     const struct register_server *own = register_server(self->reg, &self->identity.node);
 
     if (own == NULL || self->sets_intermediate || self->intermediate_size == 0 ||
+        now_s < self->set_again_s ||
         bytes_equal(bytes_of(own->intermediate, own->intermediate_size),
                     bytes_of(self->intermediate, self->intermediate_size))) {
         return;
@@ -111,8 +118,8 @@ bool issue_can(const struct coordinator *self, uint64_t now_s, const char **ret_
         return false;
     }
     if (now_s >= self->intermediate_until_s) {
-        *ret_reason = "this coordinator's own certificate has ended: its operator has to sign "
-                      "another";
+        *ret_reason = "this coordinator's certificate has ended: its operator has to sign "
+                      "another (lb-admin coordinator renew); ask another coordinator";
         return false;
     }
     return true;
@@ -355,9 +362,9 @@ void issue_tick(struct coordinator *self, uint64_t now_s)
     if (self->group == NULL || !register_is_founded(self->reg)) {
         return;
     }
-    follow_intermediate(self);
+    follow_intermediate(self, now_s);
     if (register_deny_number(self->reg) > self->denied_number && !self->makes_denied &&
-        self->intermediate_size > 0) {
+        self->intermediate_size > 0 && !self->sets_intermediate) {
         make_denied(self);
     }
     if (self->denied_number > self->denied_told && !self->tells_denied) {

@@ -373,7 +373,7 @@ static struct register_result on_renew(struct network_register *self,
     return admitted(member);
 }
 
-static void next_deny_list(struct network_register *self, uint64_t now_s)
+void register_next_deny_list(struct network_register *self, uint64_t now_s)
 {
     self->deny_number++;
     self->deny_made_s = now_s;
@@ -399,7 +399,7 @@ static struct register_result on_revoke(struct network_register *self,
     if (!member->revoked) {
         member->revoked = true;
         former_revoke(self, &member->node);
-        next_deny_list(self, command->now_s);
+        register_next_deny_list(self, command->now_s);
     }
     result.number = self->deny_number;
     return result;
@@ -480,7 +480,7 @@ static struct register_result on_sweep(struct network_register *self,
 {
     register_sweep(self, command->now_s);
     if (is_deny_list_old(self, command->now_s)) {
-        next_deny_list(self, command->now_s);
+        register_next_deny_list(self, command->now_s);
     }
     return result_done();
 }

@@ -70,6 +70,9 @@ void tables_clear(struct network_register *self);
 /* What has expired at now_s is dropped. */
 void register_sweep(struct network_register *self, uint64_t now_s);
 
+/* Another one is to be signed. */
+void register_next_deny_list(struct network_register *self, uint64_t now_s);
+
 /* How many rows a deny list made at now_s has. */
 size_t register_denied_count(const struct network_register *self, uint64_t now_s);
 

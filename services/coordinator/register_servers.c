@@ -83,6 +83,22 @@ bool servers_offer_known(const struct network_register *self,
     return true;
 }
 
+/*
+ * The list that its last one has signed does not outlive that: who joined then would not take it.
+ */
+static void take_intermediate(struct network_register *self, struct register_server *server,
+                              const struct register_command *command)
+{
+    bool is_other = server->intermediate_size > 0 &&
+                    !bytes_equal(bytes_of(server->intermediate, server->intermediate_size),
+                                 command->intermediate);
+
+    put_intermediate(server, command->intermediate);
+    if (is_other && self->deny_number > 0) {
+        register_next_deny_list(self, command->now_s);
+    }
+}
+
 struct register_result servers_on_add(struct network_register *self,
                                       const struct register_command *command)
 {
@@ -113,7 +129,7 @@ struct register_result servers_on_add(struct network_register *self,
         memmove(offer, offer + 1,
                 (self->offers_count - (size_t)(offer - self->offers)) * sizeof *offer);
     }
-    put_intermediate(server, command->intermediate);
+    take_intermediate(self, server, command);
     result.number = server->number;
     return result;
 }

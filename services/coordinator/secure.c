@@ -23,11 +23,13 @@ struct secure {
     uv_timer_t timer; /* of the setup; then of the end */
     uv_getaddrinfo_t resolving;
     uv_connect_t connecting;
+    struct addrinfo *found, *next; /* addresses of the name; those not tried yet */
     SSL *ssl;
     BIO *in, *out; /* the SSL's */
     enum phase phase;
     bool is_closing; /* by the owner */
     bool is_shut;    /* handles are being closed */
+    bool is_between; /* the socket of one address is being closed for that of the next */
     bool paused, was_busy;
     const char *broken; /* found while its owner wrote: it ends by the next turn of the loop */
     unsigned holds;     /* handles and requests that are not done with it */
@@ -52,6 +54,7 @@ static void release(struct secure *self)
     assert(self->holds > 0);
     if (--self->holds == 0) {
         SSL_free(self->ssl);
+        uv_freeaddrinfo(self->found);
         free(self);
     }
 }
@@ -68,7 +71,9 @@ static void shut(struct secure *self)
     }
     self->is_shut = true;
     self->phase = ENDED;
-    uv_close((uv_handle_t *)&self->tcp, on_handle_closed);
+    if (!self->is_between) {
+        uv_close((uv_handle_t *)&self->tcp, on_handle_closed);
+    }
     uv_close((uv_handle_t *)&self->timer, on_handle_closed);
 }
 
@@ -368,16 +373,60 @@ struct secure *secure_accept(struct uv_loop_s *loop, struct uv_stream_s *listene
     return self;
 }
 
+static void try_next(struct secure *self);
+
+/* One that has failed leaves a socket that is of no use for the next: another one in its place. */
+static void on_failed_closed(uv_handle_t *handle)
+{
+    struct secure *self = handle->data;
+
+    if (uv_tcp_init(handle->loop, &self->tcp) != 0) {
+        abort();
+    }
+    self->tcp.data = self;
+    self->is_between = false;
+    if (self->is_shut) { /* meanwhile */
+        uv_close((uv_handle_t *)&self->tcp, on_handle_closed);
+    } else if (self->phase == CONNECTING) {
+        try_next(self);
+    }
+}
+
+static void connect_failed(struct secure *self, int status)
+{
+    if (self->phase != CONNECTING || self->is_shut || self->next == NULL) {
+        end(self, uv_strerror(status));
+        return;
+    }
+    self->is_between = true;
+    uv_close((uv_handle_t *)&self->tcp, on_failed_closed);
+}
+
 static void on_connected(uv_connect_t *request, int status)
 {
     struct secure *self = request->data;
 
     if (status != 0) {
-        end(self, uv_strerror(status));
+        connect_failed(self, status);
     } else if (self->phase == CONNECTING) {
         begin_handshake(self);
     }
     release(self);
+}
+
+/* In the order of RFC 6724: mostly IPv6 first. The limit of the setup is for all together. */
+static void try_next(struct secure *self)
+{
+    const struct sockaddr *address = self->next->ai_addr;
+    int status;
+
+    self->next = self->next->ai_next;
+    self->holds++;
+    status = uv_tcp_connect(&self->connecting, &self->tcp, address, on_connected);
+    if (status != 0) {
+        self->holds--;
+        connect_failed(self, status);
+    }
 }
 
 static void on_resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *found)
@@ -385,18 +434,14 @@ static void on_resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *
     struct secure *self = request->data;
 
     if (self->is_shut || self->phase != RESOLVING) {
-        status = UV_ECANCELED;
-    } else if (status == 0) {
-        self->phase = CONNECTING;
-        self->holds++;
-        status = uv_tcp_connect(&self->connecting, &self->tcp, found->ai_addr, on_connected);
-        if (status != 0) {
-            self->holds--;
-        }
-    }
-    uv_freeaddrinfo(found);
-    if (status != 0) {
+        uv_freeaddrinfo(found);
+        end(self, uv_strerror(UV_ECANCELED));
+    } else if (status != 0) {
         end(self, uv_strerror(status));
+    } else {
+        self->phase = CONNECTING;
+        self->found = self->next = found;
+        try_next(self);
     }
     release(self);
 }

@@ -344,34 +344,6 @@ static lb_err read_first(struct coordinator *self, const char *folder)
 
 /* ---- now and then ---- */
 
-static void say_state(struct coordinator *self)
-{
-    uint64_t leader = self->group != NULL ? group_leader(self->group) : 0;
-
-    if (self->enlisting != NULL) {
-        actor_state(self->actor, STATE_DEGRADED, "waits to be added to the coordinators");
-    } else if (self->group == NULL) {
-        actor_state(self->actor, STATE_DEGRADED, "there is no register here");
-    } else if (leader == 0) {
-        actor_state(
-            self->actor, STATE_DEGRADED,
-            "no majority of the coordinators can be reached, or they have removed this one: "
-            "nobody can join here");
-    } else if (self->intermediate_size == 0) {
-        actor_state(self->actor, STATE_DEGRADED, "lb-signer does not answer");
-    } else if (leader == self->number && !group_has_space(self->group)) {
-        actor_state(self->actor, STATE_DEGRADED, "%s",
-                    register_is_founded(self->reg)
-                        ? "the disk is nearly full: nobody can join"
-                        : "the disk is nearly full: the network could not be begun");
-    } else if (leader == self->number) {
-        actor_state(self->actor, STATE_READY, "leads the coordinators");
-    } else {
-        actor_state(self->actor, STATE_READY, "follows coordinator %llu",
-                    (unsigned long long)leader);
-    }
-}
-
 /* What is to be known at the next start before the register is. */
 static void keep_known(struct coordinator *self)
 {
@@ -462,7 +434,7 @@ static void on_tick(uv_timer_t *timer)
     keep_known(self);
     check_lines(self, now_s);
     count_traffic(self);
-    say_state(self);
+    coordinator_say_state(self, now_s);
 }
 
 /* ---- life ---- */
@@ -594,7 +566,7 @@ static lb_err coordinator_start(struct actor *actor, void **ret_ctx)
         return err == LB_NOT_FOUND || err == LB_CORRUPT ? LB_INVALID : err;
     }
     uv_timer_start(&self->tick, on_tick, 0, COORDINATOR_TICK_MS);
-    say_state(self);
+    coordinator_say_state(self, clock_wall_s());
     *ret_ctx = self;
     return LB_OK;
 }

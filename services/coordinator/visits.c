@@ -125,7 +125,8 @@ void asked_answer_pending(struct asked *self, const uint8_t key_digest[32])
 
 struct told {
     char *coordinators[REGISTER_SERVERS_MAX];
-    size_t coordinators_count;
+    ProtobufCBinaryData intermediates[REGISTER_SERVERS_MAX];
+    size_t coordinators_count; /* and intermediates */
     char bootstrap_text[REGISTER_SERVERS_MAX][HOST_PORT_SIZE];
     char *bootstrap[BOOTSTRAP_MAX];
     size_t bootstrap_count;
@@ -143,6 +144,9 @@ static void tell(const struct coordinator *coordinator, struct told *ret_told)
         char host[REGISTER_ADDRESS_SIZE], port[HOST_PORT_PORT_SIZE];
         char *text = ret_told->bootstrap_text[i];
 
+        ret_told->intermediates[ret_told->coordinators_count] =
+            (ProtobufCBinaryData){ servers[i].intermediate_size,
+                                   (uint8_t *)servers[i].intermediate };
         ret_told->coordinators[ret_told->coordinators_count++] = (char *)servers[i].address;
         if (servers[i].node_port != 0 &&
             host_port_split(servers[i].address, host, sizeof host, port)) {
@@ -192,6 +196,8 @@ static void on_issued(void *ctx, const struct issued *issued)
     admitted.network_name = coordinator->identity.network_name;
     admitted.coordinators = told.coordinators;
     admitted.n_coordinators = told.coordinators_count;
+    admitted.intermediates = told.intermediates;
+    admitted.n_intermediates = told.coordinators_count;
     admitted.bootstrap = told.bootstrap;
     admitted.n_bootstrap = told.bootstrap_count;
     admitted.denied = denied_of(coordinator, 0);
@@ -362,6 +368,8 @@ static void on_get_news(struct asked *self, const Lb__Join__GetNews *asks)
     news.denied = denied_of(self->coordinator, asks->deny_number);
     news.coordinators = told.coordinators;
     news.n_coordinators = told.coordinators_count;
+    news.intermediates = told.intermediates;
+    news.n_intermediates = told.coordinators_count;
     news.now_s = clock_wall_s();
     reply.body_case = LB__JOIN__REPLY__BODY_NEWS;
     reply.news = &news;

@@ -40,6 +40,7 @@ struct coordinators {
     bool has_skew, is_skewed;
     int64_t skew_s;
     char problem[sizeof(((struct enrol_report *)0)->text)];
+    char news_problem[sizeof(((struct enrol_report *)0)->text)];
     struct call *waiting[MEMBER_RENEWS_MAX];
     unsigned waiting_count;
 };
@@ -160,7 +161,10 @@ static void on_ran(struct job *job, void *ctx)
     }
     if (errand->is_renewal) {
         end_renewal(self, errand);
-    } else if (errand->err != LB_OK) {
+    } else {
+        snprintf(self->news_problem, sizeof(self->news_problem), "%s", errand->report.text);
+    }
+    if (!errand->is_renewal && errand->err != LB_OK) {
         log_debug("no news from coordinators: %s", errand->report.text);
     }
 }
@@ -254,6 +258,7 @@ void coordinators_look(const struct coordinators *self, uint64_t now_s,
 {
     *ret_view = (struct coordinators_view){
         .problem = self->problem,
+        .news_problem = self->news_problem,
         .has_skew = self->has_skew,
         .skew_s = self->skew_s,
         .health = renewal_health(&self->renewal, now_s),

@@ -24,7 +24,8 @@ void coordinators_stop(struct coordinators *self);
 void coordinators_free(struct coordinators **self);
 
 struct coordinators_view {
-    const char *problem; /* why the last renewal failed; "": it did not */
+    const char *problem;      /* why the last renewal failed; "": it did not */
+    const char *news_problem; /* why none had news; "": they had, or were not asked yet */
     bool has_skew;
     int64_t skew_s;       /* our clock less theirs */
     unsigned health;      /* enum renewal_health */

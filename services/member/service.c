@@ -129,6 +129,28 @@ static void tell_well(struct member *self, const struct coordinators_view *view)
                 skew);
 }
 
+/* New certificates are dated 5 minutes back: whose clock is further behind takes them for unborn.
+ */
+static bool tell_clock(struct member *self, const struct coordinators_view *view)
+{
+    long long off_s = llabs(view->skew_s);
+    char off[32];
+
+    if (!view->has_skew || off_s < CERTIFICATE_BACKDATE_S + ENROL_SKEW_WARN_S) {
+        return false;
+    }
+    if (off_s < 2 * 3600) {
+        snprintf(off, sizeof(off), "%lld min", off_s / 60);
+    } else {
+        snprintf(off, sizeof(off), "%lld h", off_s / 3600);
+    }
+    actor_state(self->actor, STATE_DEGRADED,
+                "the clock here is %s %s the coordinators': set it, certificates count from and "
+                "until a moment",
+                off, view->skew_s > 0 ? "ahead of" : "behind");
+    return true;
+}
+
 static void tell_state(struct member *self, uint64_t now_s)
 {
     struct coordinators_view view;
@@ -140,15 +162,15 @@ static void tell_state(struct member *self, uint64_t now_s)
         actor_state(self->actor, STATE_DEGRADED,
                     "this node was put out of %s: no other node speaks with it",
                     self->identity.network_name);
-    } else if (tell_certificate(self, &view)) {
+    } else if (tell_clock(self, &view) || tell_certificate(self, &view)) {
         return;
     } else if (!link_is_up(self->routing)) {
         actor_state(self->actor, STATE_DEGRADED,
                     "routing is not there: no message can be sent or fetched");
     } else if (view.is_out_of_reach) {
         actor_state(self->actor, STATE_DEGRADED,
-                    "no coordinator was reached for a day, a revocation may be missing: nodes that "
-                    "are new here are refused until one is");
+                    "no coordinator was reached for a day: new nodes are refused (%s)",
+                    view.news_problem[0] != '\0' ? view.news_problem : "it is being asked");
     } else {
         tell_well(self, &view);
     }

@@ -120,7 +120,8 @@ static void on_refresh(uv_timer_t *timer)
     const uint64_t now_s = clock_wall_s();
     const uint64_t now_ms = transfers_now_ms(owner);
     const unsigned news = membership_refresh(self->membership, now_s);
-    if ((news & MEMBERSHIP_NEW_CERTIFICATE) && secure_renew(self->secure) != LB_OK)
+    if ((news & (MEMBERSHIP_NEW_CERTIFICATE | MEMBERSHIP_NEW_INTERMEDIATES)) &&
+        secure_renew(self->secure) != LB_OK)
         log_error("the newer certificate of this node cannot be used for TLS");
     if (!(news & MEMBERSHIP_NEW_DENIED) && now_ms - self->looked_ms < EXPIRY_MS)
         return;

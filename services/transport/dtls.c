@@ -502,6 +502,8 @@ void dtls_care(struct dtls *self, unsigned news, uint64_t now_s)
     if (news & MEMBERSHIP_NEW_CERTIFICATE) {
         dtls_tickets_done(self); /* they say what the certificate before did */
         make_context(self);
+    } else if (news & MEMBERSHIP_NEW_INTERMEDIATES) {
+        make_context(self);
     }
     for (; at; at = next) {
         enum certificate_refusal refusal =

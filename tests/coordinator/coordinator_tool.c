@@ -3,7 +3,8 @@
  *
  *     create DIR NAME ROOT-FOLDER ADDRESS [approval]   a network is born
  *     offer DIR ADDRESS                     a member offers itself as a coordinator
- *     sign ROOT-KEY ROOT NETWORK REQUEST    the operator signs; the intermediate in hexadecimal
+ *     sign ROOT-KEY ROOT NETWORK REQUEST [SECONDS]   the operator signs, or did so long ago; the
+ *                                           intermediate in hexadecimal
  *     member DIR TOKEN HOST                 one joins, and its node is a member
  *     join TOKEN COUNT AT-ONCE [KEY-FILE]   so many join, each with a key of its own; or all with
  * one renew DIR                             a member renews, at each of its coordinators in turn
@@ -414,8 +415,8 @@ static void on_renew_data(void *ctx, struct secure *secure, struct bytes data)
         certificate_from_der(bytes_of(reply->admitted->leaf.data, reply->admitted->leaf.len),
                              &leaf) == LB_OK &&
         certificate_read(leaf, &claims) == LB_OK) {
-        printf("renewed %llu denied %zu\n", (unsigned long long)claims.serial,
-               reply->admitted->denied.len);
+        printf("renewed %llu denied %zu intermediates %zu\n", (unsigned long long)claims.serial,
+               reply->admitted->denied.len, reply->admitted->n_intermediates);
         X509_free(leaf);
     } else if (reply != NULL && reply->body_case == LB__JOIN__REPLY__BODY_REFUSED) {
         printf("refused %d %s\n", reply->refused->err, reply->refused->reason);
@@ -599,19 +600,20 @@ static int run_offer(char **argv)
     return create_offer(&paths, argv[1], 6881, &wrong) == LB_OK ? 0 : problem(wrong.text);
 }
 
-static int run_sign(char **argv)
+static int run_sign(int argc, char **argv)
 {
     uint8_t network[NETWORK_ID_SIZE], request[CERTIFICATE_REQUEST_MAX], der[CERTIFICATE_DER_MAX];
     char text[2 * CERTIFICATE_DER_MAX + 1];
     struct create_problem wrong;
+    uint64_t ago_s = argc > 4 ? strtoull(argv[4], NULL, 10) : 0;
     size_t size = strlen(argv[3]) / 2;
 
     if (hex_decode(argv[2], network, sizeof network) != LB_OK || size > sizeof request ||
         hex_decode(argv[3], request, size) != LB_OK) {
         return usage();
     }
-    if (create_intermediate(argv[0], argv[1], network, bytes_of(request, size), clock_wall_s(), der,
-                            &size, &wrong) != LB_OK) {
+    if (create_intermediate(argv[0], argv[1], network, bytes_of(request, size),
+                            clock_wall_s() - ago_s, der, &size, &wrong) != LB_OK) {
         return problem(wrong.text);
     }
     hex_encode(der, size, text);
@@ -630,8 +632,8 @@ int main(int argc, char **argv)
     if (strcmp(verb, "offer") == 0 && argc == 4) {
         return run_offer(argv + 2);
     }
-    if (strcmp(verb, "sign") == 0 && argc == 6) {
-        return run_sign(argv + 2);
+    if (strcmp(verb, "sign") == 0 && argc >= 6) {
+        return run_sign(argc - 2, argv + 2);
     }
     if (strcmp(verb, "member") == 0 && argc == 5) {
         return run_member(argv + 2);

@@ -304,6 +304,34 @@ static void test_denied_until_the_certificates_end(void **state)
     world_done(&world);
 }
 
+/* What the last intermediate has signed ends with it. */
+static void test_denied_is_signed_anew_by_a_new_intermediate(void **state)
+{
+    struct world world;
+    struct register_command command;
+
+    (void)state;
+    world_init(&world);
+    command = command_of(&world, "add:0");
+    command.intermediate = bytes_of_text("another one");
+    assert_int_equal(world_apply(&world, &command).err, LB_OK);
+    assert_int_equal(register_deny_number(world.reg), 0); /* nobody is denied, ever */
+    command = command_of(&world, "*a");
+    (void)world_apply(&world, &command);
+    command = command_of(&world, "join:pa");
+    (void)world_apply(&world, &command);
+    command = command_of(&world, "revoke:p");
+    assert_int_equal(world_apply(&world, &command).number, 1);
+    world.now_s += 3600;
+    command = command_of(&world, "add:0");
+    assert_int_equal(world_apply(&world, &command).err, LB_OK);
+    assert_int_equal(register_deny_number(world.reg), 2);
+    assert_int_equal(register_deny_made_s(world.reg), world.now_s);
+    assert_int_equal(world_apply(&world, &command).err, LB_OK); /* the same once more */
+    assert_int_equal(register_deny_number(world.reg), 2);
+    world_done(&world);
+}
+
 /* Who was removed and is revoked then could sign for anybody: its intermediate is denied with it.
  */
 static void test_former_is_denied_with_its_intermediate(void **state)
@@ -600,6 +628,7 @@ int main(void)
         cmocka_unit_test(test_commands_are_exact),
         cmocka_unit_test(test_lifetimes),
         cmocka_unit_test(test_denied_until_the_certificates_end),
+        cmocka_unit_test(test_denied_is_signed_anew_by_a_new_intermediate),
         cmocka_unit_test(test_former_is_denied_with_its_intermediate),
         cmocka_unit_test(test_full_of_invitations),
         cmocka_unit_test(test_full_of_members),

@@ -45,7 +45,20 @@ def make_group(lab):
     first.admin("coordinator", "renew", first.node_id[:12], "--root-key", os.path.join(root, "lab.key"))
     wait_for("its new certificate", lambda: first.group()["intermediate_until_s"] > until)
     wait_for("three that vote", lambda: sum(c["voter"] for c in first.group()["coordinators"]) == 3)
+    renew_all(group, root)
     return group
+
+
+def renew_all(group, root):
+    """What all of them sign by, anew, from one of them and with the root's key alone."""
+    before = [node.group()["intermediate_until_s"] for node in group]
+    assert group[0].admin("coordinator", "renew", check=False).returncode == 2, "without the root's key"
+    assert group[0].admin("coordinator", "renew", "nobody", "--root-key", os.path.join(root, "lab.key"),
+                          check=False).returncode == 4
+    said = group[0].admin("coordinator", "renew", "--root-key", os.path.join(root, "lab.key")).stderr.decode()
+    assert said.count("signs until") == 3, said
+    wait_for("each to have its new one", lambda: all(
+        node.group()["intermediate_until_s"] > until for node, until in zip(group, before)))
 
 
 def kill_leader_while_joining(lab, coordinators, count):

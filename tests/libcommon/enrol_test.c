@@ -594,6 +594,47 @@ static void test_news(void **state)
     world_done(&world);
 }
 
+/* How many a member knows after its join (A) and after news (N), each with another one. */
+static void other_coordinators_intermediates_are_known(void **state)
+{
+    static struct fake_coordinator coordinator;
+    struct membership *membership;
+    X509 *const *known;
+    struct world world;
+
+    (void)state;
+    world_init(&world);
+    become_member(&world, clock_wall_s());
+    for (unsigned i = 0; i < 3; i++) {
+        uint8_t der[CERTIFICATE_DER_MAX];
+        EVP_PKEY *key;
+        X509 *further;
+        size_t size;
+
+        pki_intermediate_make(&network, &key, &further);
+        assert_int_equal(certificate_to_der(further, der, &size), LB_OK);
+        der[size - 1] ^= i == 2; /* nobody of the network has signed that */
+        coordinator = (struct fake_coordinator){ .network = &network,
+                                                 .script = i == 0 ? "A" : "N",
+                                                 .node = NODE,
+                                                 .intermediate = der,
+                                                 .intermediate_size = size };
+        fake_coordinator_start(&coordinator);
+        set_coordinator(&world, coordinator.address);
+        assert_int_equal(
+            (i == 0 ? enrol_renew : enrol_get_news)(&world.place, &world.limits, &world.report),
+            LB_OK);
+        fake_coordinator_end(&coordinator);
+        membership = load(&world);
+        assert_int_equal(membership_intermediates(membership, &known), i < 2 ? i + 1 : 2);
+        assert_int_equal(X509_cmp(known[0], further) == 0, i < 2);
+        membership_free(&membership);
+        X509_free(further);
+        key_free(&key);
+    }
+    world_done(&world);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -604,6 +645,7 @@ int main(void)
         cmocka_unit_test(who_waits_too_long_is_told_what_to_do),
         cmocka_unit_test(who_is_stopped_stops_at_once),
         cmocka_unit_test(another_node_is_not_made_of_it),
+        cmocka_unit_test(other_coordinators_intermediates_are_known),
     };
     int failed;
 

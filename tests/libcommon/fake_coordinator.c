@@ -126,6 +126,12 @@ static uint64_t its_clock(const struct fake_coordinator *self)
     return (uint64_t)((int64_t)time(NULL) + self->clock_off_s);
 }
 
+static ProtobufCBinaryData further_of(const struct fake_coordinator *self)
+{
+    return (ProtobufCBinaryData){ .data = (uint8_t *)(uintptr_t)self->intermediate,
+                                  .len = self->intermediate_size };
+}
+
 static void send_admitted(struct fake_coordinator *self, SSL *ssl, const Lb__Join__Request *request,
                           char how)
 {
@@ -146,6 +152,7 @@ static void send_admitted(struct fake_coordinator *self, SSL *ssl, const Lb__Joi
     uint8_t root_der[CERTIFICATE_DER_MAX];
     Lb__Join__Reply reply = LB__JOIN__REPLY__INIT;
     Lb__Join__Admitted admitted = LB__JOIN__ADMITTED__INIT;
+    ProtobufCBinaryData further = further_of(self);
     X509 *leaf;
 
     if (how == 'X') {
@@ -167,6 +174,8 @@ static void send_admitted(struct fake_coordinator *self, SSL *ssl, const Lb__Joi
     admitted.n_coordinators = 3;
     admitted.bootstrap = bootstrap;
     admitted.n_bootstrap = 1;
+    admitted.intermediates = &further;
+    admitted.n_intermediates = self->intermediate_size > 0;
     admitted.denied = (ProtobufCBinaryData){ .data = (uint8_t *)(uintptr_t)self->denied,
                                              .len = self->denied_size };
     admitted.now_s = its_clock(self);
@@ -215,9 +224,12 @@ static void send_news(struct fake_coordinator *self, SSL *ssl)
     char *coordinators[] = { self->address };
     Lb__Join__Reply reply = LB__JOIN__REPLY__INIT;
     Lb__Join__News news = LB__JOIN__NEWS__INIT;
+    ProtobufCBinaryData further = further_of(self);
 
     news.coordinators = coordinators;
     news.n_coordinators = 1;
+    news.intermediates = &further;
+    news.n_intermediates = self->intermediate_size > 0;
     news.denied = (ProtobufCBinaryData){ .data = (uint8_t *)(uintptr_t)self->denied,
                                          .len = self->denied_size };
     news.now_s = its_clock(self);

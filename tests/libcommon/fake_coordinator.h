@@ -41,6 +41,8 @@ struct fake_coordinator {
     int64_t clock_off_s;   /* what its clock says, less the true time */
     const uint8_t *denied; /* in Admitted and News; borrowed */
     size_t denied_size;
+    const uint8_t *intermediate; /* a further one, in Admitted and News; borrowed */
+    size_t intermediate_size;
     uint64_t issued_s; /* notBefore and 300 s; 0: now */
 
     int listener;

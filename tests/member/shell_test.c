@@ -894,6 +894,41 @@ static void a_day_without_a_coordinator_is_said(void **state)
     world_done(&world);
 }
 
+/* What a coordinator's clock is behind ours, and what status says then. */
+static const struct clock_row {
+    const char *what;
+    int64_t behind_s;
+    const char *says;
+    enum service_state state;
+} clock_rows[] = {
+    { "half a minute is nothing", 30, "deny list 0", STATE_READY },
+    { "five minutes are shown, and it goes on", 300, "; the clock is ", STATE_READY },
+    { "half an hour is told", 1800, "the clock here is 30 min ahead of", STATE_DEGRADED },
+    { "25 hours are told", 25 * 3600, "the clock here is 25 h ahead of", STATE_DEGRADED },
+    { "25 hours late are told", -25 * 3600 - 60, "the clock here is 25 h behind", STATE_DEGRADED },
+};
+
+static void test_clock(void **state)
+{
+    const struct clock_row *row = *state;
+    static struct fake_coordinator coordinator;
+    char text[64];
+
+    world_init(&world, 1);
+    age(A); /* so that it asks at once */
+    coordinator = (struct fake_coordinator){ .network = &world.network,
+                                             .script = "N",
+                                             .clock_off_s = -row->behind_s };
+    fake_coordinator_start(&coordinator);
+    use_coordinator(A, coordinator.address);
+    world_start(&world, A);
+    snprintf(text, sizeof(text), "%s", row->says);
+    world_run_until(&world, says, text);
+    assert_int_equal(world.nodes[A].actor.state, row->state);
+    fake_coordinator_end(&coordinator);
+    world_done(&world);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -920,5 +955,6 @@ int main(void)
         cmocka_unit_test(a_day_without_a_coordinator_is_said),
     };
 
-    return cmocka_run_group_tests(tests, NULL, NULL) + RUN_ROWS(tricks, test_trick);
+    return cmocka_run_group_tests(tests, NULL, NULL) + RUN_ROWS(tricks, test_trick) +
+           RUN_ROWS(clock_rows, test_clock);
 }

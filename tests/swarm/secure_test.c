@@ -329,6 +329,49 @@ static void who_is_put_out_is_refused_and_put_out(void **state)
     world_done(&world);
 }
 
+/* libtorrent sends its leaf alone; another coordinator than ours may have signed it. */
+static void a_leaf_alone_of_another_coordinator(void **state)
+{
+    struct secure_world world;
+    struct pki_member other;
+    struct rogue rogue;
+    char name[HEX_SIZE];
+    (void)state;
+    world_init(&world);
+    hex_encode(world.infohash, 20, name);
+    X509 *ours = world.network.intermediate, *theirs = NULL;
+    EVP_PKEY *our_key = world.network.intermediate_key, *their_key = NULL;
+    pki_intermediate_make(&world.network, &their_key, &theirs);
+    world.network.intermediate = theirs;
+    world.network.intermediate_key = their_key;
+    pki_member_make(&world.network, 7, CERTIFICATE_MEMBER, PKI_SOUND, &other);
+    world.network.intermediate = ours;
+    world.network.intermediate_key = our_key;
+    for (unsigned known = 0; known < 2; known++) {
+        SSL_CTX *context = pki_rogue_context(&other, TLS_method());
+        assert_int_equal(SSL_CTX_clear_chain_certs(context), 1);
+        SSL_CTX_set_mode(context, SSL_MODE_NO_AUTO_CHAIN);
+        rogue_init(&rogue, &world, context, true, name);
+        const enum stream_opening opening = rogue_handshake(&rogue);
+        assert_int_equal(opening, known ? STREAM_OPEN : STREAM_REFUSED);
+        assert_int_equal(world.streams[0].refusal, known ? SECURE_NOT_REFUSED : REFUSED_OTHER_CA);
+        rogue_done(&rogue);
+        SSL_CTX_free(context);
+        world.streams[0].kind->close(&world.streams[0]);
+        for (unsigned end = 0; end < 2; end++)
+            world.pipes[end].at = world.pipes[end].size = 0;
+        if (known)
+            break;
+        assert_int_equal(X509_up_ref(theirs), 1);
+        world.memberships[0]->others[world.memberships[0]->others_count++] = theirs;
+        assert_int_equal(secure_renew(world.secures[0]), LB_OK);
+    }
+    pki_member_done(&other);
+    X509_free(theirs);
+    key_free(&their_key);
+    world_done(&world);
+}
+
 /* Two days after the last word of a coordinator, who are known to each other go on. */
 static void without_news_who_is_new_is_refused(void **state)
 {
@@ -551,6 +594,7 @@ int main(void)
         cmocka_unit_test(what_the_kernel_does_not_take_is_little),
         cmocka_unit_test(a_renewed_certificate_is_shown_from_then_on),
         cmocka_unit_test(who_is_put_out_is_refused_and_put_out),
+        cmocka_unit_test(a_leaf_alone_of_another_coordinator),
         cmocka_unit_test(without_news_who_is_new_is_refused),
         cmocka_unit_test(no_session_is_resumed),
         cmocka_unit_test(that_it_refused_us_is_heard),
