@@ -821,3 +821,41 @@ void world_done(struct world *world)
     pki_network_done(&world->network);
     remove_all(world->folder);
 }
+
+void world_start_all(struct world *world, unsigned nodes)
+{
+    world_init(world, nodes);
+    for (unsigned i = 0; i < nodes; i++) {
+        world_start(world, i);
+    }
+}
+
+uint64_t world_counter(struct world *world, unsigned node, const char *name)
+{
+    return atomic_load(&actor_counter(&world->nodes[node].actor, name)->value);
+}
+
+struct awaited {
+    struct world *world;
+    uint64_t number;
+};
+
+static bool all_have_it(void *ctx)
+{
+    const struct awaited *awaited = ctx;
+
+    for (unsigned i = 0; i < awaited->world->nodes_count; i++) {
+        if (awaited->world->nodes[i].member &&
+            world_counter(awaited->world, i, "deny_number") != awaited->number) {
+            return false;
+        }
+    }
+    return true;
+}
+
+void world_await_denied(struct world *world, uint64_t number)
+{
+    struct awaited awaited = { world, number };
+
+    world_run_until(world, all_have_it, &awaited);
+}

@@ -75,6 +75,8 @@ struct world {
 
 void world_init(struct world *world, unsigned nodes); /* of a network "lab" */
 void world_init_named(struct world *world, unsigned nodes, const char *name);
+void world_start_all(struct world *world,
+                     unsigned nodes); /* as world_init(), and all are started */
 void world_done(struct world *world);
 
 void world_start(struct world *world, unsigned node);
@@ -112,3 +114,9 @@ void world_answer_done(struct world_answer *answer);
 /* What node `from` asks lb-member of node `to` by lb_call, and its answer; the caller frees. */
 Lb__Peer__Reply *world_call(struct world *world, unsigned from, unsigned to,
                             const Lb__Peer__Request *request);
+
+/* What a node counts, by the name in the status page. */
+uint64_t world_counter(struct world *world, unsigned node, const char *name);
+
+/* Until each that runs has the deny list of this number. */
+void world_await_denied(struct world *world, uint64_t number);

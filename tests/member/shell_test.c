@@ -1,10 +1,9 @@
-/* Members and their messages, their deny lists and certificates: the shell of lb-member, whole. */
+/* Members, their messages and deny lists: the shell of lb-member, whole. */
 #include "libcommon/clock.h"
 #include "libcommon/crypto.h"
 #include "libcommon/memory.h"
 #include "libcommon/pki/sealed.h"
 #include "services/member/ask.h"
-#include "tests/libcommon/fake_coordinator.h"
 #include "tests/member/member_world.h"
 
 #include "tests/libcommon/cmocka_row.h"
@@ -18,14 +17,6 @@ static struct world world;
 #define A 0u
 #define B 1u
 #define C 2u
-
-static void begin(unsigned nodes)
-{
-    world_init(&world, nodes);
-    for (unsigned i = 0; i < nodes; i++) {
-        world_start(&world, i);
-    }
-}
 
 /* ---- asking ---- */
 
@@ -97,11 +88,6 @@ static void assert_inbox(unsigned node, const char *expected)
     assert_string_equal(text, expected);
 }
 
-static uint64_t counter(unsigned node, const char *name)
-{
-    return atomic_load(&actor_counter(&world.nodes[node].actor, name)->value);
-}
-
 /* ---- waiting ---- */
 
 static bool certificates_are_out(void *ctx)
@@ -137,7 +123,7 @@ static bool nothing_is_kept(void *ctx)
 
 static bool b_has_received(void *ctx)
 {
-    return counter(B, "messages_received") >= *(unsigned *)ctx;
+    return world_counter(&world, B, "messages_received") >= *(unsigned *)ctx;
 }
 
 /* ---- messages ---- */
@@ -147,7 +133,7 @@ static void who_is_there_gets_it(void **state)
     struct world_answer answer;
 
     (void)state;
-    begin(12);
+    world_start_all(&world, 12);
     world_run_until(&world, certificates_are_out, NULL);
     answer = send_text(A, B, "hello");
     assert_int_equal(answer.err, LB_OK);
@@ -157,7 +143,7 @@ static void who_is_there_gets_it(void **state)
     assert_inbox(B, "A:hello");
     assert_inbox(A, "");
     assert_int_equal(kept_for(B), 0);
-    assert_int_equal(counter(A, "messages_delivered"), 1);
+    assert_int_equal(world_counter(&world, A, "messages_delivered"), 1);
     world_done(&world);
 }
 
@@ -167,7 +153,7 @@ static void who_has_just_come_can_be_written_to(void **state)
     struct world_answer answer;
 
     (void)state;
-    begin(2);
+    world_start_all(&world, 2);
     answer = send_text(A, B, "already?");
     assert_int_equal(answer.err, LB_OK);
     assert_true(answer.reply->sent->delivered);
@@ -185,7 +171,7 @@ static void the_longest_and_the_empty_one(void **state)
 
     (void)state;
     memset(longest, 'x', SEALED_TEXT_MAX);
-    begin(3);
+    world_start_all(&world, 3);
     world.loses_every = 7;
     world_run_until(&world, certificates_are_out, NULL);
     answer = send_text(A, B, longest);
@@ -216,7 +202,7 @@ static void who_is_away_finds_it_when_it_comes(void **state)
     unsigned node = B;
 
     (void)state;
-    begin(12);
+    world_start_all(&world, 12);
     world.is_tight = true;
     world_run_until(&world, certificates_are_out, NULL);
     world_stop(&world, B);
@@ -279,7 +265,7 @@ static void what_is_kept_on_comes_once(void **state)
     unsigned received = 1;
 
     (void)state;
-    begin(6);
+    world_start_all(&world, 6);
     world_run_until(&world, certificates_are_out, NULL);
     world_stop(&world, B);
     answer = send_text(A, B, "once");
@@ -304,7 +290,7 @@ static void holders_without_room(void **state)
     struct world_answer answer;
 
     (void)state;
-    begin(6);
+    world_start_all(&world, 6);
     world_run_until(&world, certificates_are_out, NULL);
     world_stop(&world, B);
     for (unsigned i = 0; i < world.nodes_count; i++) {
@@ -327,7 +313,7 @@ static void two_nodes_are_a_network(void **state)
     unsigned node = B;
 
     (void)state;
-    begin(2);
+    world_start_all(&world, 2);
     world_run_until(&world, certificates_are_out, NULL);
     world_stop(&world, B);
     answer = send_text(A, B, "kept at home");
@@ -348,7 +334,7 @@ static void nobody_of_that_id(void **state)
     struct world_answer answer;
 
     (void)state;
-    begin(4);
+    world_start_all(&world, 4);
     send.node_id = ask_binary(bytes_of(nobody.bytes, NODE_ID_SIZE));
     request.body_case = LB__MEMBER__REQUEST__BODY_SEND;
     request.send = &send;
@@ -379,7 +365,7 @@ static void who_waits_hears_of_it(void **state)
     struct call *call;
 
     (void)state;
-    begin(3);
+    world_start_all(&world, 3);
     world_run_until(&world, certificates_are_out, NULL);
     call = world_begin(&world, B, &request);
     assert_false(call->answered);
@@ -405,7 +391,7 @@ static void so_many_may_wait(void **state)
     struct world_answer answer;
 
     (void)state;
-    begin(1);
+    world_start_all(&world, 1);
     for (unsigned i = 0; i < MEMBER_WAITS_MAX; i++) {
         calls[i] = world_begin(&world, A, &request);
     }
@@ -428,7 +414,7 @@ static void a_removed_one_is_gone(void **state)
     struct world_answer answer;
 
     (void)state;
-    begin(2);
+    world_start_all(&world, 2);
     world_run_until(&world, certificates_are_out, NULL);
     answer = send_text(A, B, "x");
     world_answer_done(&answer);
@@ -564,7 +550,7 @@ static void test_trick(void **state)
     struct parcel parcel;
     lb_err err;
 
-    begin(3);
+    world_start_all(&world, 3);
     seal(row->trick, &parcel);
     err = hand_all(&parcel, row->trick == BY_ANOTHER ? C : A, row->trick);
     if (row->trick == TWICE) {
@@ -584,7 +570,7 @@ static void what_is_not_asked_of_it_is_refused(void **state)
     Lb__Peer__Reply *reply;
 
     (void)state;
-    begin(2);
+    world_start_all(&world, 2);
     request.body_case = LB__PEER__REQUEST__BODY_LIST_MAIL;
     request.list_mail = &list_mail;
     reply = world_call(&world, A, B, &request);
@@ -607,16 +593,6 @@ static struct world_answer new_denied(unsigned node, const uint8_t *list, size_t
     return world_ask(&world, node, &request);
 }
 
-static bool all_have_it(void *ctx)
-{
-    for (unsigned i = 0; i < world.nodes_count; i++) {
-        if (world.nodes[i].member && counter(i, "deny_number") != *(uint64_t *)ctx) {
-            return false;
-        }
-    }
-    return true;
-}
-
 static bool knows_it_is_put_out(void *ctx)
 {
     (void)ctx;
@@ -632,7 +608,7 @@ static void a_list_reaches_all(void **state)
     size_t size;
 
     (void)state;
-    begin(12);
+    world_start_all(&world, 12);
     for (unsigned i = 0; i < 200; i++) {
         put_out[i] = pki_node(500 + i);
     }
@@ -643,10 +619,10 @@ static void a_list_reaches_all(void **state)
     assert_int_equal(answer.err, LB_OK);
     assert_int_equal(answer.reply->body_case, LB__MEMBER__REPLY__BODY_DONE);
     world_answer_done(&answer);
-    assert_int_equal(counter(A, "deny_number"), 5); /* on disk when it was answered */
-    world_run_until(&world, all_have_it, &number);
+    assert_int_equal(world_counter(&world, A, "deny_number"), 5); /* on disk when it was answered */
+    world_await_denied(&world, number);
     for (unsigned i = 0; i < world.nodes_count; i++) {
-        assert_int_equal(counter(i, "denied_nodes"), 200);
+        assert_int_equal(world_counter(&world, i, "denied_nodes"), 200);
     }
     answer = send_text(A, B, "x"); /* nothing is sealed for who was put out */
     assert_int_equal(answer.err, LB_DENIED);
@@ -672,7 +648,7 @@ static void a_message_of_who_was_put_out_is_refused(void **state)
     size_t size;
 
     (void)state;
-    begin(3);
+    world_start_all(&world, 3);
     list = pki_deny_list(&world.network, 1, &world.nodes[A].self.identity.node, 1, &size);
     answer = new_denied(B, list, size);
     assert_int_equal(answer.err, LB_OK);
@@ -694,7 +670,7 @@ static void lists_that_do_not_count(void **state)
     size_t size;
 
     (void)state;
-    begin(2);
+    world_start_all(&world, 2);
     pki_network_make(&other, "lab", world.network.now_s);
     list = pki_deny_list(&other, 9, &put_out, 1, &size);
     answer = new_denied(A, list, size);
@@ -709,8 +685,8 @@ static void lists_that_do_not_count(void **state)
     answer = new_denied(A, list, 0);
     assert_int_equal(answer.err, LB_INVALID);
     world_answer_done(&answer);
-    assert_int_equal(counter(A, "deny_number"), 0);
-    assert_int_equal(counter(A, "deny_lists_refused"), 2);
+    assert_int_equal(world_counter(&world, A, "deny_number"), 0);
+    assert_int_equal(world_counter(&world, A, "deny_lists_refused"), 2);
     pki_network_done(&other);
     free(list);
     world_done(&world);
@@ -718,7 +694,7 @@ static void lists_that_do_not_count(void **state)
 
 static bool is_number(void *ctx)
 {
-    return counter(B, "deny_number") == *(uint64_t *)ctx;
+    return world_counter(&world, B, "deny_number") == *(uint64_t *)ctx;
 }
 
 static void who_comes_back_hears_of_it(void **state)
@@ -733,13 +709,13 @@ static void who_comes_back_hears_of_it(void **state)
     size_t size;
 
     (void)state;
-    begin(3);
+    world_start_all(&world, 3);
     world_stop(&world, B);
     list = pki_deny_list(&world.network, number, &put_out, 1, &size);
     answer = new_denied(A, list, size);
     world_answer_done(&answer);
     world_start(&world, B);
-    assert_int_equal(counter(B, "deny_number"), 0);
+    assert_int_equal(world_counter(&world, B, "deny_number"), 0);
     told.number = number; /* what A tells a random node every 20 s */
     request.body_case = LB__PEER__REQUEST__BODY_DENY_NUMBER;
     request.deny_number = &told;
@@ -749,183 +725,8 @@ static void who_comes_back_hears_of_it(void **state)
     world_run_until(&world, is_number, &number);
     world_stop(&world, B);
     world_start(&world, B);
-    assert_int_equal(counter(B, "deny_number"), 4); /* it is on disk */
+    assert_int_equal(world_counter(&world, B, "deny_number"), 4); /* it is on disk */
     free(list);
-    world_done(&world);
-}
-
-/* ---- coordinators ---- */
-
-static void use_coordinator(unsigned node, const char *address)
-{
-    char line[64];
-
-    snprintf(line, sizeof(line), "%s\n", address);
-    assert_int_equal(membership_put_file(world.nodes[node].actor.paths.member_folder,
-                                         "coordinators", bytes_of(line, strlen(line)), 0644),
-                     LB_OK);
-}
-
-static struct world_answer renew(unsigned node)
-{
-    Lb__Member__Request request = LB__MEMBER__REQUEST__INIT;
-    Lb__Member__RenewNow renew_now = LB__MEMBER__RENEW_NOW__INIT;
-
-    request.body_case = LB__MEMBER__REQUEST__BODY_RENEW_NOW;
-    request.renew_now = &renew_now;
-    return world_ask(&world, node, &request);
-}
-
-static void renewed_when_it_is_asked_for(void **state)
-{
-    static struct fake_coordinator coordinator;
-    struct node_id put_out = pki_node(9);
-    struct world_answer answer;
-    uint64_t number = 8;
-    uint8_t *list;
-    size_t size;
-
-    (void)state;
-    begin(3);
-    list = pki_deny_list(&world.network, number, &put_out, 1, &size);
-    coordinator = (struct fake_coordinator){ .network = &world.network,
-                                             .script = "A",
-                                             .node = A + 1,
-                                             .denied = list,
-                                             .denied_size = size,
-                                             .clock_off_s = -300 };
-    fake_coordinator_start(&coordinator);
-    use_coordinator(A, coordinator.address);
-    answer = renew(A);
-    assert_int_equal(answer.err, LB_OK);
-    assert_int_equal(answer.reply->membership->serial, 77);
-    assert_int_equal(answer.reply->membership->deny_number, 8);
-    assert_true(answer.reply->membership->skew_s >= 299);
-    assert_string_equal(answer.reply->membership->problem, "");
-    assert_string_equal(answer.reply->membership->network_name, "lab");
-    world_answer_done(&answer);
-    fake_coordinator_end(&coordinator);
-    world_run_until(&world, all_have_it, &number); /* the list came with it, and goes on */
-    free(list);
-    world_done(&world);
-}
-
-static void not_renewed_it_says_why(void **state)
-{
-    static struct fake_coordinator coordinator;
-    struct world_answer answer;
-
-    (void)state;
-    begin(1);
-    coordinator = (struct fake_coordinator){ .network = &world.network, .script = "R" };
-    fake_coordinator_start(&coordinator);
-    use_coordinator(A, coordinator.address);
-    answer = renew(A);
-    assert_int_equal(answer.err, LB_DENIED);
-    assert_non_null(strstr(answer.reason, "used up"));
-    world_answer_done(&answer);
-    assert_int_equal(counter(A, "renewals_failed"), 1);
-    fake_coordinator_end(&coordinator);
-    world_done(&world);
-}
-
-static bool says(void *ctx)
-{
-    return strstr(world.nodes[A].actor.note, ctx) != NULL;
-}
-
-static void one_that_has_ended_is_renewed_at_once(void **state)
-{
-    static struct fake_coordinator coordinator;
-    char text[] = "certificate until";
-
-    (void)state;
-    world_init(&world, 1);
-    pki_member_renew(&world.network, &world.nodes[A].self,
-                     world.network.now_s - CERTIFICATE_LEAF_S - 3600);
-    pki_write_folder(&world.network, &world.nodes[A].self,
-                     world.nodes[A].actor.paths.member_folder);
-    coordinator =
-        (struct fake_coordinator){ .network = &world.network, .script = "A", .node = A + 1 };
-    fake_coordinator_start(&coordinator);
-    use_coordinator(A, coordinator.address);
-    world_start(&world, A);
-    assert_non_null(strstr(world.nodes[A].actor.note, "ended"));
-    assert_int_equal(world.nodes[A].actor.state, STATE_DEGRADED);
-    world_run_until(&world, says, text);
-    assert_int_equal(world.nodes[A].actor.state, STATE_READY);
-    assert_int_equal(counter(A, "renewals"), 1);
-    fake_coordinator_end(&coordinator);
-    world_done(&world);
-}
-
-/* The certificate is of two days ago, and there was no news for 25 hours. */
-static void age(unsigned node)
-{
-    const char *folder = world.nodes[node].actor.paths.member_folder;
-
-    pki_member_renew(&world.network, &world.nodes[node].self, world.network.now_s - 48 * 3600);
-    pki_write_folder(&world.network, &world.nodes[node].self, folder);
-    assert_int_equal(membership_put_reached(folder, clock_wall_s() - 25 * 3600), LB_OK);
-}
-
-static void a_day_without_a_coordinator_is_said(void **state)
-{
-    static struct fake_coordinator coordinator;
-    char text[] = "no coordinator was reached for a day";
-    char well[] = "certificate until";
-
-    (void)state;
-    world_init(&world, 1);
-    age(A);
-    use_coordinator(A, "127.0.0.1:1");
-    world_start(&world, A);
-    world_run_until(&world, says, text);
-    assert_int_equal(world.nodes[A].actor.state, STATE_DEGRADED);
-    world_stop(&world, A);
-    coordinator = (struct fake_coordinator){ .network = &world.network, .script = "N" };
-    fake_coordinator_start(&coordinator);
-    use_coordinator(A, coordinator.address);
-    world_start(&world, A); /* it is not forgotten, and asked at once */
-    world_run_until(&world, says, text);
-    world_run_until(&world, says, well); /* who has no majority has news all the same */
-    assert_int_equal(world.nodes[A].actor.state, STATE_READY);
-    fake_coordinator_end(&coordinator);
-    world_done(&world);
-}
-
-/* What a coordinator's clock is behind ours, and what status says then. */
-static const struct clock_row {
-    const char *what;
-    int64_t behind_s;
-    const char *says;
-    enum service_state state;
-} clock_rows[] = {
-    { "half a minute is nothing", 30, "deny list 0", STATE_READY },
-    { "five minutes are shown, and it goes on", 300, "; the clock is ", STATE_READY },
-    { "half an hour is told", 1800, "the clock here is 30 min ahead of", STATE_DEGRADED },
-    { "25 hours are told", 25 * 3600, "the clock here is 25 h ahead of", STATE_DEGRADED },
-    { "25 hours late are told", -25 * 3600 - 60, "the clock here is 25 h behind", STATE_DEGRADED },
-};
-
-static void test_clock(void **state)
-{
-    const struct clock_row *row = *state;
-    static struct fake_coordinator coordinator;
-    char text[64];
-
-    world_init(&world, 1);
-    age(A); /* so that it asks at once */
-    coordinator = (struct fake_coordinator){ .network = &world.network,
-                                             .script = "N",
-                                             .clock_off_s = -row->behind_s };
-    fake_coordinator_start(&coordinator);
-    use_coordinator(A, coordinator.address);
-    world_start(&world, A);
-    snprintf(text, sizeof(text), "%s", row->says);
-    world_run_until(&world, says, text);
-    assert_int_equal(world.nodes[A].actor.state, row->state);
-    fake_coordinator_end(&coordinator);
     world_done(&world);
 }
 
@@ -949,12 +750,7 @@ int main(void)
         cmocka_unit_test(a_message_of_who_was_put_out_is_refused),
         cmocka_unit_test(lists_that_do_not_count),
         cmocka_unit_test(who_comes_back_hears_of_it),
-        cmocka_unit_test(renewed_when_it_is_asked_for),
-        cmocka_unit_test(not_renewed_it_says_why),
-        cmocka_unit_test(one_that_has_ended_is_renewed_at_once),
-        cmocka_unit_test(a_day_without_a_coordinator_is_said),
     };
 
-    return cmocka_run_group_tests(tests, NULL, NULL) + RUN_ROWS(tricks, test_trick) +
-           RUN_ROWS(clock_rows, test_clock);
+    return cmocka_run_group_tests(tests, NULL, NULL) + RUN_ROWS(tricks, test_trick);
 }
