@@ -18,13 +18,13 @@
 #define REACHED_MAX      32    /* bytes */
 
 /* What a person is to do. */
-#define TODO_RIGHTS                                                                                \
+#define ADVICE_RIGHTS                                                                              \
     "give it to the user this runs as, and let nobody else write it (the key: nor read it)"
-#define TODO_CORRUPT                                                                               \
+#define ADVICE_CORRUPT                                                                             \
     "it is damaged, or does not go with the other files there and the identity; restore them all " \
     "from one copy, or join again"
-#define TODO_DENIED "remove it: a newer one comes from other members"
-#define TODO_OTHER  "restore it from a copy, or join again"
+#define ADVICE_DENIED "remove it: a newer one comes from other members"
+#define ADVICE_OTHER  "restore it from a copy, or join again"
 
 #define FILE_ROOT         "root.pem"
 #define FILE_KEY          "member.key"
@@ -197,13 +197,13 @@ static lb_err read_coordinators(struct membership *self)
 static lb_err problem(const struct membership *self, const char *name, lb_err err,
                       struct membership_problem *ret_problem)
 {
-    const char *todo = err == LB_DENIED                 ? TODO_RIGHTS
-                       : strcmp(name, FILE_DENIED) == 0 ? TODO_DENIED
-                       : err == LB_CORRUPT              ? TODO_CORRUPT
-                                                        : TODO_OTHER;
+    const char *advice = err == LB_DENIED                 ? ADVICE_RIGHTS
+                         : strcmp(name, FILE_DENIED) == 0 ? ADVICE_DENIED
+                         : err == LB_CORRUPT              ? ADVICE_CORRUPT
+                                                          : ADVICE_OTHER;
 
     snprintf(ret_problem->text, sizeof(ret_problem->text), "%s/%s: %s; %s", self->folder, name,
-             lb_err_text(err), todo);
+             lb_err_text(err), advice);
     return err;
 }
 
