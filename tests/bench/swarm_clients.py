@@ -151,14 +151,17 @@ class Littlebird(Client):
         common, swarm = self.lab.messages
         self.socket.send_multipart([common.Header(call_id=1, timeout_ms=600000).SerializeToString(),
                                     swarm.Request(**body).SerializeToString()])
+        header, reply = self.receive()
+        if error := common.Header.FromString(header).error:
+            raise LookupError(f"lb-swarm answers {common.Err.Name(error)}: {common.Header.FromString(header).reason}")
+        return swarm.Reply.FromString(reply)
+
+    def receive(self):
         end = time.monotonic() + 600
         while not self.socket.poll(1000):
             if self.process.poll() is not None or time.monotonic() > end:
                 raise RuntimeError(f"lb-swarm ended with code {self.process.returncode}: {self.log_tail()}")
-        header, reply = self.socket.recv_multipart()
-        if error := common.Header.FromString(header).error:
-            raise LookupError(f"lb-swarm answers {common.Err.Name(error)}: {common.Header.FromString(header).reason}")
-        return swarm.Reply.FromString(reply)
+        return self.socket.recv_multipart()
 
     def transfer(self):
         swarm = self.lab.messages[1]
@@ -181,15 +184,23 @@ class Littlebird(Client):
         self.meet(self.others)
 
     def meet(self, others):
-        swarm = self.lab.messages[1]
-        for other in others:
-            address = socket.inet_aton(other.place.address) + struct.pack(">H", other.place.port)
-            for _ in range(500):  # it is being opened, or what is on the disk is being checked
-                try:
-                    self.ask(add_peer=swarm.AddPeer(infohash=self.lab.infohash, address=address))
-                    break
-                except LookupError:
-                    time.sleep(0.01)
+        """All addresses at once: 31 peers are told 500, and the clock runs."""
+        common, swarm = self.lab.messages
+        left = {number: socket.inet_aton(other.place.address) + struct.pack(">H", other.place.port)
+                for number, other in enumerate(others, 1)}
+        for _ in range(500):  # it is being opened, or what is on the disk is being checked
+            for number, address in left.items():
+                self.socket.send_multipart([
+                    common.Header(call_id=number, timeout_ms=600000).SerializeToString(),
+                    swarm.Request(add_peer=swarm.AddPeer(infohash=self.lab.infohash, address=address))
+                    .SerializeToString()])
+            for _ in range(len(left)):
+                header = common.Header.FromString(self.receive()[0])
+                if not header.error:
+                    del left[header.call_id]
+            if not left:
+                return
+            time.sleep(0.01)
 
     def poll(self):
         transfer = self.transfer()
