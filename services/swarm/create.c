@@ -44,7 +44,7 @@ int64_t create_mtime(const struct stat *found)
 
 uint32_t create_piece_length(uint64_t length)
 {
-    const uint64_t few = 2048, many = 65536;
+    const uint64_t few = 4096, many = 65536;
     uint32_t piece_length = METAINFO_PIECE_LENGTH_MIN;
 
     while (piece_length < 4u * 1024 * 1024 && length > few * piece_length)

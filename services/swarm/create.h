@@ -6,8 +6,8 @@
  * special file, an unreadable one or a name that metainfo.h would alter ends it with that name.
  * Empty folders cannot be expressed and are counted; a file its owner may run is marked (BEP 47).
  * For v2 and hybrids the leaves are hashed in the same pass. A file that changes between the walk
- * and the end is LB_CONFLICT. Piece length by size: the least power of two that makes at most 2048
- * pieces, from 16 KiB to 4 MiB (64 KiB up to 128 MiB, 4 MiB from 4 GiB), beyond 65536 pieces it
+ * and the end is LB_CONFLICT. Piece length by size: the least power of two that makes at most 4096
+ * pieces, from 16 KiB to 4 MiB (32 KiB up to 128 MiB, 4 MiB from 8 GiB), beyond 65536 pieces it
  * doubles again. Memory: CREATE_JOBS hash buffers of 1 MiB. Shell.
  */
 #pragma once

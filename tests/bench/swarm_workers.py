@@ -211,7 +211,7 @@ class Seeder:
 
 def rows(lab, counts, free_port):
     piece = 1 << 14
-    while lab.size / piece > 2048 and piece < 1 << 22:  # as create.h chooses
+    while lab.size / piece > 4096 and piece < 1 << 22:  # as create.h chooses
         piece *= 2
     for workers in counts:
         yield machine(lab.file, workers)

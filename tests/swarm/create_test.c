@@ -60,10 +60,10 @@ static const struct length_row {
     uint32_t piece_length;
 } length_rows[] = {
     { "one byte", 1, 16 * KIB },
-    { "32 MiB", 32 * MIB, 16 * KIB },
-    { "one more", 32 * MIB + 1, 32 * KIB },
-    { "128 MiB", 128 * MIB, 64 * KIB },
-    { "5 GB", 5000000000u, 4 * MIB },
+    { "64 MiB", 64 * MIB, 16 * KIB },
+    { "one more", 64 * MIB + 1, 32 * KIB },
+    { "128 MiB", 128 * MIB, 32 * KIB },
+    { "5 GB", 5000000000u, 2 * MIB },
     { "256 GiB", 256ull << 30, 4 * MIB },
     { "one more than 256 GiB", (256ull << 30) + 1, 8 * MIB },
     { "the most", METAINFO_LENGTH_MAX, METAINFO_PIECE_LENGTH_MAX },
@@ -132,9 +132,9 @@ static void a_file_alone_is_a_torrent_without_a_folder(void **state)
     assert_int_equal(outcome.err, LB_OK);
     assert_false(outcome.result.metainfo->is_folder);
     assert_true(outcome.result.metainfo->is_private);
-    assert_int_equal(outcome.result.metainfo->layout.piece_length, 32 * KIB);
+    assert_int_equal(outcome.result.metainfo->layout.piece_length, 16 * KIB);
     for (uint32_t i = 0; i < outcome.result.metainfo->layout.piece_count; i++) {
-        sha1(bytes_of(content + (size_t)i * 32 * KIB, 32 * KIB), hash);
+        sha1(bytes_of(content + (size_t)i * 16 * KIB, 16 * KIB), hash);
         assert_memory_equal(metainfo_piece_hash(outcome.result.metainfo, i), hash, 20);
     }
     free(content);
