@@ -192,9 +192,7 @@ void peer_ask(struct peer *self, struct picker_ask ask, uint64_t now_ms)
         self->block_ms = now_ms;
     self->asks_ms[self->asks_head + self->asks_count] = (uint32_t)now_ms;
     self->asks[self->asks_head + self->asks_count++] = ask;
-    /* Where the window does not limit, its length tells nothing. */
-    if (self->asks_count - self->asks_late >= self->window.target)
-        window_asked(&self->window, ask, now_ms);
+    window_asked(&self->window, ask, self->asks_count - self->asks_late, now_ms);
 }
 
 static uint32_t find_ask(const struct peer *self, struct picker_ask ask)

@@ -33,8 +33,8 @@
 #define PEER_ALLOWED_MAX    32u  /* pieces it lets us have while choked (BEP 6) */
 #define PEER_GIVEN_MAX      64u  /* pieces a planning seed gives us at once; then the oldest goes */
 #define PEER_SUGGESTED_MAX  16u  /* of its suggestions kept; then the oldest goes */
-#define PEER_HAVES_MAX      32u
-#define PEER_FAULTS_MAX     64u     /* blocks nobody asked for and the like */
+#define PEER_HAVES_MAX      64u  /* of a message (plan_message.h), at most */
+#define PEER_FAULTS_MAX     64u  /* blocks nobody asked for and the like */
 #define PEER_REJECTS_MAX    1000u   /* in a row, without a block */
 #define PEER_TALK_MAX       4096u   /* messages that bring nothing, at once */
 #define PEER_TALK_PER_S     128u    /* and in the long run */

@@ -13,6 +13,7 @@ lb_err plan_message_read(struct bytes payload, struct plan_message *ret_message)
         break;
     case PLAN_MESSAGE_GIVE:
     case PLAN_MESSAGE_TAKING:
+    case PLAN_MESSAGE_HAVE:
         break;
     default:
         return LB_UNSUPPORTED;

@@ -3,8 +3,9 @@
  *
  * A byte says the kind; then pieces follow, four bytes each, big endian, until the message ends.
  * A seed that plans hands out first copies itself (plan.h): ask it for what it gives you. Who is
- * given a piece says so to the other seeds, that none gives it a second time. Ours; on the wire
- * inside BEP 10. Kinds that come later are skipped. Pure.
+ * given a piece says so to the other seeds, that none gives it a second time. Several pieces that
+ * came are told together: four bytes each, where HAVE takes nine. Ours; on the wire inside BEP 10.
+ * Kinds that come later are skipped. Pure.
  */
 #pragma once
 
@@ -21,6 +22,7 @@ enum plan_message_kind {
     PLAN_MESSAGE_PLANS = 1,  /* ask me for nothing but what I give you; no pieces */
     PLAN_MESSAGE_GIVE = 2,   /* ask me for these */
     PLAN_MESSAGE_TAKING = 3, /* another seed gives me these */
+    PLAN_MESSAGE_HAVE = 4,   /* I have these now */
 };
 
 struct plan_message {

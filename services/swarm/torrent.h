@@ -152,8 +152,12 @@ struct torrent_departed {
 };
 
 /* torrent_have.c */
-#define HAVE_DELAY_MS 300u
-#define HAVE_RARE     2u /* so few of our peers have it */
+#define HAVE_DELAY_LEAST_MS 20u
+#define HAVE_DELAY_NEW_MS   100u /* while our rate is not known */
+#define HAVE_DELAY_MOST_MS  1000u
+#define HAVE_COST           132u /* bytes of headers, of its packet and of what acknowledges that */
+#define HAVE_SHARE          300u /* of so many bytes that come, one may go to these */
+#define HAVE_RARE           2u   /* so few of our peers have it: a wave may wait for it */
 
 /* torrent_upload.c */
 #define UPLOAD_AHEAD_MIN  (128u * 1024)
@@ -267,6 +271,7 @@ struct torrent {
     uint64_t next_announce_ms;
     uint64_t next_turn_ms;
     struct peer_rate received;
+    uint64_t received_best; /* the highest rate it had; it fades, by a thirty-second each turn */
     struct peer_rate sent;
     struct torrent_uploads uploads;
     uint64_t haves_due_ms; /* peers are to be told what came; UINT64_MAX: nothing */

@@ -9,10 +9,13 @@
 
 /*
  * In the end game nothing is taken over from a peer that will be done so soon by itself, or within
- * half the time who takes over needs: when our own downlink is what all wait for, everybody is late
+ * the time who takes over needs: when our own downlink is what all wait for, everybody is late
  * alike, and what is asked for twice only makes it later.
  */
 #define ENDGAME_LEAST_MS 20u
+
+/* What our downlink does in such a time is little to have under way. */
+#define LITTLE_MS 150u
 
 void torrent_fetch_hungry(struct torrent *self, struct peer *peer)
 {
@@ -42,6 +45,22 @@ static void ask(struct torrent *self, struct peer *peer, const struct picker_ask
         };
         torrent_send(self, peer, &request, now_ms);
     }
+}
+
+/*
+ * What is under way with all peers does not keep our downlink busy for LITTLE_MS beyond the way to
+ * this one and back, at the best it was seen to do.
+ */
+static bool is_little(const struct torrent *self, const struct peer *peer, uint64_t now_ms)
+{
+    uint64_t blocks = 0;
+    for (uint32_t i = 0; i < self->slots; i++)
+        if (self->peers[i] != NULL)
+            blocks += self->peers[i]->asks_count - self->peers[i]->asks_late;
+    const uint64_t now = peer_rate_now(&self->received, now_ms);
+    const uint64_t rate = now > self->received_best ? now : self->received_best;
+    const uint64_t way_ms = peer->window.least_ms != UINT32_MAX ? peer->window.least_ms : 0;
+    return blocks * self->picker.shape.block_size < rate * (LITTLE_MS + way_ms) / 1000;
 }
 
 static void forget(struct torrent *self, uint32_t piece)
@@ -81,7 +100,7 @@ static bool may_help(const struct torrent *self, const struct peer *helper, stru
 static struct peer *slowest(const struct torrent *self, const struct peer *helper, uint64_t now_ms)
 {
     struct peer *found = NULL;
-    uint64_t longest = ENDGAME_LEAST_MS + helper->usual_ms / 2;
+    uint64_t longest = ENDGAME_LEAST_MS + helper->usual_ms;
     for (uint32_t i = 0; i < self->slots; i++) {
         struct peer *peer = self->peers[i];
         if (peer == NULL || peer == helper || peer->asks_count == peer->asks_late)
@@ -483,7 +502,8 @@ const char *torrent_fetch_block(struct torrent *self, struct peer *peer,
         message->length != picker_block_size(&self->picker, block.piece, block.block))
         return waste(self, peer, message->length, true);
 
-    window_came(&peer->window, block, peer->asks_limit, now_ms);
+    if (window_times(&peer->window, block))
+        window_came(&peer->window, peer->asks_limit, is_little(self, peer, now_ms), now_ms);
     const uint32_t took_ms = peer_ask_age_ms(peer, block, now_ms);
     const enum peer_answer answer = peer_answered(peer, block);
     if (answer == PEER_UNASKED || answer == PEER_CANCELLED)

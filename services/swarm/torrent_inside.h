@@ -13,6 +13,7 @@
  */
 #pragma once
 
+#include "services/swarm/plan_message.h"
 #include "services/swarm/torrent.h"
 
 struct peer *torrent_find(const struct torrent *self, uint32_t number);
@@ -182,6 +183,13 @@ const char *torrent_plan_message(struct torrent *self, struct peer *peer, struct
 void torrent_plan_review(struct torrent *self);
 void torrent_plan_came(struct torrent *self, struct peer *peer, uint32_t piece, uint64_t now_ms);
 void torrent_plan_asked(struct torrent *self, struct peer *peer, uint32_t piece, uint64_t now_ms);
+
+void torrent_plan_tell(struct torrent *self, struct peer *peer, enum plan_message_kind kind,
+                       const uint32_t *pieces, uint32_t count, uint64_t now_ms);
+
+/* We have a piece: is that what this peer waits for, to ask for it, or to give another? */
+bool torrent_plan_waits(struct torrent *self, const struct peer *peer, uint32_t piece,
+                        uint64_t now_ms);
 
 /* Whose turn it is, when asking this peer; NULL: always ours. */
 const struct wave *torrent_plan_wave(struct torrent *self, const struct peer *peer,

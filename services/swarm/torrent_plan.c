@@ -1,6 +1,5 @@
 /* A torrent among peers that cooperate: who they are, and what a seed gives to whom (plan.h). */
 #include "libcommon/memory.h"
-#include "services/swarm/plan_message.h"
 #include "services/swarm/torrent_inside.h"
 
 #include <stdlib.h>
@@ -17,8 +16,8 @@ static bool is_seed(const struct torrent *self)
     return self->has_metainfo && self->complete && picker_has_all(&self->picker);
 }
 
-static void tell(struct torrent *self, struct peer *peer, enum plan_message_kind kind,
-                 const uint32_t *pieces, uint32_t count, uint64_t now_ms)
+void torrent_plan_tell(struct torrent *self, struct peer *peer, enum plan_message_kind kind,
+                       const uint32_t *pieces, uint32_t count, uint64_t now_ms)
 {
     struct plan_message message = { .kind = kind, .count = count };
     for (uint32_t i = 0; i < count; i++)
@@ -39,7 +38,7 @@ static void tell_seeds(struct torrent *self, const struct peer *but,
     for (uint32_t i = 0; i < self->slots; i++) {
         struct peer *peer = self->peers[i];
         if (peer != NULL && peer != but && peer->cooperates && peer->everything)
-            tell(self, peer, PLAN_MESSAGE_TAKING, gifts->pieces, gifts->count, now_ms);
+            torrent_plan_tell(self, peer, PLAN_MESSAGE_TAKING, gifts->pieces, gifts->count, now_ms);
     }
 }
 
@@ -91,6 +90,15 @@ static void take_gifts(struct torrent *self, struct peer *peer, const struct pla
     torrent_fetch_hungry(self, peer);
 }
 
+static const char *take_haves(struct torrent *self, struct peer *peer,
+                              const struct plan_message *haves, uint64_t now_ms)
+{
+    const char *fault = NULL;
+    for (uint32_t i = 0; i < haves->count && fault == NULL; i++)
+        fault = torrent_fetch_have(self, peer, haves->pieces[i], now_ms);
+    return fault;
+}
+
 const char *torrent_plan_message(struct torrent *self, struct peer *peer, struct bytes payload,
                                  uint64_t now_ms)
 {
@@ -117,6 +125,8 @@ const char *torrent_plan_message(struct torrent *self, struct peer *peer, struct
         for (uint32_t i = 0; i < message.count && is_planning(self); i++)
             plan_taken(&self->plan, message.pieces[i], peer->number, now_ms);
         break;
+    case PLAN_MESSAGE_HAVE:
+        return take_haves(self, peer, &message, now_ms);
     }
     return NULL;
 }
@@ -135,24 +145,43 @@ void torrent_plan_hello(struct torrent *self, struct peer *peer, uint64_t now_ms
     /* First the rule, then the leave: torrent_plan_run() may loosen it at once. */
     if (is_seed(self)) {
         peer->told_plans = true;
-        tell(self, peer, PLAN_MESSAGE_PLANS, NULL, 0, now_ms);
+        torrent_plan_tell(self, peer, PLAN_MESSAGE_PLANS, NULL, 0, now_ms);
     }
     torrent_give_always(self, peer, now_ms);
 }
 
 /* ---- as one who asks ---- */
 
+static uint64_t place_key(const uint8_t *peer_id)
+{
+    return load_u64(peer_id + WIRE_PEER_ID_SIZE - 8);
+}
+
 void torrent_plan_begin(struct torrent *self)
 {
     self->held_ms = xcalloc(self->picker.shape.pieces, sizeof *self->held_ms);
     self->wave.held_ms = self->held_ms;
-    self->wave.key = load_u64(self->options.peer_id + sizeof self->options.peer_id - 8);
+    self->wave.key = place_key(self->options.peer_id);
 }
 
 const struct wave *torrent_plan_wave(struct torrent *self, const struct peer *peer, uint64_t now_ms)
 {
     self->wave.now_ms = (uint32_t)now_ms;
     return peer->cooperates ? &self->wave : NULL;
+}
+
+bool torrent_plan_waits(struct torrent *self, const struct peer *peer, uint32_t piece,
+                        uint64_t now_ms)
+{
+    const uint32_t available = self->picker.available[piece];
+    if (peer->everything)
+        return available == 0;
+    if (available >= HAVE_RARE)
+        return false;
+    struct wave its = self->wave;
+    its.key = place_key(peer->peer_id);
+    its.now_ms = (uint32_t)now_ms;
+    return wave_has_come(&its, piece, available + self->picker.seeds + 1);
 }
 
 /* How many cooperate and lack something, with ourselves. */
@@ -235,7 +264,8 @@ static void tell_mode(struct torrent *self, bool plans, uint64_t now_ms)
         if (peer == NULL || !peer->cooperates || peer->told_plans == plans)
             continue;
         peer->told_plans = plans;
-        tell(self, peer, plans ? PLAN_MESSAGE_PLANS : PLAN_MESSAGE_FREE, NULL, 0, now_ms);
+        torrent_plan_tell(self, peer, plans ? PLAN_MESSAGE_PLANS : PLAN_MESSAGE_FREE, NULL, 0,
+                          now_ms);
     }
 }
 
@@ -249,7 +279,7 @@ static void give(struct torrent *self, uint32_t piece, struct plan_peer *to, uin
     if (peer->hidden)
         torrent_reveal(self, peer, piece, now_ms);
     else
-        tell(self, peer, PLAN_MESSAGE_GIVE, &piece, 1, now_ms);
+        torrent_plan_tell(self, peer, PLAN_MESSAGE_GIVE, &piece, 1, now_ms);
 }
 
 static bool has_room(struct torrent *self, uint64_t now_ms)

@@ -69,6 +69,9 @@ void torrent_turn(struct torrent *self, uint64_t now_ms)
             if (self->peers[i] != NULL)
                 turn_peer(self, &self->peers[i], now_ms);
         peer_rate_turn(&self->received, now_ms);
+        self->received_best -= self->received_best / 32;
+        if (self->received.per_second > self->received_best)
+            self->received_best = self->received.per_second;
         peer_rate_turn(&self->sent, now_ms);
         torrent_upload_turn(self, now_ms);
         torrent_exchange_review(self, now_ms);

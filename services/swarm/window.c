@@ -5,31 +5,34 @@ void window_init(struct window *self)
     *self = (struct window){ .target = WINDOW_MIN, .starting = true, .least_ms = UINT32_MAX };
 }
 
-static bool is_timed(const struct window *self, struct picker_ask ask)
+bool window_times(const struct window *self, struct picker_ask ask)
 {
     return self->timing && self->timed.piece == ask.piece && self->timed.block == ask.block;
 }
 
-void window_asked(struct window *self, struct picker_ask ask, uint64_t now_ms)
+void window_asked(struct window *self, struct picker_ask ask, uint32_t under_way, uint64_t now_ms)
 {
-    if (self->timing)
+    const bool full = under_way >= self->target;
+    if (self->timing) {
+        self->full |= full;
         return;
+    }
     self->timing = true;
+    self->full = full;
     self->timed = ask;
     self->timed_ms = now_ms;
 }
 
-void window_came(struct window *self, struct picker_ask ask, uint32_t most, uint64_t now_ms)
+void window_came(struct window *self, uint32_t most, bool little, uint64_t now_ms)
 {
-    if (!is_timed(self, ask))
-        return;
     self->timing = false;
     const uint32_t took_ms = (uint32_t)(now_ms - self->timed_ms);
     if (took_ms < self->least_ms)
         self->least_ms = took_ms;
     if (took_ms <= self->least_ms + WINDOW_DELAY_MS) {
-        self->target += self->starting ? self->target : 1 + self->target / 8;
-    } else {
+        if (self->full)
+            self->target += self->starting && little ? self->target : 1 + self->target / 8;
+    } else if (!little) {
         self->starting = false;
         self->target -= self->target / 4 + 1;
     }
@@ -41,6 +44,6 @@ void window_came(struct window *self, struct picker_ask ask, uint32_t most, uint
 
 void window_forget(struct window *self, struct picker_ask ask)
 {
-    if (is_timed(self, ask))
+    if (window_times(self, ask))
         self->timing = false;
 }

@@ -2,10 +2,13 @@
  * The window of a cooperating peer: how many requests to keep under way with it.
  *
  * One request at a time is timed. While answers come within WINDOW_DELAY_MS of the quickest there
- * ever was, the window grows: by as much again at first, then by an eighth; beyond that it shrinks
- * by a quarter. So a link is kept busy by a short queue, whatever its rate and its round trip, and
- * whatever else is asked for goes to whoever is free first. Source: the idea of LEDBAT (RFC 6817),
- * counted in requests. Pure.
+ * ever was, a window that is used to the full grows: at first by as much again, as long as all that
+ * is under way is little for our downlink, then by an eighth. A slower answer shrinks it by a
+ * quarter, used or not: else what it grew to in quiet times goes out at once when many pieces come,
+ * and overflows the queues on the way. But while what is under way with all peers is little for our
+ * downlink, it stays: who asks for less and less would be served after all others. So a link is
+ * kept busy by a short queue, whatever its rate and its round trip, and whatever else is asked for
+ * goes to whoever is free first. Source: the idea of LEDBAT (RFC 6817), counted in requests. Pure.
  */
 #pragma once
 
@@ -21,16 +24,21 @@ struct window {
     uint32_t target; /* requests */
     bool starting;
     bool timing;
+    bool full; /* it was, since what is timed was asked for */
     struct picker_ask timed;
     uint64_t timed_ms;
     uint32_t least_ms; /* the quickest answer; UINT32_MAX: none yet */
 };
 
 void window_init(struct window *self);
-void window_asked(struct window *self, struct picker_ask ask, uint64_t now_ms);
+/* under_way: requests, with this one. */
+void window_asked(struct window *self, struct picker_ask ask, uint32_t under_way, uint64_t now_ms);
 
-/* Answered by its block. most: what the peer takes. */
-void window_came(struct window *self, struct picker_ask ask, uint32_t most, uint64_t now_ms);
+/* This request is the one that is timed. */
+bool window_times(const struct window *self, struct picker_ask ask);
+
+/* It was answered by its block. most: what the peer takes. little: is under way with all peers. */
+void window_came(struct window *self, uint32_t most, bool little, uint64_t now_ms);
 
 /* It will not be answered, or not for us. */
 void window_forget(struct window *self, struct picker_ask ask);

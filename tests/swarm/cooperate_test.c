@@ -82,20 +82,27 @@ static void test_turn(void **state)
 
 /* ---- how much ---- */
 
-/* Requests are answered after so many milliseconds each, until the last two. */
+/* Requests are answered after so many milliseconds each. */
 static const struct growth {
     const char *what;
     uint32_t took_ms[8];
     uint32_t expected;
+    uint32_t unused_from; /* from this one on the window is not used to the full; 0: always is */
+    uint32_t enough_from; /* and what all peers are asked for is no longer little */
 } growths[] = {
-    { "at first one", { 0 }, 1 },
-    { "quick answers double it", { 5, 5, 5 }, 8 },
-    { "a hundred milliseconds more than the quickest is quick", { 5, 105, 105 }, 8 },
-    { "a slow one ends the doubling", { 5, 5, 5, 106 }, 5 },
-    { "then it grows by an eighth, and one", { 5, 5, 5, 5, 106, 5, 5 }, 15 },
-    { "it never falls below one", { 5, 999, 999, 999, 999 }, 1 },
-    { "a long way is no queue", { 400, 400, 400 }, 8 },
-    { "it grows to what the peer takes", { 5, 5, 5, 5, 5, 5, 5, 5 }, 100 },
+    { "at first one", { 0 }, 1, 0, 0 },
+    { "quick answers double it", { 5, 5, 5 }, 8, 0, 0 },
+    { "a hundred milliseconds more than the quickest is quick", { 5, 105, 105 }, 8, 0, 0 },
+    { "a long way is no queue", { 400, 400, 400 }, 8, 0, 0 },
+    { "it grows to what the peer takes", { 5, 5, 5, 5, 5, 5, 5, 5 }, 100, 0, 0 },
+    { "when enough is under way it grows by an eighth, and one", { 5, 5, 5, 5, 5 }, 12, 0, 4 },
+    { "a slow answer shrinks it by a quarter, and one", { 5, 5, 5, 106 }, 5, 0, 4 },
+    { "and ends the doubling", { 5, 5, 5, 106, 5 }, 6, 0, 4 },
+    { "it never falls below one", { 5, 999, 999, 999, 999 }, 1, 0, 1 },
+    { "while little is under way slow answers shrink none", { 5, 5, 5, 106, 106 }, 8, 0, 0 },
+    { "and quick ones double it further", { 5, 5, 5, 106, 5 }, 16, 0, 0 },
+    { "one that is not used does not grow", { 5, 5, 5, 5, 5, 5 }, 8, 4, 0 },
+    { "but a slow answer shrinks it all the same", { 5, 5, 5, 106, 106 }, 3, 4, 4 },
 };
 
 static void test_growth(void **state)
@@ -106,11 +113,13 @@ static void test_growth(void **state)
     window_init(&window);
     for (uint32_t i = 0; i < 8 && row->took_ms[i] != 0; i++) {
         const struct picker_ask ask = { i, 0 };
-        window_asked(&window, ask, now_ms);
-        window_asked(&window, (struct picker_ask){ i, 1 }, now_ms);
+        const bool unused = row->unused_from != 0 && i + 1 >= row->unused_from;
+        window_asked(&window, ask, 1, now_ms);
+        window_asked(&window, (struct picker_ask){ i, 1 }, unused ? 2 : window.target, now_ms);
         now_ms += row->took_ms[i];
-        window_came(&window, (struct picker_ask){ i, 1 }, 100, now_ms);
-        window_came(&window, ask, 100, now_ms);
+        assert_false(window_times(&window, (struct picker_ask){ i, 1 }));
+        assert_true(window_times(&window, ask));
+        window_came(&window, 100, row->enough_from == 0 || i + 1 < row->enough_from, now_ms);
     }
     assert_int_equal(window.target, row->expected);
 }
@@ -120,10 +129,9 @@ static void test_what_is_not_answered_is_not_timed(void **state)
     (void)state;
     struct window window;
     window_init(&window);
-    window_asked(&window, (struct picker_ask){ 1, 2 }, 1000);
+    window_asked(&window, (struct picker_ask){ 1, 2 }, 1, 1000);
     window_forget(&window, (struct picker_ask){ 1, 2 });
-    window_came(&window, (struct picker_ask){ 1, 2 }, 100, 1001);
-    assert_int_equal(window.target, WINDOW_MIN);
+    assert_false(window_times(&window, (struct picker_ask){ 1, 2 }));
 }
 
 /* ---- what is said ---- */
@@ -140,7 +148,8 @@ static const struct said {
     { "one piece is given", "0200000007", LB_OK, 1 },
     { "two are taken elsewhere", "030000000700000009", LB_OK, 2 },
     { "half a piece is refused", "02000007", LB_INVALID, 0 },
-    { "a kind that comes later is skipped", "0400000007", LB_UNSUPPORTED, 0 },
+    { "two have come", "040000000700000009", LB_OK, 2 },
+    { "a kind that comes later is skipped", "0500000007", LB_UNSUPPORTED, 0 },
 };
 
 static void test_said(void **state)
