@@ -24,7 +24,7 @@ ask_fn network_ask_membership, network_ask_send, network_ask_list, network_ask_r
 translate_fn network_translate_membership, network_translate_sent, network_translate_list,
     network_translate_read, network_translate_removed, network_translate_renewed;
 
-/* Asked of lb-coordinator. */
+/* Asked of lb-coordinator (network_register.c). */
 ask_fn network_ask_invite, network_ask_members, network_ask_decide, network_ask_revoke,
     network_ask_group, network_ask_add_server, network_ask_remove_server;
 translate_fn network_translate_invite, network_translate_members, network_translate_decided,
