@@ -9,6 +9,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+static bool is_done(const void *reply)
+{
+    return ((const Lb__Coordinator__Reply *)reply)->body_case == LB__COORDINATOR__REPLY__BODY_DONE;
+}
+
+/* ---- invitations ---- */
+
 static lb_err check_invite(const Littlebird__V1__InviteRequest *from, const char **ret_problem)
 {
     if (from->uses > API_INVITE_USES_MAX)
@@ -56,9 +63,93 @@ bool network_translate_invite(const void *reply, message_take_fn *respond, void 
         return false;
     response.token = from->token->token;
     response.expires_s = from->token->expires_s;
+    response.invitation_id = from->token->invite;
     respond(ctx, &response.base);
     return true;
 }
+
+lb_err network_ask_invitations(const void *request, message_take_fn *send, void *ctx,
+                               const char **ret_problem)
+{
+    const Littlebird__V1__ListInvitationsRequest *from = request;
+    Lb__Coordinator__ListInvites list = LB__COORDINATOR__LIST_INVITES__INIT;
+    Lb__Coordinator__Request message = LB__COORDINATOR__REQUEST__INIT;
+
+    if (from->after.len != 0 && from->after.len != API_INVITATION_ID_SIZE)
+        return refuse(LB_INVALID, "after is an invitation_id, of 6 bytes", ret_problem);
+    list.after = from->after;
+    message.body_case = LB__COORDINATOR__REQUEST__BODY_LIST_INVITES;
+    message.list_invites = &list;
+    send(ctx, &message.base);
+    return LB_OK;
+}
+
+/* The public form; borrows everything from it. */
+static Littlebird__V1__Invitation invitation_of(const Lb__Coordinator__Invitation *from)
+{
+    Littlebird__V1__Invitation invitation = LITTLEBIRD__V1__INVITATION__INIT;
+
+    invitation.invitation_id = from->invite;
+    invitation.uses_left = from->uses_left;
+    invitation.uses = from->uses;
+    invitation.made_s = from->made_s;
+    invitation.expires_s = from->expires_s;
+    invitation.withdrawn = from->withdrawn;
+    return invitation;
+}
+
+bool network_translate_invitations(const void *reply, message_take_fn *respond, void *ctx)
+{
+    const Lb__Coordinator__Reply *from = reply;
+    const Lb__Coordinator__Invites *list = from->invites;
+    Littlebird__V1__ListInvitationsResponse response =
+        LITTLEBIRD__V1__LIST_INVITATIONS_RESPONSE__INIT;
+    Littlebird__V1__Invitation *invitations, **pointers;
+
+    if (from->body_case != LB__COORDINATOR__REPLY__BODY_INVITES)
+        return false;
+    invitations = xcalloc(list->n_invites, sizeof(*invitations));
+    pointers = xcalloc(list->n_invites, sizeof(*pointers));
+    for (size_t i = 0; i < list->n_invites; i++) {
+        invitations[i] = invitation_of(list->invites[i]);
+        pointers[i] = &invitations[i];
+    }
+    response.invitations = pointers;
+    response.n_invitations = list->n_invites;
+    response.more = list->more;
+    respond(ctx, &response.base);
+    free(invitations);
+    free(pointers);
+    return true;
+}
+
+lb_err network_ask_withdraw(const void *request, message_take_fn *send, void *ctx,
+                            const char **ret_problem)
+{
+    const Littlebird__V1__WithdrawInvitationRequest *from = request;
+    Lb__Coordinator__Withdraw withdraw = LB__COORDINATOR__WITHDRAW__INIT;
+    Lb__Coordinator__Request message = LB__COORDINATOR__REQUEST__INIT;
+
+    if (from->invitation_id.len != API_INVITATION_ID_SIZE)
+        return refuse(LB_INVALID, "invitation_id must be 6 bytes", ret_problem);
+    withdraw.invite = from->invitation_id;
+    message.body_case = LB__COORDINATOR__REQUEST__BODY_WITHDRAW;
+    message.withdraw = &withdraw;
+    send(ctx, &message.base);
+    return LB_OK;
+}
+
+bool network_translate_withdrawn(const void *reply, message_take_fn *respond, void *ctx)
+{
+    Littlebird__V1__WithdrawInvitationResponse response =
+        LITTLEBIRD__V1__WITHDRAW_INVITATION_RESPONSE__INIT;
+
+    if (is_done(reply))
+        respond(ctx, &response.base);
+    return is_done(reply);
+}
+
+/* ---- members ---- */
 
 lb_err network_ask_members(const void *request, message_take_fn *send, void *ctx,
                            const char **ret_problem)
@@ -120,11 +211,6 @@ bool network_translate_members(const void *reply, message_take_fn *respond, void
     return true;
 }
 
-static bool is_done(const void *reply)
-{
-    return ((const Lb__Coordinator__Reply *)reply)->body_case == LB__COORDINATOR__REPLY__BODY_DONE;
-}
-
 lb_err network_ask_decide(const void *request, message_take_fn *send, void *ctx,
                           const char **ret_problem)
 {
@@ -176,6 +262,8 @@ bool network_translate_revoked(const void *reply, message_take_fn *respond, void
         respond(ctx, &response.base);
     return is_done(reply);
 }
+
+/* ---- the group ---- */
 
 lb_err network_ask_group(const void *request, message_take_fn *send, void *ctx,
                          const char **ret_problem)
