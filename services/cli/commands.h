@@ -32,6 +32,8 @@ int command_health(const struct args *args);
 int command_log(const struct args *args);
 int command_reload(const struct args *args);
 int command_network_create(const struct args *args);
+int command_network_invitations(const struct args *args);
+int command_network_withdraw(const struct args *args);
 int command_invite(const struct args *args);
 int command_members(const struct args *args);
 int command_members_pending(const struct args *args);

@@ -1,8 +1,10 @@
 /* lb-admin invite and renew. */
+#include "libcommon/bytes.h"
 #include "libcommon/config.h"
 #include "proto/littlebird/v1/network.pb-c.h"
 #include "services/cli/commands.h"
 #include "services/cli/exit.h"
+#include "services/cli/invitation.h"
 #include "services/cli/json.h"
 #include "services/cli/offline.h"
 #include "services/cli/session.h"
@@ -53,29 +55,37 @@ static int prepare_invite(const struct args *args, Littlebird__V1__InviteRequest
     return take_ttl(args, &request->ttl_s);
 }
 
+static void print_invited(const Littlebird__V1__InviteRequest *request,
+                          const Littlebird__V1__InviteResponse *token)
+{
+    char until[UNITS_SIZE], id[2 * INVITATION_ID_SIZE + 1];
+
+    printf("%s\n", token->token);
+    fprintf(stderr,
+            "for %u node%s, until %s; on each: littlebird join -, and the token on standard "
+            "input\n",
+            request->uses, text_plural(request->uses), units_moment(token->expires_s, until));
+    if (token->invitation_id.len != INVITATION_ID_SIZE)
+        return; /* an older node does not say it */
+    hex_encode(token->invitation_id.data, INVITATION_ID_SIZE, id);
+    fprintf(stderr, "lb-admin network withdraw %s takes it back\n", id);
+}
+
 static int invite(struct session *session, const Littlebird__V1__InviteRequest *request)
 {
     struct client_call call = { .method = "NetworkService/Invite",
                                 .request = &request->base,
                                 .response = &littlebird__v1__invite_response__descriptor,
                                 .timeout_ms = SESSION_TIMEOUT_MS };
-    const Littlebird__V1__InviteResponse *token;
     const void *response;
-    char until[UNITS_SIZE];
     int code = session_call(session, &call, &response);
 
     if (code != EXIT_DONE)
         return code;
-    token = response;
-    if (session->json) {
-        json_print(json_of_message(&token->base));
-        return EXIT_DONE;
-    }
-    printf("%s\n", token->token);
-    fprintf(stderr,
-            "for %u node%s, until %s; on each: littlebird join -, and the token on standard "
-            "input\n",
-            request->uses, text_plural(request->uses), units_moment(token->expires_s, until));
+    if (session->json)
+        json_print(json_of_message(response));
+    else
+        print_invited(request, response);
     return EXIT_DONE;
 }
 

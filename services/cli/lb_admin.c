@@ -149,6 +149,14 @@ static const struct args_command commands[] = {
       "Begin a private network: the stopped node is its first member and coordinator.\n"
       "The key of the network's root is put into a folder of yours, to be taken offline.",
       create_options, command_network_create },
+    { "network invitations", "", 0, 0,
+      "List what lb-admin invite made: how many may still join by each, until when, and which are\n"
+      "used up or withdrawn. The tokens themselves are kept nowhere. On a coordinator.",
+      dir_and_json, command_network_invitations },
+    { "network withdraw", "ID", 1, 1,
+      "Take an invitation back: nobody joins by its token any more. On a coordinator.\n"
+      "ID is what lb-admin network invitations shows. Who has joined by it stays a member.",
+      dir_only, command_network_withdraw },
     { "invite", "", 0, 0,
       "Print a token with which nodes join, for littlebird join. On a coordinator.", invite_options,
       command_invite },

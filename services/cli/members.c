@@ -321,8 +321,9 @@ static int revoke_member(struct session *session, const struct member_name *name
     if (code == EXIT_DONE)
         fprintf(stderr,
                 "%s is revoked: the others end their sessions with it within a minute, those that "
-                "are away when they come back; a token that still counts would admit it anew, with "
-                "another key\n",
+                "are away when they come back; tokens that still count would admit it anew, with "
+                "another key: lb-admin network invitations lists them, lb-admin network withdraw "
+                "ID takes one back\n",
                 member.host_name);
     return code;
 }

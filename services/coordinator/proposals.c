@@ -133,10 +133,11 @@ static void finish(struct proposal_row *row, const struct decision *decision)
 /* The second of two that were made, since the answer to the first was lost: that was it. */
 static void forgive(const struct proposal_row *row, struct decision *decision)
 {
-    bool is_done = (row->verb == VERB_INVITE && decision->err == LB_EXISTS) ||
-                   ((row->verb == VERB_WITHDRAW || row->verb == VERB_REMOVE_SERVER ||
-                     row->verb == VERB_DECIDE) &&
-                    decision->err == LB_NOT_FOUND);
+    bool is_done =
+        ((row->verb == VERB_INVITE || row->verb == VERB_WITHDRAW) && decision->err == LB_EXISTS) ||
+        ((row->verb == VERB_WITHDRAW || row->verb == VERB_REMOVE_SERVER ||
+          row->verb == VERB_DECIDE) &&
+         decision->err == LB_NOT_FOUND);
 
     if (row->uncertain && is_done) {
         *decision = (struct decision){ .outcome = REGISTER_DONE };

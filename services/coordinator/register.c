@@ -97,10 +97,25 @@ static struct register_result on_found(struct network_register *self,
 
 /* ---- invitations ---- */
 
+/* Without the withdrawn it is as full as if they had never been remembered. */
+static bool has_room_for_invite(struct network_register *self, uint64_t now_s)
+{
+    if (self->invites_count == REGISTER_INVITES_MAX) {
+        invites_forget_withdrawn(self);
+    }
+    if (self->invites_count == REGISTER_INVITES_MAX) {
+        register_sweep(self, now_s);
+    }
+    return self->invites_count < REGISTER_INVITES_MAX;
+}
+
 static struct register_result on_invite(struct network_register *self,
                                         const struct register_command *command)
 {
-    struct register_invite row = { .uses_left = command->uses, .expires_s = command->expires_s };
+    struct register_invite row = { .uses = command->uses,
+                                   .uses_left = command->uses,
+                                   .made_s = command->now_s,
+                                   .expires_s = command->expires_s };
 
     if (command->uses < 1 || command->uses > REGISTER_USES_MAX) {
         return result_refused(LB_INVALID, "an invitation has 1 to 10,000 uses");
@@ -112,11 +127,8 @@ static struct register_result on_invite(struct network_register *self,
     if (invites_find(self, command->invite) != NULL) {
         return result_refused(LB_EXISTS, "there is an invitation of that id");
     }
-    if (self->invites_count == REGISTER_INVITES_MAX) {
-        register_sweep(self, command->now_s);
-    }
-    if (self->invites_count == REGISTER_INVITES_MAX) {
-        return result_refused(LB_FULL, "10,000 invitations are open: withdraw some");
+    if (!has_room_for_invite(self, command->now_s)) {
+        return result_refused(LB_FULL, "10,000 invitations are there: withdraw some");
     }
     memcpy(row.invite, command->invite, sizeof row.invite);
     memcpy(row.secret, command->secret, sizeof row.secret);
@@ -130,9 +142,12 @@ static struct register_result on_withdraw(struct network_register *self,
     struct register_invite *invite = invites_find(self, command->invite);
 
     if (invite == NULL) {
-        return result_refused(LB_NOT_FOUND, "there is no such invitation");
+        return result_refused(LB_NOT_FOUND, "there is no invitation of that id, or it has expired");
     }
-    invites_remove(self, invite);
+    if (invite->withdrawn) {
+        return result_refused(LB_EXISTS, "that invitation was withdrawn already");
+    }
+    invite->withdrawn = true;
     return result_done();
 }
 
@@ -152,7 +167,7 @@ static const struct register_invite *open_invite(const struct network_register *
     const struct register_invite *invite = invites_find(self, join->invite);
 
     if (invite == NULL || !is_same_token(join, invite->invite, invite->secret) ||
-        join->now_s >= invite->expires_s) {
+        invite->withdrawn || join->now_s >= invite->expires_s) {
         return NULL;
     }
     return invite;

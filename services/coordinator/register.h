@@ -10,7 +10,8 @@
  * What always holds (register_check() walks it):
  *   - a node id belongs to one key, and a key has one node id;
  *   - serials are unique and rise: each certificate that is to be signed has one from here;
- *   - an invitation admits no more than its uses, whether at once or by an operator's approval;
+ *   - an invitation admits no more than its uses, whether at once or by an operator's approval, and
+ *     nobody once it was withdrawn, which is remembered until it expires or the table is full;
  *   - who asks again with the same token and key is answered as before, without another use;
  *   - every table is bounded: a full one refuses with LB_FULL;
  *   - who coordinated once could still sign, so its intermediate is remembered until that has
@@ -74,8 +75,9 @@ struct register_former {
 struct register_invite {
     uint8_t invite[REGISTER_INVITE_SIZE];
     uint8_t secret[REGISTER_DIGEST_SIZE]; /* SHA-256 of it */
-    uint32_t uses_left;
-    uint64_t expires_s;
+    uint32_t uses, uses_left;
+    uint64_t made_s, expires_s; /* made_s and uses, 0: not known, from a snapshot of version 1 */
+    bool withdrawn;
 };
 
 /* A coordinator, or in offers who would be one (number 0, no intermediate). */
@@ -133,19 +135,20 @@ register_member_of_key(const struct network_register *self,
 bool register_is_coordinator(const struct network_register *self, const struct node_id *node);
 
 /*
- * In order of node id, or key digest: those after `after` (NULL: from the first), at most `most`
- * pointers; *ret_more: there are others. Returns how many.
+ * In order of node id, key digest, or id of the invitation: those after `after` (NULL: from the
+ * first), at most `most` pointers; *ret_more: there are others. Returns how many.
  */
 size_t register_members(const struct network_register *self, const struct node_id *after,
                         const struct register_member **ret_members, size_t most, bool *ret_more);
 size_t register_waiting(const struct network_register *self,
                         const uint8_t after[REGISTER_DIGEST_SIZE],
                         const struct register_waiting **ret_waiting, size_t most, bool *ret_more);
+size_t register_invites(const struct network_register *self,
+                        const uint8_t after[REGISTER_INVITE_SIZE],
+                        const struct register_invite **ret_invites, size_t most, bool *ret_more);
 size_t register_members_count(const struct network_register *self);
 size_t register_waiting_count(const struct network_register *self); /* not the rejected */
 
-size_t register_invites(const struct network_register *self,
-                        const struct register_invite **ret_invites);
 size_t register_servers(const struct network_register *self,
                         const struct register_server **ret_servers);
 size_t register_offers(const struct network_register *self,

@@ -57,7 +57,7 @@ enum register_field { REGISTER_FIELDS(REGISTER_FIELD_ENUM) FIELDS_COUNT };
  * X(NAME, number, fields): what can happen to the register.
  *   FOUND          the first of all: the network, its first member and coordinator, the policy
  *   INVITE         an invitation of so many uses
- *   WITHDRAW       one is taken back
+ *   WITHDRAW       one is taken back: nobody comes by it any more
  *   JOIN           somebody with a token; node: the random id it is to have, or, when somebody has
  *                  that, the next one that is free
  *   DECIDE         who waits is admitted (yes), or not; node as above

@@ -54,7 +54,8 @@ void waiting_remove(struct network_register *self, struct register_waiting *row)
 struct register_invite *invites_find(const struct network_register *self,
                                      const uint8_t invite[REGISTER_INVITE_SIZE]);
 void invites_add(struct network_register *self, const struct register_invite *row);
-void invites_remove(struct network_register *self, struct register_invite *row);
+/* Those that were withdrawn. Rows move. */
+void invites_forget_withdrawn(struct network_register *self);
 
 struct register_server *servers_find(struct register_server *servers, size_t count,
                                      const struct node_id *node);

@@ -1,13 +1,14 @@
 /*
  * A snapshot of the register, big endian:
  *
- *     "LBREG" u8 version (1) | u8 founded, u8 waits | name | network id 32
+ *     "LBREG" u8 version (2) | u8 founded, u8 waits | name | network id 32
  *     | u64 last serial, next server, deny number, deny made
  *     | u32 count, members by node id | u32 count, waiting by key digest | u32 count, invitations
  *     | u8 count, servers | u8 count, offers | u8 count, former ones
  *
- * Texts and blobs with a u16 size before them. It comes from a disk or from another coordinator and
- * is checked as a whole before it counts.
+ * Texts and blobs with a u16 size before them. Version 1, which is read, too, had invitations
+ * without their uses, when they were made, and the withdrawn ones. It comes from a disk or from
+ * another coordinator and is checked as a whole before it counts.
  */
 #include "services/coordinator/register_inside.h"
 
@@ -18,7 +19,7 @@
 #include <stdlib.h>
 
 #define MAGIC   "LBREG"
-#define VERSION 1
+#define VERSION 2
 
 /* Bytes a row takes at most. */
 #define HEAD_MAX    256u
@@ -69,6 +70,9 @@ static void write_invite(struct writer *out, const struct register_invite *row)
     writer_put(out, row->secret, sizeof row->secret);
     writer_u32(out, row->uses_left);
     writer_u64(out, row->expires_s);
+    writer_u32(out, row->uses);
+    writer_u64(out, row->made_s);
+    writer_u8(out, row->withdrawn);
 }
 
 static void write_server(struct writer *out, const struct register_server *row)
@@ -252,7 +256,26 @@ static void read_waiting(struct network_register *self, struct cursor *in)
     }
 }
 
-static void read_invites(struct network_register *self, struct cursor *in)
+static void read_invite(struct cursor *in, unsigned version, struct register_invite *row)
+{
+    cursor_copy(in, row->invite, sizeof row->invite);
+    cursor_copy(in, row->secret, sizeof row->secret);
+    row->uses_left = cursor_u32(in);
+    row->expires_s = cursor_u64(in);
+    if (version > 1) {
+        row->uses = cursor_u32(in);
+        row->made_s = cursor_u64(in);
+        row->withdrawn = cursor_bool(in);
+    }
+}
+
+static bool is_invite_sound(const struct register_invite *row)
+{
+    return row->uses <= REGISTER_USES_MAX &&
+           row->uses_left <= (row->uses != 0 ? row->uses : REGISTER_USES_MAX);
+}
+
+static void read_invites(struct network_register *self, struct cursor *in, unsigned version)
 {
     size_t count = read_count(in, REGISTER_INVITES_MAX, INVITE_MIN);
 
@@ -261,12 +284,9 @@ static void read_invites(struct network_register *self, struct cursor *in)
     for (size_t i = 0; i < count && !in->failed; i++) {
         struct register_invite *row = &self->invites[i];
 
-        cursor_copy(in, row->invite, sizeof row->invite);
-        cursor_copy(in, row->secret, sizeof row->secret);
-        row->uses_left = cursor_u32(in);
-        row->expires_s = cursor_u64(in);
+        read_invite(in, version, row);
         self->invites_count = i + 1;
-        if (row->uses_left > REGISTER_USES_MAX ||
+        if (!is_invite_sound(row) ||
             (i > 0 && memcmp(row[-1].invite, row->invite, REGISTER_INVITE_SIZE) >= 0)) {
             in->failed = true;
         }
@@ -356,7 +376,7 @@ static void read_former(struct network_register *self, struct cursor *in)
     }
 }
 
-static void read_all(struct network_register *self, struct cursor *in)
+static void read_all(struct network_register *self, struct cursor *in, unsigned version)
 {
     self->founded = cursor_bool(in);
     self->waits_for_approval = cursor_bool(in);
@@ -368,7 +388,7 @@ static void read_all(struct network_register *self, struct cursor *in)
     self->deny_made_s = cursor_u64(in);
     read_members(self, in);
     read_waiting(self, in);
-    read_invites(self, in);
+    read_invites(self, in, version);
     read_servers(self, in);
     read_offers(self, in);
     read_former(self, in);
@@ -384,17 +404,19 @@ lb_err register_restore(struct network_register *self, struct bytes snapshot)
 {
     struct cursor in = { .data = snapshot.data, .left = snapshot.size };
     const uint8_t *magic = cursor_take(&in, sizeof MAGIC - 1);
+    unsigned version;
     struct network_register *fresh;
     lb_err err = LB_OK;
 
     if (magic == NULL || memcmp(magic, MAGIC, sizeof MAGIC - 1) != 0) {
         return LB_CORRUPT;
     }
-    if (cursor_u8(&in) != VERSION) {
+    version = cursor_u8(&in);
+    if (version == 0 || version > VERSION) {
         return in.failed ? LB_CORRUPT : LB_UNSUPPORTED;
     }
     fresh = register_new();
-    read_all(fresh, &in);
+    read_all(fresh, &in, version);
     if (in.failed) {
         err = LB_CORRUPT;
     } else {

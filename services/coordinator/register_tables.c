@@ -275,13 +275,35 @@ void invites_add(struct network_register *self, const struct register_invite *ro
     self->invites_count++;
 }
 
-void invites_remove(struct network_register *self, struct register_invite *row)
+void invites_forget_withdrawn(struct network_register *self)
 {
-    size_t at = (size_t)(row - self->invites);
+    size_t kept = 0;
 
-    assert(at < self->invites_count);
-    self->invites_count--;
-    memmove(row, row + 1, (self->invites_count - at) * sizeof *row);
+    for (size_t i = 0; i < self->invites_count; i++) {
+        if (!self->invites[i].withdrawn) {
+            self->invites[kept++] = self->invites[i];
+        }
+    }
+    self->invites_count = kept;
+}
+
+size_t register_invites(const struct network_register *self,
+                        const uint8_t after[REGISTER_INVITE_SIZE],
+                        const struct register_invite **ret_invites, size_t most, bool *ret_more)
+{
+    size_t at = after != NULL ? invites_place(self, after) : 0;
+    size_t count = 0;
+
+    if (after != NULL && at < self->invites_count &&
+        memcmp(self->invites[at].invite, after, REGISTER_INVITE_SIZE) == 0) {
+        at++;
+    }
+    while (at + count < self->invites_count && count < most) {
+        ret_invites[count] = &self->invites[at + count];
+        count++;
+    }
+    *ret_more = at + count < self->invites_count;
+    return count;
 }
 
 /* ---- coordinators ---- */

@@ -51,13 +51,6 @@ size_t register_waiting_count(const struct network_register *self)
     return self->waiting_count - self->rejected_count;
 }
 
-size_t register_invites(const struct network_register *self,
-                        const struct register_invite **ret_invites)
-{
-    *ret_invites = self->invites;
-    return self->invites_count;
-}
-
 /* ---- coordinators ---- */
 
 size_t register_servers(const struct network_register *self,
@@ -227,7 +220,9 @@ void register_check(const struct network_register *self)
     check_members(self);
     check_waiting(self);
     for (size_t i = 0; i < self->invites_count; i++) {
-        assert(self->invites[i].uses_left <= REGISTER_USES_MAX);
+        assert(self->invites[i].uses <= REGISTER_USES_MAX);
+        assert(self->invites[i].uses_left <=
+               (self->invites[i].uses != 0 ? self->invites[i].uses : REGISTER_USES_MAX));
         assert(i == 0 || memcmp(self->invites[i - 1].invite, self->invites[i].invite,
                                 REGISTER_INVITE_SIZE) < 0);
     }

@@ -14,7 +14,7 @@
 #include <string.h>
 
 #define MEMBERS_A_REPLY 500u
-#define INVITES_A_REPLY 1000u
+#define INVITES_A_REPLY 500u
 
 static bool is_there(struct coordinator *self, struct call **call)
 {
@@ -272,6 +272,7 @@ static void on_invited(void *ctx, const struct decision *decision)
     } else {
         token.token = text;
         token.expires_s = it->expires_s;
+        token.invite = (ProtobufCBinaryData){ sizeof it->token.invite, it->token.invite };
         reply.body_case = LB__COORDINATOR__REPLY__BODY_TOKEN;
         reply.token = &token;
         call_reply(&it->call, &reply.base);
@@ -338,34 +339,42 @@ static void on_invite(void *ctx, struct call *call, const void *body)
     proposals_make(self->proposals, &command, limit_ms(call), on_invited, it);
 }
 
+static void set_invitation(Lb__Coordinator__Invitation *row, const struct register_invite *invite)
+{
+    lb__coordinator__invitation__init(row);
+    row->invite = (ProtobufCBinaryData){ REGISTER_INVITE_SIZE, (uint8_t *)invite->invite };
+    row->uses_left = invite->uses_left;
+    row->expires_s = invite->expires_s;
+    row->uses = invite->uses;
+    row->made_s = invite->made_s;
+    row->withdrawn = invite->withdrawn;
+}
+
 static void on_list_invites(void *ctx, struct call *call, const void *body)
 {
     struct coordinator *self = ctx;
-    Lb__Coordinator__OpenInvite rows[INVITES_A_REPLY], *pointers[INVITES_A_REPLY];
+    const Lb__Coordinator__ListInvites *asks = body;
+    const struct register_invite *found[INVITES_A_REPLY];
+    Lb__Coordinator__Invitation rows[INVITES_A_REPLY], *pointers[INVITES_A_REPLY];
     Lb__Coordinator__Invites list = LB__COORDINATOR__INVITES__INIT;
     Lb__Coordinator__Reply reply = LB__COORDINATOR__REPLY__INIT;
-    const struct register_invite *invites;
-    uint64_t now_s = clock_wall_s();
-    size_t count;
+    bool more;
 
-    (void)body;
     if (!is_there(self, &call)) {
         return;
     }
-    count = register_invites(self->reg, &invites);
-    for (size_t i = 0; i < count && list.n_invites < INVITES_A_REPLY; i++) {
-        Lb__Coordinator__OpenInvite *row = &rows[list.n_invites];
-
-        if (invites[i].uses_left == 0 || now_s >= invites[i].expires_s) {
-            continue;
-        }
-        lb__coordinator__open_invite__init(row);
-        row->invite = (ProtobufCBinaryData){ REGISTER_INVITE_SIZE, (uint8_t *)invites[i].invite };
-        row->uses_left = invites[i].uses_left;
-        row->expires_s = invites[i].expires_s;
-        pointers[list.n_invites++] = row;
+    if (asks->after.len != 0 && asks->after.len != REGISTER_INVITE_SIZE) {
+        call_fail(&call, LB_INVALID, "after is the id of an invitation, of 6 bytes");
+        return;
+    }
+    list.n_invites = register_invites(self->reg, asks->after.len > 0 ? asks->after.data : NULL,
+                                      found, INVITES_A_REPLY, &more);
+    for (size_t i = 0; i < list.n_invites; i++) {
+        set_invitation(&rows[i], found[i]);
+        pointers[i] = &rows[i];
     }
     list.invites = pointers;
+    list.more = more;
     reply.body_case = LB__COORDINATOR__REPLY__BODY_INVITES;
     reply.invites = &list;
     call_reply(&call, &reply.base);

@@ -20,7 +20,7 @@
 #define API_VALUE_MAX     (1024u * 1024)
 #define API_KEY_MAX       1024
 #define API_TTL_S_MAX     (365u * 24 * 3600) /* what lb-storage takes */
-#define API_METHODS_COUNT 35
+#define API_METHODS_COUNT 37
 
 struct view;
 struct Lb__Swarm__Transfer;

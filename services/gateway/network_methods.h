@@ -17,6 +17,7 @@
 #define API_INVITE_ADDRESS_MAX   263u
 #define API_CERTIFICATE_MAX      2048u
 #define API_KEY_DIGEST_SIZE      32u
+#define API_INVITATION_ID_SIZE   6u
 
 /* Asked of lb-member. */
 ask_fn network_ask_membership, network_ask_send, network_ask_list, network_ask_read,
@@ -24,9 +25,10 @@ ask_fn network_ask_membership, network_ask_send, network_ask_list, network_ask_r
 translate_fn network_translate_membership, network_translate_sent, network_translate_list,
     network_translate_read, network_translate_removed, network_translate_renewed;
 
-/* Asked of lb-coordinator. */
-ask_fn network_ask_invite, network_ask_members, network_ask_decide, network_ask_revoke,
-    network_ask_group, network_ask_add_server, network_ask_remove_server;
-translate_fn network_translate_invite, network_translate_members, network_translate_decided,
-    network_translate_revoked, network_translate_group, network_translate_server_added,
-    network_translate_server_removed;
+/* Asked of lb-coordinator (network_register.c). */
+ask_fn network_ask_invite, network_ask_invitations, network_ask_withdraw, network_ask_members,
+    network_ask_decide, network_ask_revoke, network_ask_group, network_ask_add_server,
+    network_ask_remove_server;
+translate_fn network_translate_invite, network_translate_invitations, network_translate_withdrawn,
+    network_translate_members, network_translate_decided, network_translate_revoked,
+    network_translate_group, network_translate_server_added, network_translate_server_removed;

@@ -31,6 +31,8 @@ ROWS = (
     (("lb-admin", "scale", "tr"), {"transport="}),
     (("lb-admin", "config", ""), {"check", "show"}),
     (("lb-admin", "members", ""), {"pending", "approve", "reject"}),
+    (("lb-admin", "network", ""), {"create", "invitations", "withdraw"}),
+    (("lb-admin", "network", "withdraw", ""), set()),
     (("lb-admin", "members", "--j"), {"--json"}),
     (("lb-admin", "config", "check", "ima"), {"image.iso", "images"}),
     (("littlebird", "share", "image."), {"image.iso"}),

@@ -1,5 +1,6 @@
 /* Private networks as a person names and sees them: members, coordinators, addresses, messages. */
 #include "services/cli/group.h"
+#include "services/cli/invitation.h"
 #include "services/cli/member_name.h"
 #include "services/cli/offline.h"
 #include "services/cli/text.h"
@@ -72,6 +73,90 @@ static void a_fingerprint_is_compared(void **state)
     const struct fingerprint_row *row = *state;
 
     assert_int_equal(member_fingerprint_equal(row->typed, "4f1a-92c3-0b7e-55d0"), row->same);
+}
+
+/* ---- invitations ---- */
+
+static const struct invitation_name_row {
+    const char *what, *text;
+    enum invitation_name name;
+} invitation_name_rows[] = {
+    { "as it is listed", "4f1a92c30b7e", INVITATION_NAMED },
+    { "in capitals", "4F1A92C30B7E", INVITATION_NAMED },
+    { "its beginning is not enough", "4f1a92c30b", INVITATION_NOT_NAMED },
+    { "a digit too many", "4f1a92c30b7e0", INVITATION_NOT_NAMED },
+    { "another word", "lab-3", INVITATION_NOT_NAMED },
+    { "nothing", "", INVITATION_NOT_NAMED },
+    { "the token", "lb1.TxqSwwt-VdARIjNEVWZ3iJmqu8w", INVITATION_IS_TOKEN },
+    { "a token that was cut", "lb1.", INVITATION_IS_TOKEN },
+};
+
+static void an_invitation_is_named(void **state)
+{
+    const struct invitation_name_row *row = *state;
+    uint8_t found[INVITATION_ID_SIZE] = { 0 };
+
+    assert_int_equal(invitation_parse(row->text, found), row->name);
+    if (row->name == INVITATION_NAMED)
+        assert_memory_equal(found, id, sizeof found);
+}
+
+#define NOW 1795860720u /* 2026-11-28 10:12 */
+
+static const struct invitation_row {
+    const char *what;
+    uint32_t uses_left, uses;
+    int expires_in_s;
+    bool withdrawn;
+    const char *uses_text, *state, *expiry;
+} invitation_rows[] = {
+    { "one that nobody has used", 30, 30, 7200, false, "30 of 30", "open",
+      "2026-11-28 12:12, in 2h 0m" },
+    { "one that some have used", 3, 30, 59, false, "3 of 30", "open", "2026-11-28 10:12, in 59s" },
+    { "one that is used up", 0, 30, 7200, false, "0 of 30", "used up",
+      "2026-11-28 12:12, in 2h 0m" },
+    { "one that was withdrawn", 3, 30, 7200, true, "3 of 30", "withdrawn",
+      "2026-11-28 12:12, in 2h 0m" },
+    { "withdrawn counts more than used up", 0, 1, 7200, true, "0 of 1", "withdrawn",
+      "2026-11-28 12:12, in 2h 0m" },
+    { "one that has expired and is not swept yet", 3, 30, 0, false, "3 of 30", "expired",
+      "2026-11-28 10:12" },
+    { "expired counts more than used up", 0, 30, -60, false, "0 of 30", "expired",
+      "2026-11-28 10:11" },
+    { "one of before there was a count", 3, 0, 7200, false, "3", "open",
+      "2026-11-28 12:12, in 2h 0m" },
+};
+
+static void an_invitation_is_shown(void **state)
+{
+    const struct invitation_row *row = *state;
+    Littlebird__V1__Invitation invitation = LITTLEBIRD__V1__INVITATION__INIT;
+    char text[INVITATION_TEXT_SIZE];
+
+    setenv("TZ", "UTC", 1);
+    tzset();
+    invitation.uses_left = row->uses_left;
+    invitation.uses = row->uses;
+    invitation.expires_s = (uint64_t)((int64_t)NOW + row->expires_in_s);
+    invitation.withdrawn = row->withdrawn;
+    assert_string_equal(invitation_uses_text(&invitation, text), row->uses_text);
+    assert_string_equal(invitation_state_text(&invitation, NOW), row->state);
+    assert_string_equal(invitation_expiry_text(&invitation, NOW, text), row->expiry);
+}
+
+static void the_newest_invitation_is_the_last(void **state)
+{
+    uint8_t low[INVITATION_ID_SIZE] = { 1 }, high[INVITATION_ID_SIZE] = { 2 };
+    Littlebird__V1__Invitation a = LITTLEBIRD__V1__INVITATION__INIT, b = a;
+
+    (void)state;
+    a.invitation_id = (ProtobufCBinaryData){ sizeof high, high };
+    b.invitation_id = (ProtobufCBinaryData){ sizeof low, low };
+    assert_true(invitation_compare(&a, &b) > 0); /* of the same second: by id */
+    assert_int_equal(invitation_compare(&a, &a), 0);
+    b.made_s = 1;
+    assert_true(invitation_compare(&a, &b) < 0);
+    assert_true(invitation_compare(&b, &a) > 0);
 }
 
 /* ---- addresses ---- */
@@ -256,6 +341,7 @@ static void a_moment_is_shown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_newest_invitation_is_the_last),
         cmocka_unit_test(each_has_its_role),
         cmocka_unit_test(a_group_says_what_it_survives),
         cmocka_unit_test(a_moment_is_shown),
@@ -263,6 +349,8 @@ int main(void)
 
     return RUN_ROWS(name_rows, a_member_is_named) +
            RUN_ROWS(fingerprint_rows, a_fingerprint_is_compared) +
+           RUN_ROWS(invitation_name_rows, an_invitation_is_named) +
+           RUN_ROWS(invitation_rows, an_invitation_is_shown) +
            RUN_ROWS(address_rows, an_address_is_checked) +
            RUN_ROWS(find_rows, a_coordinator_is_found) +
            RUN_ROWS(harmless_rows, a_text_is_made_harmless) +

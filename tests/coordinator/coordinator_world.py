@@ -21,7 +21,7 @@ TOOL = os.path.join(e2e.BIN, "coordinator-tool")
 # lb.coordinator.Request, by the numbers of its oneof
 INVITE, LIST_MEMBERS, DECIDE, REVOKE, GET_GROUP, ADD_SERVER, REMOVE_SERVER = range(1, 8)
 LIST_INVITES, WITHDRAW, SET_POLICY = 8, 9, 10
-FULL, UNAVAILABLE, DENIED, CONFLICT, NOT_FOUND, NO_SPACE = 9, 4, 6, 8, 2, 12
+INVALID, NOT_FOUND, UNAVAILABLE, DENIED, EXISTS, CONFLICT, FULL, NO_SPACE = 1, 2, 4, 6, 7, 8, 9, 12
 
 
 class Refused(Exception):
@@ -130,6 +130,21 @@ class Coordinator:
     def invite(self, uses=1, ttl_s=3600, addresses=()):
         body = field_number(1, uses) + field_number(2, ttl_s) + b"".join(field_text(3, text) for text in addresses)
         return zmtp.fields(self.ask(INVITE, body))[1].decode()
+
+    def invitations(self):
+        """{id: dictionary}, of all pages."""
+        found, after = {}, b""
+        while True:
+            reply = all_fields(self.ask(LIST_INVITES, field_bytes(1, after) if after else b""))
+            for row in map(all_fields, reply.get(1, [])):
+                after = row[1][0]
+                found[after] = {"left": row.get(2, [0])[0], "expires_s": row[3][0], "uses": row.get(4, [0])[0],
+                                "made_s": row.get(5, [0])[0], "withdrawn": bool(row.get(6, [0])[0])}
+            if not reply.get(2, [0])[0]:
+                return found
+
+    def withdraw(self, invite):
+        self.ask(WITHDRAW, field_bytes(1, invite))
 
     def members(self, pending=False):
         """All of them: dictionaries."""

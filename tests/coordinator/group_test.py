@@ -135,6 +135,45 @@ def same_token_same_key(net):
     assert len(raced[0]) == 1 and len(raced[1]) == 19, raced
 
 
+def withdrawn(net):
+    """By whichever coordinator: nobody comes by that token any more, and each of them lists what became of it."""
+    follower = next(one for one in net.coordinators if not one.leads())
+    everywhere = [one.address for one in net.coordinators]
+    known = set(follower.invitations())
+    token, kept = follower.invite(uses=3, addresses=everywhere), follower.invite(uses=2, addresses=everywhere)
+    assert join(token)[0] and join(kept)[0]
+    invite, = (one for one, row in follower.invitations().items() if one not in known and row["uses"] == 3)
+    follower.withdraw(invite)
+    settle(net)
+    for one in net.coordinators:
+        new = {(row["withdrawn"], row["left"], row["uses"])
+               for number, row in one.invitations().items() if number not in known}
+        assert new == {(True, 2, 3), (False, 1, 2)}, (one.name, new)
+    admitted, others = join(token, check=False)
+    assert admitted == [] and "withdrawn" in others[0], others
+    assert join(kept)[0]
+    for asked, err in ((invite, world.EXISTS), (bytes(6), world.NOT_FOUND), (bytes(5), world.INVALID)):
+        try:
+            net.leader().withdraw(asked)
+            raise AssertionError(f"withdrawn: {asked}")
+        except Refused as refused:
+            assert refused.err == err, refused
+    follower.kill("coordinator")
+    follower.start("coordinator")
+    settle(net)
+    assert follower.invitations()[invite]["withdrawn"]
+
+
+def many_invitations(net):
+    """They are listed page by page, each once and in order."""
+    leader = net.leader()
+    before = len(leader.invitations())
+    for _ in range(501):
+        leader.invite(ttl_s=60)
+    found = list(leader.invitations())
+    assert len(found) == before + 501 and found == sorted(found), len(found)
+
+
 def revoked(net):
     """A follower takes it as well as the leader does; each signs the list for its own node."""
     follower = next(one for one in net.coordinators if not one.leads())
@@ -258,6 +297,8 @@ def main():
         no_majority(net)
         killed_at_each_step(net)
         same_token_same_key(net)
+        withdrawn(net)
+        many_invitations(net)
         revoked(net)
         after_a_holiday(net)
         other = removed(net)

@@ -36,6 +36,12 @@ static const struct row {
     { "who has joined keeps that when the token has expired", "*a join:pa +1d join:pa", ".2.2" },
     { "there is one invitation of an id", "*a *a", ".E" },
     { "nobody withdraws what is not there", "-a", "N" },
+    { "nor what was withdrawn", "*a -a -a", "..E" },
+    { "what is used up may be withdrawn", "*a join:pa -a", ".2." },
+    { "an invitation that was withdrawn is not made again", "*a -a *a join:pa", "..ED" },
+    { "that it was is forgotten when it has expired", "*a -a +1d sweep -a", "....N" },
+    { "who waits by a token that is withdrawn then may be admitted",
+      "approval *a join:pa -a admit:p", "..w.2" },
     { "with approval one waits", "approval *a join:pa join:pa", "..ww" },
     { "and is admitted then", "approval *a join:pa admit:p join:pa", "..w22" },
     { "or not, however often it asks", "approval *a3 join:pa reject:p join:pa", "..w.D" },
@@ -164,32 +170,155 @@ static struct register_command command_of(const struct world *world, const char 
     return command;
 }
 
-static void test_story(void **state)
+static void tell(struct world *world, const char *told, char *ret_answers)
 {
-    const struct row *row = *state;
-    char story[256], answers[64] = "";
-    struct world world;
-    size_t at = 0;
+    char story[256];
     char *save;
 
-    world_init(&world);
-    snprintf(story, sizeof story, "%s", row->story);
+    snprintf(story, sizeof story, "%s", told);
     for (char *word = strtok_r(story, " ", &save); word != NULL;
          word = strtok_r(NULL, " ", &save)) {
         struct register_result result = { .outcome = REGISTER_DONE };
 
         if (word[0] == '+') {
-            world.now_s += seconds_of(word + 1);
+            world->now_s += seconds_of(word + 1);
         } else {
-            struct register_command command = command_of(&world, word);
+            struct register_command command = command_of(world, word);
 
-            result = world_apply(&world, &command);
+            result = world_apply(world, &command);
         }
-        register_check(world.reg);
-        answers[at++] = letter_of(&world, &result);
+        register_check(world->reg);
+        *ret_answers++ = letter_of(world, &result);
     }
+    *ret_answers = '\0';
+}
+
+static void test_story(void **state)
+{
+    const struct row *row = *state;
+    char answers[64];
+    struct world world;
+
+    world_init(&world);
+    tell(&world, row->story, answers);
     assert_string_equal(answers, row->answers);
     world_done(&world);
+}
+
+/* ---- invitations, as they are listed ---- */
+
+/* Of each its letter, a - when it was withdrawn, and the uses left of how many. */
+static const struct list_row {
+    const char *what, *story, *listed;
+} list_rows[] = {
+    { "no invitation", "", "" },
+    { "one that nobody has used", "*a3", "a3/3" },
+    { "one that two have used", "*a3 join:pa join:qa", "a1/3" },
+    { "one that is used up", "*a join:pa", "a0/1" },
+    { "one that was withdrawn, with what it had left", "*a3 join:pa -a", "-a2/3" },
+    { "in order of their ids", "*b *a2 *c", "a2/2 b1/1 c1/1" },
+    { "until they have expired", "*b *a2 -a +1d *c sweep", "c1/1" },
+    { "who waits has used it", "approval *a2 join:pa", "a1/2" },
+};
+
+static void list_text(const struct network_register *reg, char *ret_text, size_t size)
+{
+    const struct register_invite *found[8];
+    bool more;
+    size_t count = register_invites(reg, NULL, found, 8, &more);
+
+    ret_text[0] = '\0';
+    for (size_t i = 0; i < count; i++) {
+        size_t used = strlen(ret_text);
+
+        snprintf(ret_text + used, size - used, "%s%s%c%u/%u", i > 0 ? " " : "",
+                 found[i]->withdrawn ? "-" : "", found[i]->invite[0], found[i]->uses_left,
+                 found[i]->uses);
+        assert_in_range(found[i]->made_s, WORLD_T0, found[i]->expires_s - 1);
+    }
+    assert_false(more);
+}
+
+static void test_list(void **state)
+{
+    const struct list_row *row = *state;
+    char answers[64], text[128];
+    struct world world, other;
+    uint8_t *snapshot;
+    size_t size;
+
+    world_init(&world);
+    world_init(&other);
+    tell(&world, row->story, answers);
+    list_text(world.reg, text, sizeof text);
+    assert_string_equal(text, row->listed);
+    register_snapshot(world.reg, &snapshot, &size);
+    assert_int_equal(register_restore(other.reg, bytes_of(snapshot, size)), LB_OK);
+    list_text(other.reg, text, sizeof text);
+    assert_string_equal(text, row->listed);
+    free(snapshot);
+    world_done(&world);
+    world_done(&other);
+}
+
+static void test_list_goes_on_after(void **state)
+{
+    const uint8_t before_b[REGISTER_INVITE_SIZE] = { 'a', 'z' };
+    const struct register_invite *found[2];
+    char answers[64];
+    struct world world;
+    bool more;
+
+    (void)state;
+    world_init(&world);
+    tell(&world, "*a *b *c", answers);
+    assert_int_equal(register_invites(world.reg, NULL, found, 2, &more), 2);
+    assert_true(more);
+    assert_int_equal(register_invites(world.reg, found[1]->invite, found, 2, &more), 1);
+    assert_false(more);
+    assert_int_equal(found[0]->invite[0], 'c');
+    assert_int_equal(register_invites(world.reg, found[0]->invite, found, 2, &more), 0);
+    assert_false(more);
+    assert_int_equal(register_invites(world.reg, before_b, found, 2, &more), 2); /* which is gone */
+    assert_int_equal(found[0]->invite[0], 'b');
+    world_done(&world);
+}
+
+/* In version 1 an invitation ended with the moment it expires at. */
+static void test_snapshot_of_version_1(void **state)
+{
+    enum { OLD = REGISTER_INVITE_SIZE + REGISTER_DIGEST_SIZE + 4 + 8, MORE = 4 + 8 + 1 };
+    uint8_t token[REGISTER_INVITE_SIZE + REGISTER_DIGEST_SIZE];
+    const struct register_invite *invite;
+    struct world world, other;
+    uint8_t *data, *row;
+    char answers[64];
+    size_t size;
+    bool more;
+
+    (void)state;
+    world_init(&world);
+    world_init(&other);
+    tell(&world, "*a3", answers);
+    register_snapshot(world.reg, &data, &size);
+    memset(token, 'a', sizeof token);
+    row = memmem(data, size, token, sizeof token);
+    assert_non_null(row);
+    memmove(row + OLD, row + OLD + MORE, size - (size_t)(row - data) - OLD - MORE);
+    assert_int_equal(data[5], 2);
+    data[5] = 1;
+    assert_int_equal(register_restore(other.reg, bytes_of(data, size)), LB_CORRUPT);
+    assert_int_equal(register_restore(other.reg, bytes_of(data, size - MORE)), LB_OK);
+    register_check(other.reg);
+    assert_int_equal(register_invites(other.reg, NULL, &invite, 1, &more), 1);
+    assert_int_equal(invite->uses, 0);
+    assert_int_equal(invite->made_s, 0);
+    assert_int_equal(invite->uses_left, 3);
+    tell(&other, "join:pa join:qa -a join:ra -a", answers);
+    assert_string_equal(answers, "23.DE");
+    free(data);
+    world_done(&world);
+    world_done(&other);
 }
 
 /* ---- commands ---- */
@@ -392,7 +521,7 @@ static void set_number(struct register_command *command, uint32_t number)
 static void test_full_of_invitations(void **state)
 {
     struct world world;
-    struct register_command invite;
+    struct register_command invite, withdraw;
 
     (void)state;
     world_init(&world);
@@ -402,6 +531,12 @@ static void test_full_of_invitations(void **state)
         assert_int_equal(world_apply(&world, &invite).err, LB_OK);
     }
     set_number(&invite, REGISTER_INVITES_MAX);
+    assert_int_equal(world_apply(&world, &invite).err, LB_FULL);
+    withdraw = world_command(&world, VERB_WITHDRAW);
+    assert_int_equal(world_apply(&world, &withdraw).err, LB_OK); /* one of id 0 */
+    assert_int_equal(world_apply(&world, &invite).err, LB_OK);
+    assert_int_equal(world_apply(&world, &withdraw).err, LB_NOT_FOUND); /* it has made room */
+    set_number(&invite, REGISTER_INVITES_MAX + 1);
     assert_int_equal(world_apply(&world, &invite).err, LB_FULL);
     world.now_s += 2 * 24 * 3600;
     invite.now_s = world.now_s;
@@ -491,6 +626,7 @@ static void test_full_of_waiting(void **state)
 struct history {
     uint64_t serial;
     unsigned taken[4]; /* uses that the invitations have admitted, of 3 each */
+    bool is_withdrawn[4];
     struct node_id node_of[10];
     bool has_node[10];
 };
@@ -537,11 +673,16 @@ static void look(struct world *world, struct history *history,
     forget(world, history);
     if (command->verb == VERB_INVITE && result->err == LB_OK) {
         history->taken[token] = 0;
+        history->is_withdrawn[token] = false;
+    }
+    if (command->verb == VERB_WITHDRAW && result->err == LB_OK) {
+        history->is_withdrawn[token] = true;
     }
     if (command->verb == VERB_JOIN && result->outcome == REGISTER_ADMITTED &&
         register_last_serial(world->reg) > history->serial) {
         history->taken[token]++;
         assert_true(history->taken[token] <= 3);
+        assert_false(history->is_withdrawn[token]);
     }
     if (result->outcome == REGISTER_ADMITTED) {
         member = register_member(world->reg, &result->node);
@@ -630,11 +771,14 @@ int main(void)
         cmocka_unit_test(test_denied_until_the_certificates_end),
         cmocka_unit_test(test_denied_is_signed_anew_by_a_new_intermediate),
         cmocka_unit_test(test_former_is_denied_with_its_intermediate),
+        cmocka_unit_test(test_list_goes_on_after),
+        cmocka_unit_test(test_snapshot_of_version_1),
         cmocka_unit_test(test_full_of_invitations),
         cmocka_unit_test(test_full_of_members),
         cmocka_unit_test(test_full_of_waiting),
         cmocka_unit_test(test_any_history),
     };
 
-    return RUN_ROWS(rows, test_story) + cmocka_run_group_tests(tests, NULL, NULL);
+    return RUN_ROWS(rows, test_story) + RUN_ROWS(list_rows, test_list) +
+           cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -344,6 +344,12 @@ def check_people(system):
         assert system.command(person, "lb-admin", "status").returncode in (0, 1, 2), person.name
     restart = system.command(alice, "lb-admin", "restart", "swarm")
     assert restart.returncode == 1 and b"littlebird-admin" in restart.stderr, restart
+    for words in (("invitations",), ("withdraw", "0" * 12)):
+        refused = system.command(alice, "lb-admin", "network", *words)
+        assert refused.returncode == 1 and b"littlebird-admin" in refused.stderr, refused
+    listed = system.command(boss, "lb-admin", "network", "invitations")
+    assert listed.returncode == 0 and b"there is no invitation" in listed.stderr, listed
+    assert system.command(boss, "lb-admin", "network", "withdraw", "0" * 12).returncode == 4
     for person, denied in ((root, False), (alice, True), (boss, False)):
         for method in ("RestartService", "ScaleService", "SetLogLevel", "Reload", "Stop"):
             code = as_user(person, lambda method=method: api_code("NodeService/" + method))
@@ -359,7 +365,7 @@ def check_people(system):
     for spoof in (b"", claim):
         code = as_user(net, lambda spoof=spoof: api_code("NodeService/GetServerInfo", spoof), system.people)
         assert code == PERMISSION_DENIED, (spoof, code)
-    assert system.counter("gateway", "calls_denied") == 6 + 2, "each one is counted"
+    assert system.counter("gateway", "calls_denied") == 8 + 2, "each one is counted"
     log = system.text("gateway")
     assert f"change asked by uid={boss.uid} " in log and "method=NodeService/Stop" in log, log
     assert f"change asked by uid={alice.uid} " not in log, log

@@ -11,7 +11,7 @@ import signal
 import time
 
 from node import Lab, wait_for
-from private import Member, in_own_net
+from private import Member, Token, in_own_net
 
 
 def leader_of(coordinators):
@@ -60,6 +60,21 @@ def renew_all(group, root):
     assert said.count("signs until") == 3, said
     wait_for("each to have its new one", lambda: all(
         node.group()["intermediate_until_s"] > until for node, until in zip(group, before)))
+
+
+def withdraw_at_another(lab, coordinators):
+    """Made at one, withdrawn at another, and the third admits nobody by it; all three list the same."""
+    made, withdrawn, asked = coordinators
+    token = made.invite("--uses", "2", "--address", asked.join_address)
+    number = Token(token).invite.hex()
+    wait_for("the others to know of it", lambda: number in withdrawn.invitations())
+    withdrawn.withdraw(number)
+    refused = Member(lab, "too-late").join(token, "--timeout", "20s", check=False)
+    assert refused.returncode == 1 and b"withdrawn" in refused.stderr, refused
+    wait_for("the same list at each", lambda: all(
+        node.invitations() == made.invitations() for node in coordinators))
+    assert made.invitations()[number]["withdrawn"]
+    assert made.withdraw(number, check=False).returncode == 1
 
 
 def kill_leader_while_joining(lab, coordinators, count):
@@ -115,6 +130,7 @@ def main():
     count = parser.parse_args().joins
     with Lab() as lab:
         coordinators = make_group(lab)
+        withdraw_at_another(lab, coordinators)
         dead, members = kill_leader_while_joining(lab, coordinators, count)
         without_majority(lab, coordinators, dead, members)
 

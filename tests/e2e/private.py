@@ -65,6 +65,14 @@ class Member(Node):
     def members(self, *which):
         return json.loads(self.admin("members", *which, "--json").stdout)["members"]
 
+    def invitations(self):
+        """{id: row}, in the order they were made in."""
+        rows = json.loads(self.admin("network", "invitations", "--json").stdout)["invitations"]
+        return {row["invitation_id"]: row for row in rows}
+
+    def withdraw(self, invitation, **options):
+        return self.admin("network", "withdraw", invitation, **options)
+
     def group(self):
         return json.loads(self.admin("coordinator", "status", "--json").stdout)
 

@@ -70,15 +70,58 @@ def refusals(first, lab):
     return other
 
 
+def withdrawal(first, lab):
+    """A token that was withdrawn admits nobody, the list says what became of each, and no list has a secret."""
+    invited = first.admin("invite", "--uses", "3", "--ttl", "1h")
+    token = invited.stdout.decode().strip()
+    number = Token(token).invite.hex()
+    assert f"lb-admin network withdraw {number}" in invited.stderr.decode(), invited
+    in_time, late = Member(lab, "in-time"), Member(lab, "too-late")
+    in_time.join(token)
+    row = first.invitations()[number]
+    assert (row["uses_left"], row["uses"], row["withdrawn"]) == (2, 3, False), row
+    assert 3500 < row["expires_s"] - time.time() <= 3600 and abs(row["made_s"] - time.time()) < 100, row
+
+    assert b"is withdrawn" in first.withdraw(number.upper()).stderr
+    refused = late.join(token, "--timeout", "20s", check=False)
+    assert refused.returncode == 1 and b"withdrawn" in refused.stderr, refused
+    assert in_time.node_id in {member["node_id"] for member in first.members()}, "who has joined stays"
+    row = first.invitations()[number]
+    assert (row["uses_left"], row["withdrawn"]) == (2, True), row
+
+    for name, code, words in ((number, 1, "already"), ("0" * 12, 4, "no invitation"), (number[:8], 2, "12 hexa"),
+                              (token, 2, "the token itself")):
+        wrong = first.withdraw(name, check=False)
+        assert wrong.returncode == code and words in wrong.stderr.decode(), wrong
+        assert token not in wrong.stderr.decode(), wrong
+    shown = first.admin("network", "invitations").stdout.decode()
+    lines = {line.split()[0]: line for line in shown.splitlines()}
+    assert "2 of 3" in lines[number] and "withdrawn" in lines[number], shown
+    assert any("0 of 1" in line and "used up" in line for line in lines.values()), shown
+    assert list(lines)[-1] == number, f"the newest is the last:\n{shown}"
+    everything = shown + json.dumps(first.invitations()) + first.log()
+    assert token not in everything and Token(token).secret.hex() not in everything, "a secret is told"
+
+    for node in (in_time, Member(lab, "of-no-network")):  # a member that coordinates nothing, and who is none
+        node.up()
+        for command in (("invitations",), ("withdraw", number)):
+            wrong = node.admin("network", *command, check=False)
+            said = wrong.stderr.decode()
+            assert wrong.returncode == 1 and ("no coordinator" in said or "open network" in said), wrong
+        node.down()
+        wrong = node.admin("network", "invitations", check=False)
+        assert wrong.returncode == 3, wrong
+
+
 def approval(lab):
     """With --approve a token is not enough: an operator compares fingerprints."""
     head = Member(lab, "head")
     head.create("approved", "--approve")
     head.up()
-    joins = []
-    for name in ("wanted", "unwanted"):
+    joins, tokens = [], [head.invite(), head.invite()]
+    for name, token in zip(("wanted", "unwanted"), tokens):
         node = Member(lab, name)
-        joins.append((node, node.start_join(head.invite())))
+        joins.append((node, node.start_join(token)))
     shown = []
     for node, join in joins:
         line = join.stderr.readline()
@@ -86,6 +129,7 @@ def approval(lab):
         shown.append(line.split("fingerprint ")[1].strip())
     pending = {row["fingerprint"] for row in head.members("pending")}
     assert pending == set(shown), (pending, shown)
+    head.withdraw(Token(tokens[0]).invite.hex())  # who waits goes on waiting
     head.admin("members", "approve", shown[0].replace("-", "").upper())
     head.admin("members", "reject", shown[1])
     assert joins[0][1].wait(60) == 0, joins[0][1].stderr.read()
@@ -201,7 +245,8 @@ def revoked(first, nodes):
     assert wrong.returncode == 1 and b"nothing was done" in wrong.stderr, wrong
     assert first.admin("revoke", first.node_id, check=False).returncode == 1, "a coordinator is removed first"
     begin = time.monotonic()
-    first.admin("revoke", node_id[:8])
+    said = first.admin("revoke", node_id[:8]).stderr.decode()
+    assert "lb-admin network withdraw" in said, said
     wait_for("the revoked node to be gone from every table", lambda: not any(
         contact["node_id"] == node_id for node in others for contact in node.contacts()), pause_s=0.5)
     took = time.monotonic() - begin
@@ -266,6 +311,7 @@ def main():
         assert lost == 0 and capture.bytes > FILE_SIZE * (count - 1), (lost, capture.bytes)
         assert not any(capture.found.values()), capture.found
         print(f"revoked: gone everywhere after {revoked(first, nodes):.1f} s")
+        withdrawal(first, lab)
         secrets_are_kept(first, root, token)
         approval(lab)
         with concurrent.futures.ThreadPoolExecutor(len(nodes)) as pool:

@@ -57,6 +57,7 @@ static void every_method_has_its_level(void **state)
                           "NodeService/SetLogLevel NodeService/Reload NodeService/Stop "
                           "SwarmService/SetTransferLimits "
                           "NetworkService/Renew NetworkService/Invite NetworkService/ListMembers "
+                          "NetworkService/ListInvitations NetworkService/WithdrawInvitation "
                           "NetworkService/DecideMember NetworkService/RevokeMember "
                           "NetworkService/GetCoordinators NetworkService/AddCoordinator "
                           "NetworkService/RemoveCoordinator ",

@@ -278,6 +278,70 @@ static void invite_is_checked(void **state)
     drop(asked);
 }
 
+static const struct invitation_row {
+    const char *what;
+    size_t id_size;
+    lb_err listed_after, withdrawn;
+} invitation_rows[] = {
+    { "no id: the first page", 0, LB_OK, LB_INVALID },
+    { "an id of 6 bytes", 6, LB_OK, LB_OK },
+    { "an id that was cut", 5, LB_INVALID, LB_INVALID },
+    { "the id of a node", 20, LB_INVALID, LB_INVALID },
+};
+
+static void an_invitation_is_named(void **state)
+{
+    const struct invitation_row *row = *state;
+    Littlebird__V1__ListInvitationsRequest list = PUBLIC_INIT(LIST_INVITATIONS_REQUEST);
+    Littlebird__V1__WithdrawInvitationRequest withdraw = PUBLIC_INIT(WITHDRAW_INVITATION_REQUEST);
+    Lb__Coordinator__Request *asked;
+
+    list.after = withdraw.invitation_id = ZEROS(row->id_size);
+    asked = ask(NETWORK("ListInvitations"), &list, row->listed_after);
+    if (row->listed_after == LB_OK) {
+        assert_int_equal(asked->list_invites->after.len, row->id_size);
+        drop(asked);
+    }
+    asked = ask(NETWORK("WithdrawInvitation"), &withdraw, row->withdrawn);
+    if (row->withdrawn == LB_OK) {
+        assert_int_equal(asked->withdraw->invite.len, row->id_size);
+        drop(asked);
+    }
+}
+
+static void invitations_are_told(void **state)
+{
+    Lb__Coordinator__Invitation invitation = LB__COORDINATOR__INVITATION__INIT;
+    Lb__Coordinator__Invitation *invitations[] = { &invitation };
+    Lb__Coordinator__Invites list = LB__COORDINATOR__INVITES__INIT;
+    Lb__Coordinator__Reply reply = LB__COORDINATOR__REPLY__INIT;
+    Littlebird__V1__ListInvitationsResponse *response;
+
+    (void)state;
+    assert_null(translate(NETWORK("ListInvitations"), &reply));
+    invitation.invite = BYTES("sixsix");
+    invitation.uses_left = 29;
+    invitation.uses = 30;
+    invitation.made_s = 7;
+    invitation.expires_s = 99;
+    invitation.withdrawn = 1;
+    list.invites = invitations;
+    list.n_invites = 1;
+    list.more = 1;
+    reply.body_case = LB__COORDINATOR__REPLY__BODY_INVITES;
+    reply.invites = &list;
+    response = translate(NETWORK("ListInvitations"), &reply);
+    assert_int_equal(response->n_invitations, 1);
+    assert_memory_equal(response->invitations[0]->invitation_id.data, "sixsix", 6);
+    assert_int_equal(response->invitations[0]->uses_left, 29);
+    assert_int_equal(response->invitations[0]->uses, 30);
+    assert_int_equal(response->invitations[0]->made_s, 7);
+    assert_int_equal(response->invitations[0]->expires_s, 99);
+    assert_true(response->invitations[0]->withdrawn);
+    assert_true(response->more);
+    drop(response);
+}
+
 static void a_token_is_told(void **state)
 {
     Lb__Coordinator__Token token = LB__COORDINATOR__TOKEN__INIT;
@@ -288,11 +352,13 @@ static void a_token_is_told(void **state)
     assert_null(translate(NETWORK("Invite"), &reply));
     token.token = TEXT("lb1.abc");
     token.expires_s = 99;
+    token.invite = BYTES("sixsix");
     reply.body_case = LB__COORDINATOR__REPLY__BODY_TOKEN;
     reply.token = &token;
     response = translate(NETWORK("Invite"), &reply);
     assert_string_equal(response->token, "lb1.abc");
     assert_int_equal(response->expires_s, 99);
+    assert_memory_equal(response->invitation_id.data, "sixsix", 6);
     drop(response);
 }
 
@@ -414,7 +480,8 @@ static void a_coordinator_comes_with_its_intermediate(void **state)
 static void done_is_told(void **state)
 {
     static const char *const names[] = { NETWORK("DecideMember"), NETWORK("RevokeMember"),
-                                         NETWORK("AddCoordinator"), NETWORK("RemoveCoordinator") };
+                                         NETWORK("AddCoordinator"), NETWORK("RemoveCoordinator"),
+                                         NETWORK("WithdrawInvitation") };
     Lb__Coordinator__Done done = LB__COORDINATOR__DONE__INIT;
 
     (void)state;
@@ -479,6 +546,7 @@ int main(void)
         cmocka_unit_test(a_message_is_removed),
         cmocka_unit_test(membership_is_told),
         cmocka_unit_test(a_token_is_told),
+        cmocka_unit_test(invitations_are_told),
         cmocka_unit_test(members_are_told),
         cmocka_unit_test(who_waits_is_decided_by_a_key),
         cmocka_unit_test(who_is_put_out_is_a_node),
@@ -489,5 +557,7 @@ int main(void)
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
 
     return failed + RUN_ROWS(send_rows, send_is_checked) +
-           RUN_ROWS(invite_rows, invite_is_checked) + RUN_ROWS(page_rows, a_page_begins_after);
+           RUN_ROWS(invite_rows, invite_is_checked) +
+           RUN_ROWS(invitation_rows, an_invitation_is_named) +
+           RUN_ROWS(page_rows, a_page_begins_after);
 }

@@ -179,7 +179,7 @@ static void the_server_introduces_itself(void **state)
     view_server_info(&view, keep, &kept);
     info = (Littlebird__V1__GetServerInfoResponse *)kept;
     assert_int_equal(info->node_id.len, 0);
-    assert_int_equal(info->n_methods, API_METHODS_COUNT - 13); /* all but NetworkService */
+    assert_int_equal(info->n_methods, API_METHODS_COUNT - 15); /* all but NetworkService */
     assert_string_equal(info->version, LB_VERSION);
     assert_int_equal(info->protocol_max, 1);
     assert_int_equal(info->value_bytes_max, 1024 * 1024);
@@ -232,7 +232,9 @@ static void answers_where_it_can(void **state)
     assert_int_equal(answers(&seen, "littlebird.v1.StorageService/Get"), CODE_OK);
     assert_int_equal(answers(&seen, "littlebird.v1.NetworkService/SendMessage"), row->member);
     assert_int_equal(answers(&seen, "littlebird.v1.NetworkService/Invite"), row->of_register);
-    count -= (row->member == CODE_OK ? 0 : 6) + (row->of_register == CODE_OK ? 0 : 7);
+    assert_int_equal(answers(&seen, "littlebird.v1.NetworkService/WithdrawInvitation"),
+                     row->of_register);
+    count -= (row->member == CODE_OK ? 0 : 6) + (row->of_register == CODE_OK ? 0 : 9);
     view_server_info(&seen, keep, &kept);
     assert_int_equal(((Littlebird__V1__GetServerInfoResponse *)kept)->n_methods, count);
     protobuf_c_message_free_unpacked(kept, NULL);
