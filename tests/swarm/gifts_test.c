@@ -1,7 +1,8 @@
 /*
- * Gifts among peers of our kind of which some lie: they claim to be given everything elsewhere,
- * take gifts and fetch none, give without end. Peers here are played by the test: what they say is
- * put in, what they hear is looked at. Nobody's lie may keep the honest one from what it lacks.
+ * What peers of our kind are told, and gifts among them of which some lie: they claim to be given
+ * everything elsewhere, take gifts and fetch none, give without end. Peers here are played by the
+ * test: what they say is put in, what they hear is looked at. Nobody's lie may keep the honest one
+ * from what it lacks.
  */
 #include "libcommon/random.h"
 #include "services/swarm/extension.h"
@@ -33,6 +34,8 @@ struct scene {
     uint32_t taking[PEERS_MAX];
     uint32_t fetched[PEERS_MAX];
     uint32_t revealed[PEERS_MAX]; /* pieces we were said to have */
+    uint32_t told[PEERS_MAX];     /* the same, of several at once */
+    uint32_t tellings[PEERS_MAX]; /* messages that took */
     bool fetches[PEERS_MAX];      /* has a piece as soon as it is given it */
 };
 
@@ -129,6 +132,10 @@ static void hear(struct scene *scene, uint32_t i, struct bytes payload)
         scene->free[i] = plan.kind == PLAN_MESSAGE_FREE;
     if (plan.kind == PLAN_MESSAGE_TAKING)
         scene->taking[i] += plan.count;
+    if (plan.kind == PLAN_MESSAGE_HAVE) {
+        scene->told[i] += plan.count;
+        scene->tellings[i]++;
+    }
     if (plan.kind != PLAN_MESSAGE_GIVE)
         return;
     scene->given[i] += plan.count;
@@ -234,6 +241,60 @@ static void test_who_gives_without_end_is_not_passed_on(void **state)
     torrent_done(&scene.torrent);
 }
 
+static void test_several_pieces_are_told_in_one_message(void **state)
+{
+    (void)state;
+    struct scene scene;
+    init(&scene, true);
+    (void)join(&scene, false, 2);
+    say(&scene, 0, PLAN_MESSAGE_HAVE, 100, 64);
+    for (uint32_t piece = 99; piece <= 164; piece++)
+        assert_int_equal(scene.torrent.picker.available[piece], piece >= 100 && piece < 164);
+    say(&scene, 0, PLAN_MESSAGE_HAVE, PIECES - 1, 2);
+    assert_null(torrent_peer(&scene.torrent, scene.peer[0])); /* it has a piece there is not */
+    torrent_done(&scene.torrent);
+}
+
+/* Two have what comes: they hear nothing of it, and the others a while later, of all together. */
+static void test_what_others_have_is_told_later_and_together(void **state)
+{
+    (void)state;
+    struct scene scene;
+    init(&scene, false);
+    for (uint32_t i = 0; i < 4; i++)
+        (void)join(&scene, false, 2);
+    for (uint32_t i = 0; i < 2; i++)
+        say(&scene, i, PLAN_MESSAGE_HAVE, 0, 10);
+    drain(&scene, UINT32_MAX);
+    for (uint32_t piece = 0; piece < 10; piece++)
+        torrent_found(&scene.torrent, piece, scene.now_ms);
+    drain(&scene, UINT32_MAX);
+    for (uint32_t i = 0; i < 4; i++)
+        assert_int_equal(scene.told[i] + scene.revealed[i], 0);
+    pass(&scene, HAVE_DELAY_MOST_MS);
+    for (uint32_t i = 0; i < 4; i++) {
+        assert_int_equal(scene.told[i], i < 2 ? 0 : 10);
+        assert_int_equal(scene.tellings[i], i < 2 ? 0 : 1);
+        assert_int_equal(scene.revealed[i], 0);
+    }
+    torrent_done(&scene.torrent);
+}
+
+static void test_what_hardly_anybody_has_is_told_at_once(void **state)
+{
+    (void)state;
+    struct scene scene;
+    init(&scene, false);
+    for (uint32_t i = 0; i < 2; i++)
+        (void)join(&scene, false, 2);
+    drain(&scene, UINT32_MAX);
+    torrent_found(&scene.torrent, 7, scene.now_ms);
+    drain(&scene, UINT32_MAX);
+    for (uint32_t i = 0; i < 2; i++)
+        assert_int_equal(scene.revealed[i], 1);
+    torrent_done(&scene.torrent);
+}
+
 /* BEP 16: of a lone seed strangers see little, until everything is out; who is of our kind, all. */
 static void test_strangers_see_one_by_one(void **state)
 {
@@ -286,6 +347,9 @@ int main(void)
         cmocka_unit_test(test_who_fetches_no_gift_is_given_few),
         cmocka_unit_test(test_who_has_no_metadata_is_given_nothing),
         cmocka_unit_test(test_who_gives_without_end_is_not_passed_on),
+        cmocka_unit_test(test_several_pieces_are_told_in_one_message),
+        cmocka_unit_test(test_what_others_have_is_told_later_and_together),
+        cmocka_unit_test(test_what_hardly_anybody_has_is_told_at_once),
         cmocka_unit_test(test_strangers_see_one_by_one),
         cmocka_unit_test(test_a_stranger_alone_sees_all),
     };
