@@ -82,7 +82,8 @@ static void sort(struct listing *self)
 {
     for (size_t i = 0; i < self->count; i++)
         self->rows[i].invitation.invitation_id.data = self->rows[i].id;
-    qsort(self->rows, self->count, sizeof *self->rows, compare);
+    if (self->count > 0)
+        qsort(self->rows, self->count, sizeof *self->rows, compare);
     for (size_t i = 0; i < self->count; i++)
         self->rows[i].invitation.invitation_id.data = self->rows[i].id;
 }
