@@ -410,7 +410,7 @@ static bool poison(const struct arguments *arguments)
 
 static struct swarm_scene class_of_1000(const char *what, uint64_t rate)
 {
-    struct swarm_scene scene = swarm_scene_new(what, 1000, rate, 5000 * MB, 4 * KIB * KIB);
+    struct swarm_scene scene = swarm_scene_new(what, 1000, rate, 5000 * MB, 2 * KIB * KIB);
 
     /* Its uplink is that of eight students and idle after the first copy: up to 8 x 5 copies. */
     scene.origin_rate = 1000 * MB;
