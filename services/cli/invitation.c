@@ -4,6 +4,7 @@
 #include "services/cli/units.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum invitation_name invitation_parse(const char *text, uint8_t ret_id[INVITATION_ID_SIZE])
@@ -47,9 +48,20 @@ const char *invitation_expiry_text(const Littlebird__V1__Invitation *self, uint6
     return ret_text;
 }
 
-int invitation_compare(const Littlebird__V1__Invitation *a, const Littlebird__V1__Invitation *b)
+static int compare(const void *a, const void *b)
 {
-    if (a->made_s != b->made_s)
-        return a->made_s < b->made_s ? -1 : 1;
-    return memcmp(a->invitation_id.data, b->invitation_id.data, INVITATION_ID_SIZE);
+    const struct invitation_row *x = a, *y = b;
+
+    if (x->invitation.made_s != y->invitation.made_s)
+        return x->invitation.made_s < y->invitation.made_s ? -1 : 1;
+    return memcmp(x->id, y->id, INVITATION_ID_SIZE);
+}
+
+void invitation_sort(struct invitation_row *rows, size_t count)
+{
+    if (count > 0)
+        qsort(rows, count, sizeof *rows, compare);
+    /* Not before: they move, and the ids in them. */
+    for (size_t i = 0; i < count; i++)
+        rows[i].invitation.invitation_id = (ProtobufCBinaryData){ INVITATION_ID_SIZE, rows[i].id };
 }

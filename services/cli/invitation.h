@@ -4,6 +4,7 @@
 #include "proto/littlebird/v1/network.pb-c.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #define INVITATION_ID_SIZE   6
@@ -25,5 +26,11 @@ const char *invitation_uses_text(const Littlebird__V1__Invitation *self,
 const char *invitation_expiry_text(const Littlebird__V1__Invitation *self, uint64_t now_s,
                                    char ret_text[INVITATION_TEXT_SIZE]);
 
-/* As memcmp(): what was made earlier comes first, then by id. */
-int invitation_compare(const Littlebird__V1__Invitation *a, const Littlebird__V1__Invitation *b);
+/* One that was kept beyond the answer it came in. */
+struct invitation_row {
+    Littlebird__V1__Invitation invitation; /* its id is that beside it after invitation_sort() */
+    uint8_t id[INVITATION_ID_SIZE];
+};
+
+/* What was made earlier comes first, then by id. */
+void invitation_sort(struct invitation_row *rows, size_t count);

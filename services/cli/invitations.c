@@ -16,13 +16,8 @@
 
 /* ---- all of them ---- */
 
-struct listed {
-    Littlebird__V1__Invitation invitation; /* its id is the one beside it, once all are there */
-    uint8_t id[INVITATION_ID_SIZE];
-};
-
 struct listing {
-    struct listed *rows;
+    struct invitation_row *rows;
     size_t count;
 };
 
@@ -32,7 +27,7 @@ static int take_page(const struct args *args, struct listing *self,
 {
     self->rows = xrealloc(self->rows, (self->count + page->n_invitations) * sizeof *self->rows);
     for (size_t i = 0; i < page->n_invitations; i++) {
-        struct listed *row = &self->rows[self->count++];
+        struct invitation_row *row = &self->rows[self->count++];
 
         row->invitation = *page->invitations[i];
         if (row->invitation.invitation_id.len != INVITATION_ID_SIZE)
@@ -69,23 +64,6 @@ static int take_pages(struct session *session, struct listing *self)
                 (ProtobufCBinaryData){ INVITATION_ID_SIZE, self->rows[self->count - 1].id };
     }
     return EXIT_DONE;
-}
-
-static int compare(const void *a, const void *b)
-{
-    return invitation_compare(&((const struct listed *)a)->invitation,
-                              &((const struct listed *)b)->invitation);
-}
-
-/* Rows move while they are read and sorted, and with them the ids. */
-static void sort(struct listing *self)
-{
-    for (size_t i = 0; i < self->count; i++)
-        self->rows[i].invitation.invitation_id.data = self->rows[i].id;
-    if (self->count > 0)
-        qsort(self->rows, self->count, sizeof *self->rows, compare);
-    for (size_t i = 0; i < self->count; i++)
-        self->rows[i].invitation.invitation_id.data = self->rows[i].id;
 }
 
 static void print_json(const struct listing *self)
@@ -129,7 +107,7 @@ int command_network_invitations(const struct args *args)
         return code;
     code = take_pages(&session, &listing);
     if (code == EXIT_DONE)
-        sort(&listing);
+        invitation_sort(listing.rows, listing.count);
     if (code == EXIT_DONE && session.json)
         print_json(&listing);
     else if (code == EXIT_DONE && listing.count > 0)

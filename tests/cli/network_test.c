@@ -103,13 +103,13 @@ static void an_invitation_is_named(void **state)
 
 #define NOW 1795860720u /* 2026-11-28 10:12 */
 
-static const struct invitation_row {
+static const struct shown_row {
     const char *what;
     uint32_t uses_left, uses;
     int expires_in_s;
     bool withdrawn;
     const char *uses_text, *state, *expiry;
-} invitation_rows[] = {
+} shown_rows[] = {
     { "one that nobody has used", 30, 30, 7200, false, "30 of 30", "open",
       "2026-11-28 12:12, in 2h 0m" },
     { "one that some have used", 3, 30, 59, false, "3 of 30", "open", "2026-11-28 10:12, in 59s" },
@@ -129,7 +129,7 @@ static const struct invitation_row {
 
 static void an_invitation_is_shown(void **state)
 {
-    const struct invitation_row *row = *state;
+    const struct shown_row *row = *state;
     Littlebird__V1__Invitation invitation = LITTLEBIRD__V1__INVITATION__INIT;
     char text[INVITATION_TEXT_SIZE];
 
@@ -144,19 +144,30 @@ static void an_invitation_is_shown(void **state)
     assert_string_equal(invitation_expiry_text(&invitation, NOW, text), row->expiry);
 }
 
+/* Of one second they stand by their ids, however they came. */
 static void the_newest_invitation_is_the_last(void **state)
 {
-    uint8_t low[INVITATION_ID_SIZE] = { 1 }, high[INVITATION_ID_SIZE] = { 2 };
-    Littlebird__V1__Invitation a = LITTLEBIRD__V1__INVITATION__INIT, b = a;
+    enum { COUNT = 40 };
+    struct invitation_row rows[COUNT];
 
     (void)state;
-    a.invitation_id = (ProtobufCBinaryData){ sizeof high, high };
-    b.invitation_id = (ProtobufCBinaryData){ sizeof low, low };
-    assert_true(invitation_compare(&a, &b) > 0); /* of the same second: by id */
-    assert_int_equal(invitation_compare(&a, &a), 0);
-    b.made_s = 1;
-    assert_true(invitation_compare(&a, &b) < 0);
-    assert_true(invitation_compare(&b, &a) > 0);
+    for (unsigned i = 0; i < COUNT; i++) {
+        const unsigned place = i * 7 % COUNT;
+
+        rows[i] = (struct invitation_row){ LITTLEBIRD__V1__INVITATION__INIT, { 0 } };
+        rows[i].id[0] = (uint8_t)(COUNT - place); /* the newest has the lowest */
+        rows[i].invitation.invitation_id = (ProtobufCBinaryData){ INVITATION_ID_SIZE, rows[i].id };
+        rows[i].invitation.made_s = place < COUNT / 2 ? 100 : 200;
+    }
+    invitation_sort(rows, COUNT);
+    for (unsigned i = 0; i < COUNT; i++) {
+        const unsigned first = i < COUNT / 2 ? COUNT / 2 + 1 : 1;
+
+        assert_int_equal(rows[i].invitation.made_s, i < COUNT / 2 ? 100 : 200);
+        assert_int_equal(rows[i].id[0], first + i % (COUNT / 2));
+        assert_ptr_equal(rows[i].invitation.invitation_id.data, rows[i].id);
+    }
+    invitation_sort(NULL, 0);
 }
 
 /* ---- addresses ---- */
@@ -350,7 +361,7 @@ int main(void)
     return RUN_ROWS(name_rows, a_member_is_named) +
            RUN_ROWS(fingerprint_rows, a_fingerprint_is_compared) +
            RUN_ROWS(invitation_name_rows, an_invitation_is_named) +
-           RUN_ROWS(invitation_rows, an_invitation_is_shown) +
+           RUN_ROWS(shown_rows, an_invitation_is_shown) +
            RUN_ROWS(address_rows, an_address_is_checked) +
            RUN_ROWS(find_rows, a_coordinator_is_found) +
            RUN_ROWS(harmless_rows, a_text_is_made_harmless) +
