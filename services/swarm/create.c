@@ -42,11 +42,13 @@ int64_t create_mtime(const struct stat *found)
     return (int64_t)found->st_mtim.tv_sec * 1000000000 + found->st_mtim.tv_nsec;
 }
 
-uint32_t create_piece_length(uint64_t length)
+uint32_t create_piece_length(enum metainfo_kind kind, uint64_t length)
 {
     const uint64_t few = 4096, many = 65536;
     uint32_t piece_length = METAINFO_PIECE_LENGTH_MIN;
 
+    if (kind == METAINFO_HYBRID)
+        piece_length *= 2;
     while (piece_length < 4u * 1024 * 1024 && length > few * piece_length)
         piece_length *= 2;
     while (piece_length < METAINFO_PIECE_LENGTH_MAX && length > many * piece_length)

@@ -8,7 +8,9 @@
  * For v2 and hybrids the leaves are hashed in the same pass. A file that changes between the walk
  * and the end is LB_CONFLICT. Piece length by size: the least power of two that makes at most 4096
  * pieces, from 16 KiB to 4 MiB (32 KiB up to 128 MiB, 4 MiB from 8 GiB), beyond 65536 pieces it
- * doubles again. Memory: CREATE_JOBS hash buffers of 1 MiB. Shell.
+ * doubles again. Hybrids have 32 KiB at least: libtorrent before 2.0.13, that fetches one of pieces
+ * of one block by a link, asks for hashes a second time after 3 s, and then stops with
+ * torrent_inconsistent_hashes. Memory: CREATE_JOBS hash buffers of 1 MiB. Shell.
  */
 #pragma once
 
@@ -71,4 +73,4 @@ void create_cancel(struct create *self);
 void create_progress(const struct create *self, uint64_t *ret_done, uint64_t *ret_total);
 
 /* The piece length by size, as above. Pure. */
-uint32_t create_piece_length(uint64_t length);
+uint32_t create_piece_length(enum metainfo_kind kind, uint64_t length);

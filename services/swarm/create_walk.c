@@ -185,7 +185,7 @@ static lb_err lay_out(struct step *self)
         return create_fail(self, LB_INVALID, "%s has no content", create->name);
     create->layout.piece_length = create->piece_length;
     if (create->piece_length == 0)
-        create->layout.piece_length = create_piece_length(create->content_size);
+        create->layout.piece_length = create_piece_length(create->kind, create->content_size);
     place_files(create);
     if (create->sparse)
         piece_hash_of_zeros(create->kind,

@@ -3,6 +3,9 @@
 
 By magnet link (so that the layers of pieces are asked of peers, too) and by .torrent file. Peers
 are told of each other, since how they are found is libtorrent_swarm_test.py's matter.
+
+libtorrent before 2.0.13 cannot be relied on to fetch a hybrid whose pieces are one block by a link: it asks
+for the hashes again after 3 s, and stops with torrent_inconsistent_hashes. Littlebird makes none.
 """
 
 import os
@@ -34,6 +37,7 @@ CONTENTS = {
     "image.bin": ({"": 9_000_011}, 1 << 20),
     "large.bin": ({"": 40_000_001}, 16 << 20),
     "many.bin": ({"": 520 * 16384 + 1}, 16384),  # its layer is asked for in two parts
+    "more.bin": ({"": 520 * 32768 + 1}, 32768),  # the same of pieces of two blocks
     "lab": ({"one.bin": 4_000_037, "empty": 0, "deep/er/two.bin": 65_536, "x": 1, "a-b": 16_384, "a/b": 33_333,
              "übung ☃.txt": 70_000, "z/empty": 0}, 32768),
 }
@@ -45,6 +49,9 @@ def make_content(lab, folder, name):
     for number, (path, size) in enumerate(files.items()):
         lab.make_file(os.path.join(folder, name, path).rstrip("/"), size, seed=size + number)
     return lab.path(folder, name)
+
+
+BLOCK = 16384
 
 
 def make_torrent(path, kind, piece_size):
@@ -90,7 +97,7 @@ def littlebird_seeds(lab, kind, teacher, client):
 
 
 def littlebird_fetches(lab, kind, student, seed, client):
-    """And gives it on: another libtorrent fetches from Littlebird alone, pieces of all sizes."""
+    """And gives it on: another libtorrent fetches from Littlebird alone, pieces of all sizes it can."""
     torrents, handles = {}, []
     for name in CONTENTS:
         torrents[name] = make_torrent(make_content(lab, "theirs" + kind, name), kind, CONTENTS[name][1])
@@ -105,14 +112,15 @@ def littlebird_fetches(lab, kind, student, seed, client):
     for handle in handles:
         seed.remove_torrent(handle)
     print(f"Littlebird fetched {len(handles)} torrents {kind} from libtorrent")
-    handles = [fetch(client, lt.parse_magnet_uri(lt.make_magnet_uri(lt.torrent_info(torrent))),
-                     lab.make_folder("lt-on" + kind), (student.host, student.port)) for torrent in torrents.values()]
+    given = [name for name in CONTENTS if kind != "--hybrid" or CONTENTS[name][1] > BLOCK]
+    handles = [fetch(client, lt.parse_magnet_uri(lt.make_magnet_uri(lt.torrent_info(torrents[name]))),
+                     lab.make_folder("lt-on" + kind), (student.host, student.port)) for name in given]
     await_seeding("libtorrent to fetch what Littlebird fetched", handles)
-    for name in CONTENTS:
+    for name in given:
         wait_for_content(lab.path("theirs" + kind, name), lab.path("lt-on" + kind, name))
     for handle in handles:
         client.remove_torrent(handle)
-    print("and gave them on")
+    print(f"and gave {len(handles)} of them on")
 
 
 def by_file(lab, kind, student, seed):

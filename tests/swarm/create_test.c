@@ -56,24 +56,29 @@ static void make(struct world *world, const char *path, struct create_request re
 
 static const struct length_row {
     const char *what;
+    enum metainfo_kind kind;
     uint64_t length;
     uint32_t piece_length;
 } length_rows[] = {
-    { "one byte", 1, 16 * KIB },
-    { "64 MiB", 64 * MIB, 16 * KIB },
-    { "one more", 64 * MIB + 1, 32 * KIB },
-    { "128 MiB", 128 * MIB, 32 * KIB },
-    { "5 GB", 5000000000u, 2 * MIB },
-    { "256 GiB", 256ull << 30, 4 * MIB },
-    { "one more than 256 GiB", (256ull << 30) + 1, 8 * MIB },
-    { "the most", METAINFO_LENGTH_MAX, METAINFO_PIECE_LENGTH_MAX },
+    { "one byte", METAINFO_V1, 1, 16 * KIB },
+    { "64 MiB", METAINFO_V1, 64 * MIB, 16 * KIB },
+    { "one more", METAINFO_V1, 64 * MIB + 1, 32 * KIB },
+    { "128 MiB", METAINFO_V1, 128 * MIB, 32 * KIB },
+    { "5 GB", METAINFO_V1, 5000000000u, 2 * MIB },
+    { "256 GiB", METAINFO_V1, 256ull << 30, 4 * MIB },
+    { "one more than 256 GiB", METAINFO_V1, (256ull << 30) + 1, 8 * MIB },
+    { "64 MiB for v2", METAINFO_V2, 64 * MIB, 16 * KIB },
+    { "one byte for both", METAINFO_HYBRID, 1, 32 * KIB },
+    { "64 MiB for both", METAINFO_HYBRID, 64 * MIB, 32 * KIB },
+    { "5 GB for both", METAINFO_HYBRID, 5000000000u, 2 * MIB },
+    { "the most", METAINFO_V1, METAINFO_LENGTH_MAX, METAINFO_PIECE_LENGTH_MAX },
 };
 
 static void test_length(void **state)
 {
     const struct length_row *row = *state;
 
-    assert_int_equal(create_piece_length(row->length), row->piece_length);
+    assert_int_equal(create_piece_length(row->kind, row->length), row->piece_length);
 }
 
 /* The same content in memory and on disk gives the same infohash, and a record to seed from. */
