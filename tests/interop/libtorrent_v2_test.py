@@ -4,8 +4,9 @@
 By magnet link (so that the layers of pieces are asked of peers, too) and by .torrent file. Peers
 are told of each other, since how they are found is libtorrent_swarm_test.py's matter.
 
-libtorrent before 2.0.13 cannot be relied on to fetch a hybrid whose pieces are one block by a link: it asks
-for the hashes again after 3 s, and stops with torrent_inconsistent_hashes. Littlebird makes none.
+libtorrent before 2.0.13, when it fetches a hybrid by a link, may take an answer with hashes for a contradiction of
+the two versions, and stops with torrent_inconsistent_hashes. With pieces of one block that is the rule, as it asks for
+hashes again after 3 s (Littlebird makes no such hybrids); with others it is rare, and it goes on when told to.
 """
 
 import os
@@ -52,6 +53,7 @@ def make_content(lab, folder, name):
 
 
 BLOCK = 16384
+INCONSISTENT_HASHES = 217  # libtorrent's errors::torrent_inconsistent_hashes
 
 
 def make_torrent(path, kind, piece_size):
@@ -73,7 +75,15 @@ def fetch(client, order, folder, peer):
 
 
 def await_seeding(what, handles):
-    wait_for(what, lambda: all(handle.status().is_seeding for handle in handles))
+    def is_seeding(handle):
+        status = handle.status()
+        if status.errc.value() == INCONSISTENT_HASHES:
+            print(f"{status.name}: libtorrent stops with: {status.errc.message()}")
+            handle.clear_error()
+            handle.resume()
+        return status.is_seeding
+
+    wait_for(what, lambda: all([is_seeding(handle) for handle in handles]))
 
 
 def littlebird_seeds(lab, kind, teacher, client):
