@@ -15,12 +15,12 @@
 #define ENDGAME_LEAST_MS 20u
 
 /*
- * What our downlink does in such a time is little to have under way. Who has fewer pieces than its
- * peers have on average, by more than one of BEHIND_PARTS of all, takes more: so all end together.
+ * What our downlink does in such a time is little to have under way. Who lacks more of what each of
+ * its peers has than comes in BEHIND_MS is behind them, and takes more: so all end together.
  */
 #define LITTLE_MS        150u
 #define LITTLE_BEHIND_MS 300u
-#define BEHIND_PARTS     64u
+#define BEHIND_MS        300u
 
 void torrent_fetch_hungry(struct torrent *self, struct peer *peer)
 {
@@ -52,18 +52,17 @@ static void ask(struct torrent *self, struct peer *peer, const struct picker_ask
     }
 }
 
-static bool is_behind(const struct torrent *self)
+static bool is_behind(const struct torrent *self, uint64_t rate)
 {
-    uint64_t others = 0, theirs = 0;
+    uint64_t others = 0, wanted = 0;
     for (uint32_t i = 0; i < self->slots; i++) {
         const struct peer *peer = self->peers[i];
         if (peer == NULL || !peer->cooperates || peer->everything)
             continue;
         others++;
-        theirs += peer->pieces_count;
+        wanted += peer->wanted;
     }
-    const uint64_t ours = self->picker.have + self->picker.shape.pieces / BEHIND_PARTS;
-    return others == 0 || ours * others < theirs;
+    return wanted * self->picker.shape.piece_size >= others * rate * BEHIND_MS / 1000;
 }
 
 /*
@@ -84,7 +83,7 @@ static struct window_load load_of(const struct torrent *self, const struct peer 
     const uint64_t now = peer_rate_now(&self->received, now_ms);
     const uint64_t rate = now > self->received_best ? now : self->received_best;
     const uint64_t way_ms = asked->window.least_ms != UINT32_MAX ? asked->window.least_ms : 0;
-    const uint64_t ms = (is_behind(self) ? LITTLE_BEHIND_MS : LITTLE_MS) + way_ms;
+    const uint64_t ms = (is_behind(self, rate) ? LITTLE_BEHIND_MS : LITTLE_MS) + way_ms;
     const uint64_t little = rate * ms / 1000 / self->picker.shape.block_size;
     uint64_t fair = givers > 0 ? little / givers : little;
     if (fair < 1)

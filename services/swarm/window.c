@@ -43,9 +43,10 @@ void window_came(struct window *self, uint32_t most, struct window_load load, ui
     if (took_ms < self->least_ms)
         self->least_ms = took_ms;
     const bool quick = took_ms <= self->least_ms + WINDOW_DELAY_MS;
-    if (load.little) {
-        if (quick && self->full)
-            self->target += self->starting ? self->target : 1 + self->target / 8;
+    if (load.little && self->full && quick) {
+        self->target += self->starting ? self->target : 1 + self->target / 8;
+    } else if (load.little) {
+        self->target += self->full && self->target < load.fair;
     } else if (!quick) {
         shrink(self, self->target / 4 + 1);
     } else if (self->target > load.fair) {

@@ -2,15 +2,14 @@
  * The window of a cooperating peer: how many requests to keep under way with it.
  *
  * One request at a time is timed. As long as what is under way with all peers is little for our
- * downlink, an answer within WINDOW_DELAY_MS of the quickest there ever was lets a window that is
- * used to the full grow: at first by as much again, then by an eighth. Then it goes to its fair
- * share: what is little, divided by all who have something for us. Without that who was asked first
- * would keep what it has, and so would those who are asked for as good as nothing; and many bursts
- * that are on their way at once overflow the queues. A slower answer shrinks it by a quarter, used
- * or not, but not while little is under way: who asks for less and less would be served after all
- * others. So a link is kept busy by a short queue, whatever its rate and its round trip, and
- * whatever else is asked for goes to whoever is free first. Source: the idea of LEDBAT (RFC 6817),
- * counted in requests. Pure.
+ * downlink, a window that is used to the full grows: by answers within WINDOW_DELAY_MS of the
+ * quickest there ever was at first by as much again, then by an eighth; by slower ones by one, to
+ * its fair share: what is little, divided by all who have something for us. When it is little no
+ * more, a slower answer shrinks it by a quarter, used or not, and a quick one moves it towards its
+ * share. Without that who was asked first would keep what it has, and the others would be asked for
+ * as good as nothing; and many bursts on their way at once overflow the queues. So a link is kept
+ * busy by a short queue, whatever its rate and its round trip, and whatever else is asked for goes
+ * to whoever is free first. Source: the idea of LEDBAT (RFC 6817), counted in requests. Pure.
  */
 #pragma once
 
