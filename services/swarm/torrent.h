@@ -104,7 +104,7 @@ struct torrent_options {
 enum torrent_action_kind {
     TORRENT_SEND,        /* message to peer */
     TORRENT_SEND_BLOCK,  /* message is a PIECE without payload: read its block and send it to peer,
-                            then torrent_sent() */
+                            torrent_block_ready() once it is read, then torrent_sent() */
     TORRENT_CONNECT,     /* to address; then torrent_join() or torrent_connect_failed() */
     TORRENT_DISCONNECT,  /* peer is gone here already: close it */
     TORRENT_VERIFY,      /* message.piece is whole: check and write it, then torrent_verified() */
@@ -156,8 +156,7 @@ struct torrent_departed {
 #define HAVE_DELAY_NEW_MS   100u /* while our rate is not known */
 #define HAVE_DELAY_MOST_MS  1000u
 #define HAVE_COST           132u /* bytes of headers, of its packet and of what acknowledges that */
-#define HAVE_SHARE          300u /* of so many bytes that come, one may go to these */
-#define HAVE_RARE           2u   /* so few of our peers have it: a wave may wait for it */
+#define HAVE_SHARE          600u /* of so many bytes that come, one may go to these */
 
 /* torrent_upload.c */
 #define UPLOAD_AHEAD_MIN  (128u * 1024)
@@ -382,6 +381,10 @@ enum torrent_verdict {
 };
 enum torrent_verdict torrent_message(struct torrent *self, uint32_t peer,
                                      const struct wire_message *message, uint64_t now_ms);
+
+/* A block of TORRENT_SEND_BLOCK is read, and sent now: what is to be said otherwise goes with it.
+ */
+void torrent_block_ready(struct torrent *self, uint32_t peer, uint64_t now_ms);
 
 /* A block of TORRENT_SEND_BLOCK went out, or (sent false) could not be read. */
 void torrent_sent(struct torrent *self, uint32_t peer, const struct wire_message *block, bool sent,

@@ -14,8 +14,13 @@
  */
 #define ENDGAME_LEAST_MS 20u
 
-/* What our downlink does in such a time is little to have under way. */
-#define LITTLE_MS 150u
+/*
+ * What our downlink does in such a time is little to have under way. Who lacks more of what each of
+ * its peers has than comes in BEHIND_MS is behind them, and takes more: so all end together.
+ */
+#define LITTLE_MS        150u
+#define LITTLE_BEHIND_MS 300u
+#define BEHIND_MS        300u
 
 void torrent_fetch_hungry(struct torrent *self, struct peer *peer)
 {
@@ -47,20 +52,45 @@ static void ask(struct torrent *self, struct peer *peer, const struct picker_ask
     }
 }
 
-/*
- * What is under way with all peers does not keep our downlink busy for LITTLE_MS beyond the way to
- * this one and back, at the best it was seen to do.
- */
-static bool is_little(const struct torrent *self, const struct peer *peer, uint64_t now_ms)
+static bool is_behind(const struct torrent *self, uint64_t rate)
 {
-    uint64_t blocks = 0;
-    for (uint32_t i = 0; i < self->slots; i++)
-        if (self->peers[i] != NULL)
-            blocks += self->peers[i]->asks_count - self->peers[i]->asks_late;
+    uint64_t others = 0, wanted = 0;
+    for (uint32_t i = 0; i < self->slots; i++) {
+        const struct peer *peer = self->peers[i];
+        if (peer == NULL || !peer->cooperates || peer->everything)
+            continue;
+        others++;
+        wanted += peer->wanted;
+    }
+    return wanted * self->picker.shape.piece_size >= others * rate * BEHIND_MS / 1000;
+}
+
+/*
+ * Little is what keeps our downlink busy for LITTLE_MS beyond the way to this peer and back, at the
+ * best it was seen to do.
+ */
+static struct window_load load_of(const struct torrent *self, const struct peer *asked,
+                                  uint64_t now_ms)
+{
+    uint64_t blocks = 0, givers = 0;
+    for (uint32_t i = 0; i < self->slots; i++) {
+        const struct peer *peer = self->peers[i];
+        if (peer == NULL)
+            continue;
+        blocks += peer->asks_count - peer->asks_late;
+        givers += peer->wanted > 0 && !peer->choking;
+    }
     const uint64_t now = peer_rate_now(&self->received, now_ms);
     const uint64_t rate = now > self->received_best ? now : self->received_best;
-    const uint64_t way_ms = peer->window.least_ms != UINT32_MAX ? peer->window.least_ms : 0;
-    return blocks * self->picker.shape.block_size < rate * (LITTLE_MS + way_ms) / 1000;
+    const uint64_t way_ms = asked->window.least_ms != UINT32_MAX ? asked->window.least_ms : 0;
+    const uint64_t ms = (is_behind(self, rate) ? LITTLE_BEHIND_MS : LITTLE_MS) + way_ms;
+    const uint64_t little = rate * ms / 1000 / self->picker.shape.block_size;
+    uint64_t fair = givers > 0 ? little / givers : little;
+    if (fair < 1)
+        fair = 1;
+    if (fair > PEER_ASKS_MAX)
+        fair = PEER_ASKS_MAX;
+    return (struct window_load){ .little = blocks < little, .fair = (uint32_t)fair };
 }
 
 static void forget(struct torrent *self, uint32_t piece)
@@ -503,7 +533,7 @@ const char *torrent_fetch_block(struct torrent *self, struct peer *peer,
         return waste(self, peer, message->length, true);
 
     if (window_times(&peer->window, block))
-        window_came(&peer->window, peer->asks_limit, is_little(self, peer, now_ms), now_ms);
+        window_came(&peer->window, peer->asks_limit, load_of(self, peer, now_ms), now_ms);
     const uint32_t took_ms = peer_ask_age_ms(peer, block, now_ms);
     const enum peer_answer answer = peer_answered(peer, block);
     if (answer == PEER_UNASKED || answer == PEER_CANCELLED)

@@ -209,6 +209,13 @@ void torrent_give_pump(struct torrent *self, struct peer *peer, uint64_t now_ms)
     torrent_upload_run(self, now_ms);
 }
 
+void torrent_block_ready(struct torrent *self, uint32_t number, uint64_t now_ms)
+{
+    struct peer *peer = torrent_find(self, number);
+    if (peer != NULL)
+        torrent_have_flush(self, peer, now_ms);
+}
+
 void torrent_sent(struct torrent *self, uint32_t number, const struct wire_message *block,
                   bool sent, uint64_t now_ms)
 {

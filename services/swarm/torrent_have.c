@@ -2,11 +2,11 @@
  * Telling peers what has come. A HAVE alone is a packet of which nine tenths are headers, and which
  * costs another to acknowledge it, one for each piece and peer: of small pieces that is 5 % and
  * more of a link. Of those we cooperate with only who waits for it is told at once: seeds, of what
- * they alone had, and who has its turn (wave.h) now that there is one holder more. The others hear
- * of it with the next block we send them, or a while later together with what came meanwhile, and
+ * they alone had, and of what nobody else has whose turn it is (wave.h). The others hear of it with
+ * the next block or message we send them, or a while later together with what came meanwhile, and
  * not at all if they have it by then, as most do. How long a while follows from how much of our
- * link the headers may take (HAVE_SHARE): 0.9 s of 31 peers at 12.5 Mbit/s, but 30 ms of 80 peers
- * at 1 Gbit/s, where a second would be a good part of the whole.
+ * link the headers may take (HAVE_SHARE): 1 s of 31 peers at 12.5 Mbit/s, but 50 ms of 80 peers at
+ * 1 Gbit/s, where a second would be a good part of the whole.
  */
 #include "services/swarm/torrent_inside.h"
 

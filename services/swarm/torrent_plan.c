@@ -114,7 +114,7 @@ const char *torrent_plan_message(struct torrent *self, struct peer *peer, struct
     case PLAN_MESSAGE_FREE:
     case PLAN_MESSAGE_PLANS:
         peer->plans = message.kind == PLAN_MESSAGE_PLANS;
-        window_init(&peer->window);
+        window_restart(&peer->window);
         torrent_fetch_hungry(self, peer);
         break;
     case PLAN_MESSAGE_GIVE:
@@ -173,15 +173,14 @@ const struct wave *torrent_plan_wave(struct torrent *self, const struct peer *pe
 bool torrent_plan_waits(struct torrent *self, const struct peer *peer, uint32_t piece,
                         uint64_t now_ms)
 {
-    const uint32_t available = self->picker.available[piece];
-    if (peer->everything)
-        return available == 0;
-    if (available >= HAVE_RARE)
+    if (self->picker.available[piece] > 0)
         return false;
+    if (peer->everything)
+        return true;
     struct wave its = self->wave;
     its.key = place_key(peer->peer_id);
     its.now_ms = (uint32_t)now_ms;
-    return wave_has_come(&its, piece, available + self->picker.seeds + 1);
+    return wave_has_come(&its, piece, self->picker.seeds + 1);
 }
 
 /* How many cooperate and lack something, with ourselves. */

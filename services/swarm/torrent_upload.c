@@ -210,7 +210,6 @@ static void send(struct torrent *self, struct peer *peer, const struct peer_wish
                      .offset = wish->offset,
                      .length = wish->length },
     };
-    torrent_have_flush(self, peer, now_ms);
     torrent_push(self, &action);
     /* While there is room nothing waits, and the time tells nothing. */
     if (self->uploads.timed_ms != 0 || self->uploads.bytes < self->uploads.ahead)

@@ -187,6 +187,8 @@ static void queue_block(struct outgoing *outgoing)
         return;
     }
     outgoing->queued = true;
+    torrent_block_ready(&outgoing->transfer->torrent, outgoing->peer,
+                        transfers_now_ms(outgoing->transfer->owner));
     connection_send_block(connection, &outgoing->block);
 }
 

@@ -249,8 +249,10 @@ static void act(struct swarm_member *member, const struct torrent_action *action
     struct net_end **end = end_of(member, action->peer);
 
     switch (action->kind) {
-    case TORRENT_SEND:
     case TORRENT_SEND_BLOCK:
+        torrent_block_ready(&member->torrent, action->peer, now_ms(self));
+        /* fall through */
+    case TORRENT_SEND:
         if (end != NULL) {
             net_send(self->net, *end, &action->message, member->options.poisons);
         }

@@ -97,6 +97,19 @@ void net_ring_add(struct net_ring_queue *ring, struct net_end *end, enum net_rin
     ring->count++;
 }
 
+void net_ring_add_first(struct net_ring_queue *ring, struct net_end *end, enum net_ring which)
+{
+    assert(end->ring == NET_RING_NONE);
+    end->ring = (uint8_t)which;
+    end->ring_next = ring->first;
+    end->link->refs++;
+    if (ring->first == NULL) {
+        ring->last = end;
+    }
+    ring->first = end;
+    ring->count++;
+}
+
 /* Its reference goes to the caller. */
 struct net_end *net_ring_take(struct net_ring_queue *ring)
 {

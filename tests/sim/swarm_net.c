@@ -6,7 +6,7 @@
 
 #define NS_PER_US 1000u
 #define NS_PER_S  1000000000u
-#define WOKEN     2u /* of those a downlink had no room for, with each arrival */
+#define WOKEN     2u
 
 /* ---- sizes and times ---- */
 
@@ -120,6 +120,23 @@ static void get_ready(struct net *self, struct net_end *end)
     }
 }
 
+static void had_its_turn(struct net_host *to, struct net_end *end)
+{
+    to->woken -= end->woken;
+    end->woken = false;
+}
+
+/* Who was overtaken keeps its place. */
+static void block(struct net_host *to, struct net_end *end)
+{
+    if (end->woken) {
+        net_ring_add_first(&to->blocked, end, NET_RING_BLOCKED);
+    } else {
+        net_ring_add(&to->blocked, end, NET_RING_BLOCKED);
+    }
+    had_its_turn(to, end);
+}
+
 /* All small packets, then one block for whose receiver there is room; until that is out. */
 static void uplink(struct net *self, struct net_host *host)
 {
@@ -142,11 +159,14 @@ static void uplink(struct net *self, struct net_host *host)
     while (!sent && (end = net_ring_take(&host->bulk)) != NULL) {
         struct net_host *to = self->hosts[net_other(end)];
         if (in_kernel(end) && to->down_pending >= to->down_room) {
-            net_ring_add(&to->blocked, end, NET_RING_BLOCKED);
+            block(to, end);
         } else if (in_kernel(end)) {
+            had_its_turn(to, end);
             send_frame(self, end);
             get_ready(self, end);
             sent = true;
+        } else { /* it was closed meanwhile */
+            had_its_turn(to, end);
         }
         net_unref(self, end->link);
     }
@@ -156,12 +176,28 @@ static void uplink(struct net *self, struct net_host *host)
     }
 }
 
+/* WOKEN of them for each block there is room for, as their own uplinks may be busy. */
+static uint32_t to_be_woken(const struct net *self, const struct net_host *to)
+{
+    if (to->down_pending == 0) {
+        return to->blocked.count;
+    }
+    if (to->down_pending >= to->down_room) {
+        return 0;
+    }
+    const uint64_t room = (to->down_room - to->down_pending - 1) / self->options.block_bytes + 1;
+    const uint64_t most = WOKEN * room;
+    return most > to->woken ? (uint32_t)(most - to->woken) : 0;
+}
+
 static void wake(struct net *self, struct net_host *to)
 {
-    uint32_t most = to->down_pending == 0 ? to->blocked.count : WOKEN;
+    uint32_t most = to_be_woken(self, to);
     struct net_end *end;
 
     while (most-- > 0 && (end = net_ring_take(&to->blocked)) != NULL) {
+        end->woken = true;
+        to->woken++;
         get_ready(self, end);
         uplink(self, self->hosts[end->host]);
         net_unref(self, end->link);

@@ -50,6 +50,7 @@ struct net_end {
     uint32_t user; /* of the caller; NET_NOBODY at first */
     bool outgoing; /* it called */
     bool gone;     /* closed here: nothing is told of it any more */
+    bool woken;    /* it is its turn, of those a downlink had no room for */
     uint8_t ring;  /* enum net_ring: where it waits for its turn */
     struct net_end *ring_next;
     struct net_end *next, *previous; /* of its host */

@@ -29,6 +29,7 @@ struct net_host {
     uint64_t down_pending, down_room; /* bytes on their way to it */
     struct net_ring_queue urgent, bulk;
     struct net_ring_queue blocked; /* ends of others, that want to send to it */
+    uint32_t woken;                /* of those, it is their turn */
     struct net_end *ends;
     struct net_counts counts;
 };
@@ -76,4 +77,5 @@ void net_leave_host(struct net *self, struct net_end *end);
 
 /* An end that waits for its turn holds a reference; net_ring_take() gives it to the caller. */
 void net_ring_add(struct net_ring_queue *ring, struct net_end *end, enum net_ring which);
+void net_ring_add_first(struct net_ring_queue *ring, struct net_end *end, enum net_ring which);
 struct net_end *net_ring_take(struct net_ring_queue *ring);

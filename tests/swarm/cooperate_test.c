@@ -89,20 +89,31 @@ static const struct growth {
     uint32_t expected;
     uint32_t unused_from; /* from this one on the window is not used to the full; 0: always is */
     uint32_t enough_from; /* and what all peers are asked for is no longer little */
+    uint32_t fair;        /* then, its share; 0: 100 */
 } growths[] = {
-    { "at first one", { 0 }, 1, 0, 0 },
-    { "quick answers double it", { 5, 5, 5 }, 8, 0, 0 },
-    { "a hundred milliseconds more than the quickest is quick", { 5, 105, 105 }, 8, 0, 0 },
-    { "a long way is no queue", { 400, 400, 400 }, 8, 0, 0 },
-    { "it grows to what the peer takes", { 5, 5, 5, 5, 5, 5, 5, 5 }, 100, 0, 0 },
-    { "when enough is under way it grows by an eighth, and one", { 5, 5, 5, 5, 5 }, 12, 0, 4 },
-    { "a slow answer shrinks it by a quarter, and one", { 5, 5, 5, 106 }, 5, 0, 4 },
-    { "and ends the doubling", { 5, 5, 5, 106, 5 }, 6, 0, 4 },
-    { "it never falls below one", { 5, 999, 999, 999, 999 }, 1, 0, 1 },
-    { "while little is under way slow answers shrink none", { 5, 5, 5, 106, 106 }, 8, 0, 0 },
-    { "and quick ones double it further", { 5, 5, 5, 106, 5 }, 16, 0, 0 },
-    { "one that is not used does not grow", { 5, 5, 5, 5, 5, 5 }, 8, 4, 0 },
-    { "but a slow answer shrinks it all the same", { 5, 5, 5, 106, 106 }, 3, 4, 4 },
+    { "at first one", { 0 }, 1, 0, 0, 0 },
+    { "quick answers double it", { 5, 5, 5 }, 8, 0, 0, 0 },
+    { "a hundred milliseconds more than the quickest is quick", { 5, 105, 105 }, 8, 0, 0, 0 },
+    { "a long way is no queue", { 400, 400, 400 }, 8, 0, 0, 0 },
+    { "it grows to what the peer takes", { 5, 5, 5, 5, 5, 5, 5, 5 }, 100, 0, 0, 0 },
+    { "when enough is under way it grows by one", { 5, 5, 5, 5, 5 }, 10, 0, 4, 0 },
+    { "to its share", { 5, 5, 5, 5, 5, 5, 5 }, 10, 0, 4, 10 },
+    { "what is beyond its share it loses", { 5, 5, 5, 5, 5, 5, 5 }, 3, 0, 4, 3 },
+    { "used or not", { 5, 5, 5, 5, 5, 5, 5 }, 3, 4, 4, 3 },
+    { "a slow answer shrinks it by a quarter, and one", { 5, 5, 5, 106 }, 5, 0, 4, 0 },
+    { "and ends the doubling", { 5, 5, 5, 106, 5 }, 6, 0, 4, 0 },
+    { "it never falls below one", { 5, 999, 999, 999, 999 }, 1, 0, 1, 0 },
+    { "while little is under way a slow answer lets it grow by one",
+      { 5, 5, 5, 106, 106 },
+      10,
+      0,
+      0,
+      0 },
+    { "to its share", { 5, 5, 5, 106, 106 }, 9, 0, 0, 9 },
+    { "and quick ones double it further", { 5, 5, 5, 106, 5 }, 18, 0, 0, 0 },
+    { "beyond its share, too", { 5, 5, 5, 106, 5 }, 16, 0, 0, 3 },
+    { "one that is not used does not grow", { 5, 5, 5, 5, 5, 5 }, 8, 4, 0, 0 },
+    { "but a slow answer shrinks it all the same", { 5, 5, 5, 106, 106 }, 3, 4, 4, 0 },
 };
 
 static void test_growth(void **state)
@@ -119,9 +130,26 @@ static void test_growth(void **state)
         now_ms += row->took_ms[i];
         assert_false(window_times(&window, (struct picker_ask){ i, 1 }));
         assert_true(window_times(&window, ask));
-        window_came(&window, 100, row->enough_from == 0 || i + 1 < row->enough_from, now_ms);
+        const struct window_load load = {
+            .little = row->enough_from == 0 || i + 1 < row->enough_from,
+            .fair = row->fair != 0 ? row->fair : 100,
+        };
+        window_came(&window, 100, load, now_ms);
     }
     assert_int_equal(window.target, row->expected);
+}
+
+static void test_a_window_begins_anew_with_what_is_known_of_the_way(void **state)
+{
+    (void)state;
+    struct window window;
+    window_init(&window);
+    window_asked(&window, (struct picker_ask){ 1, 2 }, 1, 1000);
+    window_came(&window, 100, (struct window_load){ .little = true, .fair = 100 }, 1007);
+    assert_int_equal(window.target, 2);
+    window_restart(&window);
+    assert_int_equal(window.target, WINDOW_MIN);
+    assert_int_equal(window.least_ms, 7);
 }
 
 static void test_what_is_not_answered_is_not_timed(void **state)
@@ -188,12 +216,14 @@ int main(void)
         {                                                                                          \
             (rows)[i].what, test, NULL, NULL, (void *)(uintptr_t) & (rows)[i]                      \
         }
-    struct CMUnitTest tests[COUNT(trusts) + COUNT(turns) + COUNT(growths) + COUNT(said) + 2];
+    struct CMUnitTest tests[COUNT(trusts) + COUNT(turns) + COUNT(growths) + COUNT(said) + 3];
     size_t count = 0;
     ADD(trusts, test_trust);
     ADD(turns, test_turn);
     ADD(growths, test_growth);
     ADD(said, test_said);
+    tests[count++] = (struct CMUnitTest)cmocka_unit_test(
+        test_a_window_begins_anew_with_what_is_known_of_the_way);
     tests[count++] = (struct CMUnitTest)cmocka_unit_test(test_what_is_not_answered_is_not_timed);
     tests[count++] = (struct CMUnitTest)cmocka_unit_test(test_too_many_are_refused);
     return _cmocka_run_group_tests("cooperate", tests, count, NULL, NULL);

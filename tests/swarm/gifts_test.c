@@ -255,32 +255,49 @@ static void test_several_pieces_are_told_in_one_message(void **state)
     torrent_done(&scene.torrent);
 }
 
-/* Two have what comes: they hear nothing of it, and the others a while later, of all together. */
-static void test_what_others_have_is_told_later_and_together(void **state)
+/* Of four peers one has what comes. */
+static void let_ten_come(struct scene *scene)
+{
+    init(scene, false);
+    for (uint32_t i = 0; i < 4; i++)
+        (void)join(scene, false, 2);
+    say(scene, 0, PLAN_MESSAGE_HAVE, 0, 10);
+    drain(scene, UINT32_MAX);
+    for (uint32_t piece = 0; piece < 10; piece++)
+        torrent_found(&scene->torrent, piece, scene->now_ms);
+    drain(scene, UINT32_MAX);
+}
+
+/* Who has it hears nothing of it, and the others a while later, of all together. */
+static void test_what_another_has_is_told_later_and_together(void **state)
 {
     (void)state;
     struct scene scene;
-    init(&scene, false);
-    for (uint32_t i = 0; i < 4; i++)
-        (void)join(&scene, false, 2);
-    for (uint32_t i = 0; i < 2; i++)
-        say(&scene, i, PLAN_MESSAGE_HAVE, 0, 10);
-    drain(&scene, UINT32_MAX);
-    for (uint32_t piece = 0; piece < 10; piece++)
-        torrent_found(&scene.torrent, piece, scene.now_ms);
-    drain(&scene, UINT32_MAX);
+    let_ten_come(&scene);
     for (uint32_t i = 0; i < 4; i++)
         assert_int_equal(scene.told[i] + scene.revealed[i], 0);
     pass(&scene, HAVE_DELAY_MOST_MS);
     for (uint32_t i = 0; i < 4; i++) {
-        assert_int_equal(scene.told[i], i < 2 ? 0 : 10);
-        assert_int_equal(scene.tellings[i], i < 2 ? 0 : 1);
+        assert_int_equal(scene.told[i], i < 1 ? 0 : 10);
+        assert_int_equal(scene.tellings[i], i < 1 ? 0 : 1);
         assert_int_equal(scene.revealed[i], 0);
     }
     torrent_done(&scene.torrent);
 }
 
-static void test_what_hardly_anybody_has_is_told_at_once(void **state)
+static void test_what_came_goes_with_the_next_block(void **state)
+{
+    (void)state;
+    struct scene scene;
+    let_ten_come(&scene);
+    torrent_block_ready(&scene.torrent, scene.peer[2], scene.now_ms);
+    drain(&scene, UINT32_MAX);
+    for (uint32_t i = 0; i < 4; i++)
+        assert_int_equal(scene.told[i], i == 2 ? 10 : 0);
+    torrent_done(&scene.torrent);
+}
+
+static void test_what_nobody_has_is_told_at_once(void **state)
 {
     (void)state;
     struct scene scene;
@@ -348,8 +365,9 @@ int main(void)
         cmocka_unit_test(test_who_has_no_metadata_is_given_nothing),
         cmocka_unit_test(test_who_gives_without_end_is_not_passed_on),
         cmocka_unit_test(test_several_pieces_are_told_in_one_message),
-        cmocka_unit_test(test_what_others_have_is_told_later_and_together),
-        cmocka_unit_test(test_what_hardly_anybody_has_is_told_at_once),
+        cmocka_unit_test(test_what_another_has_is_told_later_and_together),
+        cmocka_unit_test(test_what_came_goes_with_the_next_block),
+        cmocka_unit_test(test_what_nobody_has_is_told_at_once),
         cmocka_unit_test(test_strangers_see_one_by_one),
         cmocka_unit_test(test_a_stranger_alone_sees_all),
     };

@@ -191,6 +191,7 @@ static void perform(struct node *node, const struct torrent_action *action)
     case TORRENT_SEND_BLOCK:
         if (node->mute)
             break;
+        torrent_block_ready(&node->torrent, action->peer, world->now_ms);
         link = link_of(world, node->index, action->peer, &end);
         if (link != UINT32_MAX)
             post(world, link, 1 - end, &action->message, node->poisons, false);
