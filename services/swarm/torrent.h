@@ -382,8 +382,7 @@ enum torrent_verdict {
 enum torrent_verdict torrent_message(struct torrent *self, uint32_t peer,
                                      const struct wire_message *message, uint64_t now_ms);
 
-/* A block of TORRENT_SEND_BLOCK is read, and sent now: what is to be said otherwise goes with it.
- */
+/* A block of TORRENT_SEND_BLOCK is read, and sent now: what else is to be said goes with it. */
 void torrent_block_ready(struct torrent *self, uint32_t peer, uint64_t now_ms);
 
 /* A block of TORRENT_SEND_BLOCK went out, or (sent false) could not be read. */

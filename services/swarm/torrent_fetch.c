@@ -52,6 +52,7 @@ static void ask(struct torrent *self, struct peer *peer, const struct picker_ask
     }
 }
 
+/* On average of those who lack something, too: a seed has more for us in any case. */
 static bool is_behind(const struct torrent *self, uint64_t rate)
 {
     uint64_t others = 0, wanted = 0;

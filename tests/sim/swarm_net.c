@@ -6,7 +6,7 @@
 
 #define NS_PER_US 1000u
 #define NS_PER_S  1000000000u
-#define WOKEN     2u
+#define WOKEN     2u /* of those a downlink had no room for */
 
 /* ---- sizes and times ---- */
 
