@@ -173,18 +173,24 @@ static size_t take_over(struct torrent *self, struct peer *helper, struct picker
     return count;
 }
 
-/* What it suggested, once; the order of all other pieces is ours. */
-static size_t pick_suggested(struct torrent *self, struct peer *peer, struct picker_ask *ret_asks,
-                             size_t most, uint64_t now_ms)
+/*
+ * What it named itself; the order of all other pieces is ours. First what it gave us while it
+ * planned: that is nobody else's task, and rarer than all the rest. What it suggested counts once.
+ */
+static size_t pick_named(struct torrent *self, struct peer *peer, struct picker_ask *ret_asks,
+                         size_t most, uint64_t now_ms)
 {
-    if (peer->suggested_count == 0 || peer->choking || peer->plans || peer->alone)
+    if (peer->choking || peer->plans || peer->alone)
         return 0;
     struct picker_view view = view_of(self, peer, now_ms);
+    view.only = peer->given;
+    view.only_count = peer->given_count;
+    const size_t count = picker_pick(&self->picker, &view, ret_asks, most);
     view.only = peer->suggested;
     view.only_count =
         peer->suggested_count < PEER_SUGGESTED_MAX ? peer->suggested_count : PEER_SUGGESTED_MAX;
     peer->suggested_count = 0;
-    return picker_pick(&self->picker, &view, ret_asks, most);
+    return count + picker_pick(&self->picker, &view, ret_asks + count, most - count);
 }
 
 void torrent_fetch_fill(struct torrent *self, struct peer *peer, uint64_t now_ms)
@@ -199,7 +205,7 @@ void torrent_fetch_fill(struct torrent *self, struct peer *peer, uint64_t now_ms
     if (most == 0)
         return;
     const struct picker_view view = view_of(self, peer, now_ms);
-    size_t count = pick_suggested(self, peer, asks, most, now_ms);
+    size_t count = pick_named(self, peer, asks, most, now_ms);
     if (count < most)
         count += picker_pick(&self->picker, &view, asks + count, most - count);
     uint32_t piece = 0;

@@ -241,6 +241,33 @@ static void test_who_gives_without_end_is_not_passed_on(void **state)
     torrent_done(&scene.torrent);
 }
 
+/* When nothing is left to give, what was given is still nobody else's. */
+static void test_what_was_given_is_fetched_first_when_all_is_free(void **state)
+{
+    (void)state;
+    struct scene scene;
+    const struct wire_message all = { .kind = WIRE_HAVE_ALL };
+    const struct wire_message unchoke = { .kind = WIRE_UNCHOKE };
+    init(&scene, false);
+    (void)join(&scene, false, 2);
+    (void)torrent_message(&scene.torrent, scene.peer[0], &all, scene.now_ms);
+    say(&scene, 0, PLAN_MESSAGE_PLANS, 0, 0);
+    say(&scene, 0, PLAN_MESSAGE_GIVE, 2000, 3);
+    say(&scene, 0, PLAN_MESSAGE_FREE, 0, 0);
+    (void)torrent_message(&scene.torrent, scene.peer[0], &unchoke, scene.now_ms);
+    struct torrent_action action;
+    uint32_t asks = 0;
+    while (torrent_next(&scene.torrent, scene.now_ms, &action)) {
+        if (action.kind != TORRENT_SEND || action.message.kind != WIRE_REQUEST)
+            continue;
+        assert_int_equal(action.message.piece, 2000 + asks / 2); /* of two blocks each */
+        if (++asks == 6)
+            break;
+    }
+    assert_true(asks > 0);
+    torrent_done(&scene.torrent);
+}
+
 static void test_several_pieces_are_told_in_one_message(void **state)
 {
     (void)state;
@@ -364,6 +391,7 @@ int main(void)
         cmocka_unit_test(test_who_fetches_no_gift_is_given_few),
         cmocka_unit_test(test_who_has_no_metadata_is_given_nothing),
         cmocka_unit_test(test_who_gives_without_end_is_not_passed_on),
+        cmocka_unit_test(test_what_was_given_is_fetched_first_when_all_is_free),
         cmocka_unit_test(test_several_pieces_are_told_in_one_message),
         cmocka_unit_test(test_what_another_has_is_told_later_and_together),
         cmocka_unit_test(test_what_came_goes_with_the_next_block),
