@@ -177,6 +177,9 @@ struct torrent_uploads {
     struct peer_wish timed; /* the block whose stay is timed */
     uint32_t timed_peer;
     uint64_t timed_ms;     /* since when; 0: none is */
+    uint64_t timed_gone;   /* gone_bytes then */
+    uint64_t ahead_before; /* before it was last looked at; 0: it was not */
+    uint64_t rate_before;  /* bytes/s that went out then */
     uint64_t gone_bytes;   /* all that ever went out */
     uint64_t looked_bytes; /* of them, when it was seen last who lags */
 };

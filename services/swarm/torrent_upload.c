@@ -5,7 +5,9 @@
  * decided, so that a cancel or a rarer piece is not too late.
  *
  * How much is with the shell at once follows from how long a block stays there: so much that it is
- * UPLOAD_LEAST_MS to UPLOAD_MOST_MS. One block at a time is timed.
+ * UPLOAD_LEAST_MS to UPLOAD_MOST_MS. One block at a time is timed. Where the peers' links are the
+ * narrow ones, blocks stay long whatever we do, and less with the shell only means that less goes
+ * out: then it is as much as makes a difference.
  *
  * Peers slower than our uplink keep theirs longer: what lies there for them must not keep the
  * uplink from others. Who was overtaken by far, by what was given to others later and is gone, or
@@ -154,10 +156,25 @@ void torrent_upload_add(struct torrent *self, struct peer *peer)
     append(uploads, peer);
 }
 
-static void resize(struct torrent_uploads *self, uint64_t stayed_ms)
+/* What goes out grew or shrank about as what is ahead did: then our uplink has room for more. */
+static bool follows(const struct torrent_uploads *self, uint64_t rate)
 {
+    const uint64_t in_step = self->rate_before * self->ahead / self->ahead_before;
+    const uint64_t middle = (self->rate_before + in_step) / 2;
+    return self->ahead > self->ahead_before ? rate >= middle
+                                            : self->ahead < self->ahead_before && rate <= middle;
+}
+
+static void resize(struct torrent_uploads *self, uint64_t stayed_ms, uint64_t gone)
+{
+    const uint64_t rate = gone * 1000 / (stayed_ms > 0 ? stayed_ms : 1);
+    const bool more = self->ahead_before != 0 && follows(self, rate);
+    self->ahead_before = self->ahead;
+    self->rate_before = rate;
     if (stayed_ms < UPLOAD_LEAST_MS)
         self->ahead += self->ahead / 2;
+    else if (stayed_ms > UPLOAD_MOST_MS && more)
+        self->ahead += self->ahead / 3;
     else if (stayed_ms > UPLOAD_MOST_MS)
         self->ahead -= self->ahead / 4;
     if (self->ahead < UPLOAD_AHEAD_MIN)
@@ -178,7 +195,7 @@ void torrent_upload_sent(struct torrent *self, struct peer *peer, const struct w
     if (uploads->timed_ms == 0 || uploads->timed_peer != peer->number ||
         uploads->timed.piece != block->piece || uploads->timed.offset != block->offset)
         return;
-    resize(uploads, now_ms - uploads->timed_ms);
+    resize(uploads, now_ms - uploads->timed_ms, uploads->gone_bytes - uploads->timed_gone);
     uploads->timed_ms = 0;
 }
 
@@ -212,11 +229,13 @@ static void send(struct torrent *self, struct peer *peer, const struct peer_wish
     };
     torrent_push(self, &action);
     /* While there is room nothing waits, and the time tells nothing. */
-    if (self->uploads.timed_ms != 0 || self->uploads.bytes < self->uploads.ahead)
+    if (self->uploads.timed_ms != 0 || self->uploads.bytes < self->uploads.ahead ||
+        peer->upload_lags)
         return;
     self->uploads.timed = *wish;
     self->uploads.timed_peer = peer->number;
     self->uploads.timed_ms = now_ms;
+    self->uploads.timed_gone = self->uploads.gone_bytes;
 }
 
 uint64_t torrent_upload_room(const struct torrent *self)

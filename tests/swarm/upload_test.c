@@ -18,7 +18,7 @@
 #define PIECES    64u
 #define BLOCKS    4u /* of a piece */
 #define BLOCK     PICKER_BLOCK_SIZE
-#define PEERS_MAX 8u
+#define PEERS_MAX 32u
 #define FEW       100000u /* bytes a second */
 
 struct scene {
@@ -208,6 +208,120 @@ static void test_a_limit_lets_all_go_on(void **state)
     torrent_done(&scene.torrent);
 }
 
+/* ---- how much is with the shell ---- */
+
+#define QUEUE_MAX 4096u
+
+/* A shell whose uplink carries so much in the order it was given, and each peer takes so much. */
+struct links {
+    struct scene scene;
+    uint64_t up, each; /* bytes a millisecond */
+    struct {
+        uint32_t i;
+        struct wire_message block;
+    } queue[QUEUE_MAX];
+    uint32_t queue_count;
+    uint64_t up_left, left[PEERS_MAX]; /* of what they could have carried by now */
+    uint32_t asked[PEERS_MAX];
+    uint64_t gone; /* bytes */
+};
+
+static void hand_over(struct links *self)
+{
+    struct torrent_action action;
+    while (torrent_next(&self->scene.torrent, self->scene.now_ms, &action)) {
+        if (action.kind != TORRENT_SEND_BLOCK)
+            continue;
+        assert_true(self->queue_count < QUEUE_MAX);
+        self->queue[self->queue_count].i = index_of(&self->scene, action.peer);
+        self->queue[self->queue_count++].block = action.message;
+    }
+}
+
+/* Nobody ever wants nothing. */
+static void ask_on(struct links *self, uint32_t i)
+{
+    ask(&self->scene, i, self->asked[i]++, 1);
+}
+
+static void carry(struct links *self)
+{
+    uint32_t kept = 0;
+    const uint32_t count = self->queue_count;
+    for (uint32_t k = 0; k < count; k++) {
+        const uint32_t i = self->queue[k].i;
+        const struct wire_message block = self->queue[k].block;
+        if (self->up_left < block.length || self->left[i] < block.length) {
+            self->queue[kept++] = self->queue[k];
+            continue;
+        }
+        self->up_left -= block.length;
+        self->left[i] -= block.length;
+        self->gone += block.length;
+        ask_on(self, i);
+        torrent_sent(&self->scene.torrent, self->scene.peer[i], &block, true, self->scene.now_ms);
+    }
+    self->queue_count = kept;
+}
+
+/* What a link did not carry while it had nothing to is lost. */
+static void let_time_pass(uint64_t *left, uint64_t rate)
+{
+    *left = *left + rate < 2 * BLOCK + rate ? *left + rate : 2 * BLOCK + rate;
+}
+
+static void run(struct links *self, uint64_t ms)
+{
+    for (const uint64_t end = self->scene.now_ms + ms; self->scene.now_ms < end;) {
+        self->scene.now_ms++;
+        let_time_pass(&self->up_left, self->up);
+        for (uint32_t i = 0; i < PEERS_MAX; i++)
+            let_time_pass(&self->left[i], self->each);
+        if (self->scene.now_ms >= torrent_deadline_ms(&self->scene.torrent))
+            torrent_turn(&self->scene.torrent, self->scene.now_ms);
+        carry(self);
+        hand_over(self);
+    }
+    torrent_check(&self->scene.torrent);
+}
+
+static const struct ahead_row {
+    const char *what;
+    uint64_t up, each;        /* bytes a millisecond */
+    uint32_t least_percent;   /* of what the narrower ones can carry */
+    uint64_t most_with_shell; /* bytes */
+} ahead_rows[] = {
+    { "our uplink is the narrow one, and is full with little queued", 10000, 10000, 98, 1000000 },
+    { "their downlinks are the narrow ones, and are full all the same", 1000000, 200, 95,
+      PEERS_MAX *PEER_SEND_AHEAD_MIN },
+};
+
+static void test_as_much_is_ahead_as_keeps_the_links_full(void **state)
+{
+    (void)state;
+    static struct links links;
+    for (size_t n = 0; n < sizeof ahead_rows / sizeof ahead_rows[0]; n++) {
+        const struct ahead_row *row = &ahead_rows[n];
+        memset(&links, 0, sizeof links);
+        links.up = row->up;
+        links.each = row->each;
+        init(&links.scene, PEERS_MAX);
+        for (uint32_t i = 0; i < PEERS_MAX; i++)
+            for (uint32_t k = 0; k < 100; k++)
+                ask_on(&links, i);
+        run(&links, 20000);
+        const uint64_t before = links.gone;
+        run(&links, 5000);
+        const uint64_t all = row->each * PEERS_MAX < row->up ? row->each * PEERS_MAX : row->up;
+        const uint64_t percent = (links.gone - before) * 100 / (all * 5000);
+        if (percent < row->least_percent ||
+            links.scene.torrent.uploads.bytes > row->most_with_shell)
+            fail_msg("%s: %u %%, %u bytes with the shell", row->what, (unsigned)percent,
+                     (unsigned)links.scene.torrent.uploads.bytes);
+        torrent_done(&links.scene.torrent);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -215,6 +329,7 @@ int main(void)
         cmocka_unit_test(test_who_takes_little_holds_nobody_up),
         cmocka_unit_test(test_who_leaves_takes_its_bytes_along),
         cmocka_unit_test(test_a_limit_lets_all_go_on),
+        cmocka_unit_test(test_as_much_is_ahead_as_keeps_the_links_full),
     };
     return cmocka_run_group_tests_name("upload", tests, NULL, NULL);
 }
