@@ -254,7 +254,7 @@ struct torrent {
     bool plan_due;     /* something changed: torrent_plan_run() */
     struct wave wave;  /* while we fetch from who cooperates */
     uint64_t again_ms; /* then idle peers may have their turn; UINT64_MAX: nobody waits */
-    uint32_t *held_ms; /* of each piece: when somebody told it has it (wave.h) */
+    uint32_t *held_ms; /* of each piece: when it had a new holder, as far as known (wave.h) */
     struct torrent_facts facts;
     struct outcomes outcomes;
     struct torrent_webseed *webseeds;

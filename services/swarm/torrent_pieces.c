@@ -7,6 +7,7 @@
 /* was_wanted: it was among what is wanted of the peers that have it. */
 static void piece_is_here(struct torrent *self, uint32_t piece, bool was_wanted, uint64_t now_ms)
 {
+    self->held_ms[piece] = (uint32_t)now_ms;
     for (uint32_t i = 0; i < self->slots; i++) {
         struct peer *peer = self->peers[i];
         if (peer == NULL)

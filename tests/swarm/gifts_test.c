@@ -21,7 +21,7 @@
 
 #define PIECES    3000u
 #define THEIRS    7u /* the number peers have for lb_plan */
-#define PEERS_MAX 8u
+#define PEERS_MAX 40u
 
 struct scene {
     struct random random;
@@ -339,6 +339,26 @@ static void test_what_nobody_has_is_told_at_once(void **state)
     torrent_done(&scene.torrent);
 }
 
+/* The others will have it from these. */
+static void test_of_many_only_some_are_told_at_once(void **state)
+{
+    (void)state;
+    struct scene scene;
+    uint32_t told = 0;
+    init(&scene, false);
+    for (uint32_t i = 0; i < PEERS_MAX; i++)
+        (void)join(&scene, false, 2);
+    drain(&scene, UINT32_MAX);
+    for (uint32_t piece = 0; piece < 20; piece++)
+        torrent_found(&scene.torrent, piece, scene.now_ms);
+    drain(&scene, UINT32_MAX);
+    for (uint32_t i = 0; i < PEERS_MAX; i++)
+        told += scene.tellings[i] + scene.revealed[i];
+    const uint32_t usual = 20 * WAVE_FANOUT_MOST;
+    assert_in_range(told, usual / 2, 2 * usual);
+    torrent_done(&scene.torrent);
+}
+
 /* BEP 16: of a lone seed strangers see little, until everything is out; who is of our kind, all. */
 static void test_strangers_see_one_by_one(void **state)
 {
@@ -395,6 +415,7 @@ int main(void)
         cmocka_unit_test(test_several_pieces_are_told_in_one_message),
         cmocka_unit_test(test_what_another_has_is_told_later_and_together),
         cmocka_unit_test(test_what_came_goes_with_the_next_block),
+        cmocka_unit_test(test_of_many_only_some_are_told_at_once),
         cmocka_unit_test(test_what_nobody_has_is_told_at_once),
         cmocka_unit_test(test_strangers_see_one_by_one),
         cmocka_unit_test(test_a_stranger_alone_sees_all),
