@@ -164,9 +164,17 @@ void torrent_plan_begin(struct torrent *self)
     self->wave.key = place_key(self->options.peer_id);
 }
 
+/* It sends us much less than they do on average. */
+static bool is_slow(const struct torrent *self, const struct peer *peer)
+{
+    return peer->received.per_second * self->peers_count * PLAN_SLOW_FACTOR <
+           self->received.per_second;
+}
+
 const struct wave *torrent_plan_wave(struct torrent *self, const struct peer *peer, uint64_t now_ms)
 {
     self->wave.now_ms = (uint32_t)now_ms;
+    self->wave.slow = is_slow(self, peer);
     return peer->cooperates ? &self->wave : NULL;
 }
 
@@ -180,6 +188,7 @@ bool torrent_plan_waits(struct torrent *self, const struct peer *peer, uint32_t 
     struct wave its = self->wave;
     its.key = place_key(peer->peer_id);
     its.now_ms = (uint32_t)now_ms;
+    its.slow = false;
     return wave_has_come(&its, piece, self->picker.seeds + 1);
 }
 
