@@ -7,11 +7,12 @@ import os
 import re
 import signal
 import socket
+import subprocess
 import time
 import urllib.error
 import urllib.request
 
-from node import Lab, SERVICES, free_port, wait_for
+from node import LIMIT_S, Lab, SERVICES, free_port, wait_for
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 DASHBOARD = os.path.join(HERE, "../../config/grafana-dashboard.json")
@@ -246,6 +247,18 @@ def reload(node, port):
     node.await_well("after the reloads")
 
 
+def watch(node):
+    """Block after block until Ctrl-C, and nothing for terminals."""
+    watching, seen = node.start_admin("status", "--watch", stdout=subprocess.PIPE), ""
+    while seen.count("SERVICE ") < 2:
+        line = watching.stdout.readline().decode()
+        assert line, f"it ended by itself: {seen}"
+        seen += line
+    watching.send_signal(signal.SIGINT)
+    seen += watching.communicate(timeout=LIMIT_S)[0].decode()
+    assert "\033" not in seen, seen
+
+
 def main():
     with Lab() as lab:
         node, port = lab.node("a"), free_port()
@@ -258,9 +271,7 @@ def main():
         hanging(node, port)
         not_ready(node, port)
         os.kill(node.service("storage")["pid"], signal.SIGCONT)
-        watched = lab.run("timeout", "-s", "INT", "3", os.path.join(os.environ["LB_BIN"], "lb-admin"), "status",
-                          "--dir", node.dir, "--watch", check=False).stdout.decode()
-        assert watched.count("SERVICE ") >= 2 and "\033" not in watched, "blocks, and nothing for terminals"
+        watch(node)
         node.down()
         assert node.admin("health", check=False).returncode == 2
         stopped = node.admin("status", "--json", check=False)
