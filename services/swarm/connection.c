@@ -143,26 +143,11 @@ void connection_send_hello(struct connection *self, const struct wire_handshake 
         mark_dirty(self);
 }
 
-/*
- * What the other side can use at once overtakes blocks. Whether we choke it does not: a peer
- * without BEP 6 takes a choke for the end of what it asked for, and would not know the blocks that
- * follow.
- */
 static enum outbox_place place_of(const struct wire_message *message)
 {
-    switch (message->kind) {
-    case WIRE_PIECE:
+    if (message->kind == WIRE_PIECE)
         return OUTBOX_HEAD;
-    case WIRE_INTERESTED:
-    case WIRE_NOT_INTERESTED:
-    case WIRE_HAVE:
-    case WIRE_REQUEST:
-    case WIRE_CANCEL:
-    case WIRE_EXTENDED:
-        return OUTBOX_SOON;
-    default:
-        return OUTBOX_IN_TURN;
-    }
+    return wire_overtakes(message) ? OUTBOX_SOON : OUTBOX_IN_TURN;
 }
 
 void connection_send(struct connection *self, const struct wire_message *message)

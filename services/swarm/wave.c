@@ -10,7 +10,8 @@ static uint64_t mix(uint64_t value)
     return value ^ (value >> 31);
 }
 
-uint32_t wave_fanout(const struct wave *self)
+/* So many go to each holder. */
+static uint32_t fanout(const struct wave *self)
 {
     const uint32_t part = self->peers / WAVE_PART;
     if (self->slow)
@@ -25,6 +26,6 @@ bool wave_has_come(const struct wave *self, uint32_t piece, uint32_t holders)
     const uint32_t waited = (self->now_ms - self->held_ms[piece]) / WAVE_MS;
     if (waited >= 16)
         return true;
-    const uint64_t first = (uint64_t)wave_fanout(self) * (holders > 0 ? holders : 1);
+    const uint64_t first = (uint64_t)fanout(self) * (holders > 0 ? holders : 1);
     return mix(self->key + piece * UINT64_C(0x9e3779b97f4a7c15)) % self->peers < first << waited;
 }

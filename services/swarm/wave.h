@@ -29,8 +29,5 @@ struct wave {
     uint32_t now_ms;         /* the clock's low bits */
 };
 
-/* So many go to each holder. */
-uint32_t wave_fanout(const struct wave *self);
-
 /* Is it our turn for a piece with so many holders? */
 bool wave_has_come(const struct wave *self, uint32_t piece, uint32_t holders);

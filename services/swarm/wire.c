@@ -262,6 +262,21 @@ bool wire_reads_block(const uint8_t *header, struct wire_message *ret_message)
     return true;
 }
 
+bool wire_overtakes(const struct wire_message *message)
+{
+    switch (message->kind) {
+    case WIRE_INTERESTED:
+    case WIRE_NOT_INTERESTED:
+    case WIRE_HAVE:
+    case WIRE_REQUEST:
+    case WIRE_CANCEL:
+    case WIRE_EXTENDED:
+        return true;
+    default:
+        return false;
+    }
+}
+
 void wire_put_handshake(struct writer *to, const struct wire_handshake *handshake)
 {
     uint8_t reserved[RESERVED_SIZE] = { 0 };

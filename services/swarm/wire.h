@@ -109,6 +109,13 @@ void wire_reader_drop(struct wire_reader *self);
  */
 bool wire_reads_block(const uint8_t *header, struct wire_message *ret_message);
 
+/*
+ * May it go before blocks that wait for the same peer? What the other side can use at once does.
+ * Whether we choke it does not: a peer without BEP 6 takes a choke for the end of what it asked
+ * for, and would not know the blocks that follow.
+ */
+bool wire_overtakes(const struct wire_message *message);
+
 /* Append to `to`; a PIECE without its payload, which the caller sends behind it. */
 void wire_put_handshake(struct writer *to, const struct wire_handshake *handshake);
 void wire_put(struct writer *to, const struct wire_message *message);

@@ -227,25 +227,6 @@ static bool admit(struct net *self, struct net_end *end)
     return taken;
 }
 
-/* As the service has it (outbox.h): these go before the blocks that wait in the program. */
-static bool overtakes(const struct net_parcel *parcel)
-{
-    if (parcel->what != PARCEL_MESSAGE) {
-        return false;
-    }
-    switch (parcel->message.kind) {
-    case WIRE_INTERESTED:
-    case WIRE_NOT_INTERESTED:
-    case WIRE_HAVE:
-    case WIRE_REQUEST:
-    case WIRE_CANCEL:
-    case WIRE_EXTENDED:
-        return true;
-    default:
-        return false;
-    }
-}
-
 /* The place of the first block that waits in the program; NULL: none does. */
 static struct net_parcel **first_block_outside(struct net_end *end)
 {
@@ -262,7 +243,9 @@ static struct net_parcel **first_block_outside(struct net_end *end)
 
 static void append(struct net *self, struct net_end *end, struct net_parcel *parcel)
 {
-    struct net_parcel **before = overtakes(parcel) ? first_block_outside(end) : NULL;
+    /* As in the service (outbox.h): these go before the blocks that wait in the program. */
+    const bool soon = parcel->what == PARCEL_MESSAGE && wire_overtakes(&parcel->message);
+    struct net_parcel **before = soon ? first_block_outside(end) : NULL;
 
     if (before != NULL) {
         if (*before == end->outside) {

@@ -100,6 +100,78 @@ static void one_to_one_takes_what_the_link_needs(void **state)
     swarm_report_done(&report);
 }
 
+struct heard {
+    uint32_t blocks, blocks_first; /* before the request */
+    bool request;
+};
+
+static void hear(void *ctx, struct net_end *end, const struct wire_message *message, bool spoilt)
+{
+    struct heard *heard = ctx;
+
+    (void)end;
+    (void)spoilt;
+    if (message->kind == WIRE_REQUEST) {
+        heard->request = true;
+        heard->blocks_first = heard->blocks;
+    }
+    heard->blocks += message->kind == WIRE_PIECE;
+}
+
+static void ignore_end(void *ctx, struct net_end *end)
+{
+    (void)ctx;
+    (void)end;
+}
+
+static void ignore_taken(void *ctx, struct net_end *end, const struct wire_message *block)
+{
+    (void)ctx;
+    (void)end;
+    (void)block;
+}
+
+static void ignore_settle(void *ctx, uint32_t host)
+{
+    (void)ctx;
+    (void)host;
+}
+
+/* Those the kernel has go first; those that wait in the program do not. */
+static void a_request_overtakes_blocks(void **state)
+{
+    enum { BLOCKS = 20 };
+    const struct wire_message request = { .kind = WIRE_REQUEST, .length = WIRE_BLOCK_SIZE };
+    const struct wire_message block = { .kind = WIRE_PIECE, .length = WIRE_BLOCK_SIZE };
+    struct heard heard = { 0 };
+    const struct net_events events = { .ctx = &heard,
+                                       .hello = ignore_end,
+                                       .message = hear,
+                                       .taken = ignore_taken,
+                                       .closed = ignore_end,
+                                       .settle = ignore_settle };
+    const struct net_options options = { .latency_us = 100,
+                                         .kernel_bytes = NET_KERNEL_BYTES,
+                                         .block_bytes = WIRE_BLOCK_SIZE };
+    struct net *net = net_new(&options, &events);
+    const uint32_t from = net_add(net, RATE, RATE), to = net_add(net, RATE, RATE);
+    struct net_end *end = net_connect(net, from, to);
+
+    (void)state;
+    while (net_step(net, 1000000)) {
+    }
+    for (uint32_t i = 0; i < BLOCKS; i++) {
+        net_send(net, end, &block, false);
+    }
+    net_send(net, end, &request, false);
+    while (net_step(net, 100000000)) {
+    }
+    assert_true(heard.request);
+    assert_int_equal(heard.blocks, BLOCKS);
+    assert_in_range(heard.blocks_first, 1, NET_KERNEL_BYTES / WIRE_BLOCK_SIZE);
+    net_free(&net);
+}
+
 static void a_picture_is_small(void **state)
 {
     const struct swarm_scene scene = swarm_scene_new("drawn", 3, RATE, SIZE / 8, PIECE);
@@ -126,6 +198,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_seed_is_one_run),
         cmocka_unit_test(one_to_one_takes_what_the_link_needs),
+        cmocka_unit_test(a_request_overtakes_blocks),
         cmocka_unit_test(a_picture_is_small),
     };
 
