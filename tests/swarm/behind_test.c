@@ -4,8 +4,8 @@
  * it catches up with them. Both peers are played by the test.
  */
 #include "libcommon/random.h"
-#include "services/swarm/extension.h"
 #include "services/swarm/torrent.h"
+#include "tests/swarm/played.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -32,27 +32,6 @@ struct scene {
     uint32_t waits_count;
 };
 
-static void join(struct scene *scene, uint32_t i)
-{
-    const struct extension_handshake about = { .lb_plan = 7,
-                                               .metadata_size = 2,
-                                               .requests_max = PEER_ASKS_MAX,
-                                               .version = bytes_of_text("x") };
-    struct wire_handshake hello = { .fast = true, .extended = true };
-    hello.peer_id[0] = (uint8_t)('a' + i);
-    const struct torrent_hello join = { .address = address_v4(10, 0, 0, (uint8_t)(i + 1), 9),
-                                        .handshake = &hello };
-    assert_int_equal(torrent_join(&scene->torrent, &join, scene->now_ms, &scene->peer[i]), LB_OK);
-    uint8_t buffer[EXTENSION_MESSAGE_MAX];
-    struct writer writer;
-    writer_init(&writer, buffer, sizeof buffer);
-    extension_put_handshake(&writer, &about);
-    const struct wire_message message = { .kind = WIRE_EXTENDED,
-                                          .extended = EXTENSION_HANDSHAKE,
-                                          .payload = bytes_of(buffer, writer.size) };
-    (void)torrent_message(&scene->torrent, scene->peer[i], &message, scene->now_ms);
-}
-
 static void say(struct scene *scene, uint32_t i, enum wire_kind kind, uint32_t piece)
 {
     const struct wire_message message = { .kind = kind, .piece = piece };
@@ -75,8 +54,8 @@ static void init(struct scene *scene, uint32_t has)
     torrent_begin(&scene->torrent, bytes_of((const uint8_t *)"de", 2),
                   (struct picker_shape){ PIECES, BLOCK, (uint64_t)BLOCK * PIECES, 0, NULL }, NULL,
                   scene->now_ms);
-    join(scene, SEED);
-    join(scene, OTHER);
+    for (uint32_t i = 0; i < 2; i++)
+        scene->peer[i] = played_join(&scene->torrent, i, 2, scene->now_ms);
     say(scene, SEED, WIRE_HAVE_ALL, 0);
     say(scene, SEED, WIRE_UNCHOKE, 0);
     for (uint32_t piece = PIECES - has; piece < PIECES; piece++)

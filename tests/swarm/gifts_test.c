@@ -8,6 +8,7 @@
 #include "services/swarm/extension.h"
 #include "services/swarm/plan_message.h"
 #include "services/swarm/torrent.h"
+#include "tests/swarm/played.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -20,7 +21,6 @@
 #include <cmocka.h>
 
 #define PIECES    3000u
-#define THEIRS    7u /* the number peers have for lb_plan */
 #define PEERS_MAX 40u
 
 struct scene {
@@ -74,32 +74,11 @@ static void say(struct scene *scene, uint32_t i, enum plan_message_kind kind, ui
     (void)torrent_message(&scene->torrent, scene->peer[i], &message, scene->now_ms);
 }
 
-/* metadata: bytes of it, 0 while it has none. */
-static void say_hello(struct scene *scene, uint32_t i, uint32_t metadata)
-{
-    const struct extension_handshake hello = { .lb_plan = THEIRS,
-                                               .metadata_size = metadata,
-                                               .version = bytes_of_text("x") };
-    uint8_t buffer[EXTENSION_MESSAGE_MAX];
-    struct writer writer;
-    writer_init(&writer, buffer, sizeof buffer);
-    extension_put_handshake(&writer, &hello);
-    const struct wire_message message = { .kind = WIRE_EXTENDED,
-                                          .extended = EXTENSION_HANDSHAKE,
-                                          .payload = bytes_of(buffer, writer.size) };
-    (void)torrent_message(&scene->torrent, scene->peer[i], &message, scene->now_ms);
-}
-
 static uint32_t join(struct scene *scene, bool fetches, uint32_t metadata)
 {
     const uint32_t i = scene->peers++;
-    struct wire_handshake hello = { .fast = true, .extended = true };
-    hello.peer_id[0] = (uint8_t)('a' + i);
-    const struct torrent_hello join = { .address = address_v4(10, 0, 0, (uint8_t)(i + 1), 9),
-                                        .handshake = &hello };
-    assert_int_equal(torrent_join(&scene->torrent, &join, scene->now_ms, &scene->peer[i]), LB_OK);
+    scene->peer[i] = played_join(&scene->torrent, i, metadata, scene->now_ms);
     scene->fetches[i] = fetches;
-    say_hello(scene, i, metadata);
     return i;
 }
 
@@ -152,7 +131,7 @@ static void drain(struct scene *scene, uint32_t most)
     struct torrent_action action;
     while (most-- > 0 && torrent_next(&scene->torrent, scene->now_ms, &action)) {
         if (action.kind == TORRENT_SEND && action.message.kind == WIRE_EXTENDED &&
-            action.message.extended == THEIRS)
+            action.message.extended == PLAYED_PLAN)
             hear(scene, index_of(scene, action.peer), action.message.payload);
         if (action.kind == TORRENT_SEND && action.message.kind == WIRE_HAVE)
             scene->revealed[index_of(scene, action.peer)]++;
@@ -214,7 +193,7 @@ static void test_who_has_no_metadata_is_given_nothing(void **state)
     (void)join(&scene, true, 2);
     pass(&scene, 500);
     assert_int_equal(scene.given[late], 0);
-    say_hello(&scene, late, 2);
+    played_say_hello(&scene.torrent, scene.peer[late], 2, scene.now_ms);
     pass(&scene, 500);
     assert_true(scene.given[late] > 0);
     torrent_done(&scene.torrent);
